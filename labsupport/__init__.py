@@ -1,0 +1,56 @@
+"""The words a notebook uses. Each is imported when it is first asked for, and nothing before."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from labsupport.course.exercises import Exercise as Exercise
+    from labsupport.course.predictions import predict as predict
+    from labsupport.linux.procfs import namespaces as namespaces
+    from labsupport.linux.procfs import processes as processes
+    from labsupport.linux.procfs import status as status
+    from labsupport.linux.sandbox import Sandbox as Sandbox
+    from labsupport.machine import probe as probe
+    from labsupport.views.pidmap import PidMap as PidMap
+    from labsupport.vm.guest import LabVM as LabVM
+
+_HOME = {
+    "Exercise": "labsupport.course.exercises",
+    "LabVM": "labsupport.vm.guest",
+    "PidMap": "labsupport.views.pidmap",
+    "Sandbox": "labsupport.linux.sandbox",
+    "namespaces": "labsupport.linux.procfs",
+    "predict": "labsupport.course.predictions",
+    "probe": "labsupport.machine",
+    "processes": "labsupport.linux.procfs",
+    "status": "labsupport.linux.procfs",
+}
+__all__ = sorted(_HOME)  # noqa: PLE0605 (the words are the keys above)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'labsupport' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """`%load_ext labsupport`: obey `# needs:` comments (see `labsupport.needs`)."""
+    from labsupport import needs
+
+    needs.load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """`%unload_ext labsupport`."""
+    from labsupport import needs
+
+    needs.unload(shell)

@@ -1,0 +1,1 @@
+"""What makes notebooks a course: predictions, exercises and their checks."""

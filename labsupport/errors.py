@@ -1,0 +1,80 @@
+"""What can go wrong, one class per cause: what failed, what was found, what to do about it.
+
+A notebook shows the message alone (no traceback); nbval still sees a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class LabError(Exception):
+    """The base of all: `what` failed, because of `why`; the `remedy` is a thing to do or type."""
+
+    def __init__(self, what: str, why: str = "", remedy: str = "") -> None:
+        self.what, self.why, self.remedy = what, why, remedy
+        super().__init__(what, why, remedy)
+
+    def __str__(self) -> str:
+        lines = [f"{self.what}: {self.why}" if self.why else self.what]
+        if self.remedy:
+            lines.append(f"What to do: {self.remedy}")
+        return "\n".join(lines)
+
+    def _render_traceback_(self) -> list[str]:
+        """Tell IPython to show the message instead of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Name the known words, with the closest one first if there is one."""
+    known = sorted(known)
+    close = get_close_matches(name, known, n=1)
+    return (f"did you mean {close[0]!r}? " if close else "") + "known: " + ", ".join(known)
+
+
+class UnknownCapability(LabError):
+    """A word after `# needs:`, or in a call of `machine.can`, that names no capability."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"unknown capability {name!r}", nearest(name, known))
+
+
+class MissingCapability(LabError):
+    """This machine cannot do what was asked for."""
+
+    def __init__(self, capability: str, why: str, remedy: str = "") -> None:
+        self.capability = capability
+        super().__init__(f"this needs {capability}", why, remedy)
+
+
+class UnknownNamespace(LabError):
+    """`new=` names something that is no kind of namespace."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"unknown namespace {name!r}", nearest(name, known))
+
+
+class NamespaceRefused(LabError):
+    """The kernel did not make, join or fill the namespaces that a sandbox asked for."""
+
+
+class ProgramNotFound(LabError):
+    """There is no such program, or it cannot be executed."""
+
+
+class TimedOut(LabError):
+    """Something took longer than it may; what was started has been ended."""
+
+
+class SandboxEnded(LabError):
+    """A program was to be started in a sandbox that is closed or whose PID 1 has ended."""
+
+
+class ProcessGone(LabError):
+    """A process was asked about that has ended meanwhile."""
+
+
+class BadRootfs(LabError):
+    """The folder given as `rootfs` cannot serve as a root file system."""

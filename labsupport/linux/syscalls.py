@@ -1,0 +1,179 @@
+"""Every declaration and wrapper of a system call by ctypes; nothing else.
+
+Constants stand under their header names. A wrapper raises `OSError(errno, text, path)`, and notes
+the call for `labsupport.trace`. Only the standard library's fast modules are imported: the helper
+processes of `labsupport.linux.zygote` load this file each time they start.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from ctypes import c_char_p, c_int, c_long, c_uint64, c_ulong
+
+from labsupport import trace
+
+# sched.h
+CLONE_FS = 0x00000200
+CLONE_PIDFD = 0x00001000
+CLONE_NEWTIME = 0x00000080
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+CLONE_INTO_CGROUP = 0x200000000
+
+# sys/mount.h
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_REMOUNT = 32
+MS_BIND = 4096
+MS_MOVE = 8192
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
+MS_SHARED = 1 << 20
+MNT_DETACH = 2
+
+# linux/prctl.h
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+PR_GET_NO_NEW_PRIVS = 39
+
+# linux/nsfs.h
+NS_GET_USERNS = 0xB701
+NS_GET_PARENT = 0xB702
+
+# asm/unistd_64.h and asm-generic/unistd.h: these numbers differ between architectures
+_NR_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+# and these are the same on all
+_NR_CLONE3 = 435
+_NR_PIDFD_OPEN = 434
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = (c_char_p, c_char_p, c_char_p, c_ulong, c_char_p)
+_libc.umount2.argtypes = (c_char_p, c_int)
+_libc.unshare.argtypes = (c_int,)
+_libc.setns.argtypes = (c_int, c_int)
+_libc.sethostname.argtypes = (c_char_p, c_ulong)
+_libc.prctl.argtypes = (c_int, c_ulong, c_ulong, c_ulong, c_ulong)
+_libc.syscall.restype = c_long
+
+
+class CloneArgs(ctypes.Structure):
+    """`struct clone_args` of clone3(2), version 2."""
+
+    _fields_ = [  # noqa: RUF012 (ctypes wants a plain list)
+        (name, c_uint64)
+        for name in (
+            "flags",
+            "pidfd",
+            "child_tid",
+            "parent_tid",
+            "exit_signal",
+            "stack",
+            "stack_size",
+            "tls",
+            "set_tid",
+            "set_tid_size",
+            "cgroup",
+        )
+    ]
+
+
+def _names(value: int, prefix: str) -> str:
+    """Write flags as a C programmer would: `CLONE_NEWNS|CLONE_NEWPID`."""
+    known = {k: v for k, v in globals().items() if k.startswith(prefix) and v and value & v == v}
+    return "|".join(sorted(known, key=lambda k: known[k])) or "0"
+
+
+def _check(result: int, call: str, path: str | None = None) -> int:
+    if result != -1:
+        trace.note(f"{call} = {result}")
+        return result
+    number = ctypes.get_errno()
+    trace.note(f"{call} = -1 ({os.strerror(number)})")
+    raise OSError(number, f"{call.partition('(')[0]}: {os.strerror(number)}", path)
+
+
+def clone3(flags: int = 0, *, exit_signal: int = 17, cgroup: int | None = None) -> tuple[int, int]:
+    """Fork with new namespaces, in a process that has one thread; clone3(2).
+
+    Returns `(pid, pidfd)` in the parent and `(0, -1)` in the child. `cgroup` is a descriptor of a
+    cgroup v2 folder in which the child begins its life.
+    """
+    pidfd = c_int(-1)
+    args = CloneArgs(flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd))
+    args.exit_signal = exit_signal
+    if cgroup is not None:
+        args.flags |= CLONE_INTO_CGROUP
+        args.cgroup = cgroup
+    pid = _libc.syscall(
+        c_long(_NR_CLONE3), ctypes.byref(args), c_ulong(ctypes.sizeof(CloneArgs))
+    )
+    if pid == 0:
+        return 0, -1
+    return _check(pid, f"clone3({_names(args.flags, 'CLONE_')})"), pidfd.value
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces named by `flags` for new ones; unshare(2)."""
+    _check(_libc.unshare(flags), f"unshare({_names(flags, 'CLONE_NEW')})")
+
+
+def setns(fd: int, flags: int = 0) -> None:
+    """Enter the namespace (or those of the pidfd) that `fd` stands for; setns(2)."""
+    _check(_libc.setns(fd, flags), f"setns({fd}, {_names(flags, 'CLONE_NEW')})")
+
+
+def mount(
+    source: str | None, target: str, fstype: str | None, flags: int = 0, data: str | None = None
+) -> None:
+    """Attach a file system, or change an attached one; mount(2)."""
+    shown = ", ".join(f'"{text}"' if text else "NULL" for text in (source, target, fstype))
+    call = f"mount({shown}, {_names(flags, 'MS_')}" + (f', "{data}")' if data else ")")
+    raw = [os.fsencode(text) if text else None for text in (source, target, fstype, data)]
+    _check(_libc.mount(raw[0], raw[1], raw[2], flags, raw[3]), call, target)
+
+
+def umount2(target: str, flags: int = 0) -> None:
+    """Detach a file system; umount2(2)."""
+    _check(
+        _libc.umount2(os.fsencode(target), flags),
+        f'umount2("{target}", {_names(flags, "MNT_")})',
+        target,
+    )
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """Make `new_root` the root, and hang the old one at `put_old`; pivot_root(2)."""
+    number = _NR_PIVOT_ROOT[os.uname().machine]
+    result = _libc.syscall(
+        c_long(number), c_char_p(os.fsencode(new_root)), c_char_p(os.fsencode(put_old))
+    )
+    _check(result, f'pivot_root("{new_root}", "{put_old}")', new_root)
+
+
+def sethostname(name: str) -> None:
+    """Set the host name of this UTS namespace; sethostname(2)."""
+    raw = os.fsencode(name)
+    _check(_libc.sethostname(raw, len(raw)), f'sethostname("{name}")')
+
+
+def prctl(option: int, argument: int = 0) -> int:
+    """Operate on the calling thread; prctl(2)."""
+    shown = next(k for k, v in globals().items() if k.startswith("PR_") and v == option)
+    return _check(_libc.prctl(option, argument, 0, 0, 0), f"prctl({shown}, {argument})")
+
+
+def pidfd_open(pid: int) -> int:
+    """Return a descriptor that stands for a process, and is readable once it ended."""
+    return os.pidfd_open(pid)

@@ -1,0 +1,1 @@
+"""Pictures and widgets: plain data in, a drawing out; no system calls."""
