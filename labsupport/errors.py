@@ -78,3 +78,36 @@ class ProcessGone(LabError):
 
 class BadRootfs(LabError):
     """The folder given as `rootfs` cannot serve as a root file system."""
+
+
+class BuildToolMissing(LabError):
+    """A compiler or another program that a kernel is built with is not installed."""
+
+
+class KernelSourceMissing(LabError):
+    """There is no archive of the kernel's source where one was looked for, or it is none."""
+
+
+class NoSpace(LabError):
+    """A file system has less free space than something needs."""
+
+
+class KernelBuildFailed(LabError):
+    """A step of building a kernel ended with an error; `log` holds its last lines."""
+
+    def __init__(self, what: str, log: str, remedy: str = "") -> None:
+        self.log = log
+        super().__init__(what, f"the last lines were\n{log}", remedy)
+
+
+class KernelOptionDropped(LabError):
+    """Kconfig did not take over symbols of our fragment; `symbols` names them."""
+
+    def __init__(self, symbols: Iterable[str], source: str) -> None:
+        self.symbols = tuple(symbols)
+        super().__init__(
+            "the kernel would lack what the Lab VM needs",
+            f"{source} did not accept {', '.join(self.symbols)}",
+            "use the source of another kernel version (--source), or, if the symbol has gone from "
+            'it for good, mark its line in labsupport/vm/kernel.config with "# if there is one"',
+        )
