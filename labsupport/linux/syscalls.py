@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from ctypes import c_char_p, c_int, c_long, c_uint64, c_ulong
+from ctypes import c_char_p, c_int, c_long, c_uint64, c_ulong, c_ushort, c_void_p
 
 from labsupport import trace
 
@@ -44,9 +44,18 @@ MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
+PR_SET_SECCOMP = 22
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 PR_GET_NO_NEW_PRIVS = 39
+
+# linux/seccomp.h
+SECCOMP_MODE_FILTER = 2
+
+# linux/ptrace.h
+PTRACE_SEIZE = 0x4206
+PTRACE_INTERRUPT = 0x4207
+PTRACE_SECCOMP_GET_FILTER = 0x420C
 
 # linux/nsfs.h
 NS_GET_USERNS = 0xB701
@@ -65,6 +74,8 @@ _libc.unshare.argtypes = (c_int,)
 _libc.setns.argtypes = (c_int, c_int)
 _libc.sethostname.argtypes = (c_char_p, c_ulong)
 _libc.prctl.argtypes = (c_int, c_ulong, c_ulong, c_ulong, c_ulong)
+_libc.ptrace.argtypes = (c_long, c_long, c_void_p, c_void_p)
+_libc.ptrace.restype = c_long
 _libc.syscall.restype = c_long
 
 
@@ -174,6 +185,39 @@ def prctl(option: int, argument: int = 0) -> int:
     return _check(_libc.prctl(option, argument, 0, 0, 0), f"prctl({shown}, {argument})")
 
 
+def set_name(name: str) -> None:
+    """Name the calling thread, at most 15 bytes, as ps(1) shows it; prctl(2)."""
+    raw = ctypes.create_string_buffer(os.fsencode(name))
+    _check(_libc.prctl(PR_SET_NAME, ctypes.addressof(raw), 0, 0, 0), f'prctl(PR_SET_NAME, "{name}")')
+
+
 def pidfd_open(pid: int) -> int:
     """Return a descriptor that stands for a process, and is readable once it ended."""
     return os.pidfd_open(pid)
+
+
+class SockFprog(ctypes.Structure):
+    """`struct sock_fprog` of linux/filter.h: how many instructions, and where they lie."""
+
+    _fields_ = [("len", c_ushort), ("filter", c_char_p)]  # noqa: RUF012 (ctypes wants a plain list)
+
+
+def seccomp_set_filter(program: bytes) -> None:
+    """Put this thread under a seccomp filter, for good; PR_SET_SECCOMP in prctl(2).
+
+    `program` is an array of `struct sock_filter`, 8 bytes each. It takes PR_SET_NO_NEW_PRIVS first,
+    or CAP_SYS_ADMIN.
+    """
+    count = len(program) // 8
+    argument = SockFprog(count, program)
+    _check(
+        _libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(argument), 0, 0),
+        f"prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, {{{count} instructions}})",
+    )
+
+
+def ptrace(request: int, pid: int, address: int = 0, data: int = 0) -> int:
+    """Observe or control another process; ptrace(2)."""
+    shown = next(k for k, v in globals().items() if k.startswith("PTRACE_") and v == request)
+    result = _libc.ptrace(request, pid, address, data)
+    return _check(result, f"ptrace({shown}, {pid}, {address}, {data})")
