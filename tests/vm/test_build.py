@@ -1,0 +1,334 @@
+"""The build of the Lab VM's own kernel.
+
+The fast tests (2 s) build a stand-in: an archive with a Makefile that has the kernel's targets and
+compiles ten lines of C. The real thing takes five minutes and runs with LAB_BUILD_KERNEL=1.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from labsupport.errors import (
+    BuildToolMissing,
+    KernelBuildFailed,
+    KernelOptionDropped,
+    KernelSourceMissing,
+    NoSpace,
+)
+from labsupport.vm import build as builder
+from labsupport.vm.fragment import FRAGMENT, Fragment
+from labsupport.vm.progress import Progress
+
+needs_compiler = pytest.mark.skipif(
+    not (shutil.which("gcc") and shutil.which("make") and Path("/usr/include/libelf.h").exists()),
+    reason="needs gcc, make and libelf-dev",
+)
+MAKEFILE = """\
+VERSION = 6
+PATCHLEVEL = 1
+SUBLEVEL = 7
+x86_64_defconfig:
+\techo '# CONFIG_MODULES is not set' > .config
+olddefconfig:
+\t{olddefconfig}
+linux:
+\t@for i in 1 2 3 4 5 6 7 8 9 10; do echo "  CC      file$$i.o"; done
+\t{compile}
+"""
+COMPILE = r"""echo 'int main(void) { return 0; }' | gcc -x c -o linux -"""
+
+
+@pytest.fixture(autouse=True)
+def few_tools(monkeypatch):
+    """The stand-in needs no parser generators, so the tests do not either."""
+    monkeypatch.setattr(builder, "_TOOLS", ("gcc", "make", "strip", "tar"))
+
+
+@pytest.fixture
+def scratch(tmp_path, monkeypatch):
+    """The temporary folder in which a build happens; it must be empty afterwards."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def fragment_of_one_line(request, tmp_path, monkeypatch):
+    """The stand-in's .config knows one symbol; the tests about our fragment use the real one."""
+    if "scratch" not in request.fixturenames:
+        return
+    path = tmp_path / "kernel.config"
+    path.write_text("# CONFIG_MODULES is not set\nCONFIG_PSI=y\n")
+    one = Fragment.read(path)
+    monkeypatch.setattr(Fragment, "read", lambda: one)
+
+
+def source(folder: Path, olddefconfig: str = "true", compile: str = COMPILE) -> Path:  # noqa: A002
+    text = MAKEFILE.format(olddefconfig=olddefconfig, compile=compile).encode()
+    path = folder / "linux-6.1.7.tar.xz"
+    with tarfile.open(path, "w:xz") as archive:
+        member = tarfile.TarInfo("linux-6.1.7/Makefile")
+        member.size = len(text)
+        archive.addfile(member, io.BytesIO(text))
+    return path
+
+
+def elf(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\x7fELF\x02\x01" + bytes(58))
+    path.chmod(0o755)
+    return path
+
+
+def test_the_hash_follows_the_symbols_and_not_the_prose(tmp_path):
+    first, second, third = (tmp_path / name for name in "abc")
+    first.write_text("# why\nCONFIG_A=y\nCONFIG_B=y\n")
+    second.write_text("CONFIG_B=y\n\n# another reason\nCONFIG_A=y  # if there is one\n")
+    third.write_text("CONFIG_A=y\n")
+
+    assert Fragment.read(first).hash == Fragment.read(second).hash != Fragment.read(third).hash
+
+
+def test_every_line_of_our_fragment_is_understood_and_none_is_there_twice():
+    lines = Fragment.read().lines
+
+    assert len(lines) > 100
+    assert len(set(lines)) == len(lines)
+    assert "CONFIG_PSI=y" in lines
+    assert FRAGMENT.is_file()
+
+
+def test_a_misspelt_line_is_refused(tmp_path):
+    (tmp_path / "f").write_text("CONFIG_A\n")
+
+    with pytest.raises(ValueError, match="f:1: neither a symbol nor a comment: 'CONFIG_A'"):
+        Fragment.read(tmp_path / "f")
+
+
+def test_dropped_symbols_are_found(tmp_path):
+    (tmp_path / "f").write_text(
+        "CONFIG_A=y\nCONFIG_B=y\nCONFIG_C=y  # if there is one\n"
+        "# CONFIG_D is not set\n# CONFIG_E is not set\n"
+    )
+
+    dropped = Fragment.read(tmp_path / "f").dropped("CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_E=y")
+
+    assert dropped == ["CONFIG_B=y", "# CONFIG_E is not set"]
+
+
+def test_missing_tools_are_all_named_with_the_command_that_brings_them(
+    tmp_path, scratch, monkeypatch
+):
+    (tmp_path / "bin").mkdir()
+    for tool in ("tar", "xz"):
+        (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+    with pytest.raises(BuildToolMissing, match=r"gcc, make, strip(.|\n)*apt-get install gcc make"):
+        builder.build(tmp_path / "out", source(tmp_path))
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_a_source_the_package_is_named(tmp_path):
+    with pytest.raises(KernelSourceMissing, match=r"apt-get install linux-source(.|\n)*--source"):
+        builder.find_source(tmp_path)
+
+
+def test_the_newest_source_is_taken(tmp_path):
+    for version in ("5.15", "6.1", "6.12"):
+        (tmp_path / f"linux-source-{version}.tar.xz").touch()
+    nested = tmp_path / "linux-source-6.8.0" / "linux-source-6.8.0.tar.bz2"
+    nested.parent.mkdir()
+    nested.touch()
+
+    assert builder.find_source(tmp_path).name == "linux-source-6.12.tar.xz"
+
+
+def test_what_is_no_source_is_refused(tmp_path):
+    (tmp_path / "linux-6.1.tar").write_text("not an archive")
+
+    with pytest.raises(KernelSourceMissing, match="is no archive of a kernel's source"):
+        builder.build(tmp_path / "out", tmp_path / "linux-6.1.tar")
+
+
+@needs_compiler
+def test_the_kernel_is_built_once_and_nothing_else_is_left(tmp_path, scratch, monkeypatch, capsys):
+    archive = source(tmp_path)
+    kernel = builder.build(tmp_path / "out", archive)
+
+    assert kernel.name == f"linux-6.1.7-{Fragment.read().hash}"
+    assert subprocess.run([kernel], check=False).returncode == 0
+    assert list((tmp_path / "out").iterdir()) == [kernel]
+    assert list(scratch.iterdir()) == []
+    assert builder.cached_kernel([tmp_path / "out"]) == kernel
+
+    before = kernel.stat()
+    assert builder.build(tmp_path / "out", archive) == kernel
+    assert kernel.stat().st_mtime_ns == before.st_mtime_ns
+    assert "already there" in capsys.readouterr().out
+
+
+@needs_compiler
+def test_a_dropped_symbol_ends_the_build_and_is_named(tmp_path, scratch):
+    archive = source(tmp_path, olddefconfig="sed -i /PSI/d .config")
+
+    with pytest.raises(KernelOptionDropped, match="CONFIG_PSI=y") as caught:
+        builder.build(tmp_path / "out", archive)
+    assert caught.value.symbols == ("CONFIG_PSI=y",)
+    assert list(scratch.iterdir()) == list((tmp_path / "out").iterdir()) == []
+
+
+@needs_compiler
+def test_a_failing_compiler_is_quoted(tmp_path, scratch, capsys):
+    archive = source(tmp_path, compile="echo 'int main(' | gcc -x c -o linux -")
+
+    with pytest.raises(KernelBuildFailed, match="make ended with status 2") as caught:
+        builder.build(tmp_path / "out", archive)
+    assert "error: " in caught.value.log
+    assert list(scratch.iterdir()) == list((tmp_path / "out").iterdir()) == []
+    assert "compiling Linux 6.1.7: stopped after" in capsys.readouterr().out
+
+
+@needs_compiler
+def test_a_kernel_that_does_not_start_is_not_kept(tmp_path, scratch):
+    archive = source(tmp_path, compile="echo 'int main() { return 7; }' | gcc -x c -o linux -")
+
+    with pytest.raises(KernelBuildFailed, match="ended with status 7"):
+        builder.build(tmp_path / "out", archive)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@needs_compiler
+def test_too_little_space_is_said_before_anything_is_unpacked(tmp_path, scratch, monkeypatch):
+    monkeypatch.setattr(builder, "SPACE_BYTES", 1 << 60)
+
+    with pytest.raises(NoSpace, match=r"GB are needed(.|\n)*TMPDIR=FOLDER"):
+        builder.build(tmp_path / "out", source(tmp_path))
+
+
+@needs_compiler
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_build_leaves_nothing(tmp_path, scratch, number):
+    marker = tmp_path / "compiler.pid"
+    archive = source(tmp_path, compile=f"echo $$$$ > {marker}; exec sleep 60")
+    child = _start_build(tmp_path, archive, scratch)
+    compiler = int(_wait_for(marker))
+    child.send_signal(number)
+    child.wait(10)
+
+    _wait_until_gone(compiler)
+    assert list((tmp_path / "out").iterdir()) == []
+    if number == signal.SIGKILL:  # nobody could clean up: the next build does
+        (left,) = scratch.iterdir()
+        os.utime(left, (0, 0))
+        builder.build(tmp_path / "out", source(tmp_path))
+    else:
+        assert child.returncode == 130
+    assert list(scratch.iterdir()) == []
+
+
+def _start_build(tmp_path: Path, archive: Path, scratch: Path) -> subprocess.Popen:
+    program = (
+        "import sys, pathlib\n"
+        "from labsupport.vm import build\n"
+        "from labsupport.vm.fragment import Fragment\n"
+        f"one = Fragment.read(pathlib.Path({str(tmp_path / 'kernel.config')!r}))\n"
+        "Fragment.read = lambda: one\n"
+        "build._TOOLS = ('gcc', 'make', 'strip', 'tar')\n"
+        "sys.exit(build.main(sys.argv[1:]))\n"
+    )
+    argv = [sys.executable, "-c", program, "--source", str(archive)]
+    argv += ["--output", str(tmp_path / "out")]
+    return subprocess.Popen(
+        argv, env={**os.environ, "TMPDIR": str(scratch)}, stdout=subprocess.DEVNULL
+    )
+
+
+def _wait_for(path: Path) -> str:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if path.exists() and (text := path.read_text().strip()):
+            return text
+        time.sleep(0.02)
+    raise AssertionError(f"{path} was not written")
+
+
+def _wait_until_gone(pid: int) -> None:
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return
+        if state == "Z":
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"process {pid} lives on")
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="User-Mode Linux is for x86-64")
+def test_the_newest_kernel_of_todays_fragment_is_used(tmp_path):
+    wanted = Fragment.read().hash
+    user, system = tmp_path / "user", tmp_path / "system"
+    elf(user / "linux-6.12.9-0123456789")  # of an older fragment
+    elf(user / f"linux-6.1.9-{wanted}")
+    elf(user / f".linux-6.13.1-{wanted}")  # half-written
+    (user / f"linux-6.14.1-{wanted}").write_text("#!/bin/sh")
+    best = elf(system / f"linux-6.1.10-{wanted}")
+
+    assert builder.cached_kernel([user, system]) == best
+    best.unlink()
+    assert builder.cached_kernel([user, system]) == user / f"linux-6.1.9-{wanted}"
+    (user / f"linux-6.1.9-{wanted}").chmod(0o644)
+    if os.getuid() == 0:
+        assert builder.cached_kernel([user, system]).name == "linux-6.12.9-0123456789"
+    assert builder.cached_kernel([tmp_path / "nothing"]) is None
+
+
+def test_progress_is_plain_lines_when_nobody_watches():
+    written = io.StringIO()
+    with Progress("compiling", 20, written) as progress:
+        for _ in range(25):
+            progress.step()
+
+    lines = written.getvalue().splitlines()
+    assert lines[0] == "compiling"
+    assert lines[1].startswith("compiling: 10 %, 2 of about 20 files")
+    assert lines[-1].startswith("compiling: done after")
+    assert len(lines) <= 12
+    assert "\r" not in written.getvalue()
+
+
+def test_progress_is_one_line_on_a_terminal():
+    written = io.StringIO()
+    written.isatty = lambda: True
+    with Progress("compiling", 20, written) as progress:
+        progress.step()
+
+    assert written.getvalue().count("\n") == 1
+    assert "\rcompiling:  5 %" in written.getvalue()
+
+
+@pytest.mark.skipif(
+    os.environ.get("LAB_BUILD_KERNEL") != "1", reason="takes five minutes: LAB_BUILD_KERNEL=1"
+)
+def test_the_real_kernel_has_what_it_was_built_for(tmp_path, monkeypatch):
+    monkeypatch.undo()  # the real list of tools
+    kernel = builder.build(tmp_path)
+
+    done = subprocess.run([kernel, "--showconfig"], capture_output=True, text=True, check=True)
+    assert Fragment.read().dropped(done.stdout) == []
+    assert kernel.stat().st_size < 12e6
