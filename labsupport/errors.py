@@ -111,3 +111,24 @@ class KernelOptionDropped(LabError):
             "use the source of another kernel version (--source), or, if the symbol has gone from "
             'it for good, mark its line in labsupport/vm/kernel.config with "# if there is one"',
         )
+
+
+class PortTaken(LabError):
+    """The port that was asked for cannot be listened on."""
+
+    def __init__(self, port: int, why: str) -> None:
+        self.port = port
+        super().__init__(
+            f"JupyterLab cannot listen on port {port}", why, "leave out --port, or choose another"
+        )
+
+
+class NotebooksMissing(LabError):
+    """Labsupport is installed without the notebooks that it is for."""
+
+    def __init__(self, first_page: object) -> None:
+        super().__init__(
+            "the notebooks are missing",
+            f"there is no {first_page}",
+            "run ./lab in a complete clone of the course (git restore notebooks brings them back)",
+        )
