@@ -53,6 +53,7 @@ PR_GET_NO_NEW_PRIVS = 39
 SECCOMP_MODE_FILTER = 2
 
 # linux/ptrace.h
+PTRACE_TRACEME = 0
 PTRACE_SEIZE = 0x4206
 PTRACE_INTERRUPT = 0x4207
 PTRACE_SECCOMP_GET_FILTER = 0x420C
@@ -61,7 +62,12 @@ PTRACE_SECCOMP_GET_FILTER = 0x420C
 NS_GET_USERNS = 0xB701
 NS_GET_PARENT = 0xB702
 
+# sys/personality.h and sys/reboot.h
+ADDR_NO_RANDOMIZE = 0x0040000
+RB_POWER_OFF = 0x4321FEDC
+
 # asm/unistd_64.h and asm-generic/unistd.h: these numbers differ between architectures
+_NR_FINIT_MODULE = {"x86_64": 313, "aarch64": 273}
 _NR_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 # and these are the same on all
 _NR_CLONE3 = 435
@@ -82,7 +88,7 @@ _libc.syscall.restype = c_long
 class CloneArgs(ctypes.Structure):
     """`struct clone_args` of clone3(2), version 2."""
 
-    _fields_ = [  # noqa: RUF012 (ctypes wants a plain list)
+    _fields_ = [
         (name, c_uint64)
         for name in (
             "flags",
@@ -127,9 +133,7 @@ def clone3(flags: int = 0, *, exit_signal: int = 17, cgroup: int | None = None) 
     if cgroup is not None:
         args.flags |= CLONE_INTO_CGROUP
         args.cgroup = cgroup
-    pid = _libc.syscall(
-        c_long(_NR_CLONE3), ctypes.byref(args), c_ulong(ctypes.sizeof(CloneArgs))
-    )
+    pid = _libc.syscall(c_long(_NR_CLONE3), ctypes.byref(args), c_ulong(ctypes.sizeof(CloneArgs)))
     if pid == 0:
         return 0, -1
     return _check(pid, f"clone3({_names(args.flags, 'CLONE_')})"), pidfd.value
@@ -188,7 +192,9 @@ def prctl(option: int, argument: int = 0) -> int:
 def set_name(name: str) -> None:
     """Name the calling thread, at most 15 bytes, as ps(1) shows it; prctl(2)."""
     raw = ctypes.create_string_buffer(os.fsencode(name))
-    _check(_libc.prctl(PR_SET_NAME, ctypes.addressof(raw), 0, 0, 0), f'prctl(PR_SET_NAME, "{name}")')
+    _check(
+        _libc.prctl(PR_SET_NAME, ctypes.addressof(raw), 0, 0, 0), f'prctl(PR_SET_NAME, "{name}")'
+    )
 
 
 def pidfd_open(pid: int) -> int:
@@ -199,7 +205,7 @@ def pidfd_open(pid: int) -> int:
 class SockFprog(ctypes.Structure):
     """`struct sock_fprog` of linux/filter.h: how many instructions, and where they lie."""
 
-    _fields_ = [("len", c_ushort), ("filter", c_char_p)]  # noqa: RUF012 (ctypes wants a plain list)
+    _fields_ = [("len", c_ushort), ("filter", c_char_p)]
 
 
 def seccomp_set_filter(program: bytes) -> None:
@@ -221,3 +227,23 @@ def ptrace(request: int, pid: int, address: int = 0, data: int = 0) -> int:
     shown = next(k for k, v in globals().items() if k.startswith("PTRACE_") and v == request)
     result = _libc.ptrace(request, pid, address, data)
     return _check(result, f"ptrace({shown}, {pid}, {address}, {data})")
+
+
+def personality(persona: int) -> int:
+    """Set the process's execution domain; personality(2). Returns the old one."""
+    return _check(_libc.personality(c_ulong(persona)), f"personality({persona:#x})")
+
+
+def finit_module(fd: int, parameters: str = "") -> None:
+    """Load the kernel module whose file is open as `fd`; finit_module(2)."""
+    number = _NR_FINIT_MODULE[os.uname().machine]
+    raw = c_char_p(parameters.encode())
+    _check(_libc.syscall(c_long(number), c_int(fd), raw, c_int(0)), f"finit_module({fd})")
+
+
+def power_off() -> None:
+    """Write everything out and switch this machine off; reboot(2). For a guest's first process."""
+    if os.getpid() != 1:
+        raise PermissionError("only the first process of a guest may power it off")
+    os.sync()
+    _check(_libc.reboot(c_int(RB_POWER_OFF)), "reboot(RB_POWER_OFF)")

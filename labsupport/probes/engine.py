@@ -1,0 +1,130 @@
+"""Does a Docker or Podman engine answer, and is there a private registry to be had?
+
+An engine is asked by hand: one HTTP request over its socket, as `curl --unix-socket` would do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from errno import EACCES, ECONNREFUSED, ENOENT
+from urllib.parse import urlsplit
+
+from labsupport.probes import facts
+from labsupport.probes.children import Refused
+from labsupport.probes.network import SBIN
+
+_SECONDS = 1.5
+
+
+def candidates(environ: dict[str, str], uid: int) -> list[str]:
+    """Return the addresses at which an engine may listen, the likeliest first."""
+    if host := environ.get("DOCKER_HOST"):
+        return [host]
+    runtime = environ.get("XDG_RUNTIME_DIR", f"/run/user/{uid}")
+    return [
+        "unix:///var/run/docker.sock",
+        f"unix://{runtime}/docker.sock",
+        f"unix://{runtime}/podman/podman.sock",
+        "unix:///run/podman/podman.sock",
+    ]
+
+
+def _connect(address: str) -> socket.socket:
+    parts = urlsplit(address)
+    if parts.scheme == "unix":
+        link = socket.socket(socket.AF_UNIX)
+        link.settimeout(_SECONDS)
+        link.connect(parts.path)
+        return link
+    return socket.create_connection((parts.hostname or "", parts.port or 2375), timeout=_SECONDS)
+
+
+def get(address: str, path: str) -> tuple[int, bytes]:
+    """Ask an engine; return the status of its answer (0 if it is no HTTP) and the body."""
+    with _connect(address) as link:
+        link.sendall(f"GET {path} HTTP/1.0\r\nHost: engine\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: link.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    words = head.split(maxsplit=2)
+    is_http = len(words) > 1 and words[0].startswith(b"HTTP/") and words[1].isdigit()
+    return (int(words[1]) if is_http else 0), body
+
+
+def find() -> tuple[str | None, dict[str, OSError]]:
+    """Return the address of the first engine that answers, and how the others failed."""
+    failures: dict[str, OSError] = {}
+    for address in candidates(dict(os.environ), os.getuid()):
+        if urlsplit(address).scheme not in ("unix", "tcp"):
+            raise Refused(
+                f"DOCKER_HOST is {address}: this course needs a unix:// or tcp:// address",
+                "unset DOCKER_HOST",
+            )
+        try:
+            status, _ = get(address, "/_ping")
+        except OSError as error:
+            failures[address] = error
+            continue
+        if status == 200:
+            return address, failures
+        failures[address] = OSError(0, f"/_ping answered {status or 'something that is no HTTP'}")
+    return None, failures
+
+
+def engine() -> str:
+    """Some socket answers /_ping; in the Lab VM, dockerd is there to be started."""
+    address, failures = find()
+    if address:
+        return address
+    known = facts.gather()
+    if known.in_vm and shutil.which("dockerd", path=os.environ["PATH"] + ":" + SBIN):
+        return "dockerd, started on first use"
+    raise why_no_engine(failures, known, has_docker=shutil.which("dockerd") is not None)
+
+
+def why_no_engine(
+    failures: dict[str, OSError], known: facts.Facts, *, has_docker: bool
+) -> Refused:
+    """Explain from the likeliest socket's failure why no engine answers."""
+    for address, error in failures.items():
+        if error.errno == EACCES:
+            return Refused(
+                f"this user may not use the engine's socket {address}",
+                'sudo usermod -aG docker "$USER", then log in again (or: sg docker -c ./lab)',
+            )
+    for address, error in failures.items():
+        if error.errno == ECONNREFUSED:
+            start = known.as_root("systemctl start docker")
+            return Refused(f"nothing listens at {address}: the daemon is down", start)
+    for address, error in failures.items():
+        if error.errno != ENOENT:
+            return Refused(f"the engine at {address} does not answer: {error.strerror or error}")
+    if has_docker or known.in_vm:
+        start = known.install("docker.io", "dockerd") if known.in_vm else ""
+        start = start or known.as_root("systemctl start docker")
+        what = "dockerd is not installed" if known.in_vm else "the Docker daemon is not running"
+        return Refused(what, start)
+    looked = ", ".join(address.removeprefix("unix://") for address in failures)
+    return Refused(
+        f"no engine found (looked at {looked})", known.install("docker.io", "docker or podman")
+    )
+
+
+def registry() -> str:
+    """The program docker-registry, or the engine's image of that name."""
+    if program := shutil.which("docker-registry"):
+        return program
+    address, _ = find()
+    if address:
+        status, body = get(address, "/images/json?filters=%7B%22reference%22%3A%5B%22registry%22%5D%7D")
+        if status == 200 and json.loads(body):
+            return "the engine's image registry"
+    raise Refused(
+        "neither the program docker-registry nor an engine with the image registry is here",
+        facts.gather().install("docker-registry", "docker-registry"),
+    )
+
+
+PROBES = {"engine": engine, "registry": registry}
