@@ -132,3 +132,21 @@ class NotebooksMissing(LabError):
             f"there is no {first_page}",
             "run ./lab in a complete clone of the course (git restore notebooks brings them back)",
         )
+
+
+class ProbeFailed(LabError):
+    """The helper process that tries what this machine can do has itself failed."""
+
+
+class UnknownPlace(LabError):
+    """`LAB_PLACE` names no place where a notebook can run."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"unknown place {name!r} in LAB_PLACE", nearest(name, known))
+
+
+class UnknownCommand(LabError):
+    """A word after `./lab` that is no command."""
+
+    def __init__(self, word: str, known: Iterable[str]) -> None:
+        super().__init__(f"unknown command {word!r}", nearest(word, known))

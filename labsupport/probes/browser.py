@@ -1,4 +1,4 @@
-"""Is there a browser for the tests that look at the notebooks as a student does?"""
+"""A browser, for the tests that look at the notebooks as a student does."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ class Hierarchy:
 def version(proc: Path = Path("/proc/self")) -> int | str | None:
     """Say which cgroup version this machine has, by where the four controllers are.
 
-    1 if all that are there hang on v1 trees (a v2 mount without any of them does not count), 2 if all
-    are on v2, "hybrid" if they are spread over both, None if there are none.
+    1 if all that are there hang on v1 trees (a v2 mount without any of them does not count), 2 if
+    all are on v2, "hybrid" if they are spread over both, None if there are none.
     """
     found = {place.version for name in CONTROLLERS if (place := find(name, proc))}
     return "hybrid" if len(found) == 2 else next(iter(found), None)
@@ -130,8 +130,8 @@ def why_no_parent(
     parent = writable[0]
     if _has_processes(parent) and (parent / "cgroup.type").exists():
         return Refused(
-            f"controller {controller} cannot be handed down below {parent}: the group has processes "
-            "itself",
+            f"controller {controller} cannot be handed down below {parent}: the group has "
+            "processes itself",
             f"move them to a group of their own below it, then: echo +{controller} > "
             f"{parent}/cgroup.subtree_control",
         )

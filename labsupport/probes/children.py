@@ -19,7 +19,7 @@ Outcome = dict[str, Any]
 """`{"found": text}`, `{"reason":, "remedy":}` or `{"step":, "errno":}`: plain data for JSON."""
 
 
-class Refused(Exception):  # noqa: N818 (a verdict, not a fault)
+class Refused(Exception):
     """A probe says no, and knows why and what to do about it."""
 
     def __init__(self, reason: str, remedy: str = "") -> None:
@@ -27,7 +27,7 @@ class Refused(Exception):  # noqa: N818 (a verdict, not a fault)
         super().__init__(reason, remedy)
 
 
-class Failed(Exception):  # noqa: N818
+class Failed(Exception):
     """A system call said no: `step` is what was tried, in plain words."""
 
     def __init__(self, step: str, errno: int) -> None:
@@ -54,7 +54,7 @@ def outcome_of(function: Callable[[], str]) -> Outcome:
         return {"step": no.step, "errno": no.errno}
     except OSError as error:
         return {"step": str(error.filename or error.strerror), "errno": error.errno or 0}
-    except Exception as error:  # noqa: BLE001 (a fault in one probe must not hide the others)
+    except Exception as error:
         fault = f"{type(error).__name__}: {error}"
         return {"reason": f"the probe itself failed ({fault})", "remedy": "please report this"}
 
@@ -62,7 +62,7 @@ def outcome_of(function: Callable[[], str]) -> Outcome:
 def spawn(function: Callable[[], str], *, new_group: bool = False) -> tuple[int, int]:
     """Fork a child that runs `function`; return its PID and where its outcome can be read.
 
-    With `new_group` the child leads a process group, so that it can be killed with its own children.
+    With `new_group` the child leads a process group, to be killed with its own children.
     """
     reading, writing = os.pipe()
     pid = os.fork()
@@ -83,7 +83,7 @@ def spawn(function: Callable[[], str], *, new_group: bool = False) -> tuple[int,
 
 def collect(pid: int, reading: int) -> Outcome:
     """Wait for a child of `spawn()` and return its outcome."""
-    with open(reading, "rb") as pipe:  # noqa: PTH123 (a descriptor)
+    with open(reading, "rb") as pipe:
         raw = pipe.read()
     _, status = os.waitpid(pid, 0)
     if raw:

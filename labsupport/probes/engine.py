@@ -1,4 +1,4 @@
-"""Does a Docker or Podman engine answer, and is there a private registry to be had?
+"""A Docker or Podman engine that answers, and a private registry.
 
 An engine is asked by hand: one HTTP request over its socket, as `curl --unix-socket` would do.
 """
@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 from labsupport.probes import facts
 from labsupport.probes.children import Refused
-from labsupport.probes.network import SBIN
 
 _SECONDS = 1.5
 
@@ -79,36 +78,33 @@ def engine() -> str:
     if address:
         return address
     known = facts.gather()
-    if known.in_vm and shutil.which("dockerd", path=os.environ["PATH"] + ":" + SBIN):
+    has_docker = facts.find_program("dockerd") is not None
+    if known.in_vm and has_docker:
         return "dockerd, started on first use"
-    raise why_no_engine(failures, known, has_docker=shutil.which("dockerd") is not None)
+    raise why_no_engine(failures, known, has_docker=has_docker)
 
 
-def why_no_engine(
-    failures: dict[str, OSError], known: facts.Facts, *, has_docker: bool
-) -> Refused:
-    """Explain from the likeliest socket's failure why no engine answers."""
-    for address, error in failures.items():
-        if error.errno == EACCES:
-            return Refused(
-                f"this user may not use the engine's socket {address}",
-                'sudo usermod -aG docker "$USER", then log in again (or: sg docker -c ./lab)',
-            )
-    for address, error in failures.items():
-        if error.errno == ECONNREFUSED:
-            start = known.as_root("systemctl start docker")
-            return Refused(f"nothing listens at {address}: the daemon is down", start)
+def why_no_engine(failures: dict[str, OSError], known: facts.Facts, *, has_docker: bool) -> Refused:
+    """Explain from the sockets' failures, the most telling first, why no engine answers."""
+    by_errno = {error.errno: address for address, error in reversed(failures.items())}
+    if address := by_errno.get(EACCES):
+        return Refused(
+            f"this user may not use the engine's socket {address}",
+            facts.join_group(urlsplit(address).path),
+        )
+    if address := by_errno.get(ECONNREFUSED):
+        return Refused(f"nothing listens at {address}: the daemon is down", known.start("docker"))
     for address, error in failures.items():
         if error.errno != ENOENT:
-            return Refused(f"the engine at {address} does not answer: {error.strerror or error}")
-    if has_docker or known.in_vm:
-        start = known.install("docker.io", "dockerd") if known.in_vm else ""
-        start = start or known.as_root("systemctl start docker")
-        what = "dockerd is not installed" if known.in_vm else "the Docker daemon is not running"
-        return Refused(what, start)
+            return Refused(
+                f"the engine at {address} does not answer: {error.strerror or error}",
+                f"look at it: docker --host {address} info",
+            )
+    if has_docker:
+        return Refused("the Docker daemon is not running", known.start("docker"))
     looked = ", ".join(address.removeprefix("unix://") for address in failures)
     return Refused(
-        f"no engine found (looked at {looked})", known.install("docker.io", "docker or podman")
+        f"no engine was found (looked at {looked})", known.install("docker.io", "docker or podman")
     )
 
 
@@ -118,7 +114,9 @@ def registry() -> str:
         return program
     address, _ = find()
     if address:
-        status, body = get(address, "/images/json?filters=%7B%22reference%22%3A%5B%22registry%22%5D%7D")
+        status, body = get(
+            address, "/images/json?filters=%7B%22reference%22%3A%5B%22registry%22%5D%7D"
+        )
         if status == 200 and json.loads(body):
             return "the engine's image registry"
     raise Refused(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 CAP_SYS_ADMIN = 21
+
+SBIN = "/usr/sbin:/sbin"
+"""Where system programs are; not on every user's PATH."""
 
 _CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv", "/var/run/secrets/kubernetes.io")
 
@@ -33,6 +37,7 @@ class Facts:
     """`user.max_KIND_namespaces` by kind: user, mnt, pid, …"""
     has_apt: bool = False
     has_sudo: bool = False
+    has_systemd: bool = False
     has_systemd_run: bool = False
 
     @property
@@ -53,6 +58,24 @@ class Facts:
         what = f"the program {program}" if program else f"what Debian calls {package}"
         return f"install {what} with this system's package manager"
 
+    def start(self, service: str) -> str:
+        """Say how a system service is started here."""
+        command = f"systemctl start {service}" if self.has_systemd else f"service {service} start"
+        return self.as_root(command)
+
+
+def find_program(name: str) -> str | None:
+    """Find a program on the PATH or where system programs are."""
+    return shutil.which(name, path=os.environ.get("PATH", os.defpath) + ":" + SBIN)
+
+
+def join_group(path: str) -> str:
+    """Say how a user gets at a file whose group may use it."""
+    group = grp.getgrgid(Path(path).stat().st_gid).gr_name
+    if group == "root":
+        return "run ./lab as root"
+    return f'sudo usermod -aG {group} "$USER", then log in again (or: sg {group} -c ./lab)'
+
 
 def gather() -> Facts:
     """Read the facts of this process and machine."""
@@ -70,6 +93,7 @@ def gather() -> Facts:
         namespace_limits=_namespace_limits(),
         has_apt=shutil.which("apt-get") is not None,
         has_sudo=shutil.which("sudo") is not None,
+        has_systemd=Path("/run/systemd/system").exists(),
         has_systemd_run=shutil.which("systemd-run") is not None
         and Path(f"/run/user/{os.getuid()}/systemd").exists(),
     )

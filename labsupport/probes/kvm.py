@@ -1,9 +1,9 @@
 """Does hardware virtualisation run ordinary code? /dev/kvm may exist and not do so.
 
-A virtual machine is made by hand (the kernel's Documentation/virt/kvm/api.rst): one page of memory,
-one CPU, three instructions of real-mode code. One of them, `popcnt`, is known to every processor but
-not to KVM's own instruction emulator: a KVM that only emulates (a paravirtual one, for guests made
-for it) gives up there, and would never get an ordinary kernel through its boot.
+A virtual machine is made by hand (the kernel's Documentation/virt/kvm/api.rst): one page of
+memory, one CPU, two instructions of real-mode code. The first, `popcnt`, is known to every
+processor but not to KVM's own instruction emulator: a KVM that only emulates (a paravirtual one,
+for guests made for it) gives up there, and would never get an ordinary kernel through its boot.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def kvm() -> str:
     """A virtual CPU executes our code to its `hlt`."""
     if os.uname().machine != "x86_64":
         raise Refused("the course's virtual machines are x86-64, and this processor is not")
-    code, exit_reason = mmap.mmap(-1, mmap.PAGESIZE), 0
+    code = mmap.mmap(-1, mmap.PAGESIZE)
     code[: len(_CODE)] = _CODE
     device = _open()
     with step("making a virtual machine"):
@@ -63,7 +63,7 @@ def _open() -> int:
         if error.errno in (EACCES, EPERM):
             raise Refused(
                 "this user may not open /dev/kvm",
-                'sudo usermod -aG kvm "$USER", then log in again',
+                facts.join_group("/dev/kvm"),
             ) from error
         raise
 
@@ -86,7 +86,9 @@ def _why(exit_reason: int) -> str:
             "/dev/kvm is here, but its virtual CPU cannot execute an ordinary instruction: "
             "this KVM runs only guests made for it"
         )
-    return f"/dev/kvm is here, but the virtual CPU stopped with exit reason {exit_reason}, not at hlt"
+    return (
+        f"/dev/kvm is here, but the virtual CPU stopped with exit reason {exit_reason}, not at hlt"
+    )
 
 
 PROBES = {"kvm": kvm}

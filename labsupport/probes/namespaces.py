@@ -1,4 +1,4 @@
-"""Can we make each kind of namespace, and use it? And lay one file system over another?
+"""Each kind of namespace, made and used; and one file system laid over another.
 
 Whoever lacks CAP_SYS_ADMIN gets it in a user namespace of its own first, as `unshare -Ur` does.
 See namespaces(7) and user_namespaces(7).

@@ -6,7 +6,6 @@ Links are asked for by a raw rtnetlink(7) message, so that neither iproute2 nor 
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import struct
 
@@ -22,8 +21,6 @@ RTM_NEWLINK, NLMSG_ERROR = 16, 2
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 1, 4, 0x200, 0x400
 IFLA_IFNAME, IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 3, 18, 1, 2, 1
 _IFINFOMSG = bytes(16)
-
-SBIN = "/usr/sbin:/sbin"
 
 
 def _attribute(kind: int, *parts: bytes) -> bytes:
@@ -65,9 +62,9 @@ def admin() -> str:
 
 def nftables() -> str:
     """A table added by nft(8) in a network namespace of our own."""
-    import subprocess  # noqa: PLC0415 (costs some milliseconds, and only here)
+    import subprocess
 
-    nft = shutil.which("nft", path=os.environ.get("PATH", os.defpath) + ":" + SBIN)
+    nft = facts.find_program("nft")
     if nft is None:
         install = facts.gather().install("nftables", "nft")
         raise Refused("the program nft is not installed", install)

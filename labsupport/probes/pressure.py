@@ -1,4 +1,4 @@
-"""Does the kernel tell how long work waited for CPU, memory and disks? (PSI)"""
+"""Pressure stall information (PSI): how long work waited for CPU, memory and disks."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def _get_a_kernel() -> str:
 
 
 def _is_debian() -> bool:
-    with open("/etc/os-release") as file:  # noqa: PTH123 (pathlib is not loaded here otherwise)
+    with open("/etc/os-release") as file:
         return "ID=debian" in file.read().split()
 
 
