@@ -150,3 +150,79 @@ class UnknownCommand(LabError):
 
     def __init__(self, word: str, known: Iterable[str]) -> None:
         super().__init__(f"unknown command {word!r}", nearest(word, known))
+
+
+class GuestKernelMissing(LabError):
+    """There is no kernel for the Lab VM on this machine."""
+
+
+class NotAGuestKernel(LabError):
+    """The file that should be the Lab VM's kernel is none, or cannot be executed."""
+
+
+class UnknownBackend(LabError):
+    """`LabVM.boot(backend=…)` names no kind of virtual machine."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"unknown backend {name!r}", nearest(name, known))
+
+
+class TooLittleMemory(LabError):
+    """A guest was to have less memory than it can start with, or the host has too little left."""
+
+
+class NoexecFolder(LabError):
+    """Guest memory must lie in a folder whose file system allows execution, and none does."""
+
+
+class PtraceForbidden(LabError):
+    """User-Mode Linux traces its processes with ptrace(2), which is forbidden here."""
+
+
+class GuestDied(LabError):
+    """A guest ended without being asked to; `console` holds the last lines of its console."""
+
+    def __init__(self, what: str, console: str, remedy: str = "") -> None:
+        self.console = console
+        said = f"the last lines of its console were\n{console}" if console else "it said nothing"
+        super().__init__(what, said, remedy)
+
+
+class GuestClosed(LabError):
+    """A guest was asked to do something after it had been closed."""
+
+
+class ShareRefused(LabError):
+    """A folder of the host cannot be shared with a guest."""
+
+
+class RelayRefused(LabError):
+    """A Jupyter connection file asks for endpoints that others could use too."""
+
+
+class BadAmount(LabError):
+    """An amount, such as of memory, that cannot be read."""
+
+
+class EngineMissing(LabError):
+    """There is no container engine on this machine."""
+
+
+class EngineDown(LabError):
+    """A container engine was looked for, and nobody answers there."""
+
+
+class EngineRefused(LabError):
+    """The engine's socket is not open to this user."""
+
+
+class EngineTooOld(LabError):
+    """The engine speaks an older API than the notebooks need."""
+
+
+class EngineFailed(LabError):
+    """An engine of our own did not start."""
+
+
+class BaseFilesMissing(LabError):
+    """The files that the course's base image is made of are not on this machine."""

@@ -1,0 +1,100 @@
+"""The start gate: as many guests start at a time as there are CPUs, on each CPU one.
+
+Starting is all computing. Twenty guests at once on two CPUs get in each other's way and are not
+ready in two minutes; two at a time, all are ready after twenty seconds. A slot is a name in the
+abstract socket namespace, see unix(7): the kernel gives it to one process and takes it back
+however that process ends, it belongs to no user and leaves no file. Who waits is connected to
+the holders, and wakes when one of them goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import select
+import socket
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+PREFIX = "labsupport-start-"
+LONGEST_WAIT_SECONDS = 120.0  # somebody else's stopped launcher must not keep us for ever
+
+
+class Slot:
+    """The right to start a guest on `cpu`, until it is released."""
+
+    def __init__(self, cpu: int, holder: socket.socket | None) -> None:
+        self.cpu = cpu
+        self._holder = holder
+
+    def release(self) -> None:
+        """Let the next one start; twice is once."""
+        if self._holder:
+            self._holder.close()
+
+    def __enter__(self) -> Slot:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def enter(tell: Callable[[int], None] = lambda _others: None) -> Slot:
+    """Wait for a slot; `tell(others)` is called when there are `others` starting or waiting.
+
+    The CPUs are tried in random order, which spreads guests over the machine.
+    """
+    until = time.monotonic() + LONGEST_WAIT_SECONDS
+    cpus = sorted(os.sched_getaffinity(0))
+    random.shuffle(cpus)
+    told = -1
+    while time.monotonic() < until:
+        for cpu in cpus:
+            slot = _take(cpu)
+            if slot:
+                return slot
+        if (others := crowd()) != told:
+            tell(others)
+            told = others
+        _wait_for_one(cpus, until)
+    return Slot(cpus[0], None)
+
+
+def crowd() -> int:
+    """How many are starting or waiting to start.
+
+    Under each slot's name, unix(7) lists its holder and a connection of everyone who waits.
+    """
+    with open("/proc/net/unix") as file:  # noqa: PTH123
+        names = [line.split()[-1] for line in file if f"@{PREFIX}" in line]
+    waiting = max((names.count(name) - 1 for name in names), default=0)
+    return len(set(names)) + waiting
+
+
+def _take(cpu: int) -> Slot | None:
+    holder = socket.socket(socket.AF_UNIX)
+    try:
+        holder.bind(f"\0{PREFIX}{cpu}")
+    except OSError:
+        holder.close()
+        return None
+    holder.listen(socket.SOMAXCONN)
+    return Slot(cpu, holder)
+
+
+def _wait_for_one(cpus: list[int], until: float) -> None:
+    """Return when a holder has let go."""
+    with contextlib.ExitStack() as stack:
+        poll = select.poll()
+        for cpu in cpus:
+            waiter = stack.enter_context(socket.socket(socket.AF_UNIX))
+            try:
+                waiter.connect(f"\0{PREFIX}{cpu}")
+            except ConnectionRefusedError:
+                return  # it has just gone
+            poll.register(waiter, select.POLLIN)
+        poll.poll(max(until - time.monotonic(), 0) * 1000)

@@ -1,0 +1,112 @@
+"""The guest's first process: make the machine, then serve the line until the host says goodbye.
+
+The root is the host's file system, read-only, under a layer in memory that takes every write. An
+error ends this process, and with it the guest; the traceback is on the guest's console.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import struct
+
+from labsupport.linux import syscalls
+from labsupport.linux.syscalls import MNT_DETACH, MS_MOVE, MS_NODEV, MS_NOEXEC, MS_NOSUID
+from labsupport.vm.inside import agent, modules
+
+HOSTNAME = "lab"
+CGROUP = "/sys/fs/cgroup"
+_SAFE = MS_NOSUID | MS_NODEV | MS_NOEXEC
+_SIOCSIFFLAGS, _IFF_UP, _IFF_RUNNING = 0x8914, 0x1, 0x40
+_FDS = (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2"))
+
+
+def main(_args: list[str]) -> int:
+    """Run as process 1; the serial line's device is in the environment, as `LAB_LINE`."""
+    make_root()
+    mount_the_rest()
+    delegate_cgroups()
+    name_the_machine()
+    bring_up_loopback()
+    agent.serve(os.environ["LAB_LINE"])
+    syscalls.power_off()
+    return 0
+
+
+def make_root() -> None:
+    """Pivot to a copy-on-write view of the root: overlay(lower = `/`, upper = memory)."""
+    syscalls.mount("proc", "/proc", "proc", _SAFE)
+    modules.load("overlay")
+    syscalls.mount("upper", "/run", "tmpfs", 0, "mode=755")
+    for folder in ("upper", "work", "root"):
+        os.mkdir(f"/run/{folder}")  # noqa: PTH102 (pathlib takes 30 ms to import here)
+    layers = "lowerdir=/,upperdir=/run/upper,workdir=/run/work"
+    syscalls.mount("overlay", "/run/root", "overlay", 0, layers)
+    for folder in ("dev", "proc"):
+        syscalls.mount(f"/{folder}", f"/run/root/{folder}", None, MS_MOVE)
+    os.chdir("/run/root")
+    syscalls.pivot_root(".", ".")
+    syscalls.umount2(".", MNT_DETACH)
+    os.chdir("/")
+
+
+def mount_the_rest() -> None:
+    """Mount what every Linux machine has. The host's `/tmp` stays: the course may lie there."""
+    mount("sysfs", "/sys", "sysfs", _SAFE)
+    mount("cgroup2", CGROUP, "cgroup2", _SAFE, "nsdelegate")
+    mount("run", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
+    mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "gid=5,mode=620,ptmxmode=666")
+    mount("shm", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV)  # noqa: S108 (that is its name)
+    if _knows("mqueue"):
+        mount("mqueue", "/dev/mqueue", "mqueue", _SAFE)
+    for name, fd in _FDS:
+        if not os.path.lexists(f"/dev/{name}"):
+            os.symlink(f"/proc/self/fd{fd}", f"/dev/{name}")
+    for folder in ("/run/lock", "/run/lab"):
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+    if not _can_list("/root"):
+        mount("root", "/root", "tmpfs", MS_NOSUID, "mode=700")
+    modules.offer()
+
+
+def mount(source: str, target: str, fstype: str, flags: int = 0, data: str | None = None) -> None:
+    """Mount on a folder, which is made if need be."""
+    os.makedirs(target, exist_ok=True)  # noqa: PTH103
+    syscalls.mount(source, target, fstype, flags, data)
+
+
+def _knows(fstype: str) -> bool:
+    with open("/proc/filesystems") as file:  # noqa: PTH123
+        return fstype in file.read().split()
+
+
+def _can_list(folder: str) -> bool:
+    """Ask the host: its rules hold below the guest's, and the guest's root does not know them."""
+    try:
+        os.listdir(folder)  # noqa: PTH208
+    except OSError:
+        return False
+    return True
+
+
+def delegate_cgroups() -> None:
+    """Let every controller be used in the groups that notebooks will make."""
+    with open(f"{CGROUP}/cgroup.controllers") as file:  # noqa: PTH123
+        wanted = " ".join(f"+{name}" for name in file.read().split())
+    with open(f"{CGROUP}/cgroup.subtree_control", "w") as file:  # noqa: PTH123
+        file.write(wanted)
+
+
+def name_the_machine() -> None:
+    """Set the host name, and let it be looked up without a network."""
+    syscalls.sethostname(HOSTNAME)
+    with open("/etc/hosts", "w") as file:  # noqa: PTH123
+        file.write(f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost ip6-localhost\n")
+
+
+def bring_up_loopback() -> None:
+    """Set the interface `lo` up; netdevice(7)."""
+    request = struct.pack("16sh14x", b"lo", _IFF_UP | _IFF_RUNNING)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, request)

@@ -1,0 +1,74 @@
+"""The parent of a guest: ends it when its owner has gone, however the owner went.
+
+`lean.py labsupport.vm.keeper OWNER CPU COMMAND…`. User-Mode Linux is a handful of processes in a session
+of its own; killing the first leaves the others. So each guest has a keeper that holds a descriptor
+of both sides' processes, waits, and at the end kills the whole group.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+
+from labsupport.linux import syscalls
+
+GRACE_SECONDS = 1.0
+
+
+def main(args: list[str]) -> int:
+    """Run `COMMAND` until it or its owner ends; return its exit status.
+
+    `CPU` is the one that all of it is bound to, or `-`. A byte on the standard input means that
+    the owner will not wait for a guest that does not power itself off.
+    """
+    owner, cpu, *command = int(args[0]), *args[1:]
+    if cpu != "-":
+        os.sched_setaffinity(0, {int(cpu)})
+    _keep_addresses_in_order()
+    guest = os.posix_spawn(command[0], command, os.environ, setsigdef=[signal.SIGPIPE])
+    os.closerange(3, 256)  # the line is the guest's alone
+    guest_gone = syscalls.pidfd_open(guest)
+    owner_gone = _open_parent(owner)
+    select.select([owner_gone, guest_gone, 0], [], [])
+    if not _in_a_hurry():
+        select.select([guest_gone], [], [], GRACE_SECONDS)  # its line is cut, it powers off
+    _kill_group(guest)
+    _, status = os.waitpid(guest, 0)
+    _kill_group(guest)
+    return os.waitstatus_to_exitcode(status) & 0xFF
+
+
+def _open_parent(owner: int) -> int:
+    """Return a descriptor that is readable once our parent has gone; it may be so already."""
+    try:
+        fd = syscalls.pidfd_open(owner)
+    except ProcessLookupError:
+        return _ended()
+    return fd if os.getppid() == owner else _ended()
+
+
+def _ended() -> int:
+    reader, writer = os.pipe()
+    os.close(writer)
+    return reader
+
+
+def _in_a_hurry() -> bool:
+    return bool(select.select([0], [], [], 0)[0] and os.read(0, 1))
+
+
+def _kill_group(guest: int) -> None:
+    for end in (lambda: os.killpg(guest, signal.SIGKILL), lambda: os.kill(guest, signal.SIGKILL)):
+        try:
+            end()
+        except ProcessLookupError:
+            pass
+
+
+def _keep_addresses_in_order() -> None:
+    """Switch address randomisation off: the guest counts the gap after its program as memory."""
+    try:
+        syscalls.personality(syscalls.ADDR_NO_RANDOMIZE)
+    except PermissionError:
+        pass  # Docker's seccomp filter refuses; it only costs some memory
