@@ -1,0 +1,569 @@
+"""The probes against the real kernel, as root and as an ordinary user, and their refusals.
+
+Most refusals are real ones too: the rule that forbids something is set up in a namespace of the
+test's own. Takes about 15 s.
+"""
+
+import contextlib
+import json
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from errno import EACCES, ECONNREFUSED, EINVAL, ENOENT, ENOSPC, EPERM
+from pathlib import Path
+
+import pytest
+
+from labsupport import probe
+from labsupport.errors import MissingCapability, UnknownCapability, UnknownPlace
+from labsupport.machine import CAPABILITIES, CORE, Machine, Refusal, vm_offers
+from labsupport.probes import cgroups, engine
+from labsupport.probes.facts import CAP_SYS_ADMIN, Facts
+from labsupport.probes.namespaces import MOUNT_PROC
+from labsupport.probes.reasons import explain
+from labsupport.probes.seccomp import READ_FILTER
+
+ROOT = Path(__file__).parents[1]
+IS_ROOT = os.geteuid() == 0
+USER = "lab-test-probe"
+NAMESPACES = [name for name in CAPABILITIES if name.startswith("ns.")]
+
+
+def doctor(*prefix, user=None, **environ):
+    """Probe in a process of its own: behind `prefix` commands, as `user`, with `environ`."""
+    settings = [f"{name}={value}" for name, value in environ.items()]
+    become = ["runuser", "-u", user, "--"] if user else []
+    argv = [*become, "env", "-u", "LAB_PRETEND_MISSING", *settings, *prefix]
+    argv += [sys.executable, "-m", "labsupport", "doctor", "--json"]
+    told = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert told.returncode == 0, told.stderr
+    return json.loads(told.stdout)["capabilities"]
+
+
+@pytest.fixture(scope="module")
+def ordinary_user():
+    """Name an ordinary user: ourselves, or one that is made for the run; None is ourselves."""
+    if not IS_ROOT:
+        yield None
+        return
+    with contextlib.suppress(KeyError):
+        pwd.getpwnam(USER)
+        pytest.fail(f"the user {USER} is left over from an earlier run: userdel --remove {USER}")
+    subprocess.run(["useradd", "--create-home", USER], check=True)
+    try:
+        readable = ["runuser", "-u", USER, "--", sys.executable, "-c", "import labsupport"]
+        if subprocess.run(readable, cwd=ROOT, capture_output=True, check=False).returncode:
+            pytest.skip(f"an ordinary user cannot read {ROOT} or {sys.executable}")
+        yield USER
+    finally:
+        subprocess.run(["userdel", "--remove", USER], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module", params=["root", "ordinary user"])
+def found(request):
+    """Return what the doctor says, as root and as an ordinary user."""
+    if request.param == "root":
+        if not IS_ROOT:
+            pytest.skip("needs root")
+        return None, doctor()
+    user = request.getfixturevalue("ordinary_user")
+    return user, doctor(user=user)
+
+
+def can_do(user, *argv):
+    become = ["runuser", "-u", user, "--"] if user else []
+    return subprocess.run([*become, *argv], capture_output=True, check=False).returncode == 0
+
+
+def userns(user):
+    return [] if IS_ROOT and not user else ["--user", "--map-root-user"]
+
+
+UNSHARE = {
+    "ns.pid": ["--pid", "--fork", "--mount-proc"],
+    "ns.mount": ["--mount"],
+    "ns.net": ["--net"],
+    "ns.uts": ["--uts"],
+    "ns.ipc": ["--ipc"],
+    "ns.user": ["--user", "--map-root-user"],
+    "ns.cgroup": ["--cgroup"],
+    "ns.time": ["--time"],
+}
+
+
+@pytest.mark.parametrize("name", NAMESPACES)
+def test_the_verdict_on_a_namespace_is_that_of_unshare(found, name):
+    user, told = found
+    options = {*userns(user), *UNSHARE[name]}
+    assert told[name]["can"] == can_do(user, "unshare", *sorted(options), "true")
+
+
+@pytest.mark.parametrize("name", ["memory", "cpu", "pids", "io"])
+def test_the_verdict_on_a_controller_is_that_of_mkdir(found, name):
+    user, told = found
+    place = cgroups.find(name)
+    if place is None:
+        assert not told[f"cgroup.{name}"]["can"]
+        return
+    if place.version == 2:
+        pytest.skip("on cgroup v2 more than mkdir is asked for; tested in the Lab VM")
+    group = place.own / f"lab-test-{os.getpid()}"
+    made = can_do(user, "mkdir", str(group))
+    if made:
+        group.rmdir()
+    assert told[f"cgroup.{name}"]["can"] == made
+
+
+def test_the_verdict_on_links_is_that_of_ip(found):
+    user, told = found
+    if not shutil.which("ip"):
+        pytest.skip("needs the program ip (package iproute2)")
+    link = ["ip", "link", "add", "lab-a", "type", "veth", "peer", "name", "lab-b"]
+    assert told["net.admin"]["can"] == can_do(user, "unshare", *userns(user), "--net", *link)
+
+
+def test_a_filter_can_be_read_by_root_only(found):
+    user, told = found
+    if user or not IS_ROOT:
+        assert "only root" in told["seccomp.read"]["reason"]
+    elif "CONFIG_CHECKPOINT_RESTORE" not in told["seccomp.read"].get("remedy", ""):
+        assert told["seccomp.read"] == {"can": True, "found": "read back 4 instructions"}
+
+
+def test_pressure_is_there_if_its_files_can_be_read(found):
+    user, told = found
+    assert told["psi"]["can"] == can_do(user, "cat", "/proc/pressure/memory")
+
+
+def test_a_paravirtual_kvm_is_not_taken_for_a_real_one(found):
+    _, told = found
+    if not Path("/sys/module/kvm_pvm").exists():
+        pytest.skip("needs a KVM that runs only guests made for it")
+    assert not told["kvm"]["can"]
+
+
+def test_every_no_has_a_reason_and_every_yes_a_finding(found):
+    _, told = found
+    assert list(told) == list(CAPABILITIES)
+    for name, answer in told.items():
+        assert answer["found"] if answer["can"] else answer["reason"], name
+        assert "the probe itself failed" not in answer.get("reason", ""), name
+
+
+# ---- nothing is left -------------------------------------------------------------------------
+
+
+def marked_processes(mark):
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
+def traces():
+    mounts = sorted(
+        line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()
+    )
+    places = {cgroups.find(name) for name in cgroups.CONTROLLERS} - {None}
+    groups = [g for place in places for g in place.mount.glob("**/lab-probe-*")]
+    links = [name for _, name in socket.if_nameindex() if name.startswith("probe")]
+    return mounts, groups, links
+
+
+@pytest.mark.parametrize("who", ["self", "ordinary user"])
+def test_nothing_is_left_of_ten_probings(request, who):
+    user = request.getfixturevalue("ordinary_user") if who == "ordinary user" else None
+    mark = f"mark-{uuid.uuid4()}"
+    before = traces()
+    for _ in range(10):
+        doctor(user=user, LAB_TEST_MARK=mark)
+    assert traces() == before
+    assert marked_processes(mark) == []
+
+
+STUCK = """
+import sys, os, signal, subprocess
+sys.path.insert(0, sys.argv[1])
+from labsupport.probes import cgroups, runner
+def stuck():
+    subprocess.run(["sleep", "60"])
+def stuck_in_a_group():
+    with cgroups._new_group(cgroups.find("pids").own):
+        signal.pause()
+print(runner.run({"program": stuck, "group": stuck_in_a_group, "fine": lambda: "ok"}, 0.3))
+"""
+
+
+def test_a_stuck_probe_is_ended_with_its_children_and_says_so():
+    mark = f"mark-{uuid.uuid4()}"
+    before = traces()
+    probing = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", STUCK, str(ROOT)],
+        env={**os.environ, "LAB_TEST_MARK": mark},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(0.2)
+    assert len(marked_processes(mark)) >= 2  # so the mark does find them while they run
+    said = probing.communicate(timeout=10)[0]
+    assert "'fine': {'found': 'ok'}" in said
+    assert said.count("there was no answer within 0.3 s") == (2 if IS_ROOT else 1)
+    assert marked_processes(mark) == []
+    assert traces() == before
+
+
+# ---- real refusals ---------------------------------------------------------------------------
+
+
+def needs_user_namespaces():
+    if not can_do(None, "unshare", "--user", "--map-root-user", "true"):
+        pytest.skip("needs user namespaces")
+
+
+def in_own_namespaces(script):
+    """Return a prefix: become root in new user, mount and PID namespaces, and run `script`."""
+    needs_user_namespaces()
+    options = ["--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc"]
+    return ["unshare", *options, "sh", "-ec", f'{script}\nexec "$@"', "sh"]
+
+
+def test_a_sysctl_that_forbids_a_namespace_is_named():
+    told = doctor(*in_own_namespaces("echo 0 > /proc/sys/user/max_net_namespaces"))
+    assert "user.max_net_namespaces is 0" in told["ns.net"]["reason"]
+    assert "sysctl -w user.max_net_namespaces=" in told["ns.net"]["remedy"]
+    assert "user.max_net_namespaces is 0" in told["net.admin"]["reason"]
+    assert told["ns.uts"]["can"]
+
+
+def test_a_covered_proc_is_told_from_other_refusals():
+    # as container engines cover parts of it; the cover is locked in a further user namespace
+    cover = in_own_namespaces("mount -t tmpfs none /proc/tty")
+    told = doctor(*cover, "unshare", "--user", "--map-root-user", "--mount")
+    assert "/proc are covered" in told["ns.pid"]["reason"]
+    assert "systempaths=unconfined" in told["ns.pid"]["remedy"]
+    assert told["ns.mount"]["can"]
+
+
+def test_a_folder_without_programs_is_no_place_for_the_vm(tmp_path):
+    if not probe().can("vm"):
+        pytest.skip("needs a Lab VM that could be started")
+    mount = f"mount -t tmpfs -o noexec none {tmp_path}"
+    told = doctor(*in_own_namespaces(mount), TMPDIR=tmp_path)
+    assert f"{tmp_path} is mounted noexec" in told["vm"]["reason"]
+    assert "TMPDIR" in told["vm"]["remedy"]
+
+
+def test_cgroups_mounted_read_only_are_told():
+    place = cgroups.find("memory")
+    if place is None:
+        pytest.skip("needs a mounted memory controller")
+    told = doctor(*in_own_namespaces(f"mount -o remount,bind,ro {place.mount}"))
+    assert "mounted read-only" in told["cgroup.memory"]["reason"]
+
+
+DENY_UNSHARE = """
+import os, struct, sys
+from labsupport.linux import syscalls as sc
+number = {"x86_64": 272, "aarch64": 97}[os.uname().machine]
+program = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (6, 0, 0, 0x50001), (6, 0, 0, 0x7FFF0000)]
+sc.prctl(sc.PR_SET_NO_NEW_PRIVS, 1)
+sc.seccomp_set_filter(b"".join(struct.pack("HBBI", *line) for line in program))
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_a_seccomp_filter_that_forbids_unshare_is_suspected():
+    told = doctor(sys.executable, "-c", DENY_UNSHARE)
+    for name in NAMESPACES:
+        assert "seccomp filter (Seccomp: 2" in told[name]["reason"]
+    assert told["seccomp"]["can"]
+    assert "runs under one itself" in told["seccomp.read"]["reason"]
+
+
+def test_a_missing_program_is_named_with_its_package():
+    told = doctor(PATH="/usr/sbin:/sbin")
+    assert "is on the PATH" in told["browser"]["reason"]
+    assert "install" in told["browser"]["remedy"]
+
+
+def test_a_kernel_that_is_none_is_not_taken(tmp_path):
+    fake = tmp_path / "linux"
+    fake.write_text("#!/bin/sh\necho broken >&2\nexit 3\n")
+    fake.chmod(0o755)
+    told = doctor(LAB_KERNEL=fake)
+    assert told["vm"]["reason"] == f"{fake} does not run here: broken"
+    assert "build-kernel" in told["vm"]["remedy"]
+
+
+# ---- engines that answer, or not -------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def engine_at(path, answer):
+    """A socket that gives one answer to everybody."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    client, _ = server.accept()
+                    with client:
+                        client.recv(4096)
+                        client.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"unix://{path}"
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def test_an_engine_that_answers_is_found(tmp_path):
+    with engine_at(tmp_path / "s", b"HTTP/1.0 200 OK\r\n\r\nOK") as address:
+        assert doctor(DOCKER_HOST=address)["engine"] == {"can": True, "found": address}
+
+
+def test_an_engine_that_is_ill_is_not_taken(tmp_path):
+    with engine_at(tmp_path / "s", b"HTTP/1.0 500 no\r\n\r\n") as address:
+        assert "/_ping answered 500" in doctor(DOCKER_HOST=address)["engine"]["reason"]
+
+
+def test_a_registry_image_of_the_engine_counts(tmp_path):
+    with engine_at(tmp_path / "s", b'HTTP/1.0 200 OK\r\n\r\n[{"Id": "1"}]') as address:
+        told = doctor(DOCKER_HOST=address)["registry"]
+    assert told["can"]
+
+
+def test_a_socket_nobody_listens_at_means_that_the_daemon_is_down(tmp_path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+    told = doctor(DOCKER_HOST=f"unix://{tmp_path}/s")["engine"]
+    assert "the daemon is down" in told["reason"]
+    assert "docker" in told["remedy"]
+
+
+def test_an_address_we_cannot_speak_to_is_named():
+    told = doctor(DOCKER_HOST="ssh://elsewhere")["engine"]
+    assert "DOCKER_HOST is ssh://elsewhere" in told["reason"]
+
+
+def test_a_socket_that_is_not_for_us_is_told_from_a_missing_one(tmp_path):
+    path = tmp_path / "s"
+    path.touch()
+    failures = {f"unix://{path}": OSError(EACCES, ""), "unix:///x": OSError(ENOENT, "")}
+    no = engine.why_no_engine(failures, Facts(), has_docker=True)
+    assert "may not use the engine's socket" in no.reason
+    assert no.remedy
+
+
+def test_no_engine_anywhere_says_where_it_looked():
+    failures = {a: OSError(ENOENT, "") for a in engine.candidates({}, 1000)}
+    no = engine.why_no_engine(
+        failures, Facts(has_apt=True, has_sudo=True, euid=7), has_docker=False
+    )
+    assert "/run/user/1000/podman/podman.sock" in no.reason
+    assert no.remedy == "sudo apt-get install docker.io"
+    down = engine.why_no_engine(
+        {"unix:///s": OSError(ECONNREFUSED, "")}, Facts(has_systemd=True), has_docker=True
+    )
+    assert down.remedy == "systemctl start docker"
+
+
+# ---- reasons for machines that we do not have ------------------------------------------------
+
+USER_FACTS = Facts(euid=1000, has_sudo=True)
+ROOT_FACTS = Facts(capabilities=1 << CAP_SYS_ADMIN)
+MAP = "becoming root in a user namespace"
+
+
+@pytest.mark.parametrize(
+    ("capability", "step", "errno", "known", "reason", "remedy"),
+    [
+        (
+            "ns.pid", MAP, EPERM, Facts(euid=1000, has_sudo=True, apparmor_restricts_userns=True),
+            "AppArmor", "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+        ),
+        (
+            "overlay", MAP, EPERM, Facts(euid=1000, userns_clone=False),
+            "unprivileged_userns_clone is 0", "sysctl -w kernel.unprivileged_userns_clone=1",
+        ),
+        (
+            "ns.net", "making a user namespace", ENOSPC,
+            Facts(euid=1000, has_sudo=True, namespace_limits={"user": 0, "net": 9}),
+            "user.max_user_namespaces is 0", "sudo sysctl -w user.max_user_namespaces=",
+        ),
+        (
+            "ns.uts", "making a UTS namespace", EPERM,
+            Facts(euid=0, seccomp=2, in_container=True), "this container's seccomp filter",
+            "--security-opt seccomp=unconfined",
+        ),
+        ("ns.time", "making a time namespace", EINVAL, ROOT_FACTS, "this kernel", "CONFIG_TIME_NS"),
+        ("seccomp.read", READ_FILTER, EINVAL, ROOT_FACTS, "kernel", "CONFIG_CHECKPOINT_RESTORE"),
+        ("seccomp.read", READ_FILTER, EACCES, USER_FACTS, "only root", "as root"),
+        ("ns.pid", MOUNT_PROC, EPERM, Facts(proc_masked=True), "covered", "systempaths"),
+        ("ns.pid", MAP, EPERM, USER_FACTS, "no rule that this course knows", "dmesg"),
+    ],
+)  # fmt: skip
+def test_a_refusal_is_explained(capability, step, errno, known, reason, remedy):
+    why, what = explain(capability, step, errno, known)
+    assert reason in why
+    assert remedy in what
+
+
+def fake_proc(tmp_path, mounts, groups):
+    (tmp_path / "mountinfo").write_text(
+        "".join(f"1 1 0:1 / {point} rw - {kind} none {how}\n" for kind, point, how in mounts)
+    )
+    (tmp_path / "cgroup").write_text("".join(f"{line}\n" for line in groups))
+    return tmp_path
+
+
+def v2_tree(tmp_path, controllers, *, on=""):
+    top = tmp_path / "unified"
+    top.mkdir()
+    (top / "cgroup.controllers").write_text(controllers)
+    (top / "cgroup.subtree_control").write_text(on)
+    return top
+
+
+V1 = [("cgroup", f"/c/{name}", name) for name in ("memory", "cpu", "pids", "blkio")]
+
+
+@pytest.mark.parametrize(
+    ("v1_mounts", "v2_controllers", "expected"),
+    [(V1, "", 1), (V1[:2], "io pids", "hybrid"), ([], "cpu io memory pids", 2), ([], "", None)],
+)
+def test_the_cgroup_version_is_where_the_controllers_are(
+    tmp_path, v1_mounts, v2_controllers, expected
+):
+    top = v2_tree(tmp_path, v2_controllers)
+    proc = fake_proc(tmp_path, [*v1_mounts, ("cgroup2", top, "rw")], ["2:memory:/", "0::/"])
+    assert cgroups.version(proc) == expected
+
+
+def test_a_controller_that_is_off_is_named_with_the_command_that_turns_it_on(tmp_path):
+    top = v2_tree(tmp_path, "memory pids", on="memory")
+    place = cgroups.find("pids", fake_proc(tmp_path, [("cgroup2", top, "rw")], ["0::/"]))
+    no = cgroups.why_no_parent("pids", place, [top], Facts())
+    assert no.reason == f"controller pids is off below {top} (on: memory)"
+    assert no.remedy == f"as root: echo +pids > {top}/cgroup.subtree_control"
+
+
+def test_a_group_with_processes_cannot_hand_a_controller_down(tmp_path):
+    top = v2_tree(tmp_path, "memory pids")
+    (top / "cgroup.procs").write_text("1\n")
+    (top / "cgroup.type").write_text("domain\n")
+    place = cgroups.Hierarchy(2, top, top)
+    assert "has processes itself" in cgroups.why_no_parent("pids", place, [top], Facts()).reason
+
+
+def test_a_user_under_systemd_is_told_how_to_get_a_group(tmp_path):
+    place = cgroups.Hierarchy(2, tmp_path, tmp_path)
+    no = cgroups.why_no_parent("memory", place, [], Facts(euid=1000, has_systemd_run=True))
+    assert no.remedy == "systemd-run --user --scope -p Delegate=yes ./lab"
+
+
+# ---- the Machine itself ----------------------------------------------------------------------
+
+
+def machine(place="host", missing=(), vm=None):
+    refused = {name: Refusal("not here", "get it") for name in missing}
+    found = {name: "yes" for name in CAPABILITIES if name not in refused}
+    if vm:
+        found["vm"] = vm
+    return Machine(place, "6.1", "x86_64", 2, "jovyan", found, refused)
+
+
+def test_probing_again_is_free_and_fresh_probing_is_not(monkeypatch):
+    monkeypatch.delenv("LAB_PRETEND_MISSING", raising=False)
+    first = probe()
+    assert probe() is first
+    assert probe(fresh=True) is not first
+
+
+def test_what_is_pretended_missing_is_missing(monkeypatch):
+    monkeypatch.setenv("LAB_PRETEND_MISSING", "seccomp, psi")
+    pretending = probe()
+    assert not pretending.can("seccomp")
+    assert pretending.why_not("psi").reason == "pretended missing"
+    monkeypatch.delenv("LAB_PRETEND_MISSING")
+    assert probe().can("seccomp")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda m: m.can("ns.pdi"),
+        lambda m: m.require("psi", "ns.pdi"),
+        lambda m: m.pretending("psi, ns.pdi"),
+    ],
+)
+def test_a_misspelt_capability_is_an_error_that_suggests_the_right_one(ask):
+    with pytest.raises(UnknownCapability, match=r"did you mean 'ns\.pid'"):
+        ask(machine())
+
+
+def test_require_names_what_is_missing_with_its_remedy():
+    machine().require("ns.pid", "psi")
+    with pytest.raises(MissingCapability, match="this needs psi: not here\nWhat to do: get it"):
+        machine(missing=["psi"]).require("ns.pid", "psi")
+
+
+@pytest.mark.parametrize(
+    ("missing", "wanted", "expected"),
+    [
+        ([], "auto", "host"),
+        (["psi", "engine"], "auto", "host"),
+        (["cgroup.memory"], "auto", "vm"),
+        (["cgroup.memory", "vm"], "auto", "host"),
+        ([], "vm", "vm"),
+        (["ns.pid"], "host", "host"),
+    ],
+)
+def test_notebooks_leave_this_machine_only_if_the_core_is_missing(missing, wanted, expected):
+    assert machine(missing=missing).notebooks_run_at(wanted) == expected
+    assert set(CORE) <= set(CAPABILITIES)
+
+
+def test_a_misspelt_place_is_an_error():
+    with pytest.raises(UnknownPlace, match="LAB_PLACE"):
+        machine().notebooks_run_at("hots")
+
+
+def test_the_vm_is_not_offered_for_what_it_lacks():
+    assert vm_offers("ns.pid", "Linux 6.1, /usr/bin/linux.uml")
+    assert not vm_offers("psi", "Linux 6.1, /usr/bin/linux.uml")
+    assert vm_offers("psi", "Linux 6.1, /home/me/.cache/labsupport/kernels/linux-6.1-abc")
+    assert not vm_offers("ns.time", "Linux 6.1, /home/me/.cache/labsupport/kernels/linux-6.1-abc")
+
+
+def test_the_table_has_words_for_those_who_see_no_colour():
+    html = machine(missing=["psi"])._repr_html_()
+    assert html.count('scope="row"') == len(CAPABILITIES)
+    assert html.count('scope="col"') == 4
+    assert "<caption>" in html
+    assert "✗ no" in html
+    assert "not here" in html
+    assert "get it" in html
+
+
+def test_nothing_a_machine_says_becomes_markup():
+    spiteful = Refusal("<script>", "<b>")
+    told = Machine("host", "<i>", "x", 1, "u", {}, dict.fromkeys(CAPABILITIES, spiteful))
+    for tag in ("<script>", "<b>", "<i>"):
+        assert tag not in told._repr_html_()
+
+
+def test_the_text_table_gives_reason_and_remedy():
+    text = str(machine(missing=["psi"]))
+    assert "✗ no   psi" in text
+    assert "not here\n" in text
+    assert "→ get it" in text
