@@ -1,4 +1,4 @@
-"""How long does it take to try everything that this machine can do? (At most 0.5 s.)
+"""How long it takes to try everything that this machine can do: at most 0.5 s.
 
 Measured from a process as small as this one, and from one of 300 MB, as a notebook's may be.
 """

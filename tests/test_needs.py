@@ -36,7 +36,8 @@ def notice(captured):
 def test_a_cell_whose_needs_are_met_runs_untouched(shell):
     result, captured = run(shell, "# needs: seccomp\nanswer = 6 * 7\nanswer")
     assert result.result == 42
-    assert captured.outputs[0].data == {"text/plain": "42"}
+    assert captured.outputs == []
+    assert "42" in captured.stdout
 
 
 def test_a_cell_whose_needs_are_not_met_is_replaced_as_a_whole(shell):
@@ -108,6 +109,8 @@ def test_nothing_in_a_reason_becomes_markup_or_code():
 
 def test_importing_it_loads_nothing_heavy():
     program = "import sys, labsupport.needs; print([*sys.modules])"
-    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
     for heavy in ("IPython", "subprocess", "labsupport.machine", "matplotlib", "ctypes"):
         assert repr(heavy) not in loaded.stdout
