@@ -1,0 +1,183 @@
+"""Start a Docker daemon of our own: in the Lab VM for its whole life, elsewhere for one owner.
+
+Whether it is ready is not guessed: dockerd says so on a socket, as it would to systemd. See
+sd_notify(3).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from labsupport.errors import EngineFailed, EngineMissing
+
+GUEST_FOLDER = Path("/run/labsupport/engine")
+USUAL_SOCKET = Path("/var/run/docker.sock")
+READY_SECONDS = 30.0
+_SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
+
+# No firewall rules: in the guest there is no outside to translate addresses for, and they take two
+# seconds; at a host they are not ours to make. Ports are published by docker-proxy.
+_OPTIONS: Mapping[str, object] = {"iptables": False, "ip6tables": False, "log-level": "warn"}
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A running dockerd: where it listens, and the process that ends with it."""
+
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """What `DOCKER_HOST` would be."""
+        return f"unix://{self.folder / 'docker.sock'}"
+
+    def stop(self) -> None:
+        """End it with all its containers, and remove its folder; only for a private one."""
+        if self.process and self.process.stdin:
+            self.process.stdin.close()
+            self.process.wait()
+
+
+def in_guest(folder: Path = GUEST_FOLDER) -> Daemon:
+    """Find the guest's own daemon, or start it: ready in about two seconds.
+
+    It lives as long as the guest, its images in the guest's memory. It also answers at the usual
+    address, so that `docker` in a terminal finds it.
+    """
+    dockerd = _program()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+    with _alone(folder / "lock"):
+        if _answers(folder / "docker.sock"):
+            return Daemon(folder)
+        _cover_settings()
+        with (folder / "log").open("w+b") as log:
+            _start([], dockerd, folder, {}, log)
+        if not USUAL_SOCKET.exists():
+            USUAL_SOCKET.symlink_to(folder / "docker.sock")
+    return Daemon(folder)
+
+
+def private(owner: int | None = None) -> Daemon:
+    """Start a daemon that has nothing in common with the machine's own, and ends with `owner`.
+
+    It has no bridge, so its containers have the network `none` or `host`. `owner` is a process ID,
+    by default this process.
+    """
+    dockerd = _program()
+    if os.geteuid() != 0:
+        raise EngineFailed("cannot start an engine of our own", "only root can", "see DOCKER_HOST")
+    folder = Path(tempfile.mkdtemp(prefix="labsupport-engine-"))
+    group = f"/{folder.name}"
+    reaper = [sys.executable, "-m", "labsupport.linux.reaper", str(owner or os.getpid())]
+    reaper += ["--cover=/etc/docker", "--cover=/run/containerd"]
+    reaper += [f"--cgroup={folder.name}", f"--remove={folder}", "--"]
+    options = {
+        "bridge": "none",
+        "cgroup-parent": group,
+        "exec-opts": ["native.cgroupdriver=cgroupfs"],
+    }
+    with (folder / "log").open("w+b") as log:
+        return Daemon(folder, _start(reaper, dockerd, folder, options, log))
+
+
+def _start(
+    prefix: Sequence[str],
+    dockerd: str,
+    folder: Path,
+    options: Mapping[str, object],
+    log: IO[bytes],
+) -> subprocess.Popen[bytes]:
+    (folder / "daemon.json").write_text(json.dumps({**_OPTIONS, **options}))
+    argv = [*prefix, dockerd, f"--config-file={folder / 'daemon.json'}"]
+    argv += [f"--data-root={folder / 'data'}", f"--exec-root={folder / 'exec'}"]
+    argv += [f"--pidfile={folder / 'pid'}", f"--host=unix://{folder / 'docker.sock'}"]
+    (folder / "pid").unlink(missing_ok=True)
+    with _notifications(folder / "notify") as ready:
+        process = subprocess.Popen(
+            argv,
+            env={
+                **{name: text for name, text in os.environ.items() if name != "DOCKER_HOST"},
+                "HOME": str(folder),
+                "NOTIFY_SOCKET": str(folder / "notify"),
+                "PATH": f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATH}",
+            },
+            stdin=subprocess.PIPE if prefix else subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        _wait(ready, process, log)
+    return process
+
+
+def _wait(ready: socket.socket, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
+    ended = os.pidfd_open(process.pid)
+    try:
+        told = select.select([ready.fileno(), ended], [], [], READY_SECONDS)[0]
+    finally:
+        os.close(ended)
+    if ready.fileno() in told and b"READY=1" in ready.recv(4096):
+        return
+    if ended not in told:
+        process.terminate()
+    process.wait()
+    log.seek(0)
+    last = log.read().decode(errors="replace").strip().splitlines()[-5:]
+    raise EngineFailed(
+        "dockerd did not start" if ended in told else f"dockerd not ready in {READY_SECONDS:.0f} s",
+        "\n".join(last) or f"it ended with status {process.returncode} and without a word",
+        "try `dockerd --debug` in a terminal",
+    )
+
+
+@contextmanager
+def _notifications(path: Path) -> Iterator[socket.socket]:
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(path))
+        yield listener
+    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
+def _cover_settings() -> None:
+    """Hide the host's settings of Docker, which the guest's root may not even be able to read."""
+    if not os.path.ismount("/etc/docker"):
+        Path("/etc/docker").mkdir(exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/etc/docker"], check=True)
+
+
+def _program() -> str:
+    path = f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATH}"
+    if not (dockerd := shutil.which("dockerd", path=path)):
+        raise EngineMissing(
+            "there is no Docker engine",
+            "no program `dockerd` was found",
+            "sudo apt-get install docker.io (the Lab VM uses the programs of its host)",
+        )
+    return dockerd
