@@ -1,4 +1,4 @@
-"""The labels on everything that we make in an engine: who made it, so that its end can be told."""
+"""The label on everything that we make in an engine: who made it, so that its end can be told."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 OWNER = "org.labsupport.owner"
-CONTENT = "org.labsupport.content"
+COURSE = "course"  # the owner of what all notebooks share, and no session's end removes
 
 
 def owner_labels() -> dict[str, str]:
