@@ -1,0 +1,37 @@
+"""What a student does with each notebook: open it, run all, move a control (10 s each)."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.browser.lab import Lab, jupyterlab
+from tests.browser.page import opened
+from tests.toys import CHECKOUT
+
+FOLDER = CHECKOUT / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with jupyterlab(FOLDER) as running:
+        yield running
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_student_runs_it_all_and_moves_its_controls(notebook, lab, running_chromium):
+    with opened(running_chromium, lab, notebook) as page:
+        page.run_all()
+        assert not page.problems()
+
+        for number, label in page.named_controls():
+            page.move(number, label)
+        assert not page.problems()
+
+
+def test_some_notebook_names_a_control():
+    """Otherwise the test above has moved nothing."""
+    cells = [cell for path in NOTEBOOKS for cell in json.loads(path.read_text())["cells"]]
+    assert any("control" in cell["metadata"].get("lab", {}) for cell in cells)

@@ -1,0 +1,75 @@
+"""Small notebooks made on the spot, and a run of nbval over them, with our rules."""
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from nbformat import v4
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+NBVAL = ("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=120")
+
+
+def code(source: str, *, tags: Iterable[str] = (), count: int | None = 1, printed: str = ""):
+    """Return a code cell, saved as run (`count`) and as having printed something."""
+    outputs = [v4.new_output("stream", name="stdout", text=printed)] if printed else []
+    return v4.new_code_cell(
+        source, execution_count=count, outputs=outputs, metadata={"tags": list(tags)}
+    )
+
+
+def write_notebook(path: Path, *cells) -> Path:
+    """Write a notebook of these cells; a plain string is a code cell."""
+    cells = [code(cell) if isinstance(cell, str) else cell for cell in cells]
+    nbformat.write(v4.new_notebook(cells=cells), path)
+    return path
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What pytest said of one test: passed, failed or skipped, why, and after how long."""
+
+    outcome: str
+    message: str
+    seconds: float
+
+
+def verdicts(junit: Path) -> dict[str, list[Verdict]]:
+    """Read a junit report: for each notebook's (or module's) last name, its tests in order."""
+    found: dict[str, list[Verdict]] = {}
+    for case in ET.parse(junit).getroot().iter("testcase"):
+        bad = [child for child in case if child.tag in {"failure", "error", "skipped"}]
+        outcome = (
+            {"error": "failed", "failure": "failed"}.get(bad[0].tag, "skipped") if bad else "passed"
+        )
+        message = f"{bad[0].get('message')}\n{bad[0].text}" if bad else ""
+        name = case.get("classname", "").removesuffix(".ipynb").rpartition(".")[2]
+        found.setdefault(name, []).append(Verdict(outcome, message, float(case.get("time", 0))))
+    return found
+
+
+def run_nbval(
+    *notebooks: Path, report: Path, arguments: Iterable[str] = (), env: Mapping[str, str] = {}
+) -> subprocess.CompletedProcess[str]:
+    """Run notebooks as `./lab test` does."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.notebooks", *NBVAL]
+    return subprocess.run(
+        [
+            *command,
+            f"--rootdir={notebooks[0].parent}",
+            f"--junit-xml={report}",
+            *arguments,
+            *map(str, notebooks),
+        ],
+        cwd=CHECKOUT,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
