@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import shutil
 import subprocess
 import sys
 import time
@@ -22,7 +21,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labsupport.errors import MissingCapability, ProbeFailed, UnknownCapability, UnknownPlace
+from labsupport.errors import (
+    LabError,
+    MissingCapability,
+    ProbeFailed,
+    UnknownCapability,
+    UnknownPlace,
+)
 
 if TYPE_CHECKING:
     from labsupport.probes.children import Outcome
@@ -241,15 +246,17 @@ def _probe() -> Machine:
         cgroup_version=cgroups.version(),
         user=_user(),
         found=found,
-        refused={name: _offer_vm(name, no, found.get("vm")) for name, no in refused.items()},
+        refused={name: _way_out(name, no, found.get("vm")) for name, no in refused.items()},
         seconds=time.monotonic() - begin,
     )
 
 
 def _ask_the_helper() -> dict[str, Outcome]:
+    """Have everything tried; the Lab VM's own checks come first, and may already say no to it."""
+    kernel, folder, no = _vm_parts()
     package_home = str(Path(__file__).parents[1])
     helper = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", _HELPER, package_home, str(find_kernel() or "")],
+        [sys.executable, "-I", "-S", "-c", _HELPER, package_home, kernel, folder],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -259,19 +266,24 @@ def _ask_the_helper() -> dict[str, Outcome]:
     if helper.returncode:
         said = helper.stderr.strip().splitlines() or [f"exit status {helper.returncode}"]
         raise ProbeFailed("this machine could not be probed", said[-1], "please report this")
-    return dict(json.loads(helper.stdout))
+    outcomes = dict(json.loads(helper.stdout))
+    if no:
+        outcomes["vm"] = {"reason": no.reason, "remedy": no.remedy}
+    return outcomes
 
 
-def find_kernel() -> Path | None:
-    """Return the Lab VM's kernel: LAB_KERNEL, else our own build, else `linux.uml` on the PATH."""
-    from labsupport.vm.build import cached_kernel
+def _vm_parts() -> tuple[str, str, Refusal | None]:
+    """Return the kernel that the Lab VM would boot and the folder its memory would be in."""
+    from labsupport.vm import kernels, uml
 
-    if named := os.environ.get("LAB_KERNEL"):
-        return Path(named)
-    if built := cached_kernel():
-        return built
-    packaged = shutil.which("linux.uml")
-    return Path(packaged) if packaged else None
+    if _place() == "vm":
+        return "", "", None
+    try:
+        kernel = kernels.find_kernel()
+        uml.check(uml.LEAST_MEMORY)
+        return str(kernel), uml.memory_folder(uml.LEAST_MEMORY), None
+    except LabError as no:
+        return "", "", Refusal(f"{no.what}: {no.why}" if no.why else no.what, no.remedy)
 
 
 def vm_offers(name: str, vm: str) -> bool:
@@ -286,8 +298,10 @@ def vm_offers(name: str, vm: str) -> bool:
     return name not in {*lacking, "browser", "registry"} and facts.find_program(program) is not None
 
 
-def _offer_vm(name: str, no: Refusal, vm: str | None) -> Refusal:
-    """Name the Lab VM as a way out, where it is one."""
+def _way_out(name: str, no: Refusal, vm: str | None) -> Refusal:
+    """Name the place that has it as a way out, where there is one."""
+    if _place() == "vm" and name in NEVER_IN_VM - {"vm"}:
+        return replace(no, remedy="choose the kernel “this machine”, if that one has it")
     if vm is None or not vm_offers(name, vm):
         return no
     way_out = "choose the kernel “Lab VM” for this notebook"

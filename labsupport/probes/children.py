@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from labsupport.linux import syscalls as sc
@@ -59,10 +59,11 @@ def outcome_of(function: Callable[[], str]) -> Outcome:
         return {"reason": f"the probe itself failed ({fault})", "remedy": "please report this"}
 
 
-def spawn(function: Callable[[], str], *, new_group: bool = False) -> tuple[int, int]:
-    """Fork a child that runs `function`; return its PID and where its outcome can be read.
+def start(probes: Mapping[str, Callable[[], str]], *, new_group: bool = False) -> tuple[int, int]:
+    """Fork a child that runs `probes` one after another; return its PID and where it answers.
 
-    With `new_group` the child leads a process group, to be killed with its own children.
+    With `new_group` the child leads a process group, to be killed with its own children; before
+    that, SIGTERM lets a probe clean up on its way out.
     """
     reading, writing = os.pipe()
     pid = os.fork()
@@ -72,34 +73,47 @@ def spawn(function: Callable[[], str], *, new_group: bool = False) -> tuple[int,
     status = 1
     try:
         os.close(reading)
+        sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
         if new_group:
             os.setpgid(0, 0)
-        sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
-        os.write(writing, json.dumps(outcome_of(function)).encode())
+            signal.signal(signal.SIGTERM, _leave)
+        for name, function in probes.items():
+            os.write(writing, json.dumps([name, outcome_of(function)]).encode() + b"\n")
         status = 0
+    except _Stopped:
+        pass
     finally:
         os._exit(status)
 
 
-def collect(pid: int, reading: int) -> Outcome:
-    """Wait for a child of `spawn()` and return its outcome."""
+class _Stopped(BaseException):
+    """Time is up: pass through every `finally`, and answer nothing more."""
+
+
+def _leave(*_: object) -> None:
+    raise _Stopped
+
+
+def finish(pid: int, reading: int) -> tuple[dict[str, Outcome], str]:
+    """Wait for a child of `start()`; return its answers, and how it ended if not as it should."""
     with open(reading, "rb") as pipe:
-        raw = pipe.read()
+        answers = dict(json.loads(line) for line in pipe)
     _, status = os.waitpid(pid, 0)
-    if raw:
-        return dict(json.loads(raw))
     code = os.waitstatus_to_exitcode(status)
-    name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-    return {"reason": f"the process that tried was ended by {name}", "remedy": _remedy(name)}
+    ended = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+    return answers, ended if code else ""
 
 
-def _remedy(name: str) -> str:
-    return "a seccomp filter kills whoever makes the call: loosen it" if name == "SIGSYS" else ""
+def ended_by(how: str) -> Outcome:
+    """Return the outcome of a probe in which its process ended."""
+    remedy = "a seccomp filter kills whoever makes the call: loosen it" if how == "SIGSYS" else ""
+    return {"reason": f"the process that tried was ended by {how}", "remedy": remedy}
 
 
 def inside(function: Callable[[], str]) -> str:
     """Run a part of a probe in a further child, as PID and time namespaces demand."""
-    outcome = collect(*spawn(function))
+    answers, how = finish(*start({"": function}))
+    outcome = answers.get("") or ended_by(how)
     if "found" in outcome:
         return str(outcome["found"])
     if "step" in outcome:

@@ -53,6 +53,8 @@ class Facts:
 
     def install(self, package: str, program: str = "") -> str:
         """Say how a missing package is installed here; `package` is Debian's name."""
+        if self.has_apt and self.in_vm:
+            return f"outside of the Lab VM, as root: apt-get install {package}; then start it again"
         if self.has_apt:
             return self.as_root(f"apt-get install {package}")
         what = f"the program {program}" if program else f"what Debian calls {package}"
@@ -62,6 +64,11 @@ class Facts:
         """Say how a system service is started here."""
         command = f"systemctl start {service}" if self.has_systemd else f"service {service} start"
         return self.as_root(command)
+
+
+def is_privileged() -> bool:
+    """Whether this process has CAP_SYS_ADMIN right now; `Facts.privileged` was true before."""
+    return bool(int(_status()["CapEff"], 16) >> CAP_SYS_ADMIN & 1)
 
 
 def find_program(name: str) -> str | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from labsupport.linux import syscalls as sc
 from labsupport.probes import facts
-from labsupport.probes.children import Refused, inside, step
+from labsupport.probes.children import Failed, Refused, inside, step
 
 MOUNT_PROC = "mounting a fresh /proc"
 MOUNT_OVERLAY = "mounting an overlay"
@@ -27,14 +27,31 @@ SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 
 def enter(flags: int, words: str) -> None:
     """Move this child into new namespaces, by way of a user namespace if it has to be."""
-    if not facts.gather().privileged:
+    if _half_way or not facts.is_privileged():
         enter_user_namespace()
     with step(words):
         sc.unshare(flags)
 
 
 def enter_user_namespace() -> None:
-    """Become root in a user namespace in which only our own number is mapped."""
+    """Become root in a user namespace in which only our own number is mapped.
+
+    Where that fails half way, this process ends up with capabilities that mean nothing, and says
+    the same again when it is asked again.
+    """
+    if _half_way:
+        raise _half_way[0]
+    try:
+        _enter_user_namespace()
+    except Failed as no:
+        _half_way.append(no)
+        raise
+
+
+_half_way: list[Failed] = []
+
+
+def _enter_user_namespace() -> None:
     uid, gid = os.geteuid(), os.getegid()
     with step("making a user namespace"):
         sc.unshare(sc.CLONE_NEWUSER)
@@ -168,14 +185,14 @@ def _initial_user_namespace() -> str:
     return "user:[4026531837]"  # PROC_USER_INIT_INO of linux/proc_ns.h
 
 
-PROBES = {
-    "ns.pid": pid,
+# these may follow one another in one process: each makes its namespaces anew
+SHARED = {
     "ns.mount": mount,
-    "ns.net": net,
+    "overlay": overlay,
     "ns.uts": uts,
     "ns.ipc": ipc,
-    "ns.user": user,
     "ns.cgroup": cgroup,
+    "ns.net": net,
     "ns.time": time_,
-    "overlay": overlay,
 }
+ALONE = {"ns.pid": pid, "ns.user": user}

@@ -21,8 +21,8 @@ TRACE_A_CHILD = "tracing a child with ptrace"
 BUILD = "./lab vm build-kernel"
 
 
-def vm(kernel: str | None) -> str:
-    """Try a kernel program, ptrace and executable memory in a file, on an x86-64."""
+def vm(kernel: str | None, folder: str) -> str:
+    """Try a kernel program, ptrace and executable memory in a file in `folder`, on an x86-64."""
     if facts.gather().in_vm:
         raise Refused("this is the Lab VM already, and there is no VM in the VM")
     if os.uname().machine != "x86_64":
@@ -32,7 +32,7 @@ def vm(kernel: str | None) -> str:
         )
     release = _release(kernel)
     _trace_a_child()
-    _map_executable_file(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108
+    _map_executable_file(folder)
     return f"Linux {release}, {kernel}"
 
 
