@@ -226,3 +226,7 @@ class EngineFailed(LabError):
 
 class BaseFilesMissing(LabError):
     """The files that the course's base image is made of are not on this machine."""
+
+
+class KernelspecsRefused(LabError):
+    """The course's kernels cannot be written into the environment."""

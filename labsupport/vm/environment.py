@@ -33,6 +33,7 @@ def guest_environment(host: Mapping[str, str]) -> dict[str, str]:
         "LOGNAME": "root",
         "LAB_PLACE": "vm",
         "LAB_IN_VM": "1",
+        "JPY_PARENT_PID": "1",  # never gone: it is the launcher that watches Jupyter
         "MPLCONFIGDIR": str(FONTS),
         "IPYTHONDIR": "/run/lab/ipython",
         "JUPYTER_RUNTIME_DIR": "/run/lab/jupyter",

@@ -38,7 +38,10 @@ class Slot:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.release()
 
@@ -69,7 +72,7 @@ def crowd() -> int:
 
     Under each slot's name, unix(7) lists its holder and a connection of everyone who waits.
     """
-    with open("/proc/net/unix") as file:  # noqa: PTH123
+    with open("/proc/net/unix") as file:
         names = [line.split()[-1] for line in file if f"@{PREFIX}" in line]
     waiting = max((names.count(name) - 1 for name in names), default=0)
     return len(set(names)) + waiting

@@ -7,7 +7,7 @@ something: no thread, no polling. The guest ends with its owner, however that on
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import os
 import re
@@ -34,6 +34,7 @@ POWER_OFF_SECONDS = 2.0
 CONSOLE_BYTES = 16 << 10
 _LEAN = Path(__file__).with_name("lean.py")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
 
 class LabVM:
     """A running guest; use it as a context manager, or `close()` it.
@@ -98,8 +99,8 @@ class LabVM:
     ) -> Completed:
         """Run a program in the guest, as root, to its end.
 
-        Raises `TimedOut` after `timeout` seconds, when the program has been killed, `ProgramNotFound`,
-        `GuestDied`.
+        Raises `ProgramNotFound`, `GuestDied`, and after `timeout` seconds, when the program has
+        been killed, `TimedOut`.
         """
         began = time.monotonic()
         program = Captured(self.mux, self.number(), argv, env=env, cwd=cwd)
@@ -123,17 +124,15 @@ class LabVM:
         if not self._keeper:
             return
         keeper, self._keeper = self._keeper, None
-        try:
+        with contextlib.suppress(LineClosed):
             self.mux.line.send(mux.OFF)
-        except LineClosed:
-            pass
         self._line.shutdown(socket.SHUT_WR)
         try:
             keeper.wait(POWER_OFF_SECONDS)
         except subprocess.TimeoutExpired:
-            keeper.communicate(b"!")
-        assert keeper.stdin
-        keeper.stdin.close()
+            self._to_keeper.send(b"!")
+            keeper.wait()
+        self._to_keeper.close()
         self.mux.close()
         self._line.close()
         os.close(self._console_fd)
@@ -161,18 +160,19 @@ class LabVM:
     def _start(self, slot: gate.Slot) -> None:
         self.backend.check(self.memory_bytes)
         self._line, theirs = socket.socketpair()
+        self._to_keeper, keepers = socket.socketpair()
         for end in (self._line, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         self._console_fd, console = os.pipe()
         for fd in (self._console_fd, console):
             os.set_blocking(fd, False)  # a console that nobody reads must not stop the guest
-        with theirs:
+        with theirs, keepers:
             argv = self.backend.command(self.memory_bytes, theirs.fileno())
             lean = [sys.executable, "-I", "-S", str(_LEAN), "labsupport.vm.keeper"]
             try:
                 self._keeper = subprocess.Popen(
                     [*lean, str(os.getpid()), str(slot.cpu), *argv],
-                    stdin=subprocess.PIPE,
+                    stdin=keepers.fileno(),
                     stdout=console,
                     stderr=console,
                     env=self.backend.environment(self.memory_bytes),

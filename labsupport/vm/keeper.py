@@ -1,12 +1,13 @@
 """The parent of a guest: ends it when its owner has gone, however the owner went.
 
-`lean.py labsupport.vm.keeper OWNER CPU COMMAND…`. User-Mode Linux is a handful of processes in a session
-of its own; killing the first leaves the others. So each guest has a keeper that holds a descriptor
-of both sides' processes, waits, and at the end kills the whole group.
+`lean.py labsupport.vm.keeper OWNER CPU COMMAND…`. User-Mode Linux is a handful of processes in
+a session of their own, and killing the first leaves the others. So each guest has a keeper, which
+waits for the end of the guest or of its owner, and then kills the whole group.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -26,7 +27,10 @@ def main(args: list[str]) -> int:
     if cpu != "-":
         os.sched_setaffinity(0, {int(cpu)})
     _keep_addresses_in_order()
-    guest = os.posix_spawn(command[0], command, os.environ, setsigdef=[signal.SIGPIPE])
+    no_input = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+    guest = os.posix_spawn(
+        command[0], command, os.environ, file_actions=[no_input], setsigdef=[signal.SIGPIPE]
+    )
     os.closerange(3, 256)  # the line is the guest's alone
     guest_gone = syscalls.pidfd_open(guest)
     owner_gone = _open_parent(owner)
@@ -35,7 +39,6 @@ def main(args: list[str]) -> int:
         select.select([guest_gone], [], [], GRACE_SECONDS)  # its line is cut, it powers off
     _kill_group(guest)
     _, status = os.waitpid(guest, 0)
-    _kill_group(guest)
     return os.waitstatus_to_exitcode(status) & 0xFF
 
 
@@ -59,16 +62,14 @@ def _in_a_hurry() -> bool:
 
 
 def _kill_group(guest: int) -> None:
-    for end in (lambda: os.killpg(guest, signal.SIGKILL), lambda: os.kill(guest, signal.SIGKILL)):
-        try:
-            end()
-        except ProcessLookupError:
-            pass
+    """The guest's processes are a group once it has got that far; it is one process until then."""
+    try:
+        os.killpg(guest, signal.SIGKILL)
+    except ProcessLookupError:
+        os.kill(guest, signal.SIGKILL)  # our child, not waited for yet: there is one
 
 
 def _keep_addresses_in_order() -> None:
     """Switch address randomisation off: the guest counts the gap after its program as memory."""
-    try:
+    with contextlib.suppress(PermissionError):  # Docker's seccomp filter; it costs some memory
         syscalls.personality(syscalls.ADDR_NO_RANDOMIZE)
-    except PermissionError:
-        pass  # Docker's seccomp filter refuses; it only costs some memory

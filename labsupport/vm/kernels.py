@@ -47,7 +47,9 @@ def _checked(path: Path) -> Path:
         with path.open("rb") as file:
             start = file.read(len(_ELF))
     except OSError as error:
-        raise NotAGuestKernel(f"no kernel at {path}", error.strerror or str(error), _REMEDY) from error
+        raise NotAGuestKernel(
+            f"no kernel at {path}", error.strerror or str(error), _REMEDY
+        ) from error
     if start != _ELF:
         raise NotAGuestKernel(f"{path} is no kernel", "it is no ELF program", _REMEDY)
     if not os.access(path, os.X_OK):

@@ -15,9 +15,9 @@ import sys
 def main() -> None:
     """Make a bare package `labsupport`, and call `main(args)` of the module that is named."""
     module = type(sys)
-    here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 (pathlib is slow too)
+    here = os.path.dirname(os.path.abspath(__file__))
     package, trace = module("labsupport"), module("labsupport.trace")
-    package.__path__ = [os.path.dirname(here)]  # noqa: PTH120
+    package.__path__ = [os.path.dirname(here)]
     trace.note = lambda call: None  # type: ignore[attr-defined]
     package.trace = trace  # type: ignore[attr-defined]
     sys.modules["labsupport"], sys.modules["labsupport.trace"] = package, trace

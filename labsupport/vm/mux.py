@@ -123,7 +123,7 @@ class Mux:
         self._selector = selectors.PollSelector()  # unlike epoll, it takes plain files too
         self.watch(line.fd, lambda _events: self._receive())
 
-    def watch(self, fd: int, callback: Callable[[int], None], events: int = EVENT_READ) -> None:
+    def watch(self, fd: int, callback: Callable[[int], object], events: int = EVENT_READ) -> None:
         """Call `callback(events)` whenever `fd` is ready; no events means no more."""
         known = self._selector.get_map().get(fd)
         if not events:
@@ -206,7 +206,7 @@ class Channel:
             self._input_ended = True
             self._write()
 
-    def received(self, kind: int, payload: bytes) -> None:  # noqa: ARG002
+    def received(self, kind: int, payload: bytes) -> None:
         """Take bytes from the other end; here: write them to the sink."""
         self._pending += payload
         self._write()
@@ -287,9 +287,10 @@ class Channel:
     def _ready(self, fd: int, events: int) -> None:
         if events & EVENT_WRITE:
             self._write()
-        if events & EVENT_READ and fd in self.sources and self.read_some(fd):
-            if not self._credit:
-                self._watch(fd)
+        if events & EVENT_READ and fd in self.sources:
+            self.read_some(fd)
+        if fd in self.sources and not self._credit:
+            self._watch(fd)
 
 
 class Connection(Channel):

@@ -53,7 +53,8 @@ class Program(Channel):
             self.close()
             number, said = json.loads(payload)
             raise ProgramNotFound(
-                f"{self.argv[0]} does not start in the Lab VM", os.strerror(number) if number else said
+                f"{self.argv[0]} does not start in the Lab VM",
+                os.strerror(number) if number else said,
             )
         else:
             super().frame(kind, payload)

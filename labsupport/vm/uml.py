@@ -49,9 +49,9 @@ def check(memory_bytes: int) -> None:
             "shut down other notebooks (Running Terminals and Kernels), then start again",
         )
     scope = Path("/proc/sys/kernel/yama/ptrace_scope")
-    if scope.exists() and (value := int(scope.read_text())) >= 2:
-        if value == 3 or not _may_trace():
-            raise _ptrace_forbidden(f"kernel.yama.ptrace_scope is {value}")
+    value = int(scope.read_text()) if scope.exists() else 0
+    if value == 3 or (value == 2 and not _may_trace()):
+        raise _ptrace_forbidden(f"kernel.yama.ptrace_scope is {value}")
     memory_folder(memory_bytes)
 
 
@@ -94,8 +94,10 @@ def explain(console: str) -> LabError:
         return _ptrace_forbidden("the kernel refused it")
     if "PROT_EXEC mmap" in console and "noexec" in console:
         return _noexec(["its folder for temporary files"])
-    if "Kernel panic" not in console and "Linux version" not in console and (
-        "keeper" in console or "posix_spawn" in console
+    if (
+        "Kernel panic" not in console
+        and "Linux version" not in console
+        and ("keeper" in console or "posix_spawn" in console)
     ):
         return NotAGuestKernel(f"{find_kernel()} did not start", console)
     return GuestDied("the Lab VM has died", console)
@@ -159,7 +161,10 @@ def _memory_left() -> int:
     left = int(info.partition("MemAvailable:")[2].split()[0]) * 1024
     for limit, usage in (
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+        (
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        ),
     ):
         if Path(limit).exists() and (most := Path(limit).read_text().strip()) != "max":
             left = min(left, max(int(most) - int(Path(usage).read_text()), 0))

@@ -84,7 +84,7 @@ class Agent(Mux):
         self._environment = dict(wishes["environment"])
         try:
             for path, source, fstype, options in wishes["mounts"]:
-                os.makedirs(path, exist_ok=True)  # noqa: PTH103
+                os.makedirs(path, exist_ok=True)
                 syscalls.mount(source, path, fstype, 0, options)
         except OSError as error:
             self.line.send(mux.FAILED, 0, f"mounting {path}: {error.strerror}".encode())
@@ -223,7 +223,7 @@ class Program(Channel):
 
 
 def _write_private(path: str, text: str) -> None:
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
 
@@ -233,14 +233,20 @@ def _spawn(wishes: dict[str, Any], environment: dict[str, str], fds: tuple[int, 
     argv = wishes["argv"]
     if wishes["terminal"]:  # a session's leader gets the first terminal that it opens as its own
         name = os.ttyname(fds[0])
-        actions = [(os.POSIX_SPAWN_OPEN, fd, name, os.O_RDWR, 0) for fd in range(3)]
+        actions: list[Any] = [(os.POSIX_SPAWN_OPEN, fd, name, os.O_RDWR, 0) for fd in range(3)]
     else:
         actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)]
     os.environ["PATH"] = environment["PATH"]  # where posix_spawnp looks
     os.chdir(wishes["cwd"])
     try:
-        return os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setsid=True,
-                               setsigdef=[signal.SIGPIPE, signal.SIGXFSZ])
+        return os.posix_spawnp(
+            argv[0],
+            argv,
+            environment,
+            file_actions=actions,
+            setsid=True,
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+        )
     finally:
         os.chdir("/")
 

@@ -40,7 +40,7 @@ def make_root() -> None:
     modules.load("overlay")
     syscalls.mount("upper", "/run", "tmpfs", 0, "mode=755")
     for folder in ("upper", "work", "root"):
-        os.mkdir(f"/run/{folder}")  # noqa: PTH102 (pathlib takes 30 ms to import here)
+        os.mkdir(f"/run/{folder}")
     layers = "lowerdir=/,upperdir=/run/upper,workdir=/run/work"
     syscalls.mount("overlay", "/run/root", "overlay", 0, layers)
     for folder in ("dev", "proc"):
@@ -64,7 +64,7 @@ def mount_the_rest() -> None:
         if not os.path.lexists(f"/dev/{name}"):
             os.symlink(f"/proc/self/fd{fd}", f"/dev/{name}")
     for folder in ("/run/lock", "/run/lab"):
-        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+        os.makedirs(folder, exist_ok=True)
     if not _can_list("/root"):
         mount("root", "/root", "tmpfs", MS_NOSUID, "mode=700")
     modules.offer()
@@ -72,19 +72,19 @@ def mount_the_rest() -> None:
 
 def mount(source: str, target: str, fstype: str, flags: int = 0, data: str | None = None) -> None:
     """Mount on a folder, which is made if need be."""
-    os.makedirs(target, exist_ok=True)  # noqa: PTH103
+    os.makedirs(target, exist_ok=True)
     syscalls.mount(source, target, fstype, flags, data)
 
 
 def _knows(fstype: str) -> bool:
-    with open("/proc/filesystems") as file:  # noqa: PTH123
+    with open("/proc/filesystems") as file:
         return fstype in file.read().split()
 
 
 def _can_list(folder: str) -> bool:
     """Ask the host: its rules hold below the guest's, and the guest's root does not know them."""
     try:
-        os.listdir(folder)  # noqa: PTH208
+        os.listdir(folder)
     except OSError:
         return False
     return True
@@ -92,16 +92,16 @@ def _can_list(folder: str) -> bool:
 
 def delegate_cgroups() -> None:
     """Let every controller be used in the groups that notebooks will make."""
-    with open(f"{CGROUP}/cgroup.controllers") as file:  # noqa: PTH123
+    with open(f"{CGROUP}/cgroup.controllers") as file:
         wanted = " ".join(f"+{name}" for name in file.read().split())
-    with open(f"{CGROUP}/cgroup.subtree_control", "w") as file:  # noqa: PTH123
+    with open(f"{CGROUP}/cgroup.subtree_control", "w") as file:
         file.write(wanted)
 
 
 def name_the_machine() -> None:
     """Set the host name, and let it be looked up without a network."""
     syscalls.sethostname(HOSTNAME)
-    with open("/etc/hosts", "w") as file:  # noqa: PTH123
+    with open("/etc/hosts", "w") as file:
         file.write(f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost ip6-localhost\n")
 
 

@@ -1,4 +1,4 @@
-"""Kernel modules, for a kernel that is not ours: a distribution's keeps overlayfs and more in files.
+"""Kernel modules: a distribution's kernel keeps overlayfs and more in files.
 
 Our own kernel has everything built in, and then nothing happens here.
 """
@@ -11,15 +11,26 @@ import os
 from labsupport.linux import syscalls
 
 # What a container needs; the kernel asks for them by itself where modprobe(8) is installed.
-CONTAINERS = ("loop", "veth", "bridge", "br_netfilter", "ip_tables", "iptable_filter",
-              "iptable_nat", "xt_conntrack", "xt_MASQUERADE", "xt_addrtype", "nf_tables")
+CONTAINERS = (
+    "loop",
+    "veth",
+    "bridge",
+    "br_netfilter",
+    "ip_tables",
+    "iptable_filter",
+    "iptable_nat",
+    "xt_conntrack",
+    "xt_MASQUERADE",
+    "xt_addrtype",
+    "nf_tables",
+)
 
 
 def folder() -> str | None:
-    """Where this kernel's modules are; Debian has those of User-Mode Linux in a place of its own."""
+    """Where this kernel's modules are; Debian has a place of its own for User-Mode Linux."""
     release = os.uname().release
     for place in (f"/usr/lib/uml/modules/{release}", f"/lib/modules/{release}"):
-        if os.path.exists(f"{place}/modules.dep"):  # noqa: PTH110
+        if os.path.exists(f"{place}/modules.dep"):
             return place
     return None
 
@@ -42,9 +53,9 @@ def offer() -> None:
         return
     usual = f"/lib/modules/{os.uname().release}"
     if place != usual:
-        os.makedirs("/lib/modules", exist_ok=True)  # noqa: PTH103
+        os.makedirs("/lib/modules", exist_ok=True)
         os.symlink(place, usual)
-    with open("/proc/sys/kernel/modprobe") as file:  # noqa: PTH123
+    with open("/proc/sys/kernel/modprobe") as file:
         loader = file.read().strip()
     if not os.access(loader, os.X_OK):
         load(*CONTAINERS)
@@ -53,7 +64,7 @@ def offer() -> None:
 def _dependencies(place: str) -> dict[str, list[str]]:
     """Read modules.dep(5): for each module its files, in the order to load them in."""
     found = {}
-    with open(f"{place}/modules.dep") as file:  # noqa: PTH123
+    with open(f"{place}/modules.dep") as file:
         for line in file:
             path, _, others = line.partition(":")
             name = path.rpartition("/")[2].partition(".")[0].replace("-", "_")

@@ -1,0 +1,133 @@
+"""`./lab vm`: a root shell in a Lab VM, or one program with its input, output and exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import termios
+import tty
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from labsupport.vm import mux
+from labsupport.vm.guest import DEFAULT_MEMORY, LabVM
+from labsupport.vm.mux import Mux
+from labsupport.vm.programs import Program
+
+SHELLS = ("/bin/bash", "/bin/sh")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; return the program's exit status, 128 + n if signal n ended it."""
+    if argv and argv[0] == "build-kernel":
+        from labsupport.vm import build
+
+        return build.main(argv[1:])
+    options = _parse(argv)
+    program = options.program or [next(shell for shell in SHELLS if Path(shell).exists())]
+    share = [Path.cwd(), *options.share] if Path.cwd() != Path("/") else options.share
+    with LabVM.boot(options.memory, options.backend, share=share) as guest:
+        return attach(guest, program)
+
+
+def attach(guest: LabVM, argv: Sequence[str]) -> int:
+    """Join a program in the guest to our own standard streams, as a terminal if they are one."""
+    terminal = os.isatty(0) and os.isatty(1)
+    program = Attached(guest.mux, guest.number(), argv, terminal=_size() if terminal else None)
+    with _raw_terminal() if terminal else _nothing(), _signals_to(program):
+        while program.status is None:
+            guest.turn()
+    return program.status if program.status >= 0 else 128 - program.status
+
+
+class Attached(Program):
+    """A program whose streams are ours."""
+
+    def __init__(
+        self, loop: Mux, number: int, argv: Sequence[str], *, terminal: tuple[int, int] | None
+    ) -> None:
+        cwd = Path.cwd()
+        env = {"TERM": os.environ.get("TERM", "dumb")}
+        super().__init__(loop, number, argv, env=env, cwd=cwd, terminal=terminal)
+        self.has_terminal = terminal is not None
+        self.read_from(os.dup(0))
+
+    def received(self, kind: int, payload: bytes) -> None:
+        """Write it out; who no longer listens ends the program, as a pipe would."""
+        left = memoryview(payload)
+        try:
+            while left:
+                left = left[os.write(2 if kind == mux.ERRORS else 1, left) :]
+        except BrokenPipeError:
+            self.signal(signal.SIGPIPE)
+        self.passed_on(len(payload))
+
+    def told(self, number: int) -> None:
+        """Pass a signal of ours on."""
+        if number == signal.SIGWINCH:
+            if self.has_terminal:
+                self.send(mux.RESIZE, mux.PAIR.pack(*_size()))
+        else:
+            self.signal(number)
+
+
+@contextmanager
+def _signals_to(program: Attached) -> Iterator[None]:
+    """Let signals wake the loop, which passes them on."""
+    bell, ringer = socket.socketpair()
+    ringer.setblocking(False)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGWINCH)
+    before = {number: signal.signal(number, lambda _number, _frame: None) for number in numbers}
+    wakeup = signal.set_wakeup_fd(ringer.fileno())
+    program.mux.watch(bell.fileno(), lambda _events: [*map(program.told, bell.recv(64))])
+    try:
+        with bell, ringer:
+            yield
+            program.mux.unwatch(bell.fileno())
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _raw_terminal() -> Iterator[None]:
+    """Leave every key to the guest's terminal, Ctrl-C among them."""
+    before = termios.tcgetattr(0)
+    tty.setraw(0)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def _size() -> tuple[int, int]:
+    columns, rows = os.get_terminal_size(1)
+    return rows, columns
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="lab vm",
+        description="A root shell in a Lab VM of its own, or one program: ./lab vm -- uname -r. "
+        "The current folder is shared with it; all other writes vanish.",
+        epilog="./lab vm build-kernel builds a kernel for it.",
+    )
+    parser.add_argument("--memory", default=DEFAULT_MEMORY, help="of the guest (512M)")
+    parser.add_argument("--backend", default="uml", help="uml or qemu")
+    parser.add_argument("--share", action="append", type=Path, default=[], help="one more folder")
+    parser.add_argument("program", nargs="*", help="a program and its arguments, after --")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

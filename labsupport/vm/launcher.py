@@ -1,0 +1,202 @@
+"""The Jupyter kernel of the course: chooses the place, and runs ipykernel there.
+
+`python -m labsupport.vm.launcher [--place auto|host|vm] -f CONNECTION_FILE`. At the host this
+process becomes ipykernel. Otherwise it boots a guest, runs ipykernel in it, and relays; it ends
+when the kernel ends, when Jupyter has gone, or when the guest has died, and the guest ends with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from labsupport.errors import LabError
+from labsupport.linux import syscalls
+from labsupport.vm import gate, mux, notice, places
+from labsupport.vm.guest import DEFAULT_MEMORY, LabVM
+from labsupport.vm.programs import Program
+from labsupport.vm.relay import CONNECTION_FILE, IN_GUEST, Knock, Relay
+
+# A kernel that does not listen by then keeps no others waiting.
+LONGEST_START_SECONDS = 30.0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a kernel; return its exit status."""
+    place, file = _arguments(argv)
+    choice = places.choose(places.gather(place, os.environ))
+    if choice.place == "host":
+        become_ipykernel(file, choice.notice)
+    try:
+        return run_in_guest(json.loads(Path(file).read_text()))
+    except CannotBoot as refusal:
+        if choice.strict:
+            raise refusal.error from None
+        print(refusal.error, file=sys.stderr)
+        become_ipykernel(file, places.notice_of(places.lacking_here(), refusal.error))
+
+
+class CannotBoot(Exception):
+    """There is no guest; nothing has been promised to Jupyter yet."""
+
+    def __init__(self, error: LabError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def become_ipykernel(file: str, words: str = "") -> NoReturn:
+    """Replace this process by ipykernel, on this machine itself."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    environment = {**os.environ, "LAB_PLACE": "host", notice.VARIABLE: words}
+    os.execve(sys.executable, kernel_command(file, words), environment)  # noqa: S606
+
+
+def kernel_command(file: str, words: str) -> list[str]:
+    """Return the command that starts ipykernel, with words for the student if there are any."""
+    extension = ["--ext", "labsupport.vm.notice"] if words else []
+    return [sys.executable, "-m", "ipykernel_launcher", "-f", file, *extension]
+
+
+def run_in_guest(connection: dict[str, object]) -> int:
+    """Boot a guest, run the kernel in it until it ends, and return its exit status."""
+    relay = Relay(connection)
+    waited = Waiting()
+    try:
+        with gate.enter(waited.tell) as slot:
+            guest = _boot(slot)
+            with guest:
+                return Session(guest, relay, slot, waited.notice()).run()
+    finally:
+        relay.close()
+
+
+def _boot(slot: gate.Slot) -> LabVM:
+    memory = os.environ.get("LAB_MEMORY", DEFAULT_MEMORY)
+    backend = os.environ.get("LAB_BACKEND", "uml")
+    try:
+        return LabVM.boot(memory, backend, share=_shares(), slot=slot)
+    except LabError as error:
+        raise CannotBoot(error) from error
+
+
+def _shares() -> list[Path]:
+    """The notebook's folder, which is where Jupyter starts its kernel."""
+    return [here] if (here := Path.cwd().resolve()) != Path("/") else []
+
+
+class Waiting:
+    """Tells that others are starting, and how long that took."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def tell(self, others: int) -> None:
+        """Tell it to whoever reads the server's messages."""
+        self._since = self._since or time.monotonic()
+        print(f"The Lab VM waits: {others} others are starting on this machine.", file=sys.stderr)
+
+    def notice(self) -> str:
+        """What the student should know afterwards; short waits are not worth a word."""
+        seconds = time.monotonic() - self._since if self._since else 0
+        return f"(The Lab VM waited {seconds:.0f} s for others to start.)" if seconds > 2 else ""
+
+
+class Session:
+    """A kernel in a guest, from its start to its end."""
+
+    def __init__(self, guest: LabVM, relay: Relay, slot: gate.Slot, words: str) -> None:
+        self.guest = guest
+        self._over = False
+        self._release = slot.release
+        self._watch_signals()
+        self._watch_parent()
+        self._kernel = Kernel(
+            guest.mux,
+            guest.number(),
+            kernel_command(CONNECTION_FILE, words),
+            env={notice.VARIABLE: words},
+            cwd=Path.cwd(),
+            files={CONNECTION_FILE: relay.file_in_guest()},
+        )
+        Knock(guest, f"{IN_GUEST}-1", self._started)
+        relay.serve(guest)
+
+    def run(self) -> int:
+        """Relay until it is over; 0 if that was asked for."""
+        began = time.monotonic()
+        while self._kernel.status is None and not self._over:
+            left = began + LONGEST_START_SECONDS - time.monotonic()
+            self.guest.turn(left if left > 0 else None)
+            if left <= 0:
+                self._started()
+        status = self._kernel.status or 0
+        if status < 0:
+            name = signal.Signals(-status).name
+            print(f"The kernel was ended by {name}.\n{self.guest.console}", file=sys.stderr)
+            return 128 - status
+        return status
+
+    def _started(self) -> None:
+        self._release()
+
+    def _end(self) -> None:
+        self._over = True
+
+    def _watch_parent(self) -> None:
+        """End with Jupyter, which names itself; if it has gone already, at once."""
+        parent = int(os.environ.get("JPY_PARENT_PID") or 0)
+        if parent <= 1:
+            return
+        try:
+            fd = syscalls.pidfd_open(parent)
+        except ProcessLookupError:
+            self._end()
+        else:
+            self.guest.mux.watch(fd, lambda _events: self._end())
+
+    def _watch_signals(self) -> None:
+        """Let signals be news like any other: an interrupt is the kernel's, SIGTERM is ours."""
+        self._bell, ringer = socket.socketpair()
+        for end in (self._bell, ringer):
+            end.setblocking(False)
+        signal.set_wakeup_fd(ringer.detach())
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda _number, _frame: None)
+        self.guest.mux.watch(self._bell.fileno(), lambda _events: self._signalled())
+
+    def _signalled(self) -> None:
+        for number in self._bell.recv(64):
+            if number == signal.SIGINT:
+                self._kernel.signal(number)
+            else:
+                self._end()
+
+
+class Kernel(Program):
+    """ipykernel in the guest; what it writes besides its messages goes to the server's log."""
+
+    def received(self, kind: int, payload: bytes) -> None:
+        """Pass it on."""
+        os.write(2 if kind == mux.ERRORS else 1, payload)
+        self.passed_on(len(payload))
+
+
+def _arguments(argv: Sequence[str]) -> tuple[str, str]:
+    """Take the arguments apart by hand: argparse takes as long to import as all the rest."""
+    options = dict(zip(argv[::2], argv[1::2], strict=True))
+    return options.get("--place", "auto"), options["-f"]
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except LabError as error:
+        sys.exit(str(error))

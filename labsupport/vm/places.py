@@ -1,0 +1,139 @@
+"""Where a notebook runs: at the `host` or in the `vm`. The facts are cheap, the choice is pure."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from labsupport.errors import LabError, UnknownPlace
+
+PLACES = ("auto", "host", "vm")
+_CORE_CONTROLLERS = frozenset({"cpu", "memory", "pids"})
+_CAP_SYS_ADMIN = 21
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the choice depends on.
+
+    `by_hand` is the kernel that the student has chosen ("This machine", "Lab VM"), `notebook` what
+    the notebook's metadata ask for, `wanted` is `LAB_PLACE`. `lacking` says what the core notebooks
+    need and the host has not, `no_vm` why the Lab VM cannot be started.
+    """
+
+    by_hand: str = "auto"
+    notebook: str = "auto"
+    wanted: str = "auto"
+    in_guest: bool = False
+    lacking: str = ""
+    no_vm: LabError | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The place, and what the student should know about it; `strict` is what was asked for."""
+
+    place: str
+    notice: str = ""
+    strict: bool = False
+
+
+def choose(facts: Facts) -> Choice:
+    """Choose. The most particular wish counts; what a wish cannot have is an error, later."""
+    if facts.in_guest:
+        return Choice("host")
+    for wish in (facts.by_hand, facts.notebook, facts.wanted):
+        if wish != "auto":
+            return Choice(wish, strict=True)
+    if not facts.lacking:
+        return Choice("host")
+    if facts.no_vm:
+        return Choice("host", notice_of(facts.lacking, facts.no_vm))
+    return Choice("vm")
+
+
+def notice_of(lacking: str, no_vm: LabError) -> str:
+    """Say that the notebook runs on this machine though the Lab VM would be the place for it."""
+    return (
+        f"This notebook runs on this machine itself, and some cells will be skipped: {lacking}.\n"
+        f"The Lab VM would have it all, but cannot be started: {no_vm}"
+    )
+
+
+def gather(by_hand: str, environment: Mapping[str, str]) -> Facts:
+    """Gather the facts. Raises `UnknownPlace`."""
+    from labsupport.vm import uml
+    from labsupport.vm.kernels import find_kernel
+
+    wanted = environment.get("LAB_PLACE") or "auto"
+    for place in (by_hand, wanted):
+        if place not in PLACES:
+            raise UnknownPlace(place, PLACES)
+    try:
+        find_kernel()
+        uml.check(uml.LEAST_MEMORY)
+        no_vm = None
+    except LabError as error:
+        no_vm = error
+    return Facts(
+        by_hand=by_hand,
+        notebook=asked_by_notebook(environment.get("JPY_SESSION_NAME", "")),
+        wanted=wanted,
+        in_guest=environment.get("LAB_IN_VM") == "1",
+        lacking=lacking_here(),
+        no_vm=no_vm,
+    )
+
+
+def asked_by_notebook(path: str) -> str:
+    """Return the place in a notebook's metadata, `{"lab": {"place": …}}`; "auto" if there is none.
+
+    Jupyter tells the notebook's path to its kernel; consoles and unsaved notebooks have none.
+    """
+    try:
+        place = json.loads(Path(path).read_bytes())["metadata"]["lab"]["place"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "auto"
+    return place if place in PLACES else "auto"
+
+
+def lacking_here() -> str:
+    """Say what the core notebooks need and this process has not; empty if it has everything."""
+    if not _is_admin():
+        return "you are not root here (CAP_SYS_ADMIN)"
+    missing = sorted(_CORE_CONTROLLERS - writable_controllers(_mounts()))
+    if missing:
+        return f"no cgroups with {', '.join(missing)} can be made here"
+    return ""
+
+
+def _is_admin() -> bool:
+    status = Path("/proc/self/status").read_text()
+    return bool(int(status.partition("CapEff:")[2].split()[0], 16) >> _CAP_SYS_ADMIN & 1)
+
+
+def _mounts() -> list[tuple[str, str, str]]:
+    """Return the mounted cgroup hierarchies: folder, type, options; proc_pid_mountinfo(5)."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        fstype, _source, options = right.split(" ", 2)
+        if fstype in ("cgroup", "cgroup2"):
+            found.append((left.split()[4], fstype, options))
+    return found
+
+
+def writable_controllers(mounts: list[tuple[str, str, str]]) -> set[str]:
+    """Return the controllers of the hierarchies in which groups can be made, of either version."""
+    found: set[str] = set()
+    for folder, fstype, options in mounts:
+        if not os.access(folder, os.W_OK):
+            continue
+        if fstype == "cgroup2":
+            found.update((Path(folder) / "cgroup.controllers").read_text().split())
+        else:
+            found.update(options.split(","))
+    return found
