@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this package, too
+    from typing import Any
 
-if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from labsupport.course.exercises import Exercise as Exercise
@@ -35,6 +35,8 @@ __all__ = sorted(_HOME)  # noqa: PLE0605 (the words are the keys above)
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'labsupport' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_HOME[name]), name)
 
 

@@ -1,30 +1,16 @@
 """What really happened: the system calls behind each step, and the shell commands that do the same.
 
-Wrappers in `labsupport.linux.syscalls` note every call they make; the sandbox's helper processes
-send their notes to the notebook. Nothing here is written by hand: a step that was not taken cannot
-be shown.
+Wrappers in `labsupport.linux.syscalls` note every call they make, and the sandbox's helper
+processes send their notes to the notebook. Nothing here is written by hand: a step that was not
+taken cannot be shown.
 """
 
 from __future__ import annotations
 
 import html
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-
-_noted: list[str] = []
-
-
-def note(call: str) -> None:
-    """Remember a system call, written as strace(1) would write it."""
-    _noted.append(call)
-
-
-def take() -> list[str]:
-    """Return what was noted since the last `take()`, and forget it."""
-    taken = _noted[:]
-    _noted.clear()
-    return taken
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -41,9 +27,9 @@ class Steps:
     """Steps in order; a notebook shows them folded."""
 
     title: str
-    steps: tuple[Step, ...] = field(default_factory=tuple)
+    steps: tuple[Step, ...] = ()
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Step]:
         return iter(self.steps)
 
     def __str__(self) -> str:

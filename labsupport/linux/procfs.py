@@ -1,0 +1,232 @@
+"""Reading /proc: processes, their namespaces, their status; as frozen dataclasses; proc(5)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fcntl import ioctl
+from typing import Protocol
+
+from labsupport.errors import ProcessGone
+from labsupport.linux.kinds import KINDS
+from labsupport.linux.syscalls import NS_GET_PARENT
+
+
+@dataclass(frozen=True)
+class Status:
+    """A part of /proc/PID/status. `pids` is NSpid: one number a namespace, outermost first.
+
+    `state` is the kernel's letter: R running, S sleeping, D waiting for a disk, T stopped, Z ended
+    but not yet reaped (a zombie).
+    """
+
+    name: str
+    state: str
+    parent_pid: int
+    pids: tuple[int, ...]
+    uid: int
+
+
+@dataclass(frozen=True)
+class ProcessSnapshot:
+    """A process at one moment.
+
+    `pid` is its number here, `pids` its number in each PID namespace it lives in (outermost first),
+    `namespaces` maps a kind to the inode number that identifies the namespace.
+    """
+
+    pid: int
+    pids: tuple[int, ...]
+    command: str
+    state: str
+    parent_pid: int
+    namespaces: dict[str, int]
+
+    def __repr__(self) -> str:
+        return f"<{self.command}: PIDs {', '.join(map(str, self.pids))}>"
+
+
+class Box(Protocol):
+    """What `processes(of=...)` needs to know of a sandbox."""
+
+    @property
+    def new(self) -> frozenset[str]: ...
+    @property
+    def pid(self) -> int: ...
+    @property
+    def holder_pid(self) -> int: ...
+
+
+def status(pid: int | str = "self") -> Status:
+    """Read /proc/PID/status.
+
+    Raises:
+        ProcessGone: there is no such process.
+
+    """
+    text = _read(f"/proc/{pid}/status", pid)
+    fields = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+    return Status(
+        name=fields["Name"],
+        state=fields["State"][0],
+        parent_pid=int(fields["PPid"]),
+        pids=tuple(map(int, fields["NSpid"].split())),
+        uid=int(fields["Uid"].split()[0]),
+    )
+
+
+def namespaces(pid: int | str = "self") -> dict[str, int]:
+    """Return {kind: inode number} of a process's namespaces, from /proc/PID/ns; namespaces(7).
+
+    Two processes are in the same namespace exactly if the numbers are equal. Kinds that this kernel
+    does not have are left out.
+
+    Raises:
+        ProcessGone: there is no such process, or it belongs to somebody else.
+
+    """
+    found = {}
+    for name, kind in KINDS.items():
+        try:
+            found[name] = inode(os.readlink(f"/proc/{pid}/ns/{kind.file}"))
+        except FileNotFoundError:
+            if not os.path.exists(f"/proc/{pid}/ns"):
+                raise _gone(pid) from None
+        except (ProcessLookupError, PermissionError) as error:
+            raise _gone(pid, str(error.strerror)) from error
+    return found
+
+
+def inode(link: str) -> int:
+    """The number in the target of a /proc/PID/ns link: `pid:[4026531836]`."""
+    return int(link[link.index("[") + 1 : -1])
+
+
+def parent_namespace(pid: int, kind: str = "pid") -> int | None:
+    """The inode of the namespace that contains the process's one; None: it is out of sight.
+
+    See ioctl_ns(2); only PID and user namespaces are nested.
+    """
+    fd = os.open(f"/proc/{pid}/ns/{KINDS[kind].file}", os.O_RDONLY)
+    try:
+        parent = ioctl(fd, NS_GET_PARENT)
+    except PermissionError:
+        return None
+    finally:
+        os.close(fd)
+    number = os.fstat(parent).st_ino
+    os.close(parent)
+    return number
+
+
+def command(pid: int) -> str:
+    """The program's name and arguments as ps(1) shows them, or [name] if it has none."""
+    raw = _read(f"/proc/{pid}/cmdline", pid)
+    words = raw.rstrip("\0").replace("\0", " ").strip()
+    return words or f"[{_read(f'/proc/{pid}/comm', pid).strip()}]"
+
+
+def snapshot(pid: int) -> ProcessSnapshot:
+    """Read one process.
+
+    Raises:
+        ProcessGone: there is no such process (any more).
+
+    """
+    now = status(pid)
+    return ProcessSnapshot(
+        pid=pid,
+        pids=now.pids,
+        command=command(pid),
+        state=now.state,
+        parent_pid=now.parent_pid,
+        namespaces=namespaces(pid),
+    )
+
+
+def processes(of: Box | Iterable[Box] | None = None) -> list[ProcessSnapshot]:
+    """Take a snapshot of the processes, ordered by PID.
+
+    `of` is a sandbox or several: then only the processes in it, those in PID namespaces nested in
+    it included. Without it, all whose namespaces we may read.
+    """
+    if of is None:
+        return list(_snapshots(all_pids()))
+    boxes = list(of) if isinstance(of, Iterable) else [of]
+    found: dict[int, ProcessSnapshot] = {}
+    for box in boxes:
+        for pid in members(box):
+            for process in _snapshots([pid]):
+                found[process.pid] = process
+    return [found[pid] for pid in sorted(found)]
+
+
+def members(box: Box) -> list[int]:
+    """The PIDs, here, of the processes in a sandbox."""
+    kind = "pid" if "pid" in box.new else next(iter(sorted(box.new)), None)
+    if kind is None:
+        return []
+    try:
+        home = _namespace(box.pid, kind)
+    except ProcessGone:
+        return []
+    return [pid for pid in all_pids() if pid != box.holder_pid and _lives_in(pid, kind, home)]
+
+
+def all_pids() -> list[int]:
+    """The PIDs that this /proc shows."""
+    return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def _lives_in(pid: int, kind: str, home: int) -> bool:
+    try:
+        if _namespace(pid, kind) == home:
+            return True
+        return kind == "pid" and len(status(pid).pids) > 1 and home in _ancestors(pid)
+    except ProcessGone:
+        return False
+
+
+def _ancestors(pid: int) -> Iterator[int]:
+    """The PID namespaces around a process's own, innermost first."""
+    try:
+        fd = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY)
+    except OSError as error:
+        raise _gone(pid, str(error.strerror)) from error
+    while True:
+        try:
+            parent = ioctl(fd, NS_GET_PARENT)
+        except PermissionError:  # our own is the outermost that we may see
+            return
+        finally:
+            os.close(fd)
+        fd = parent
+        yield os.fstat(fd).st_ino
+
+
+def _namespace(pid: int, kind: str) -> int:
+    try:
+        return inode(os.readlink(f"/proc/{pid}/ns/{KINDS[kind].file}"))
+    except OSError as error:
+        raise _gone(pid, str(error.strerror)) from error
+
+
+def _snapshots(pids: Iterable[int]) -> Iterator[ProcessSnapshot]:
+    for pid in pids:
+        try:
+            yield snapshot(pid)
+        except ProcessGone:  # it ended while we were reading, as processes do
+            continue
+
+
+def _read(path: str, pid: int | str) -> str:
+    try:
+        with open(path, errors="replace") as file:
+            return file.read()
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise _gone(pid) from error
+
+
+def _gone(pid: int | str, why: str = "") -> ProcessGone:
+    return ProcessGone(f"process {pid} cannot be read", why or "it has ended, or never was")

@@ -1,0 +1,421 @@
+"""A program in new namespaces, from Python; the notebook's own process never moves.
+
+A `Sandbox` is a set of namespaces, held open as long as the `with` block. Programs are put into it
+by the helper processes of `labsupport.linux.zygote`. As in a container, the first program is PID 1
+of its own PID namespace, and programs that are started while it runs join it there.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from labsupport import trace
+from labsupport.completed import Completed, signal_name
+from labsupport.errors import (
+    BadRootfs,
+    NamespaceRefused,
+    ProcessGone,
+    ProgramNotFound,
+    SandboxEnded,
+    TimedOut,
+)
+from labsupport.linux import procfs, recipes, zygote_client
+from labsupport.linux.kinds import KINDS, kinds
+from labsupport.linux.refusals import explain
+from labsupport.linux.zygote import STATUS
+
+
+class Sandbox:
+    """New namespaces for programs; use it in a `with` statement.
+
+    Args:
+        new: the kinds of namespaces to make, such as `{"pid", "mount"}`. An ordinary user always
+            gets a new user namespace as well, since the kernel allows no other without it:
+            `box.new` tells. With "pid" and "mount" together, `/proc` inside is a fresh one.
+        rootfs: a folder that becomes `/` inside, by pivot_root(2); needs "mount".
+        hostname: the host name inside; needs "uts".
+
+    Raises:
+        UnknownNamespace: a word in `new` is no kind of namespace.
+        NamespaceRefused: the kernel said no; the message says at which step, and why.
+        BadRootfs: `rootfs` is no folder.
+
+    """
+
+    def __init__(
+        self,
+        new: Iterable[str] = ("pid", "mount"),
+        *,
+        rootfs: str | os.PathLike[str] | None = None,
+        hostname: str | None = None,
+    ) -> None:
+        wanted = {kind.name for kind in kinds(new)}
+        if not zygote_client.may_make_namespaces():
+            wanted.add("user")
+        _check_options(wanted, rootfs, hostname)
+        self.new = frozenset(wanted)
+        self.rootfs = None if rootfs is None else str(Path(rootfs).resolve())
+        self.hostname = hostname
+        self.holder_pid = 0
+        self._channel: socket.socket | None = None
+        self._init: Process | None = None
+        self._steps: list[trace.Step] = []
+        self._enter_calls: tuple[str, ...] = ()
+
+    def __enter__(self) -> Self:
+        flags = sum(KINDS[name].flag for name in self.new)
+        order = {"flags": flags, "rootfs": self.rootfs, "hostname": self.hostname}
+        self._channel, answer = zygote_client.open_holder(order)
+        if "pid" not in answer:
+            self._channel.close()
+            self._channel = None
+            raise _refused(answer, self.new)
+        self.holder_pid = answer["pid"]
+        self._enter_calls = tuple(answer["calls"])
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        tb: TracebackType | None = None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every program inside and give the namespaces back; may be called twice."""
+        if self._channel is None:
+            return
+        channel, self._channel = self._channel, None
+        channel.shutdown(socket.SHUT_WR)
+        channel.recv(1)  # returns when the holder has ended the programs and left the namespaces
+        channel.close()
+
+    @property
+    def pid(self) -> int:
+        """The number, on this side, of the sandbox's PID 1.
+
+        If no program runs yet, a tiny init that only reaps orphans is started as PID 1, as
+        `docker run --init` does. Without a new PID namespace there is no PID 1: then it is the
+        process that holds the namespaces.
+        """
+        if "pid" not in self.new:
+            return self.holder_pid
+        if self._init is None or self._init.returncode is not None:
+            self.start([])
+        assert self._init is not None  # noqa: S101 (for the type checker)
+        return self._init.pid
+
+    def start(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        stdin: int | None = None,
+    ) -> Process:
+        """Start a program and return at once, with the program already executing.
+
+        It is PID 1 if nothing runs in the sandbox, and joins what runs there otherwise. When such
+        a PID 1 ends, the sandbox has ended. `stdin` is a file descriptor; the default is
+        `/dev/null`. Output is collected, see `Process.output`.
+
+        Raises:
+            ProgramNotFound: there is no such program inside.
+            SandboxEnded: the sandbox is closed, or its PID 1 has ended.
+
+        """
+        return self._launch(argv, env, cwd, stdin, lasting=True)
+
+    def run(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        input: str = "",  # noqa: A002 (subprocess.run calls it so)
+        timeout: float = 60,
+    ) -> Completed:
+        """Run a program to its end and return what it printed, as `subprocess.run` does.
+
+        If it was PID 1, the next program gets a PID namespace of its own, since one cannot outlive
+        its PID 1; the other namespaces stay.
+
+        Raises:
+            TimedOut: it took longer than `timeout` seconds; it has been killed.
+            ProgramNotFound, SandboxEnded: as for `start`.
+
+        """
+        began = time.monotonic()
+        with _file(input) as stdin:
+            process = self._launch(argv, env, cwd, stdin, lasting=False)
+        try:
+            code = process.wait(timeout)
+        except BaseException:
+            process.signal(signal.SIGKILL)
+            process.wait()
+            raise
+        seconds = time.monotonic() - began
+        return Completed(process.argv, process.output, process.errors, code, seconds)
+
+    def shell(self) -> trace.Steps:
+        """Show each step as a shell command, with the system calls that were really made."""
+        return trace.Steps("The same in a terminal, and the system calls", tuple(self._steps))
+
+    def _launch(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        env: Mapping[str, str] | None,
+        cwd: str | os.PathLike[str] | None,
+        stdin: int | None,
+        *,
+        lasting: bool,
+    ) -> Process:
+        channel = self._ready_channel()
+        words = [os.fspath(word) for word in argv]
+        folder = os.fspath(cwd) if cwd else "/" if self.rootfs else str(Path.cwd())
+        request = {"argv": words, "env": dict(os.environ if env is None else env), "cwd": folder}
+        process, first, calls = _spawn(channel, request, stdin, lasting)
+        if first:
+            self._init = process
+        self._note(process, first, calls)
+        return process
+
+    def _ready_channel(self) -> socket.socket:
+        if self._channel is None:
+            raise SandboxEnded(
+                "the sandbox is not open", "", "use it inside `with Sandbox(...) as box:`"
+            )
+        init = self._init
+        if init and init.returncode is not None and init.lasting:
+            raise SandboxEnded(
+                f"the sandbox has ended with its PID 1, {trace.command(init.argv)}",
+                f"it {init.ending}, and the kernel ends a PID namespace together with its PID 1",
+                "make a new Sandbox",
+            )
+        return self._channel
+
+    def _note(self, process: Process, first: bool, calls: list[str]) -> None:
+        alone = first or "pid" not in self.new
+        if alone and not self._steps:
+            shell = recipes.unshare(self.new, process.argv, self.rootfs, self.hostname)
+            calls = [*self._enter_calls, *calls]
+            what = "Make the namespaces and start the first program"
+        elif first:
+            shell = recipes.fresh_pid(self.new, self.holder_pid, process.argv)
+            what = "Start the next program in a PID namespace of its own"
+        else:
+            target = self._init.pid if self._init else self.holder_pid
+            shell = recipes.nsenter(self.new, target, process.argv)
+            what = "Join it with another program"
+        self._steps.append(trace.Step(what, shell, tuple(calls)))
+
+
+class Process:
+    """A program in a sandbox.
+
+    `pid` is its number on this side, `pids` all of its numbers, outermost namespace first.
+    `output` and `errors` are what it printed so far, as text.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], pid: int, pidfd: int, status: int, files: list[int],
+        lasting: bool,
+    ) -> None:  # fmt: skip
+        self.argv, self.pid, self.lasting = tuple(argv), pid, lasting
+        self._pidfd, self._status, self._files = pidfd, status, files
+        self._code: int | None = None
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process's number in each PID namespace it lives in, outermost first.
+
+        Raises:
+            ProcessGone: it has ended, and its numbers with it.
+
+        """
+        return procfs.status(self.pid).pids
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs; then its exit status, or minus the signal that ended it."""
+        if self._code is None and select.select([self._status], [], [], 0)[0]:
+            self._read_status()
+        return self._code
+
+    @property
+    def ending(self) -> str:
+        """How it ended, in words."""
+        code = self.returncode
+        if code is None:
+            return "is running"
+        if code < 0:
+            return f"was ended by {signal_name(-code)}"
+        return f"exited with status {code}"
+
+    @property
+    def output(self) -> str:
+        """What it wrote to its standard output so far."""
+        return _contents(self._files[0])
+
+    @property
+    def errors(self) -> str:
+        """What it wrote to its standard error so far."""
+        return _contents(self._files[1])
+
+    def fileno(self) -> int:
+        """A descriptor that is readable once the program has ended, for select and asyncio."""
+        return self._status
+
+    def signal(self, number: int) -> None:
+        """Send a signal from outside; nothing happens if the program has ended."""
+        try:
+            signal.pidfd_send_signal(self._pidfd, number)
+        except ProcessLookupError:
+            return
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end and return its return code.
+
+        Raises:
+            TimedOut: it still runs after `timeout` seconds.
+
+        """
+        if self._code is None:
+            if not select.select([self._status], [], [], timeout)[0]:
+                raise TimedOut(
+                    f"{trace.command(self.argv)} has not ended",
+                    f"it was given {timeout:g} seconds",
+                    "give it more time with timeout=, or end it with .signal(signal.SIGKILL)",
+                )
+            self._read_status()
+        assert self._code is not None  # noqa: S101 (for the type checker)
+        return self._code
+
+    def expect(self, text: str, timeout: float = 10) -> None:
+        """Wait until it has printed `text`.
+
+        Raises:
+            TimedOut: it did not, within `timeout` seconds.
+            ProcessGone: it ended before.
+
+        """
+        until = time.monotonic() + timeout
+        while text not in self.output + self.errors:
+            ended = select.select([self._status], [], [], 0.005)[0]
+            if ended and text not in self.output + self.errors:
+                raise ProcessGone(
+                    f"{trace.command(self.argv)} {self.ending} before it printed {text!r}",
+                    (self.output + self.errors)[-500:].strip(),
+                )
+            if time.monotonic() > until:
+                raise TimedOut(f"{trace.command(self.argv)} did not print {text!r}")
+
+    def _read_status(self) -> None:
+        raw = os.read(self._status, STATUS.size)
+        # an end without a status: the holder was killed, and its programs with it
+        self._code = STATUS.unpack(raw)[0] if raw else -signal.SIGKILL
+
+    def __repr__(self) -> str:
+        state = f"PID {self.pid}" if self.returncode is None else self.ending
+        return f"<Process {trace.command(self.argv)}: {state}>"
+
+    def __del__(self) -> None:
+        for fd in (self._pidfd, self._status, *self._files):
+            os.close(fd)
+
+
+def _spawn(
+    channel: socket.socket, request: dict[str, Any], stdin: int | None, lasting: bool
+) -> tuple[Process, bool, list[str]]:
+    """Ask the holder for a program; return it, whether it is PID 1, and the calls made."""
+    null = os.open("/dev/null", os.O_RDONLY)
+    # files in memory: they never block the program, and can be read while it runs
+    files = [os.memfd_create(name) for name in ("stdout", "stderr")]
+    status, status_write = os.pipe()
+    report, report_write = os.pipe()
+    kept = [*files, status]
+    try:
+        fds = (null if stdin is None else stdin, *files, status_write, report_write)
+        answer, received = zygote_client.ask(channel, request, fds)
+    finally:
+        for fd in (null, status_write, report_write):
+            os.close(fd)
+        told = zygote_client.read_report(report)
+    error = answer.get("error") or told.get("error")
+    if error or not answer:
+        for fd in (*kept, *received):
+            os.close(fd)
+        raise _not_started(request["argv"], error)
+    process = Process(request["argv"], answer["pid"], received[0], status, files, lasting)
+    return process, answer["first"], answer["calls"] + told.get("calls", [])
+
+
+def _check_options(
+    new: set[str], rootfs: str | os.PathLike[str] | None, hostname: str | None
+) -> None:
+    for option, value, kind in (("rootfs", rootfs, "mount"), ("hostname", hostname, "uts")):
+        if value is not None and kind not in new:
+            raise NamespaceRefused(
+                f"{option}= needs a new {kind} namespace",
+                "without one it would change this machine, not a sandbox",
+                f'add "{kind}" to new=',
+            )
+    if rootfs is not None and not Path(rootfs).is_dir():
+        raise BadRootfs(f"{os.fspath(rootfs)} is no folder")
+
+
+def _refused(answer: Mapping[str, Any], new: Iterable[str]) -> NamespaceRefused:
+    error = answer.get("error")
+    if error is None:
+        return NamespaceRefused(
+            "the sandbox was not made",
+            "its helper process ended at once",
+            "run ./lab doctor; if it was killed, memory may be short",
+        )
+    why, remedy = explain(error, new)
+    return NamespaceRefused(f"the sandbox was not made ({error['step']})", why, remedy)
+
+
+def _not_started(
+    argv: Sequence[str], error: Mapping[str, Any] | None
+) -> ProgramNotFound | NamespaceRefused | SandboxEnded:
+    line = trace.command(argv)
+    if error is None:
+        return SandboxEnded(f"{line} was not started", "the sandbox's helper process has ended")
+    if error["step"] == "execute":
+        return ProgramNotFound(
+            f"{line} could not be executed",
+            error["text"],
+            "check its name, and that it is there inside the sandbox",
+        )
+    why, remedy = explain(error, ())
+    return NamespaceRefused(f"{line} was not started ({error['step']})", why, remedy)
+
+
+class _file:  # noqa: N801 (reads like open())
+    """A file in memory that holds `text`, ready to be read; its descriptor in a `with` block."""
+
+    def __init__(self, text: str) -> None:
+        self.fd = os.memfd_create("stdin")
+        with open(os.dup(self.fd), "w") as file:
+            file.write(text)
+        os.lseek(self.fd, 0, os.SEEK_SET)
+
+    def __enter__(self) -> int:
+        return self.fd
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+
+def _contents(fd: int) -> str:
+    return os.pread(fd, os.fstat(fd).st_size, 0).decode(errors="replace")

@@ -1,0 +1,521 @@
+"""The small processes that sandboxes are forked from; runs outside the notebook's process.
+
+Forking a Jupyter process of 300 MB costs ten times as much as forking a small one, and a process
+with threads must not run Python between fork and exec. So the notebook starts one small, single-
+threaded helper early, the *zygote*, and asks it for sandboxes:
+
+    notebook ── zygote ── holder (one a sandbox: is in its namespaces, keeps them open)
+                             └── programs (the first one is PID 1 of a new PID namespace)
+
+Requests are marshalled dictionaries on a Unix socket, with descriptors beside them. Zygote and
+holder end when that socket or the notebook's process does, whichever is noticed first; programs get
+SIGKILL with their holder. Nothing can outlive the notebook, `kill -9` included.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import marshal
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+from fcntl import ioctl
+from termios import FIONREAD
+
+from labsupport.linux import syscalls as sc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # at run time these would make each fork dearer
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+MESSAGE_BYTES = 1 << 18  # more than a Unix socket takes at once
+FDS = struct.Struct("i")  # a descriptor in a message's ancillary data
+STATUS = struct.Struct("i")  # what the status pipe carries: a return code as subprocess has it
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+
+
+class Failure(Exception):
+    """A step that the kernel refused; sent to the notebook as plain data."""
+
+    def __init__(self, step: str, error: OSError) -> None:
+        super().__init__(step)
+        self.facts = {
+            "step": step,
+            "errno": error.errno or 0,
+            "text": str(error.strerror),
+            "path": str(error.filename or ""),
+        }
+
+
+class Stage:
+    """`with Stage("map ids"):` turns an OSError into a Failure that says where it happened."""
+
+    def __init__(self, step: str) -> None:
+        self.step = step
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, tb: object) -> None:
+        if isinstance(error, OSError):
+            raise Failure(self.step, error) from error
+
+
+class Seats:
+    """How many holders wait for a request: a pipe that holds a byte for each free seat."""
+
+    COUNT = 2
+
+    def __init__(self) -> None:
+        self.read, self.write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        os.write(self.write, b"." * self.COUNT)
+
+    def take(self) -> bool:
+        """Sit down, if a seat is free."""
+        try:
+            return bool(os.read(self.read, 1))
+        except BlockingIOError:
+            return False
+
+    def leave(self) -> None:
+        """Free the seat."""
+        os.write(self.write, b".")
+
+    def all_free(self) -> bool:
+        """Tell whether nobody waits."""
+        free = bytearray(4)
+        ioctl(self.read, FIONREAD, free)
+        return int.from_bytes(free, sys.byteorder) == self.COUNT
+
+
+def zygote(requests: socket.socket, owner: int, need_user: bool) -> None:
+    """Keep a spare holder ready, until the notebook (pidfd `owner`) is gone.
+
+    A spare takes the next request from the socket that all share, so that no fork stands between
+    a request and its sandbox; its byte in the pipe asks for the next spare.
+    """
+    sc.set_name("lab-zygote")
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # holders need no waiting for
+    sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)  # nor does what a killed holder leaves
+    gc.freeze()  # the collector would only unshare pages
+    seats = Seats()
+    taken_read, taken_write = os.pipe2(os.O_CLOEXEC)
+    waiting = select.poll()
+    for fd in (taken_read, owner, requests.fileno()):
+        waiting.register(fd, select.POLLIN if fd != requests.fileno() else 0)  # 0: its end only
+    home = os.pidfd_open(os.getpid())
+    memory = sc.writable_ranges()
+    while True:
+        if seats.all_free() and seats.take() and sc.clone3()[0] == 0:
+            sc.set_name("lab-holder")
+            os.close(taken_read)
+            holder = Holder(owner, memory, need_user)
+            _live(_be_holder, holder, requests, home, seats, taken_write)
+        if [fd for fd, _ in waiting.poll()] != [taken_read]:
+            break
+        os.read(taken_read, 64)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(-1, 0)  # with SIGCHLD ignored, it returns when the last holder has ended
+
+
+def _be_holder(
+    holder: Holder, requests: socket.socket, home: int, seats: Seats, taken: int
+) -> None:
+    """Serve one request after the other: wait, be the holder of a sandbox, come home."""
+    sc.take_notes()
+    while True:
+        holder.prepare()
+        request = _wait_for_request(requests, holder.owner)
+        if request is None:
+            holder.drop_ahead()
+            return
+        seats.leave()
+        data, channel = request
+        holder.serve(marshal.loads(data), channel, taken)  # noqa: S302
+        if not holder.go_home(home) or not seats.take():
+            return
+        channel.close()
+
+
+def _wait_for_request(requests: socket.socket, owner: int) -> tuple[bytes, socket.socket] | None:
+    waiting = select.poll()
+    waiting.register(requests, select.POLLIN)
+    waiting.register(owner, select.POLLIN)
+    while True:
+        if owner in [fd for fd, _ in waiting.poll()]:
+            return None
+        try:
+            data, fds = receive(requests, socket.MSG_DONTWAIT)
+        except BlockingIOError:  # another spare was faster
+            continue
+        return (data, socket.socket(fileno=fds[0])) if data else None
+
+
+def receive(channel: socket.socket, flags: int = 0) -> tuple[bytes, list[int]]:
+    """Take one message and its descriptors; an empty message is the end.
+
+    Not by `socket.recv_fds`: it forgets its flags, and descriptors would leak into programs.
+    """
+    data, ancillary, _, _ = channel.recvmsg(
+        MESSAGE_BYTES, socket.CMSG_SPACE(5 * FDS.size), socket.MSG_CMSG_CLOEXEC | flags
+    )
+    return data, [fd for _, _, raw in ancillary for (fd,) in FDS.iter_unpack(raw)]
+
+
+def _live(life: Callable[..., None], *facts: Any) -> NoReturn:
+    """Run a forked child's whole life; it never returns into its parent's code."""
+    try:
+        life(*facts)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        os._exit(70)
+    os._exit(0)
+
+
+class Holder:
+    """A process in a sandbox's namespaces (all but the PID namespace) that starts its programs.
+
+    It prepares what it can before it knows the request: for an ordinary user the user namespace,
+    without which the kernel allows no other, and a child in a new PID namespace, ready to become
+    the first program.
+    """
+
+    def __init__(self, owner: int, memory: list[tuple[int, int]], need_user: bool) -> None:
+        self.owner, self.memory, self.need_user = owner, memory, need_user
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that the wake-up fd works
+        self.wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        self.proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
+        self.self_fd = os.pidfd_open(os.getpid())
+
+    def prepare(self) -> None:
+        """Do what any request will need; a refusal is told to whoever asks first."""
+        self.status_pipes: dict[int, int] = {}
+        self.init: tuple[int, int] | None = None  # PID and pidfd of the sandbox's PID 1
+        self.ahead: tuple[int, int, socket.socket, list[str]] | None = None
+        self.proc_mounted = False
+        self.flags = 0
+        self.early_failure: Failure | None = None
+        try:
+            if self.need_user:
+                self._new_user()
+            before = sc.take_notes()
+            self.ahead = self._fork_ahead()
+            for call in before:
+                sc.note(call)
+        except Failure as failure:
+            self.early_failure = failure
+        sc.populate(self.memory)
+
+    def serve(self, order: dict[str, Any], channel: socket.socket, taken: int) -> None:
+        """Set the namespaces up, say so, and start programs until the notebook is done."""
+        self.channel = channel
+        try:
+            self._set_up(order)
+            channel.send(marshal.dumps({"pid": os.getpid(), "calls": sc.take_notes()}))
+        except Failure as failure:
+            channel.send(marshal.dumps({"error": failure.facts}))
+            return
+        finally:
+            os.write(taken, b"!")
+        waiting = select.poll()
+        for fd in (channel.fileno(), self.owner, self.wake_read):
+            waiting.register(fd, select.POLLIN)
+        while True:
+            ready = [fd for fd, _ in waiting.poll()]
+            if self.wake_read in ready:
+                os.read(self.wake_read, 4096)
+                self._reap()
+            if self.owner in ready or (channel.fileno() in ready and not self._obey()):
+                self._end_all()
+                return
+
+    def go_home(self, home: int) -> bool:
+        """Return to the notebook's namespaces; False where the kernel knows no way back."""
+        if self.flags & sc.CLONE_NEWUSER or self.early_failure:
+            return False
+        if others := self.flags & ~sc.CLONE_NEWPID:
+            sc.setns(home, others)
+        if not self.flags & sc.CLONE_NEWPID:
+            sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 0)
+        sc.take_notes()
+        return True
+
+    def _new_user(self) -> None:
+        ids = os.geteuid(), os.getegid()
+        with Stage("make the user namespace"):
+            sc.unshare(sc.CLONE_NEWUSER)
+        with Stage("map the user and group numbers"):
+            map_ids(*ids)
+        self.flags |= sc.CLONE_NEWUSER
+
+    def _set_up(self, order: dict[str, Any]) -> None:
+        if self.early_failure:
+            raise self.early_failure
+        if order["flags"] & ~self.flags & sc.CLONE_NEWUSER:
+            self.drop_ahead()  # its PID namespace belongs to the old user namespace
+            self._new_user()
+        if order["flags"] & sc.CLONE_NEWTIME or not order["flags"] & sc.CLONE_NEWPID:
+            self.drop_ahead()
+        with Stage("make the namespaces"):
+            # PID and time namespaces are entered by the programs, which are our children
+            sc.unshare(order["flags"] & ~sc.CLONE_NEWPID & ~self.flags)
+        self.flags |= order["flags"]
+        if self.flags & sc.CLONE_NEWNS:
+            with Stage("keep mounts from spreading to the host"):
+                sc.mount(None, "/", None, sc.MS_REC | sc.MS_PRIVATE)
+        if order["rootfs"]:
+            with Stage("enter the root file system"):
+                enter_root(order["rootfs"], share_proc=not self.flags & sc.CLONE_NEWPID)
+        if order["hostname"]:
+            with Stage("set the host name"):
+                sc.sethostname(order["hostname"])
+        if not self.flags & sc.CLONE_NEWPID:
+            # no PID namespace will end what our programs leave behind, so orphans become ours
+            with Stage("become the reaper of orphans"):
+                sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)
+
+    def _obey(self) -> bool:
+        """Take one request from the notebook; False when there will be no more."""
+        data, fds = receive(self.channel)
+        if not data:
+            return False
+        try:
+            answer = self._start(data, fds)
+        except Failure as failure:
+            self.channel.send(marshal.dumps({"error": failure.facts}))
+            os.close(fds[3])
+        else:
+            pidfd = answer.pop("pidfd")
+            socket.send_fds(self.channel, [marshal.dumps(answer)], [pidfd])
+            if self.init != (answer["pid"], pidfd):
+                os.close(pidfd)
+        for fd in fds[:3] + fds[4:]:
+            os.close(fd)
+        return True
+
+    def _start(self, request: bytes, fds: list[int]) -> dict[str, Any]:
+        sc.take_notes()
+        first = bool(self.flags & sc.CLONE_NEWPID) and self.init is None
+        with Stage("start the program"):
+            pid, pidfd = self._start_first(request, fds) if first else self._join(request, fds)
+        self.status_pipes[pid] = fds[3]
+        if first:
+            self.init = pid, pidfd
+            self.proc_mounted = bool(self.flags & sc.CLONE_NEWNS)
+        return {"pid": pid, "pidfd": pidfd, "first": first, "calls": sc.take_notes()}
+
+    def _start_first(self, request: bytes, fds: list[int]) -> tuple[int, int]:
+        """Hand the request to the child that waits to be PID 1."""
+        pid, pidfd, channel, calls = self.ahead or self._fork_ahead()
+        self.ahead = None
+        for call in calls:
+            sc.note(call)
+        with channel:
+            late = self.flags & ~(sc.CLONE_NEWPID | sc.CLONE_NEWUSER | sc.CLONE_NEWTIME)
+            remount = (self.flags & sc.CLONE_NEWNS) and (2 if self.proc_mounted else 1)
+            orders = marshal.dumps((late, remount, request))
+            socket.send_fds(channel, [orders], fds)
+        return pid, pidfd
+
+    def _fork_ahead(self) -> tuple[int, int, socket.socket, list[str]]:
+        """Fork a child into a new PID namespace, where it waits for its program."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with Stage("make the PID namespace"):
+            pid, pidfd = sc.clone3(sc.CLONE_NEWPID)
+        if pid == 0:
+            ours.close()
+            _live(self._be_first, theirs)
+        theirs.close()
+        return pid, pidfd, ours, sc.take_notes()
+
+    def _be_first(self, channel: socket.socket) -> None:
+        die_with(self.self_fd)
+        forget_signals()
+        os.setsid()
+        sc.populate(self.memory)
+        data, fds = receive(channel)
+        if not data:
+            return
+        late, remount, request = marshal.loads(data)  # noqa: S302
+        sc.take_notes()
+
+        def enter() -> None:
+            if late:
+                with Stage("enter the sandbox"):
+                    sc.setns(self.self_fd, late)
+                sc.take_notes()  # we left the holder for a moment, which is nobody's concern
+            if remount:
+                with Stage("mount a fresh /proc"):
+                    if remount > 1:
+                        sc.umount2("/proc", sc.MNT_DETACH)
+                    sc.mount("proc", "/proc", "proc", sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC)
+
+        become(marshal.loads(request), fds, enter)  # noqa: S302
+
+    def _join(self, request: bytes, fds: list[int]) -> tuple[int, int]:
+        """Start a program beside the others, as nsenter(1) does."""
+        if self.init:
+            sc.setns(self.init[1], sc.CLONE_NEWPID)
+        pid, pidfd = sc.clone3()
+        if pid == 0:
+            die_with(self.self_fd)
+            forget_signals()
+            os.setsid()
+            sc.take_notes()
+            _live(become, marshal.loads(request), fds, lambda: None)  # noqa: S302
+        if self.init:
+            sc.setns(self.self_fd, sc.CLONE_NEWPID)
+        return pid, pidfd
+
+    def drop_ahead(self) -> None:
+        """End the child that waits to be PID 1: there will be no program for it."""
+        if self.ahead:
+            pid, pidfd, channel, _ = self.ahead
+            channel.close()
+            os.close(pidfd)
+            os.waitpid(pid, 0)
+            self.ahead = None
+
+    def _reap(self) -> None:
+        """Wait for what has ended, and tell the notebook how."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if self.init and pid == self.init[0]:
+                os.close(self.init[1])
+                self.init = None
+            if (pipe := self.status_pipes.pop(pid, None)) is not None:
+                tell(pipe, os.waitstatus_to_exitcode(status))
+
+    def _end_all(self) -> None:
+        """Kill every program of the sandbox and wait until the last one is gone."""
+        self.drop_ahead()
+        while True:
+            for pid in self._children():
+                os.kill(pid, signal.SIGKILL)
+            try:
+                os.waitpid(-1, 0)
+            except ChildProcessError:
+                return
+
+    def _children(self) -> list[int]:
+        """Our children, adopted orphans included, as the host's /proc has them."""
+        path = f"self/task/{os.getpid()}/children"
+        try:
+            fd = os.open(path, os.O_RDONLY, dir_fd=self.proc)
+        except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+            return list(self.status_pipes)
+        with open(fd) as file:
+            return [int(pid) for pid in file.read().split()]
+
+
+def die_with(holder: int) -> None:
+    """Ask for SIGKILL when the holder (a pidfd) ends, or end now if that has happened."""
+    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if select.select([holder], [], [], 0)[0]:
+        os._exit(1)
+
+
+def forget_signals() -> None:
+    """Give back the dispositions that Python changed."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def become(request: dict[str, Any], fds: list[int], enter: Callable[[], None]) -> NoReturn:
+    """In the child: finish the set-up, tell what was done, and turn into the program."""
+    report = fds[4]
+    try:
+        enter()
+        for target, fd in enumerate(fds[:3]):
+            os.dup2(fd, target)
+        argv = request["argv"]
+        if not argv:
+            os.write(report, marshal.dumps({"calls": sc.take_notes()}))
+            for fd in fds:
+                os.close(fd)
+            idle_init()
+        with Stage("enter the working folder"):
+            os.chdir(request["cwd"])
+        sc.note(f"execve({quoted(argv[0])}, [{', '.join(map(quoted, argv))}])")
+        os.write(report, marshal.dumps({"calls": sc.take_notes()}))
+        with Stage("execute"):
+            os.execvpe(argv[0], argv, request["env"])  # noqa: S606
+    except Failure as failure:
+        os.write(report, marshal.dumps({"error": failure.facts}))
+    os._exit(127)
+
+
+def tell(pipe: int, returncode: int) -> None:
+    """Write a program's return code to whoever waits for it, who may have gone."""
+    try:  # noqa: SIM105 (contextlib would be loaded for this)
+        os.write(pipe, STATUS.pack(returncode))
+    except BrokenPipeError:
+        pass
+    os.close(pipe)
+
+
+def map_ids(uid: int, gid: int) -> None:
+    """Be root inside, and `uid`:`gid` seen from outside; user_namespaces(7)."""
+    for file, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        sc.note(f'write("/proc/self/{file}", "{text}")')
+        fd = os.open(f"/proc/self/{file}", os.O_WRONLY)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+
+
+def enter_root(rootfs: str, share_proc: bool) -> None:
+    """Make `rootfs` the root of this mount namespace, with a few devices; pivot_root(2)."""
+    sc.mount(rootfs, rootfs, None, sc.MS_BIND | sc.MS_REC)
+    os.makedirs(f"{rootfs}/proc", exist_ok=True)
+    os.makedirs(f"{rootfs}/dev", exist_ok=True)
+    sc.mount("tmpfs", f"{rootfs}/dev", "tmpfs", sc.MS_NOSUID, "mode=755")
+    for name in DEVICES:
+        target = f"{rootfs}/dev/{name}"
+        os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o666))
+        sc.mount(f"/dev/{name}", target, None, sc.MS_BIND)
+    if share_proc:
+        sc.mount("/proc", f"{rootfs}/proc", None, sc.MS_BIND | sc.MS_REC)
+    os.chdir(rootfs)
+    sc.pivot_root(".", ".")  # the old root now lies over the new one, at the same place
+    sc.umount2(".", sc.MNT_DETACH)
+    os.chdir("/")
+
+
+def quoted(text: str) -> str:
+    """Quote as a C programmer would."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def idle_init() -> NoReturn:
+    """Be a PID 1 that does what an init must: live, and reap orphans."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    sc.set_name("lab-init")
+    while True:
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            signal.sigwait({signal.SIGCHLD})
+
+
+def main() -> None:
+    """Serve the notebook whose socket and pidfd were inherited."""
+    requests, owner = int(sys.argv[-2]), int(sys.argv[-1])
+    for fd in (requests, owner):
+        os.set_inheritable(fd, False)
+    zygote(socket.socket(fileno=requests), owner, need_user=sys.argv[-3] == "user")

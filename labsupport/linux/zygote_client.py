@@ -1,0 +1,94 @@
+"""The notebook's side of the zygote: start it early, ask it for holders and programs."""
+
+from __future__ import annotations
+
+import atexit
+import io
+import marshal
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from labsupport.linux import zygote as server
+
+_MAIN = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from labsupport.linux.zygote import main; main()"
+)
+_PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
+CAP_SYS_ADMIN = 21  # linux/capability.h
+_lock = threading.Lock()
+_running: tuple[int, socket.socket, subprocess.Popen[bytes]] | None = None
+
+
+def connect() -> socket.socket:
+    """Return the socket of this process's zygote, started now if there is none."""
+    global _running  # noqa: PLW0603 (one zygote a process)
+    with _lock:
+        if _running is None or _running[0] != os.getpid() or _running[2].poll() is not None:
+            _running = (os.getpid(), *_start())
+        return _running[1]
+
+
+def _start() -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    owner = os.pidfd_open(os.getpid())
+    fds = (theirs.fileno(), owner)
+    # -I -S: no site packages, no environment; the smaller it is, the faster it forks
+    argv = [sys.executable, "-I", "-S", "-c", _MAIN, _PACKAGE_PARENT]
+    argv += ["root" if may_make_namespaces() else "user", *map(str, fds)]
+    process = subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, pass_fds=fds, start_new_session=True, cwd="/"
+    )
+    theirs.close()
+    os.close(owner)
+    atexit.register(_stop, os.getpid(), ours, process)
+    return ours, process
+
+
+def may_make_namespaces() -> bool:
+    """Whether this process has CAP_SYS_ADMIN; without it, all begins with a user namespace."""
+    with open("/proc/self/status") as status:
+        effective = next(line for line in status if line.startswith("CapEff:"))
+    return bool(int(effective.split()[1], 16) >> CAP_SYS_ADMIN & 1)
+
+
+def _stop(pid: int, channel: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    if pid == os.getpid():
+        channel.close()
+        process.wait()
+
+
+def open_holder(order: dict[str, Any]) -> tuple[socket.socket, dict[str, Any]]:
+    """Ask for a sandbox; return the holder's socket and its first message."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        socket.send_fds(connect(), [marshal.dumps(order)], [theirs.fileno()])
+    answer, _ = ask(ours)
+    return ours, answer
+
+
+def ask(
+    channel: socket.socket, request: dict[str, Any] | None = None, fds: tuple[int, ...] = ()
+) -> tuple[dict[str, Any], list[int]]:
+    """Send a request (if there is one) and take the answer; an empty answer: nobody is there."""
+    try:
+        if request is not None:
+            socket.send_fds(channel, [marshal.dumps(request)], fds)
+        data, received = server.receive(channel)
+    except (BrokenPipeError, ConnectionResetError):
+        return {}, []
+    return (marshal.loads(data) if data else {}), received  # noqa: S302
+
+
+def read_report(fd: int) -> dict[str, Any]:
+    """Read what a child told between fork and exec; it ends when exec closes the pipe."""
+    told: dict[str, Any] = {}
+    with open(fd, "rb") as pipe:
+        stream = io.BytesIO(pipe.read())
+    while stream.tell() < len(stream.getbuffer()):
+        told |= marshal.load(stream)  # noqa: S302
+    return told
