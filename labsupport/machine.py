@@ -300,8 +300,12 @@ def vm_offers(name: str, vm: str) -> bool:
 
 def _way_out(name: str, no: Refusal, vm: str | None) -> Refusal:
     """Name the place that has it as a way out, where there is one."""
+    from labsupport.probes.vm import BUILD
+
     if _place() == "vm" and name in NEVER_IN_VM - {"vm"}:
         return replace(no, remedy="choose the kernel “this machine”, if that one has it")
+    if _place() == "vm" and name in NOT_IN_DEBIANS and "CONFIG_" in no.remedy:
+        return replace(no, remedy=f"outside of the Lab VM: {BUILD} (that kernel has it)")
     if vm is None or not vm_offers(name, vm):
         return no
     way_out = "choose the kernel “Lab VM” for this notebook"

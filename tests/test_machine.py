@@ -23,7 +23,7 @@ import pytest
 from labsupport import probe
 from labsupport.errors import MissingCapability, UnknownCapability, UnknownPlace
 from labsupport.machine import CAPABILITIES, CORE, Machine, Refusal, vm_offers
-from labsupport.probes import cgroups, engine
+from labsupport.probes import cgroups, engine, facts
 from labsupport.probes.facts import CAP_SYS_ADMIN, Facts
 from labsupport.probes.namespaces import MOUNT_PROC
 from labsupport.probes.reasons import explain
@@ -306,6 +306,19 @@ def test_a_kernel_that_is_none_is_not_taken(kernel, reason):
     told = doctor(LAB_KERNEL=kernel)
     assert f"{kernel} {reason}" in told["vm"]["reason"]
     assert "build-kernel" in told["vm"]["remedy"]
+
+
+def test_in_the_vm_remedies_point_outside_of_it():
+    told = doctor(LAB_IN_VM="1", PATH="/usr/sbin:/sbin")
+    assert "this is the Lab VM already" in told["vm"]["reason"]
+    if not told["kvm"]["can"]:
+        assert told["kvm"]["remedy"].startswith("choose the kernel “this machine”")
+    assert "outside of the Lab VM" in told["browser"]["remedy"] or not shutil.which("apt-get")
+
+
+def test_in_the_vm_an_engine_needs_only_its_program():
+    told = doctor(LAB_IN_VM="1", DOCKER_HOST="unix:///nowhere")["engine"]
+    assert told["can"] == (facts.find_program("dockerd") is not None)
 
 
 # ---- engines that answer, or not -------------------------------------------------------------

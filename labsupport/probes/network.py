@@ -73,7 +73,7 @@ def nftables() -> str:
         [nft, "add table inet probe; list tables"], capture_output=True, text=True, check=False
     )
     if added.returncode or "table inet probe" not in added.stdout:
-        said = " ".join(added.stderr.split()) or "nothing, and the table is not there"
+        said = added.stderr.partition("\n")[0] or "nothing, and the table is not there"
         raise Refused(
             f"nft cannot add a table: {said}", "a kernel with CONFIG_NF_TABLES and _NF_TABLES_INET"
         )

@@ -10,7 +10,6 @@ import mmap
 import os
 import shutil
 import signal
-import subprocess
 
 from labsupport.linux import syscalls as sc
 from labsupport.probes import facts
@@ -40,6 +39,8 @@ def _release(kernel: str | None) -> str:
     """Run the kernel program far enough to have it tell its version."""
     if kernel is None:
         raise Refused("no User-Mode Linux kernel was found", _get_a_kernel())
+    import subprocess
+
     try:
         told = subprocess.run(
             [kernel, "--version"], capture_output=True, text=True, check=False, timeout=5
