@@ -1,0 +1,239 @@
+"""All tests, stage by stage: `./lab test` comes here.
+
+Each stage is a process of its own and none stops the next; the last line sums them up. As root,
+what students do is tested twice: as root, and as an ordinary user who is made for the run.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tests.toys import CHECKOUT, NBVAL, verdicts
+from tests.users import User, made_user
+
+NOTEBOOKS = CHECKOUT / "notebooks"
+KINDS = ("lint", "unit", "user", "notebooks", "vm", "browser")
+PYTEST = ("-m", "pytest", "-q", "--durations=5", "--durations-min=5")
+BOTH_CORES = ("-n", "2", "--dist", "loadfile")
+HONEST = ("-p", "tests.notebooks", *BOTH_CORES)
+AT_HOST = {"LAB_PLACE": "host"}
+FAREWELL_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command with a heading. With `report` it is pytest, and leaves a junit file there."""
+
+    title: str
+    argv: Sequence[str]
+    report: Path | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    user: User | None = None
+    cwd: Path = CHECKOUT
+
+
+class PythonOutOfReach(Exception):
+    """The environment was made from a Python that lies where only root can go."""
+
+    def __init__(self, user: User) -> None:
+        super().__init__(
+            f"{user.name} cannot execute {Path(sys.executable).resolve()}: remove .venv, then "
+            "LAB_PYTHON=/usr/bin/python3 ./lab test"
+        )
+
+
+@dataclass
+class Count:
+    """How many tests ended how."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: "Count") -> "Count":
+        return Count(
+            self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped
+        )
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+
+def run(stage: Stage) -> Count:
+    """Run a stage, its output going where ours goes, and count its tests."""
+    print(f"\n==== {stage.title} ====", flush=True)
+    argv = stage.user.command(stage.argv, stage.env) if stage.user else stage.argv
+    env = None if stage.user else {**os.environ, **stage.env}
+    with subprocess.Popen(argv, cwd=stage.cwd, env=env, stdin=subprocess.DEVNULL) as process:
+        try:
+            status = process.wait()
+        except BaseException:  # Ctrl-C: let pytest end its kernels before we go
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=FAREWELL_SECONDS)
+            raise
+    if stage.report is None:
+        return Count(passed=1) if status == 0 else Count(failed=1)
+    return _counted(stage.report, status)
+
+
+def _counted(report: Path, status: int) -> Count:
+    if not report.exists():
+        return Count(failed=1)
+    outcomes = [test.outcome for tests in verdicts(report).values() for test in tests]
+    count = Count(*(outcomes.count(word) for word in ("passed", "failed", "skipped")))
+    # 5 is "no tests were collected"; any other status than 0 and 1 is pytest's own trouble.
+    if status not in {0, 5} and not count.failed:
+        count.failed = 1
+    return count
+
+
+def lint() -> Iterator[Stage]:
+    tools = {
+        "ruff check": ("ruff", "check"),
+        "ruff format": ("ruff", "format", "--check"),
+        "mypy": ("mypy",),
+    }
+    for title, (module, *arguments) in tools.items():
+        yield Stage(f"lint: {title}", [sys.executable, "-m", module, *arguments])
+
+
+def unit(report: Path, extra: Sequence[str], python: str = sys.executable, **who) -> Stage:
+    argv = [python, *PYTEST, *BOTH_CORES, "-m", "not browser", f"--junit-xml={report}", *extra]
+    title = "unit tests" + _as(who)
+    return Stage(title, [*argv, "tests"], report, AT_HOST, **who)
+
+
+def notebooks(
+    report: Path,
+    extra: Sequence[str],
+    python: str = sys.executable,
+    kernel: str | None = None,
+    **who,
+) -> Stage:
+    """Run every notebook, in this Python's own kernel or in the kernelspec that is named."""
+    nbval = [word for word in NBVAL if word != "--nbval-current-env" or kernel is None]
+    named = [f"--nbval-kernel-name={kernel}"] if kernel else []
+    argv = [python, *PYTEST, *HONEST, *nbval, *named, f"--junit-xml={report}", *extra]
+    title = f"notebooks{_as(who)}" + (f" in {kernel}" if kernel else "")
+    return Stage(title, [*argv, "notebooks"], report, {} if kernel else AT_HOST, **who)
+
+
+def browser(report: Path, extra: Sequence[str]) -> Stage:
+    argv = [sys.executable, *PYTEST, "-m", "browser", f"--junit-xml={report}", *extra]
+    return Stage("browser", [*argv, "tests/browser"], report, AT_HOST)
+
+
+def _as(who: Mapping[str, object]) -> str:
+    user = who.get("user")
+    return f" as the ordinary user {user.name}" if isinstance(user, User) else ""
+
+
+@contextmanager
+def place_for(user: User) -> Iterator[tuple[Path, str]]:
+    """Find a checkout and a Python that an ordinary user can use: these here, or a copy of both."""
+    python = sys.executable
+    if (
+        user.run(
+            [python, "-c", "import tests, labsupport, pytest"], cwd="/", env=_path(CHECKOUT)
+        ).returncode
+        == 0
+    ):
+        yield CHECKOUT, python
+        return
+    with tempfile.TemporaryDirectory(prefix="lab-copy-") as scratch:
+        Path(scratch).chmod(0o755)
+        copy = Path(scratch) / "course"
+        print(f"{user.name} cannot read {CHECKOUT}: working on a copy in {copy}", flush=True)
+        ignored = shutil.ignore_patterns(".venv", ".git", "__pycache__")
+        shutil.copytree(CHECKOUT, copy, symlinks=True, ignore=ignored)
+        shutil.copytree(sys.prefix, copy / ".venv", symlinks=True)
+        subprocess.run(["chmod", "-R", "a+rX", scratch], check=True)
+        python = str(copy / ".venv" / "bin" / "python")
+        if user.run([python, "-c", "import pytest"]).returncode:
+            raise PythonOutOfReach(user)
+        yield copy, python
+
+
+def _path(checkout: Path) -> dict[str, str]:
+    return {"PYTHONPATH": str(checkout)}
+
+
+def stages_of_a_user(user: User, kinds: set[str], extra: Sequence[str]) -> Iterator[Stage]:
+    """Yield what an ordinary user runs, in a place that they can read, and what they left."""
+    with place_for(user) as (checkout, python):
+        who = {"user": user, "cwd": checkout, "python": python}
+        stages = {"user": unit, "notebooks": notebooks}
+        for kind in [kind for kind in stages if kind in kinds]:
+            stage = stages[kind](user.home / "tmp" / f"{kind}.xml", extra, **who)
+            yield replace(stage, env={**stage.env, **_path(checkout)})
+    if left := remaining(user):
+        yield Stage(f"these outlived the tests of {user.name}: {left}", ["false"])
+
+
+def remaining(user: User, seconds: float = 5) -> list[tuple[int, str]]:
+    """Return the processes of a user that are still there when they have had time to end."""
+    end = time.monotonic() + seconds
+    while (left := user.processes()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return left
+
+
+def has_vm() -> bool:
+    """Tell whether the Lab VM's kernelspec is installed in this environment."""
+    return (Path(sys.prefix) / "share" / "jupyter" / "kernels" / "lab-vm").is_dir()
+
+
+def all_stages(kinds: set[str], extra: Sequence[str], reports: Path) -> Iterator[Stage]:
+    """Yield the stages one by one; what a stage needs is made for it and removed after it."""
+    if "lint" in kinds:
+        yield from lint()
+    if "unit" in kinds:
+        yield unit(reports / "unit.xml", extra)
+    has_notebooks = any(NOTEBOOKS.glob("*.ipynb"))
+    if "notebooks" in kinds and has_notebooks:
+        yield notebooks(reports / "notebooks.xml", extra)
+    if os.geteuid() == 0 and kinds & {"user", "notebooks"}:
+        with made_user() as user:
+            try:
+                yield from stages_of_a_user(user, kinds, extra)
+            except PythonOutOfReach as error:
+                yield Stage(str(error), ["false"])
+    if "vm" in kinds and has_vm() and has_notebooks:
+        yield notebooks(reports / "vm.xml", extra, kernel="lab-vm")
+    if "browser" in kinds:
+        yield browser(reports / "browser.xml", extra)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="./lab test", description="Run all tests. Other arguments go to pytest (-k WORD, -x)."
+    )
+    parser.add_argument("--only", action="append", choices=KINDS, help="may be given repeatedly")
+    options, extra = parser.parse_known_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+    total, lines = Count(), []
+    with tempfile.TemporaryDirectory(prefix="lab-reports-") as reports:
+        for stage in all_stages(set(options.only or KINDS), extra, Path(reports)):
+            started = time.monotonic()
+            count = run(stage)
+            total += count
+            lines.append(f"{time.monotonic() - started:6.1f} s  {stage.title}: {count}")
+    print("\n==== summary ====", *lines, str(total), sep="\n", flush=True)
+    return int(total.failed > 0)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted; what was made for the tests has been removed")
