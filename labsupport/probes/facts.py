@@ -25,7 +25,6 @@ class Facts:
     """The effective set, as the bits of `CapEff`."""
     seccomp: int = 0
     """0 none, 1 strict, 2 a filter."""
-    no_new_privs: bool = False
     in_container: bool = False
     in_vm: bool = False
     proc_masked: bool = False
@@ -91,7 +90,6 @@ def gather() -> Facts:
         euid=os.geteuid(),
         capabilities=int(status.get("CapEff", "0"), 16),
         seccomp=int(status.get("Seccomp", "0")),
-        no_new_privs=status.get("NoNewPrivs") == "1",
         in_container=any(Path(mark).exists() for mark in _CONTAINER_MARKS),
         in_vm=os.environ.get("LAB_IN_VM") == "1",
         proc_masked=_is_proc_masked(),
