@@ -1,0 +1,266 @@
+"""`./lab` before there is anything (about 5 s in all).
+
+A stand-in Python and a stand-in apt record what is asked of them, in a folder of the test's own.
+What they stand in for, .ci/run does for real.
+"""
+
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.toys import CHECKOUT
+
+PYTHON = """#!/bin/sh
+# A Python that makes environments out of itself, and answers what ./lab asks.
+echo "$*" >>"$RECORD"
+case "$*" in
+*version_info*3,*11*) exit ${TOO_OLD:-0} ;;
+*ensurepip*) exit ${NO_ENSUREPIP:-0} ;;
+*version_info*) echo python3.11-venv ;;
+--version | -VV) echo "Python ${VERSION:-3.11.9}" ;;
+"-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo home = / >"$3/pyvenv.cfg" ;;
+"-m pip --version") ;;
+"-m pip install "*) echo "${PIP_SAYS:-Successfully installed}"; exit ${PIP_STATUS:-0} ;;
+esac
+"""
+DPKG = """#!/bin/sh
+for name; do case " $INSTALLED " in *" $name "*) echo "install ok installed" ;; esac; done
+"""
+APT = """#!/bin/sh
+echo "apt-get $*" >>"$RECORD"
+"""
+APT_CACHE = """#!/bin/sh
+case " $UNKNOWN " in *" $2 "*) exit 100 ;; esac
+"""
+
+
+@dataclass
+class Script:
+    """A copy of `lab` in a folder with what it reads, and a PATH that begins with stand-ins."""
+
+    folder: Path
+    programs: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def stand_in(self, name: str, text: str) -> None:
+        (self.programs / name).write_text(text)
+        (self.programs / name).chmod(0o755)
+
+    def run(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        record = {"RECORD": str(self.folder / "record"), "PATH": f"{self.programs}:/usr/bin:/bin"}
+        return subprocess.run(
+            [self.folder / "lab", *arguments],
+            env={"LAB_PYTHON": str(self.programs / "python"), **record, **self.env, **env},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    def asked(self) -> str:
+        """Return what was asked of the stand-ins since the last time, a command a line."""
+        record = self.folder / "record"
+        asked = record.read_text() if record.exists() else ""
+        record.unlink(missing_ok=True)
+        return asked
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Script:
+    """Return a script in a folder of its own: nothing set up, no package missing, not root."""
+    folder = tmp_path / "a course"
+    for name in ("lab", "pyproject.toml", "binder/apt.txt", "tests/apt.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(CHECKOUT / name, folder / name)
+    (folder / "binder" / "apt.txt").write_text("# why\nalpha # a\nbeta\n")
+    (folder / "tests" / "apt.txt").write_text("gamma\n")
+    script = Script(folder, tmp_path / "bin", {"INSTALLED": "alpha beta gamma"})
+    script.programs.mkdir()
+    script.stand_in("python", PYTHON)
+    script.stand_in("dpkg-query", DPKG)
+    script.stand_in("apt-get", APT)
+    script.stand_in("apt-cache", APT_CACHE)
+    script.stand_in("sudo", "#!/bin/sh\nexit 1\n")
+    script.stand_in("id", "#!/bin/sh\necho 1000\n")
+    return script
+
+
+def test_it_is_sound_posix_shell():
+    assert subprocess.run(["sh", "-n", CHECKOUT / "lab"], check=False).returncode == 0
+    if shutil.which("shellcheck") is None:
+        pytest.skip("needs shellcheck")
+    subprocess.run(["shellcheck", "--shell=sh", CHECKOUT / "lab"], check=True)
+
+
+@pytest.mark.parametrize("word", ["help", "-h", "--help"])
+def test_help_sets_nothing_up(lab, word):
+    run = lab.run(word)
+
+    assert run.returncode == 0
+    assert "./lab test" in run.stdout
+    assert not lab.asked()
+    assert not (lab.folder / ".venv").exists()
+
+
+def test_it_sets_up_once_and_hands_over(lab):
+    first = lab.run("doctor", "--json")
+    asked = lab.asked()
+    second = lab.run("doctor", "--json")
+
+    assert first.returncode == second.returncode == 0
+    assert f"-e {lab.folder}\n" in asked
+    assert asked.splitlines()[-1] == "-m labsupport doctor --json"
+    assert [line for line in lab.asked().splitlines() if "pip" in line or "venv" in line] == []
+    assert second.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "handed"),
+    [
+        ([], "-m labsupport.opening"),
+        (["--port", "99"], "-m labsupport.opening --port 99"),
+        (["test", "--only", "unit"], "-m tests --only unit"),
+        (["vm", "--", "a b"], "-m labsupport vm -- a b"),
+    ],
+)
+def test_each_command_goes_where_it_belongs(lab, arguments, handed):
+    assert lab.run(*arguments).returncode == 0
+    assert lab.asked().splitlines()[-1] == handed
+
+
+def test_the_tests_need_more_packages_and_the_course_then_none(lab):
+    lab.run("test")
+    assert f"-e {lab.folder}[dev]\n" in lab.asked()
+    lab.run()
+    assert "pip" not in lab.asked()
+
+
+def test_it_sets_up_again_when_the_dependencies_change(lab):
+    lab.run("doctor")
+    (lab.folder / "pyproject.toml").write_text("[project]\n")
+    lab.asked()
+    lab.run("doctor")
+    asked = lab.asked()
+    assert "-m pip install" in asked
+    assert "-m venv" not in asked
+
+
+def test_an_interrupted_set_up_is_made_anew(lab):
+    lab.run("doctor")
+    (lab.folder / ".venv" / "lab-unfinished").write_text("4194305\n")  # above any PID
+    lab.asked()
+    run = lab.run("doctor")
+
+    assert run.returncode == 0
+    assert "interrupted" in run.stderr
+    assert "-m venv" in lab.asked()
+    assert not (lab.folder / ".venv" / "lab-unfinished").exists()
+
+
+def test_an_environment_whose_python_is_gone_is_made_anew(lab):
+    lab.run("doctor")
+    (lab.folder / ".venv" / "bin" / "python").unlink()
+    assert lab.run("doctor").returncode == 0
+    assert "-m venv" in lab.asked()
+
+
+def test_a_second_set_up_waits_for_the_first(lab):
+    lab.run("doctor")
+    (lab.folder / ".venv" / "lab-unfinished").write_text(f"{os.getpid()}\n")
+    with subprocess.Popen(["sh", "-c", f"sleep 1.5; rm '{lab.folder}/.venv/lab-unfinished'"]):
+        started = time.monotonic()
+        run = lab.run("doctor")
+
+    assert run.returncode == 0
+    assert f"PID {os.getpid()}" in run.stderr
+    assert time.monotonic() - started > 1
+
+
+def test_a_folder_that_is_no_environment_is_not_touched(lab):
+    (lab.folder / ".venv").mkdir()
+    (lab.folder / ".venv" / "thesis.tex").write_text("years of work")
+    run = lab.run("doctor")
+
+    assert run.returncode == 1
+    assert "no virtual environment" in run.stderr
+    assert (lab.folder / ".venv" / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize(
+    ("env", "found", "remedy"),
+    [
+        ({"TOO_OLD": "1", "VERSION": "3.9.2"}, "no Python 3.11 or newer (Python 3.9.2)", "unset"),
+        ({"NO_ENSUREPIP": "1"}, "ensurepip", "sudo apt-get install python3.11-venv"),
+        (
+            {"PIP_STATUS": "1", "PIP_SAYS": "Temporary failure in name resolution"},
+            "is there a network?",
+            "HTTPS_PROXY",
+        ),
+        ({"PIP_STATUS": "1", "PIP_SAYS": "ERROR: no space"}, "ERROR: no space", "lab-setup.log"),
+        ({"LAB_VENV": "/proc/nowhere"}, "cannot write to /proc/nowhere", "LAB_VENV="),
+    ],
+)
+def test_what_is_missing_is_one_sentence_and_its_remedy(lab, env, found, remedy):
+    run = lab.run("doctor", **env)
+
+    assert run.returncode == 1
+    last, what_to_do = run.stderr.splitlines()[-2:]
+    assert found in last
+    assert remedy in what_to_do
+    assert "Traceback" not in run.stderr
+
+
+def test_after_a_failed_download_the_next_run_goes_on(lab):
+    lab.run("doctor", PIP_STATUS="1", PIP_SAYS="Network is unreachable")
+    lab.asked()
+    assert lab.run("doctor").returncode == 0
+    asked = lab.asked()
+    assert "-m pip install" in asked
+    assert "-m venv" not in asked
+
+
+@pytest.mark.parametrize(("system", "word"), [("Darwin", "macOS"), ("MINGW64_NT-10", "WSL")])
+def test_other_systems_are_told_what_to_use(lab, system, word):
+    lab.stand_in("uname", f"#!/bin/sh\necho {system}\n")
+    run = lab.run()
+    assert run.returncode == 1
+    assert word in run.stderr
+    assert "README.md" in run.stderr
+
+
+def test_without_root_the_one_command_is_printed_and_the_course_goes_on(lab):
+    run = lab.run(INSTALLED="alpha")
+
+    assert run.returncode == 0
+    assert "  sudo apt-get install --no-install-recommends beta\n" in run.stderr
+    asked = lab.asked()
+    assert "apt-get" not in asked
+    assert "labsupport.opening" in asked
+
+
+def test_with_sudo_what_is_missing_is_installed_and_what_is_unknown_left_out(lab):
+    lab.stand_in("sudo", '#!/bin/sh\n[ "$1" = -n ] && shift\n[ "$1" = tee ] && exit 0\nexec "$@"\n')
+    run = lab.run("test", INSTALLED="alpha", UNKNOWN="gamma")
+
+    assert "no package gamma" in run.stderr
+    install = [
+        line
+        for line in lab.asked().splitlines()
+        if line.startswith("apt-get") and " install " in line
+    ]
+    assert len(install) == 1
+    assert install[0].endswith("--no-install-recommends beta")
+    lab.run("test", INSTALLED="alpha", UNKNOWN="gamma")
+    assert "apt-get" not in lab.asked()
+
+
+def test_root_is_cautioned(lab):
+    lab.stand_in("id", "#!/bin/sh\necho 0\n")
+    assert lab.run().stderr.count("running as root") == 1
