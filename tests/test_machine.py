@@ -7,7 +7,6 @@ test's own. Takes about 15 s.
 import contextlib
 import json
 import os
-import pwd
 import shutil
 import socket
 import subprocess
@@ -31,7 +30,7 @@ from labsupport.probes.seccomp import READ_FILTER
 
 ROOT = Path(__file__).parents[1]
 IS_ROOT = os.geteuid() == 0
-USER = "lab-test-probe"
+USER = f"lab-probe-{os.getpid()}"  # two runs of the tests may overlap
 NAMESPACES = [name for name in CAPABILITIES if name.startswith("ns.")]
 
 
@@ -52,9 +51,6 @@ def ordinary_user():
     if not IS_ROOT:
         yield None
         return
-    with contextlib.suppress(KeyError):
-        pwd.getpwnam(USER)
-        pytest.fail(f"the user {USER} is left over from an earlier run: userdel --remove {USER}")
     subprocess.run(["useradd", "--create-home", USER], check=True)
     try:
         readable = ["runuser", "-u", USER, "--", sys.executable, "-c", "import labsupport"]
