@@ -4,7 +4,7 @@
 A container engine starts helpers that outlive it. This process is their subreaper (prctl(2)), so
 every orphan among them becomes its child; and what they mount lies in a mount namespace of theirs,
 which goes with the last of them. The end comes when `OWNER` (a process ID) is gone, however it
-went, when the standard input has a byte or is closed, or when the command ends.
+went, when the standard input has a byte or is closed, at SIGTERM, or when the command ends.
 """
 
 from __future__ import annotations
@@ -64,12 +64,13 @@ def end_descendants() -> None:
 
 
 def _ring_when_a_child_ends() -> socket.socket:
-    """Return a socket that gets a byte at each SIGCHLD."""
+    """Return a socket that gets a byte at each SIGCHLD; let SIGTERM be an orderly end."""
     bell, ringer = socket.socketpair()
     for end in (bell, ringer):
         end.setblocking(False)
     signal.set_wakeup_fd(os.dup(ringer.fileno()))
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     return bell
 
 
@@ -96,10 +97,14 @@ def remove_cgroups(name: str) -> None:
 
 def _cover(folders: Sequence[Path]) -> None:
     """Enter a mount namespace, and put an empty file system over folders there."""
-    syscalls.unshare(syscalls.CLONE_NEWNS)
-    syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
-    for folder in folders:
-        syscalls.mount("tmpfs", str(folder), "tmpfs", 0, "mode=0755")
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
+        for folder in folders:
+            syscalls.mount("tmpfs", str(folder), "tmpfs", 0, "mode=0755")
+    except OSError as error:
+        os.write(2, f"no mount namespace of its own: {error} (CAP_SYS_ADMIN?)\n".encode())
+        os._exit(126)
 
 
 def _children() -> list[int]:

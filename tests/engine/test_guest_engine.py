@@ -1,0 +1,143 @@
+"""The engine inside the Lab VM, seen by the guest's kernel (about 15 s, one guest)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+
+import pytest
+
+from labsupport.errors import LabError
+from labsupport.vm.guest import LabVM
+from labsupport.vm.kernels import find_kernel
+
+PREPARE = """
+import json, time
+from pathlib import Path
+from labsupport.engine.client import Engine
+"""
+
+
+def _missing() -> str:
+    if not shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin"):
+        return "needs dockerd (apt-get install docker.io)"
+    try:
+        find_kernel()
+    except LabError as error:
+        return str(error).replace("\n", " ")
+    return ""
+
+
+pytestmark = pytest.mark.skipif(bool(_missing()), reason=_missing() or "all is there")
+
+
+@pytest.fixture(scope="module")
+def guest():
+    with LabVM.boot(memory="768M") as guest:
+        yield guest
+
+
+@pytest.fixture(scope="module")
+def tell(guest):
+    """Run Python in the guest; return what it printed, which is JSON."""
+
+    def tell(program: str):
+        done = guest.run([sys.executable, "-c", PREPARE + program], timeout=90)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return tell
+
+
+@pytest.fixture(scope="module")
+def first(tell):
+    """What the first use of the engine in this guest was like."""
+    return tell(
+        """
+assert not Path("/run/labsupport/engine").exists()
+began = time.monotonic()
+engine = Engine.connect()
+seconds = time.monotonic() - began
+print(json.dumps([seconds, engine.kind, engine.kernel_release, engine.cgroup_version,
+                  engine.storage_driver, engine.address]))
+"""
+    )
+
+
+def test_it_is_ready_six_seconds_after_its_first_use(first):
+    assert first[0] <= 6
+
+
+def test_it_runs_on_the_guests_kernel_with_cgroup_v2(first, guest):
+    assert first[1:] == [
+        "docker",
+        guest.release,
+        2,
+        "overlay2",
+        "unix:///run/labsupport/engine/docker.sock",
+    ]
+
+
+def test_it_outlives_the_program_that_started_it(first, guest, tell):
+    pid = guest.run(["cat", "/run/labsupport/engine/pid"]).stdout
+    tell("Engine.connect().client.ping(); print(1)")
+
+    assert guest.run(["cat", "/run/labsupport/engine/pid"]).stdout == pid
+    assert "dockerd" in guest.run(["cat", f"/proc/{int(pid)}/cmdline"]).stdout
+
+
+def test_docker_in_a_terminal_finds_it(first, guest):
+    if not shutil.which("docker"):
+        pytest.skip("needs the program docker (apt-get install docker.io)")
+    done = guest.run(["docker", "version", "--format", "{{.Server.KernelVersion}}"])
+    assert done.stdout.strip() == guest.release, done.stderr
+
+
+def test_limits_are_the_guest_kernels(first, tell):
+    memory, pids, cpu, inside = tell(
+        """
+engine = Engine.connect()
+box = engine.client.containers.run(engine.base_image(), ["sleep", "600"], detach=True,
+    mem_limit="32m", pids_limit=20, nano_cpus=500_000_000, network_mode="none")
+pid = engine.client.api.inspect_container(box.id)["State"]["Pid"]
+group = Path("/sys/fs/cgroup" + Path(f"/proc/{pid}/cgroup").read_text().split("::")[1].strip())
+told = [(group / name).read_text().strip() for name in ("memory.max", "pids.max", "cpu.max")]
+inside = box.exec_run(["cat", "/sys/fs/cgroup/memory.max"]).output.decode().strip()
+box.remove(force=True)
+print(json.dumps([*told, inside]))
+"""
+    )
+    assert (memory, pids, cpu) == (str(32 << 20), "20", "50000 100000")
+    assert inside == memory
+
+
+def test_containers_meet_by_name_and_publish_ports(first, tell):
+    page, answer = tell(
+        """
+from urllib.request import urlopen
+engine = Engine.connect()
+network = engine.client.networks.create("meeting", driver="bridge")
+server = engine.client.containers.run(engine.base_image(), ["httpd", "-f", "-h", "/etc"],
+    detach=True, name="server", network="meeting", ports={"80/tcp": ("127.0.0.1", 8080)})
+page = urlopen("http://127.0.0.1:8080/group", timeout=10).read().decode()
+answer = engine.client.containers.run(engine.base_image(),
+    ["wget", "-qO-", "http://server/group"], network="meeting").decode()
+server.remove(force=True)
+print(json.dumps([page, answer]))
+"""
+    )
+    assert page == answer == "root:x:0:\nnogroup:x:65534:\n"
+
+
+def test_a_privileged_container_may_mount(first, tell):
+    said = tell(
+        """
+engine = Engine.connect()
+script = "mkdir /m && mount -t tmpfs t /m && grep -c ' /m tmpfs' /proc/mounts"
+print(engine.client.containers.run(engine.base_image(), ["sh", "-c", script],
+    privileged=True, network_mode="none", remove=True).decode().strip())
+"""
+    )
+    assert said == 1
