@@ -124,12 +124,12 @@ class PortTaken(LabError):
 
 
 class NotebooksMissing(LabError):
-    """Labsupport is installed without the notebooks that it is for."""
+    """There is no such notebook, or labsupport is installed without those it is for."""
 
-    def __init__(self, first_page: object) -> None:
+    def __init__(self, path: object) -> None:
         super().__init__(
-            "the notebooks are missing",
-            f"there is no {first_page}",
+            "this notebook is missing",
+            f"there is no {path}",
             "run ./lab in a complete clone of the course (git restore notebooks brings them back)",
         )
 

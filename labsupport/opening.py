@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import os
 import secrets
 import signal
@@ -24,12 +25,15 @@ LOOPBACK = "127.0.0.1"
 FIRST_PAGE = "00_start_here.ipynb"
 
 
-def notebooks_folder() -> Path:
-    """Return the checkout's notebooks; raise `NotebooksMissing` if labsupport came without them."""
-    folder = Path(__file__).resolve().parents[1] / "notebooks"
-    if not (folder / FIRST_PAGE).is_file():
-        raise NotebooksMissing(folder / FIRST_PAGE)
-    return folder
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+
+
+def find(start: str) -> Path:
+    """Return the checkout's first notebook whose name begins so; raise `NotebooksMissing`."""
+    found = sorted(FOLDER.glob(f"{glob.escape(Path(start).stem)}*.ipynb"))
+    if not found:
+        raise NotebooksMissing(FOLDER / start)
+    return found[0]
 
 
 def require_free(port: int) -> None:
@@ -49,14 +53,14 @@ def has_display() -> bool:
     )
 
 
-def settings(folder: Path, port: int | None, browser: bool) -> list[str]:
+def settings(page: Path, port: int | None, browser: bool) -> list[str]:
     """Return JupyterLab's options. Without a `port`, the next free one from 8888 on is taken."""
     chosen = [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"] if port else []
     return [
         f"--ServerApp.ip={LOOPBACK}",
         *chosen,
-        f"--ServerApp.root_dir={folder}",
-        f"--LabApp.default_url=/lab/tree/{FIRST_PAGE}",
+        f"--ServerApp.root_dir={page.parent}",
+        f"--LabApp.default_url=/lab/tree/{page.name}",
         f"--ServerApp.open_browser={browser}",
         f"--ServerApp.allow_root={os.geteuid() == 0}",
         "--ServerApp.answer_yes=True",  # one Ctrl-C is enough
@@ -67,22 +71,22 @@ def settings(folder: Path, port: int | None, browser: bool) -> list[str]:
     ]
 
 
-def announce(server: ServerApp, browser: bool) -> None:
+def announce(server: ServerApp, page: Path, browser: bool) -> None:
     """Say where the course is, once the server answers."""
-    address = f"http://{LOOPBACK}:{server.port}{server.base_url}lab/tree/{FIRST_PAGE}"
+    address = f"http://{LOOPBACK}:{server.port}{server.base_url}lab/tree/{page.name}"
     lead = "The course is open in your browser, and here" if browser else "Open this in a browser"
     print(f"\n{lead}:\n\n    {address}?token={server.identity_provider.token}\n")
     print("Ctrl-C ends JupyterLab and everything that its notebooks started.", flush=True)
 
 
-def serve(folder: Path, port: int | None, browser: bool) -> None:
+def serve(page: Path, port: int | None, browser: bool) -> None:
     """Run JupyterLab until Ctrl-C, or until the terminal closes."""
     # Not an argument: everyone on this machine could read it in the process list.
     token = os.environ.get("JUPYTER_TOKEN") or secrets.token_hex(24)
     config = Config({"IdentityProvider": {"token": token}})
-    server = LabApp.initialize_server(argv=settings(folder, port, browser), config=config)
+    server = LabApp.initialize_server(argv=settings(page, port, browser), config=config)
     signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-    server.io_loop.add_callback(announce, server, browser)
+    server.io_loop.add_callback(announce, server, page, browser)
     server.start()
 
 
@@ -91,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="./lab", description="Open the course in JupyterLab. ./lab help tells of the rest."
     )
+    parser.add_argument("notebook", nargs="?", default=FIRST_PAGE, help="or the start of its name")
     parser.add_argument("--port", type=int, help="this one and no other (else 8888 or a free one)")
     parser.add_argument(
         "--no-browser",
@@ -99,10 +104,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(argv)
     try:
-        folder = notebooks_folder()
+        page = find(options.notebook)
         if options.port is not None:
             require_free(options.port)
-        serve(folder, options.port, browser=has_display() and not options.no_browser)
+        serve(page, options.port, browser=has_display() and not options.no_browser)
     except LabError as error:
         print(error, file=sys.stderr)
         return 1
