@@ -58,7 +58,8 @@ def install(prefix: str | Path = sys.prefix) -> list[Path]:
     try:
         for spec, folder in zip(SPECS, folders, strict=True):
             _write(spec, folder)
-        _list_fonts()
+        if Path(prefix) == Path(sys.prefix):
+            _list_fonts()
     except OSError as error:
         raise KernelspecsRefused(
             "the kernels cannot be installed",

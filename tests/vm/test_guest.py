@@ -1,0 +1,246 @@
+"""A guest is a machine of its own over the host's files, and leaves nothing. About 15 s."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from labsupport import errors
+from labsupport.vm.guest import LabVM
+from tests.vm.conftest import Marked, eventually
+
+
+def sh(guest: LabVM, script: str) -> str:
+    done = guest.run(["sh", "-euc", script])
+    assert done.returncode == 0, done
+    return done.stdout.strip()
+
+
+def test_its_kernel_is_its_own_and_its_user_is_root(guest: LabVM) -> None:
+    assert guest.release == sh(guest, "uname -r") != os.uname().release
+    assert sh(guest, "hostname; id -u; echo $LAB_IN_VM $LAB_PLACE").split() == ["lab", "0", "1", "vm"]
+
+
+def test_process_1_is_ours_and_there_are_none_of_the_hosts(guest: LabVM) -> None:
+    assert "labsupport.vm.inside.init" in sh(guest, "tr '\\0' ' ' < /proc/1/cmdline")
+    assert not Path(f"/proc/{os.getpid()}").samefile("/proc/1")
+    assert guest.run(["test", "-d", f"/proc/{os.getpid() + 10_000_000}"]).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("folder", "fstype"),
+    [
+        ("/", "overlay"),
+        ("/proc", "proc"),
+        ("/sys", "sysfs"),
+        ("/sys/fs/cgroup", "cgroup2"),
+        ("/dev", "devtmpfs"),
+        ("/dev/pts", "devpts"),
+        ("/dev/shm", "tmpfs"),
+        ("/run", "tmpfs"),
+    ],
+)
+def test_what_every_linux_has_is_mounted(guest: LabVM, folder: str, fstype: str) -> None:
+    mounts = [line.split() for line in sh(guest, "cat /proc/mounts").splitlines()]
+    assert [mount[2] for mount in mounts if mount[1] == folder] == [fstype]
+
+
+def test_the_hosts_files_are_there(guest: LabVM) -> None:
+    done = guest.run([sys.executable, "-c", "import labsupport; print(labsupport.__file__)"])
+    assert done.stdout.strip() == sys.modules["labsupport"].__file__
+
+
+def test_what_it_writes_vanishes(guest: LabVM, tmp_path: Path) -> None:
+    file = tmp_path / "written"
+    file.write_text("by the host")
+    assert sh(guest, f"echo by the guest > {file}; cat {file}") == "by the guest"
+    sh(guest, f"touch {tmp_path}/new /etc/new /usr/new")
+    assert file.read_text() == "by the host"
+    assert not (tmp_path / "new").exists()
+    assert not Path("/etc/new").exists()
+
+
+def test_what_it_writes_to_a_shared_folder_stays(guest: LabVM, shared: Path) -> None:
+    (shared / "from the host").write_text("hello")
+    assert sh(guest, f"cat '{shared}/from the host'") == "hello"
+    sh(guest, f"mkdir {shared}/folder; echo there > {shared}/folder/file")
+    assert (shared / "folder" / "file").read_text() == "there\n"
+    assert (shared / "folder" / "file").stat().st_uid == os.geteuid()
+
+
+def test_cgroups_are_delegated(guest: LabVM) -> None:
+    for file in ("cgroup.controllers", "cgroup.subtree_control"):
+        assert {"cpu", "io", "memory", "pids"} <= {*sh(guest, f"cat /sys/fs/cgroup/{file}").split()}
+
+
+def test_a_memory_limit_kills(guest: LabVM) -> None:
+    code = "b = bytearray(64 << 20); b[::4096] = bytes(len(b[::4096])); print('survived')"
+    done = guest.run(
+        ["sh", "-c", 'mkdir -p $0; echo 32M >$0/memory.max; echo 0 >$0/memory.swap.max 2>/dev/null;'
+         ' echo $$ >$0/cgroup.procs; exec "$@"', "/sys/fs/cgroup/hog", sys.executable, "-c", code]
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, "")
+    assert "oom_kill 1" in sh(guest, "cat /sys/fs/cgroup/hog/memory.events")
+
+
+def test_loopback_is_up_and_the_host_name_is_known(guest: LabVM) -> None:
+    code = (
+        "import socket; s = socket.create_server(('127.0.0.1', 0)); "
+        "socket.create_connection(s.getsockname()); print(socket.gethostbyname('lab'))"
+    )
+    assert guest.run([sys.executable, "-c", code]).stdout == "127.0.0.1\n"
+
+
+@pytest.mark.parametrize("module", ["veth", "bridge", "loop"])
+def test_what_containers_need_of_the_kernel_is_there(guest: LabVM, module: str) -> None:
+    make = {
+        "veth": "ip link add v0 type veth peer name v1; ip link del v0",
+        "bridge": "ip link add b0 type bridge; ip link del b0",
+        "loop": "truncate -s 1M /run/disk; losetup -f --show /run/disk; losetup -D",
+    }
+    sh(guest, make[module])
+
+
+def test_the_home_is_writable_and_empty_of_the_hosts(guest: LabVM) -> None:
+    assert sh(guest, "echo ~; touch ~/file; test -w $MPLCONFIGDIR || mkdir -p $MPLCONFIGDIR") == "/root"
+
+
+def test_a_shared_memory_segment_and_a_terminal_can_be_made(guest: LabVM) -> None:
+    code = "import os, pty, tempfile; tempfile.TemporaryFile(dir='/dev/shm'); print(pty.openpty())"
+    assert guest.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_program_gives_output_errors_and_status(guest: LabVM) -> None:
+    done = guest.run(["sh", "-c", "echo out; echo err >&2; exit 3"])
+    assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 3)
+    assert done.seconds < 5
+
+
+def test_a_program_gets_input_environment_and_folder(guest: LabVM) -> None:
+    done = guest.run(["sh", "-c", "cat; echo $WORD; pwd"], input="in ", env={"WORD": "w"}, cwd="/usr")
+    assert done.stdout == "in w\n/usr\n"
+
+
+def test_a_megabyte_passes_in_both_directions(guest: LabVM) -> None:
+    text = "0123456789abcdef" * (1 << 16)
+    assert guest.run(["cat"], input=text).stdout == text
+
+
+def test_what_a_background_process_holds_open_delays_nothing(guest: LabVM) -> None:
+    done = guest.run(["sh", "-c", "sleep 30 & echo done"])
+    assert done.stdout == "done\n"
+    assert done.seconds < 5
+
+
+def test_orphans_are_reaped(guest: LabVM) -> None:
+    sh(guest, "(sleep 0.05 & exec true) ; sleep 0.3")
+    assert "Z" not in sh(guest, "cat /proc/[0-9]*/stat | sed 's/.*) //' | cut -c1").split()
+
+
+def test_a_signal_is_told(guest: LabVM) -> None:
+    assert guest.run(["sh", "-c", "kill -TERM $$"]).returncode == -signal.SIGTERM
+
+
+def test_a_missing_program_is_named(guest: LabVM) -> None:
+    with pytest.raises(errors.ProgramNotFound, match="nonesuch.*No such file"):
+        guest.run(["nonesuch"])
+
+
+def test_a_program_that_takes_too_long_is_killed(guest: LabVM) -> None:
+    with pytest.raises(errors.TimedOut):
+        guest.run(["sleep", "31.7"], timeout=0.3)
+    eventually(lambda: guest.run(["pgrep", "-f", "sleep 31.7"]).returncode == 1)
+
+
+def test_closing_leaves_nothing(vm_kernel: Path, marked: Marked, memory_folder: Path) -> None:
+    with LabVM.boot(marked.memory) as guest:
+        assert len(marked.processes()) >= 2
+        began = time.monotonic()
+    assert time.monotonic() - began < 1
+    assert marked.processes() == []
+    guest.close()
+    with pytest.raises(errors.GuestClosed):
+        guest.run(["true"])
+
+
+def test_two_guests_at_once_are_two_machines(vm_kernel: Path) -> None:
+    with LabVM.boot("256M") as one, LabVM.boot("256M") as two:
+        sh(one, "echo 1 > /tmp/only-one")
+        assert two.run(["test", "-e", "/tmp/only-one"]).returncode == 1
+
+
+def test_a_hung_guest_is_ended(vm_kernel: Path, marked: Marked) -> None:
+    with LabVM.boot(marked.memory):
+        for pid in marked.processes():
+            if b"labsupport.vm.keeper" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGSTOP)
+    assert marked.processes() == []
+
+
+def test_a_guest_dies_with_its_owner(vm_kernel: Path, marked: Marked, memory_folder: Path) -> None:
+    code = f"""
+        from labsupport.vm.guest import LabVM
+        guest = LabVM.boot({marked.memory!r})
+        print("up", flush=True)
+        guest.run(["sh", "-c", "while :; do :; done"])
+    """
+    owner = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE)
+    assert owner.stdout
+    assert owner.stdout.readline() == b"up\n"
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
+    assert marked.wait_until_gone() < 2
+
+
+def test_a_guest_outlives_the_thread_that_booted_it(vm_kernel: Path) -> None:
+    booted: list[LabVM] = []
+    thread = threading.Thread(target=lambda: booted.append(LabVM.boot("256M")))
+    thread.start()
+    thread.join()
+    time.sleep(0.2)
+    with booted[0] as guest:
+        assert guest.run(["true"]).returncode == 0
+
+
+def test_a_guest_that_dies_says_why(vm_kernel: Path, marked: Marked) -> None:
+    with LabVM.boot(marked.memory) as guest:
+        guest.run(["sh", "-c", "echo 1 > /proc/sys/kernel/sysrq"])
+        with pytest.raises(errors.GuestDied, match=r"(?s)Kernel panic") as caught:
+            guest.run(["sh", "-c", "echo c > /proc/sysrq-trigger; sleep 5"])
+        assert "Kernel panic" in caught.value.console
+
+
+def test_a_killed_guest_is_noticed_at_once(vm_kernel: Path, marked: Marked) -> None:
+    with LabVM.boot(marked.memory) as guest:
+        first = min(
+            pid
+            for pid in marked.processes()
+            if b"labsupport.vm.keeper" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )
+        threading.Timer(0.3, os.kill, (first, signal.SIGKILL)).start()
+        began = time.monotonic()
+        with pytest.raises(errors.GuestDied):
+            guest.run(["sleep", "60"])
+        assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("folder", ["/", "/nonexistent", "/etc/hostname"])
+def test_a_folder_that_cannot_be_shared_is_refused(folder: str) -> None:
+    with pytest.raises(errors.ShareRefused, match=folder):
+        LabVM.boot("256M", share=[folder])
+
+
+def test_an_unknown_amount_or_backend_is_named() -> None:
+    with pytest.raises(errors.BadAmount, match="lots"):
+        LabVM.boot("lots")
+    with pytest.raises(errors.UnknownBackend, match="did you mean 'qemu'"):
+        LabVM.boot("256M", backend="qmeu")
