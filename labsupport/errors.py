@@ -230,3 +230,7 @@ class BaseFilesMissing(LabError):
 
 class KernelspecsRefused(LabError):
     """The course's kernels cannot be written into the environment."""
+
+
+class QemuMissing(LabError):
+    """The program that simulates a machine is not installed."""

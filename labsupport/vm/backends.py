@@ -25,7 +25,7 @@ class Backend(Protocol):
     def check(self, memory_bytes: int) -> None:
         """Raise a `LabError` if the host lacks what a guest needs."""
 
-    def command(self, memory_bytes: int, line: int) -> list[str]:
+    def command(self, memory_bytes: int, line: int, share: Sequence[str]) -> list[str]:
         """Return the command that boots a guest; its standard output is the guest's console."""
 
     def environment(self, memory_bytes: int) -> dict[str, str]:

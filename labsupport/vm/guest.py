@@ -167,7 +167,7 @@ class LabVM:
         for fd in (self._console_fd, console):
             os.set_blocking(fd, False)  # a console that nobody reads must not stop the guest
         with theirs, keepers:
-            argv = self.backend.command(self.memory_bytes, theirs.fileno())
+            argv = self.backend.command(self.memory_bytes, theirs.fileno(), self.share)
             lean = [sys.executable, "-I", "-S", str(_LEAN), "labsupport.vm.keeper"]
             try:
                 self._keeper = subprocess.Popen(

@@ -55,7 +55,7 @@ def check(memory_bytes: int) -> None:
     memory_folder(memory_bytes)
 
 
-def command(memory_bytes: int, line: int) -> list[str]:
+def command(memory_bytes: int, line: int, share: Sequence[str]) -> list[str]:
     """Return the command that boots a guest with the serial line on the descriptor `line`.
 
     Quotes are the kernel's own: it takes its command line apart at blanks.

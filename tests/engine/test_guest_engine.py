@@ -116,12 +116,20 @@ print(json.dumps([*told, inside]))
 def test_containers_meet_by_name_and_publish_ports(first, tell):
     page, answer = tell(
         """
+from http.client import HTTPException
 from urllib.request import urlopen
+def read(until=time.monotonic() + 20):
+    while True:  # the proxy listens before the server does
+        try:
+            return urlopen("http://127.0.0.1:8080/group", timeout=10).read().decode()
+        except (OSError, HTTPException):
+            assert time.monotonic() < until
+            time.sleep(0.05)
 engine = Engine.connect()
 network = engine.client.networks.create("meeting", driver="bridge")
 server = engine.client.containers.run(engine.base_image(), ["httpd", "-f", "-h", "/etc"],
     detach=True, name="server", network="meeting", ports={"80/tcp": ("127.0.0.1", 8080)})
-page = urlopen("http://127.0.0.1:8080/group", timeout=10).read().decode()
+page = read()
 answer = engine.client.containers.run(engine.base_image(),
     ["wget", "-qO-", "http://server/group"], network="meeting").decode()
 server.remove(force=True)
