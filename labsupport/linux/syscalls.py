@@ -9,12 +9,14 @@ load this file each time they start.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from ctypes import c_char_p, c_int, c_long, c_uint64, c_ulong, c_ushort, c_void_p
 
 # sched.h
 CLONE_FS = 0x00000200
 CLONE_PIDFD = 0x00001000
+CLONE_PARENT = 0x00008000
 CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -64,6 +66,13 @@ PTRACE_SECCOMP_GET_FILTER = 0x420C
 NS_GET_USERNS = 0xB701
 NS_GET_PARENT = 0xB702
 
+# sys/mman.h and malloc.h
+PROT_READ = 1
+PROT_WRITE = 2
+MADV_POPULATE_WRITE = 23
+M_TRIM_THRESHOLD = -1
+M_MMAP_MAX = -4
+
 # sys/personality.h and sys/reboot.h
 ADDR_NO_RANDOMIZE = 0x0040000
 RB_POWER_OFF = 0x4321FEDC
@@ -86,6 +95,7 @@ _libc.ptrace.argtypes = (c_long, c_long, c_void_p, c_void_p)
 _libc.ptrace.restype = c_long
 _libc.madvise.argtypes = (c_void_p, c_ulong, c_int)
 _libc.syscall.restype = c_long
+_libc.malloc.restype = c_void_p
 
 
 class CloneArgs(ctypes.Structure):
@@ -281,3 +291,34 @@ def power_off() -> None:
         raise PermissionError("only the first process of a guest may power it off")
     os.sync()
     _check(_libc.reboot(c_int(RB_POWER_OFF)), "reboot(RB_POWER_OFF)")
+
+
+def mallopt(parameter: int, value: int) -> None:
+    """Adjust the C library's allocator; mallopt(3)."""
+    if not _libc.mallopt(c_int(parameter), c_int(value)):
+        raise OSError(errno.EINVAL, f"mallopt({parameter}, {value})")
+
+
+def malloc(size: int) -> int:
+    """Allocate memory and return its address; malloc(3)."""
+    address = _libc.malloc(c_ulong(size))
+    if not address:
+        raise MemoryError(size)
+    return int(address)
+
+
+def free(address: int) -> None:
+    """Give memory back to the allocator; free(3)."""
+    _libc.free(c_void_p(address))
+
+
+def madvise(address: int, size: int, advice: int) -> None:
+    """Give advice on the use of memory; madvise(2)."""
+    result = _libc.madvise(c_void_p(address), c_ulong(size), c_int(advice))
+    _check(result, f"madvise({address:#x}, {size}, {advice})")
+
+
+def mprotect(address: int, size: int, protection: int) -> None:
+    """Set the protection of memory; mprotect(2)."""
+    result = _libc.mprotect(c_void_p(address), c_ulong(size), c_int(protection))
+    _check(result, f"mprotect({address:#x}, {size}, {_names(protection, 'PROT_')})")

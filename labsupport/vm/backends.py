@@ -16,11 +16,13 @@ class Backend(Protocol):
 
     The guest's first process is `lean.py labsupport.vm.inside.init`, with the host's root,
     read-only, as its own root, and in its environment `LAB_LINE`, the device that is the other end
-    of the descriptor `line`: a tty, or a virtio port.
+    of the descriptor `line`: a tty, or a virtio port. A backend that is `pinned` runs best on one CPU
+    of the host's.
     """
 
     name: str
     boot_seconds: float
+    pinned: bool
 
     def check(self, memory_bytes: int) -> None:
         """Raise a `LabError` if the host lacks what a guest needs."""

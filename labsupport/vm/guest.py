@@ -171,7 +171,7 @@ class LabVM:
             lean = [sys.executable, "-I", "-S", str(_LEAN), "labsupport.vm.keeper"]
             try:
                 self._keeper = subprocess.Popen(
-                    [*lean, str(os.getpid()), str(slot.cpu), *argv],
+                    [*lean, str(os.getpid()), str(slot.cpu) if self.backend.pinned else "-", *argv],
                     stdin=keepers.fileno(),
                     stdout=console,
                     stderr=console,

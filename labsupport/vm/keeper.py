@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import signal
 
@@ -27,6 +28,7 @@ def main(args: list[str]) -> int:
     if cpu != "-":
         os.sched_setaffinity(0, {int(cpu)})
     _keep_addresses_in_order()
+    _open_many_files()
     no_input = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
     guest = os.posix_spawn(
         command[0], command, os.environ, file_actions=[no_input], setsigdef=[signal.SIGPIPE]
@@ -40,6 +42,12 @@ def main(args: list[str]) -> int:
     _kill_group(guest)
     _, status = os.waitpid(guest, 0)
     return os.waitstatus_to_exitcode(status) & 0xFF
+
+
+def _open_many_files() -> None:
+    """Raise the limit of open files: hostfs keeps a file open for every inode that it caches."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _open_parent(owner: int) -> int:

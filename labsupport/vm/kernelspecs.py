@@ -83,13 +83,18 @@ def _folder(prefix: str | Path, name: str) -> Path:
 
 
 def _write(spec: Spec, folder: Path) -> None:
-    """Write one kernelspec; kernel.json appears all at once, for Jupyter may be reading."""
+    """Write one kernelspec; kernel.json appears all at once, for Jupyter may be reading.
+
+    Only at the host there is a debugger, see `labsupport.vm.inside.kernel`.
+    """
     command = [sys.executable, "-m", "labsupport.vm.launcher", "--place", spec.place]
+    kernel = get_kernel_dict()
     contents = {
-        **get_kernel_dict(),
+        **kernel,
         "argv": [*command, "-f", "{connection_file}"],
         "display_name": spec.display_name,
         "interrupt_mode": "message",
+        "metadata": {**kernel["metadata"], "debugger": spec.place == "host"},
     }
     shutil.copytree(RESOURCES, folder, dirs_exist_ok=True)
     new = folder / f".kernel.json.{os.getpid()}"

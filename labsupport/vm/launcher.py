@@ -21,6 +21,7 @@ from labsupport.errors import LabError
 from labsupport.linux import syscalls
 from labsupport.vm import gate, mux, notice, places
 from labsupport.vm.guest import DEFAULT_MEMORY, LabVM
+from labsupport.vm.inside import kernel
 from labsupport.vm.programs import Program
 from labsupport.vm.relay import CONNECTION_FILE, IN_GUEST, Knock, Relay
 
@@ -56,13 +57,13 @@ def become_ipykernel(file: str, words: str = "") -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     environment = {**os.environ, "LAB_PLACE": "host", notice.VARIABLE: words}
-    os.execve(sys.executable, kernel_command(file, words), environment)  # noqa: S606
+    os.execve(sys.executable, kernel_command("ipykernel_launcher", file, words), environment)  # noqa: S606
 
 
-def kernel_command(file: str, words: str) -> list[str]:
+def kernel_command(module: str, file: str, words: str) -> list[str]:
     """Return the command that starts ipykernel, with words for the student if there are any."""
     extension = ["--ext", "labsupport.vm.notice"] if words else []
-    return [sys.executable, "-m", "ipykernel_launcher", "-f", file, *extension]
+    return [sys.executable, "-m", module, "-f", file, *extension]
 
 
 def run_in_guest(connection: dict[str, object]) -> int:
@@ -121,8 +122,8 @@ class Session:
         self._kernel = Kernel(
             guest.mux,
             guest.number(),
-            kernel_command(CONNECTION_FILE, words),
-            env={notice.VARIABLE: words},
+            kernel_command("labsupport.vm.inside.kernel", CONNECTION_FILE, words),
+            env={notice.VARIABLE: words, **kernel.ENVIRONMENT},
             cwd=Path.cwd(),
             files={CONNECTION_FILE: relay.file_in_guest()},
         )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
-from IPython.core.interactiveshell import InteractiveShell
+if TYPE_CHECKING:  # the launcher loads this module, and IPython takes 40 ms
+    from IPython.core.interactiveshell import InteractiveShell
 
 VARIABLE = "LAB_NOTICE"
 

@@ -21,6 +21,7 @@ from labsupport.vm.kernels import find_kernel
 
 name = "uml"
 boot_seconds = 30.0  # on a machine that is busy with others
+pinned = True
 
 LEAST_MEMORY = 96 << 20
 # what starting takes of the host's memory, whatever the guest may use later

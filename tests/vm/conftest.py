@@ -52,7 +52,8 @@ def memory_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         folder = Path(name)
         monkeypatch.setenv("TMPDIR", name)
         yield folder
-        assert list(folder.iterdir()) == []
+        left = [file for file in folder.iterdir() if file.suffix != ".json"]
+        assert left == []  # but for a connection file, which a killed Jupyter leaves
 
 
 class Marked:

@@ -26,7 +26,12 @@ def sh(guest: LabVM, script: str) -> str:
 
 def test_its_kernel_is_its_own_and_its_user_is_root(guest: LabVM) -> None:
     assert guest.release == sh(guest, "uname -r") != os.uname().release
-    assert sh(guest, "hostname; id -u; echo $LAB_IN_VM $LAB_PLACE").split() == ["lab", "0", "1", "vm"]
+    assert sh(guest, "hostname; id -u; echo $LAB_IN_VM $LAB_PLACE").split() == [
+        "lab",
+        "0",
+        "1",
+        "vm",
+    ]
 
 
 def test_process_1_is_ours_and_there_are_none_of_the_hosts(guest: LabVM) -> None:
@@ -110,7 +115,10 @@ def test_what_containers_need_of_the_kernel_is_there(guest: LabVM, module: str) 
 
 
 def test_the_home_is_writable_and_empty_of_the_hosts(guest: LabVM) -> None:
-    assert sh(guest, "echo ~; touch ~/file; test -w $MPLCONFIGDIR || mkdir -p $MPLCONFIGDIR") == "/root"
+    assert (
+        sh(guest, "echo ~; touch ~/file; test -w $MPLCONFIGDIR || mkdir -p $MPLCONFIGDIR")
+        == "/root"
+    )
 
 
 def test_a_shared_memory_segment_and_a_terminal_can_be_made(guest: LabVM) -> None:
@@ -125,7 +133,9 @@ def test_a_program_gives_output_errors_and_status(guest: LabVM) -> None:
 
 
 def test_a_program_gets_input_environment_and_folder(guest: LabVM) -> None:
-    done = guest.run(["sh", "-c", "cat; echo $WORD; pwd"], input="in ", env={"WORD": "w"}, cwd="/usr")
+    done = guest.run(
+        ["sh", "-c", "cat; echo $WORD; pwd"], input="in ", env={"WORD": "w"}, cwd="/usr"
+    )
     assert done.stdout == "in w\n/usr\n"
 
 
@@ -150,7 +160,7 @@ def test_a_signal_is_told(guest: LabVM) -> None:
 
 
 def test_a_missing_program_is_named(guest: LabVM) -> None:
-    with pytest.raises(errors.ProgramNotFound, match="nonesuch.*No such file"):
+    with pytest.raises(errors.ProgramNotFound, match=r"nonesuch.*No such file"):
         guest.run(["nonesuch"])
 
 

@@ -1,0 +1,68 @@
+"""ipykernel in the guest, started twice as fast: its memory is there before it is touched.
+
+In User-Mode Linux a page fault costs 65 µs, and importing ipykernel takes eight thousand. So the
+heap is made large at once, filled with pages by madvise(2), and its protection changed and changed
+back: that makes the guest's kernel map all these pages in one go, in 10 ms. Python's objects must
+come from the C library's heap for that: `PYTHONMALLOC=malloc` has to be in the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from labsupport.linux import syscalls
+from labsupport.linux.syscalls import (
+    M_MMAP_MAX,
+    M_TRIM_THRESHOLD,
+    MADV_POPULATE_WRITE,
+    PROT_READ,
+    PROT_WRITE,
+)
+
+HEAP_BYTES = 40 << 20
+PAGE_SIZE = 4096
+ENVIRONMENT = {"PYTHONMALLOC": "malloc"}
+
+
+def main() -> None:
+    """Run ipykernel with the arguments of this process."""
+    make_heap(HEAP_BYTES)
+    for name in ENVIRONMENT:
+        os.environ.pop(name, None)  # programs that cells start are as they are everywhere
+    from ipykernel.kernelapp import IPKernelApp
+
+    app = IPKernelApp.instance()
+    with without("debugpy"):
+        app.initialize()  # type: ignore[no-untyped-call]
+    app.start()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def without(module: str) -> Iterator[None]:
+    """Do without an optional module: the debugger would take 0.3 s and 10 MB of every start."""
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+def make_heap(size: int) -> None:
+    """Enlarge the heap by `size` bytes which can be used without a page fault."""
+    syscalls.mallopt(M_TRIM_THRESHOLD, 2 * size)  # free memory at its end stays there
+    syscalls.mallopt(M_MMAP_MAX, 0)  # from the heap, however much it is
+    block = syscalls.malloc(size)
+    syscalls.mallopt(M_MMAP_MAX, 65536)
+    start = -(-block // PAGE_SIZE) * PAGE_SIZE
+    length = (block + size) // PAGE_SIZE * PAGE_SIZE - start
+    syscalls.madvise(start, length, MADV_POPULATE_WRITE)
+    syscalls.mprotect(start, length, PROT_READ)
+    syscalls.mprotect(start, length, PROT_READ | PROT_WRITE)
+    syscalls.free(block)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,360 @@
+"""A Jupyter kernel in the guest, used as Jupyter uses it: by its kernelspec. About 60 s."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import KernelManager
+
+from labsupport.vm import gate, kernelspecs, places
+from tests.vm.conftest import Marked, eventually
+
+KILLS = int(os.environ.get("LAB_TEST_KILLS", "3"))
+
+
+@pytest.fixture(scope="session")
+def specs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the course's kernelspecs."""
+    prefix = tmp_path_factory.mktemp("prefix")
+    kernelspecs.install(prefix)
+    return prefix / "share" / "jupyter" / "kernels"
+
+
+class Kernel:
+    """A kernel with its client."""
+
+    def __init__(self, manager: KernelManager) -> None:
+        self.manager = manager
+        self.connect()
+
+    def connect(self) -> None:
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+
+    @property
+    def launcher(self) -> int:
+        assert self.manager.provisioner
+        return int(self.manager.provisioner.process.pid)  # type: ignore[attr-defined]
+
+    def run(self, code: str, timeout: float = 30) -> str:
+        """Run a cell; return what it prints, or the name of its error."""
+        return said(self.messages(code, timeout))
+
+    def messages(self, code: str, timeout: float = 30) -> list[dict[str, Any]]:
+        """Run a cell and return the messages that it sends."""
+        found: list[dict[str, Any]] = []
+        self.client.execute_interactive(code, timeout=timeout, output_hook=found.append)
+        return found
+
+    def close(self) -> None:
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+
+def said(messages: list[dict[str, Any]]) -> str:
+    parts = [message["content"] for message in messages]
+    return "".join(part.get("text") or part.get("ename") or "" for part in parts).strip()
+
+
+@pytest.fixture(scope="module")
+def start(specs: Path) -> Iterator[Callable[..., Kernel]]:
+    """Start kernels; all are ended after the module."""
+    kernels: list[Kernel] = []
+
+    def start(name: str = "lab-vm", **options: Any) -> Kernel:
+        found = KernelSpecManager(kernel_dirs=[str(specs)], ensure_native_kernel=False)
+        manager = KernelManager(kernel_name=name, kernel_spec_manager=found)
+        manager.start_kernel(**options)
+        try:
+            kernels.append(Kernel(manager))
+        except BaseException:
+            manager.shutdown_kernel(now=True)
+            raise
+        return kernels[-1]
+
+    yield start
+    for kernel in kernels:
+        kernel.close()
+
+
+@pytest.fixture(scope="module")
+def kernel(vm_kernel: Path, shared: Path, start: Callable[..., Kernel]) -> Kernel:
+    """A kernel in a guest that only well-behaved tests use."""
+    return start(cwd=str(shared))
+
+
+@pytest.fixture
+def killable(vm_kernel: Path, marked: Marked, start: Callable[..., Kernel]) -> Kernel:
+    """A kernel in a guest that must be gone after the test."""
+    return start(env={**os.environ, "LAB_MEMORY": marked.memory})
+
+
+def test_a_cell_runs_as_root_in_the_guest(kernel: Kernel) -> None:
+    said = kernel.run("import os; print(os.getuid(), os.uname().nodename, os.environ['LAB_PLACE'])")
+    assert said == "0 lab vm"
+
+
+def test_it_works_in_the_notebooks_folder_which_is_the_hosts(kernel: Kernel, shared: Path) -> None:
+    kernel.run("open('saved', 'w').write('by a cell')")
+    assert (shared / "saved").read_text() == "by a cell"
+
+
+def test_it_has_a_home_and_matplotlib_a_place(kernel: Kernel) -> None:
+    said = kernel.run(
+        "import os, pathlib, matplotlib as m; print(*(os.access(p, os.W_OK) for p in"
+        " (pathlib.Path.home(), m.get_cachedir(), m.get_configdir())))"
+    )
+    assert said == "True True True"
+
+
+def test_a_megabyte_of_output_arrives_whole(kernel: Kernel) -> None:
+    assert len(kernel.run("print('x' * (1 << 20))")) == 1 << 20
+
+
+def test_a_large_cell_arrives_whole(kernel: Kernel) -> None:
+    assert kernel.run(f"print(len({'y' * 300_000!r}))") == "300000"
+
+
+def test_input_is_asked_for(kernel: Kernel) -> None:
+    sent = kernel.client.execute("print(input('name? ') + '!')", allow_stdin=True)
+    asked = kernel.client.get_stdin_msg(timeout=10)
+    assert asked["content"]["prompt"] == "name? "
+    kernel.client.input("Ada")
+    assert "Ada!" in outputs(kernel, sent)
+
+
+def test_comms_carry_binary_buffers_both_ways(kernel: Kernel) -> None:
+    opened = kernel.messages(
+        """
+        from comm import create_comm
+        channel = create_comm(target_name="lab", buffers=[bytes(range(256)) * 1000])
+        echo = lambda message: channel.send({"n": len(message["buffers"])},
+                                            buffers=[bytes(b)[::-1] for b in message["buffers"]])
+        channel.on_msg(echo)
+        """
+    )
+    (opening,) = [message for message in opened if message["msg_type"] == "comm_open"]
+    assert bytes(opening["buffers"][0]) == bytes(range(256)) * 1000
+    back = kernel.client.session.msg(
+        "comm_msg", {"comm_id": opening["content"]["comm_id"], "data": {}}
+    )
+    kernel.client.session.send(
+        kernel.client.shell_channel.socket, back, buffers=[b"\x00\xffabc" * 9000]
+    )
+    until = time.monotonic() + 10
+    while (message := kernel.client.get_iopub_msg(timeout=10))["msg_type"] != "comm_msg":
+        assert time.monotonic() < until
+    assert bytes(message["buffers"][0]) == (b"\x00\xffabc" * 9000)[::-1]
+
+
+@pytest.mark.parametrize("busy", ["while True: pass", "import time; time.sleep(60)"])
+def test_an_interrupt_stops_a_cell(kernel: Kernel, busy: str) -> None:
+    sent = kernel.client.execute(busy)
+    time.sleep(0.5)
+    began = time.monotonic()
+    kernel.manager.interrupt_kernel()
+    assert "KeyboardInterrupt" in outputs(kernel, sent)
+    assert time.monotonic() - began < 2
+    assert kernel.run("print(6 * 7)") == "42"
+
+
+def test_an_interrupt_stops_a_program_that_a_cell_waits_for(kernel: Kernel) -> None:
+    sent = kernel.client.execute("import subprocess; subprocess.run(['sleep', '60'])")
+    time.sleep(0.5)
+    kernel.manager.interrupt_kernel()
+    assert "KeyboardInterrupt" in outputs(kernel, sent)
+    assert kernel.run("print(subprocess.run(['pgrep', 'sleep']).returncode)") == "1"
+
+
+def test_the_heart_beats(kernel: Kernel) -> None:
+    kernel.client.hb_channel.unpause()
+    eventually(kernel.client.hb_channel.is_beating, 5)
+    time.sleep(1.5)
+    assert kernel.client.hb_channel.is_beating()
+
+
+def test_programs_that_a_cell_starts_are_as_they_are_everywhere(kernel: Kernel) -> None:
+    assert kernel.run("import os; print(os.environ.get('PYTHONMALLOC'))") == "None"
+
+
+def test_two_kernels_are_two_machines(kernel: Kernel, start: Callable[..., Kernel]) -> None:
+    other = start()
+    kernel.run("open('/tmp/only-here', 'w').close()")
+    assert other.run("import os; print(os.path.exists('/tmp/only-here'))") == "False"
+
+
+def test_restart_gives_a_fresh_guest(killable: Kernel, marked: Marked) -> None:
+    killable.run("x = 1; open('/tmp/mine', 'w').close()")
+    first = set(marked.processes())
+    killable.client.stop_channels()
+    killable.manager.restart_kernel()
+    killable.connect()
+    assert (
+        killable.run("import os; print('x' in dir(), os.path.exists('/tmp/mine'))") == "False False"
+    )
+    assert not first & set(marked.processes())
+    killable.close()
+
+
+def test_shutdown_leaves_nothing(killable: Kernel, marked: Marked, tmp_path: Path) -> None:
+    killable.client.stop_channels()
+    killable.manager.shutdown_kernel()
+    assert marked.processes() == []
+
+
+@pytest.mark.parametrize("round_", range(KILLS))
+def test_kill_9_of_the_launcher_leaves_nothing(
+    round_: int, vm_kernel: Path, marked: Marked, memory_folder: Path, start: Callable[..., Kernel]
+) -> None:
+    kernel = start(env={**os.environ, "LAB_MEMORY": marked.memory})
+    port = kernel.manager.shell_port
+    assert is_listened_on(port)
+    if round_ % 2:
+        kernel.client.execute("while True: pass")
+    os.kill(kernel.launcher, signal.SIGKILL)
+    assert marked.wait_until_gone() < 2
+    assert not is_listened_on(port)
+    assert gate.crowd() == 0
+    kernel.close()
+
+
+def test_a_killed_server_takes_the_guest_with_it(
+    vm_kernel: Path, specs: Path, marked: Marked, memory_folder: Path
+) -> None:
+    server = f"""
+        import time
+        from jupyter_client.kernelspec import KernelSpecManager
+        from jupyter_client.manager import KernelManager
+        found = KernelSpecManager(kernel_dirs=[{str(specs)!r}], ensure_native_kernel=False)
+        manager = KernelManager(kernel_name="lab-vm", kernel_spec_manager=found)
+        manager.start_kernel()
+        client = manager.client()
+        client.start_channels()
+        client.wait_for_ready(timeout=60)
+        client.execute("while True: pass")
+        print("ready", flush=True)
+        time.sleep(600)
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(server)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "LAB_MEMORY": marked.memory},
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        process.kill()
+        assert marked.wait_until_gone() < 2
+
+
+def test_a_kernel_that_ends_itself_is_dead_and_so_is_its_guest(
+    killable: Kernel, marked: Marked
+) -> None:
+    killable.client.execute("import os; os._exit(7)")
+    eventually(lambda: not killable.manager.is_alive(), 2)
+    killable.close()
+
+
+def test_a_guest_that_dies_is_a_dead_kernel_with_the_consoles_last_words(
+    vm_kernel: Path, marked: Marked, start: Callable[..., Kernel], tmp_path: Path
+) -> None:
+    with (tmp_path / "stderr").open("w+") as stderr:
+        kernel = start(env={**os.environ, "LAB_MEMORY": marked.memory}, stderr=stderr)
+        kernel.client.execute(
+            "open('/proc/sys/kernel/sysrq', 'w').write('1');"
+            "open('/proc/sysrq-trigger', 'w').write('c')"
+        )
+        eventually(lambda: not kernel.manager.is_alive(), 2)
+        kernel.close()
+        stderr.seek(0)
+        words = stderr.read()
+    assert "the Lab VM has died" in words
+    assert "Kernel panic" in words
+
+
+def test_this_machine_by_hand(start: Callable[..., Kernel]) -> None:
+    kernel = start("lab-host")
+    assert kernel.run("import os; print(os.uname().release, os.environ['LAB_PLACE'])") == (
+        f"{os.uname().release} host"
+    )
+    sent = kernel.client.execute("while True: pass")
+    time.sleep(0.5)
+    kernel.manager.interrupt_kernel()
+    assert "KeyboardInterrupt" in outputs(kernel, sent)
+
+
+def test_without_a_lab_vm_auto_stays_here_and_says_so(
+    start: Callable[..., Kernel], tmp_path: Path
+) -> None:
+    if not places.lacking_here():
+        pytest.skip("needs a user who lacks something here")
+    no_kernel = tmp_path / "no-kernel"
+    kernel = start("python3", env={**os.environ, "LAB_KERNEL": str(no_kernel)})
+    first = kernel.run("import os; print(os.uname().release)")
+    assert os.uname().release in first
+    assert "runs on this machine itself" in first
+    assert str(no_kernel) in first
+    assert kernel.run("print('quiet')") == "quiet"
+
+
+def test_without_a_lab_vm_the_lab_vm_is_refused(tmp_path: Path, specs: Path) -> None:
+    command = [sys.executable, "-m", "labsupport.vm.launcher", "--place", "vm", "-f", "/dev/null"]
+    environment = {**os.environ, "LAB_KERNEL": "/nonexistent"}
+    (tmp_path / "connection.json").write_text(json.dumps(connection()))
+    command[-1] = str(tmp_path / "connection.json")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no kernel at /nonexistent" in done.stderr
+    assert "What to do" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [({"ip": "0.0.0.0"}, "asks for 0.0.0.0"), ({"key": ""}, "no key")]
+)
+def test_others_cannot_reach_the_kernel(
+    change: dict[str, str], words: str, vm_kernel: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "connection.json"
+    file.write_text(json.dumps(connection() | change))
+    command = [sys.executable, "-m", "labsupport.vm.launcher", "--place", "vm", "-f", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 1
+    assert words in done.stderr
+
+
+def is_listened_on(port: int) -> bool:
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    return any(line[1].endswith(f":{port:04X}") and line[3] == "0A" for line in lines)
+
+
+def connection() -> dict[str, object]:
+    ports = dict.fromkeys(("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port"), 0)
+    return {"transport": "tcp", "ip": "127.0.0.1", "key": "k", **ports}
+
+
+def outputs(kernel: Kernel, sent: str) -> str:
+    """Return what the cell with this message id prints, once it has ended."""
+    found = []
+    while True:
+        try:
+            message = kernel.client.get_iopub_msg(timeout=15)
+        except Empty:
+            pytest.fail("the cell does not end")
+        if message["parent_header"].get("msg_id") != sent:
+            continue
+        found.append(message)
+        if message["content"].get("execution_state") == "idle":
+            return said(found)
