@@ -130,25 +130,27 @@ class NotebookPage:
     def move(self, number: int, label: str, seconds: float = 20) -> None:
         """Move a cell's slider or press its button; raise unless the cell's picture changes.
 
-        A control of a live view works while its cell runs, so such a cell is run once more.
+        A control of a live view works while its cell runs: such a cell is run once more, and its
+        picture must change by itself before the control is used, and the cell end after that.
         """
+        self.page.set_default_timeout(seconds * 1000)
         outputs = self.page.locator(".jp-Notebook .jp-Cell").nth(number).locator(".jp-OutputArea")
         control = _control(outputs, label)
-        if not control.count() or control.is_disabled():
+        is_live = not control.count() or control.is_disabled()
+        if is_live:
             self.page.evaluate(RUN_ONE, number)
-        control.wait_for(timeout=seconds * 1000)
+            control.and_(self.page.locator(":enabled")).wait_for()
         before = outputs.first.evaluate(PICTURES)
-        if control.evaluate("e => e.tagName") == "BUTTON":
-            control.click(timeout=seconds * 1000)
-        else:
-            control.press("ArrowRight")
-        arguments = [outputs.first.element_handle(), before]
-        self.page.wait_for_function(
-            f"([cell, before]) => ({PICTURES})(cell) !== before",
-            arg=arguments,
-            timeout=seconds * 1000,
-        )
-        self.page.wait_for_function(DONE, timeout=60_000)
+        if is_live:
+            self._wait_for_change(outputs, before)
+        _use(control)
+        if not is_live:
+            self._wait_for_change(outputs, before)
+        self.page.wait_for_function(DONE)
+
+    def _wait_for_change(self, outputs: Locator, before: str) -> None:
+        changed = f"([cell, before]) => ({PICTURES})(cell) !== before"
+        self.page.wait_for_function(changed, arg=[outputs.first.element_handle(), before])
 
     def screenshot(self, path: Path) -> None:
         """Save a picture of the whole notebook, from its first cell to its last."""
@@ -178,6 +180,13 @@ def _control(outputs: Locator, label: str) -> Locator:
     slider = outputs.locator(".jupyter-widgets", has_text=label).locator("[role=slider]")
     button = outputs.locator("button", has_text=label)
     return button.or_(outputs.get_by_label(label)).or_(slider).first
+
+
+def _use(control: Locator) -> None:
+    if control.evaluate("e => e.tagName") == "BUTTON":
+        control.click()
+    else:
+        control.press("ArrowRight")
 
 
 @contextmanager
