@@ -16,13 +16,15 @@ class Backend(Protocol):
 
     The guest's first process is `lean.py labsupport.vm.inside.init`, with the host's root,
     read-only, as its own root, and in its environment `LAB_LINE`, the device that is the other end
-    of the descriptor `line`: a tty, or a virtio port. A backend that is `pinned` runs best on one CPU
-    of the host's.
+    of the descriptor `line`: a tty, or a virtio port. A backend that is `pinned` runs best on one
+    CPU of the host's; where it `keeps_files_open`, each file that the guest has read is an open file
+    of the host, until the guest forgets it.
     """
 
     name: str
     boot_seconds: float
     pinned: bool
+    keeps_files_open: bool
 
     def check(self, memory_bytes: int) -> None:
         """Raise a `LabError` if the host lacks what a guest needs."""

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -198,6 +199,9 @@ class LabVM:
             wishes = {
                 "mounts": self.backend.mounts(self.share),
                 "environment": guest_environment(os.environ),
+                "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+                if self.backend.keeps_files_open
+                else sys.maxsize,
             }
             self.mux.line.send(mux.SETUP, 0, json.dumps(wishes).encode())
         elif kind == mux.READY:

@@ -27,11 +27,14 @@ from labsupport.errors import (
     TooLittleMemory,
 )
 from labsupport.vm import initramfs
+from labsupport.vm.vmlinux import unpacked
 
 name = "qemu"
 boot_seconds = 90.0  # simulated, on a machine that is busy with others
 
-CPUS = 2
+CPUS = int(os.environ.get("LAB_CPUS", "1"))  # each more doubles the start where they are simulated
+pinned = CPUS == 1
+keeps_files_open = False
 LEAST_MEMORY = 192 << 20
 PROBE_SECONDS = 2.0
 _PROGRAM = "qemu-system-x86_64"
@@ -165,7 +168,7 @@ def _machine(accelerator: str, kernel: Path, initrd: Path) -> list[str]:
         *(_program(), "-accel", "tcg,thread=multi" if tcg else "kvm"),
         *("-cpu", "max" if tcg else "host", "-machine", "q35"),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-        *("-kernel", str(kernel), "-initrd", str(initrd)),
+        *("-kernel", str(unpacked(kernel)), "-initrd", str(initrd)),
     ]
 
 

@@ -22,6 +22,7 @@ from labsupport.vm.kernels import find_kernel
 name = "uml"
 boot_seconds = 30.0  # on a machine that is busy with others
 pinned = True
+keeps_files_open = True  # hostfs does
 
 LEAST_MEMORY = 96 << 20
 # what starting takes of the host's memory, whatever the guest may use later
