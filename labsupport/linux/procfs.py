@@ -53,7 +53,7 @@ class Box(Protocol):
     @property
     def new(self) -> frozenset[str]: ...
     @property
-    def pid(self) -> int: ...
+    def anchor_pid(self) -> int | None: ...
     @property
     def holder_pid(self) -> int: ...
 
@@ -165,10 +165,10 @@ def processes(of: Box | Iterable[Box] | None = None) -> list[ProcessSnapshot]:
 def members(box: Box) -> list[int]:
     """The PIDs, here, of the processes in a sandbox."""
     kind = "pid" if "pid" in box.new else next(iter(sorted(box.new)), None)
-    if kind is None:
+    if kind is None or box.anchor_pid is None:
         return []
     try:
-        home = _namespace(box.pid, kind)
+        home = _namespace(box.anchor_pid, kind)
     except ProcessGone:
         return []
     return [pid for pid in all_pids() if pid != box.holder_pid and _lives_in(pid, kind, home)]

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from labsupport import trace
+from labsupport import ownership, trace
 from labsupport.completed import Completed, signal_name
 from labsupport.errors import (
     BadRootfs,
@@ -107,11 +107,16 @@ class Sandbox:
         `docker run --init` does. Without a new PID namespace there is no PID 1: then it is the
         process that holds the namespaces.
         """
+        pid = self.anchor_pid
+        return self.start([]).pid if pid is None else pid
+
+    @property
+    def anchor_pid(self) -> int | None:
+        """A process in all of the sandbox's namespaces: its PID 1, or None if nothing runs."""
         if "pid" not in self.new:
             return self.holder_pid
         if self._init is None or self._init.returncode is not None:
-            self.start([])
-        assert self._init is not None  # noqa: S101 (for the type checker)
+            return None
         return self._init.pid
 
     def start(
@@ -182,7 +187,8 @@ class Sandbox:
         channel = self._ready_channel()
         words = [os.fspath(word) for word in argv]
         folder = os.fspath(cwd) if cwd else "/" if self.rootfs else str(Path.cwd())
-        request = {"argv": words, "env": dict(os.environ if env is None else env), "cwd": folder}
+        variables = {**(os.environ if env is None else env), ownership.VARIABLE: ownership.mark()}
+        request = {"argv": words, "env": variables, "cwd": folder}
         process, first, calls = _spawn(channel, request, stdin, lasting)
         if first:
             self._init = process

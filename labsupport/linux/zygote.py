@@ -51,6 +51,11 @@ class Failure(Exception):
             "path": str(error.filename or ""),
         }
 
+    @classmethod
+    def again(cls, facts: dict[str, Any]) -> Failure:
+        """Make a Failure of what another process told of one."""
+        return cls(facts["step"], OSError(facts["errno"], facts["text"], facts["path"]))
+
 
 class Stage:
     """`with Stage("map ids"):` turns an OSError into a Failure that says where it happened."""
@@ -304,7 +309,7 @@ class Holder:
     def _start(self, request: bytes, fds: list[int]) -> dict[str, Any]:
         sc.take_notes()
         first = bool(self.flags & sc.CLONE_NEWPID) and self.init is None
-        with Stage("start the program"):
+        with Stage("fork"):
             pid, pidfd = self._start_first(request, fds) if first else self._join(request, fds)
         self.status_pipes[pid] = fds[3]
         if first:
@@ -362,18 +367,44 @@ class Holder:
 
     def _join(self, request: bytes, fds: list[int]) -> tuple[int, int]:
         """Start a program beside the others, as nsenter(1) does."""
-        if self.init:
-            sc.setns(self.init[1], sc.CLONE_NEWPID)
-        pid, pidfd = sc.clone3()
-        if pid == 0:
-            die_with(self.self_fd)
-            forget_signals()
-            os.setsid()
-            sc.take_notes()
-            _live(become, marshal.loads(request), fds, lambda: None)  # noqa: S302
-        if self.init:
-            sc.setns(self.self_fd, sc.CLONE_NEWPID)
-        return pid, pidfd
+        if self.init is None:
+            pid, pidfd = sc.clone3()
+            if pid == 0:
+                _live(self._be_another, request, fds)
+            return pid, pidfd
+        # Who has set the PID namespace of its children needs privileges to set it back. So a child
+        # does this, and forks; with CLONE_PARENT the program is ours, as if we had forked it.
+        told, tell_pid = os.pipe2(os.O_CLOEXEC)
+        if sc.clone3()[0] == 0:
+            _live(self._be_between, self.init[1], tell_pid, request, fds)
+        os.close(tell_pid)
+        with open(told, "rb") as pipe:
+            facts = marshal.loads(pipe.read())  # noqa: S302
+        if "error" in facts:
+            raise Failure.again(facts["error"])
+        sc.take_notes()
+        for call in facts["calls"]:
+            sc.note(call)
+        return facts["pid"], os.pidfd_open(facts["pid"])
+
+    def _be_between(self, init: int, tell_pid: int, request: bytes, fds: list[int]) -> None:
+        sc.take_notes()
+        try:
+            with Stage("enter the PID namespace"):
+                sc.setns(init, sc.CLONE_NEWPID)
+                pid, _ = sc.clone3(sc.CLONE_PARENT, exit_signal=0)
+            if pid == 0:
+                self._be_another(request, fds)
+            os.write(tell_pid, marshal.dumps({"pid": pid, "calls": sc.take_notes()}))
+        except Failure as failure:
+            os.write(tell_pid, marshal.dumps({"error": failure.facts}))
+
+    def _be_another(self, request: bytes, fds: list[int]) -> None:
+        die_with(self.self_fd)
+        forget_signals()
+        os.setsid()
+        sc.take_notes()
+        become(marshal.loads(request), fds, lambda: None)  # noqa: S302
 
     def drop_ahead(self) -> None:
         """End the child that waits to be PID 1: there will be no program for it."""
@@ -445,8 +476,7 @@ def become(request: dict[str, Any], fds: list[int], enter: Callable[[], None]) -
         argv = request["argv"]
         if not argv:
             os.write(report, marshal.dumps({"calls": sc.take_notes()}))
-            for fd in fds:
-                os.close(fd)
+            os.closerange(3, 1 << 20)  # there is no exec to do it
             idle_init()
         with Stage("enter the working folder"):
             os.chdir(request["cwd"])

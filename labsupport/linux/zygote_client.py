@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from labsupport import ownership
 from labsupport.linux import zygote as server
 
 _MAIN = (
@@ -29,6 +30,7 @@ def connect() -> socket.socket:
     global _running  # noqa: PLW0603 (one zygote a process)
     with _lock:
         if _running is None or _running[0] != os.getpid() or _running[2].poll() is not None:
+            ownership.sweep()
             _running = (os.getpid(), *_start())
         return _running[1]
 

@@ -1,0 +1,346 @@
+"""Sandboxes: what the kernel says about the programs in them."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from labsupport import Sandbox, namespaces, processes
+from labsupport.errors import (
+    BadRootfs,
+    NamespaceRefused,
+    ProgramNotFound,
+    SandboxEnded,
+    TimedOut,
+    UnknownNamespace,
+)
+from labsupport.linux.procfs import all_pids
+from labsupport.linux.zygote_client import may_make_namespaces
+
+ALL = {"mount", "pid", "net", "uts", "ipc", "cgroup"}
+PRINT_PID = ["sh", "-c", "echo $$"]
+
+
+def read(pid, file):
+    return Path(f"/proc/{pid}/{file}").read_text()
+
+
+def nspid(pid):
+    line = next(line for line in read(pid, "status").splitlines() if line.startswith("NSpid"))
+    return tuple(map(int, line.split()[1:]))
+
+
+def test_the_first_program_is_pid_1_and_sees_only_itself():
+    with Sandbox(new={"pid", "mount"}) as box:
+        listing = box.run(["ps", "-e", "-o", "pid=,comm="])
+
+    assert listing.stdout.split() == ["1", "ps"]
+    assert listing.returncode == 0
+
+
+def test_every_program_that_runs_alone_is_pid_1():
+    with Sandbox(new={"pid", "mount"}) as box:
+        assert [box.run(PRINT_PID).stdout for _ in range(3)] == ["1\n"] * 3
+
+
+def test_a_started_program_is_pid_1_and_others_join_it():
+    with Sandbox(new={"pid", "mount"}) as box:
+        sleeper = box.start(["sleep", "60"])
+        assert sleeper.pids == (sleeper.pid, 1) == nspid(sleeper.pid)
+        assert box.pid == sleeper.pid
+        assert box.run(PRINT_PID).stdout == "2\n"
+        second = box.start(["sleep", "60"])
+        assert second.pids[1] == 3
+        assert {p.pid for p in processes(of=box)} == {sleeper.pid, second.pid}
+
+
+def test_asking_for_pid_1_of_an_empty_sandbox_gives_an_init():
+    with Sandbox(new={"pid", "mount"}) as box:
+        assert nspid(box.pid)[-1] == 1
+        assert box.run(PRINT_PID).stdout == "2\n"
+
+
+def test_the_init_reaps_orphans():
+    with Sandbox(new={"pid", "mount"}) as box:
+        init = box.pid
+        box.run(["sh", "-c", "(sleep 0.05 &) ; true"])
+        time.sleep(0.3)
+        assert [p.pid for p in processes(of=box)] == [init]
+
+
+@pytest.mark.parametrize("kind", sorted(ALL))
+def test_only_what_is_asked_for_is_new(kind):
+    ours = namespaces()
+    with Sandbox(new={kind}) as box:
+        sleeper = box.start(["sleep", "60"])
+        theirs = namespaces(sleeper.pid)
+
+    differ = {name for name in ours if ours[name] != theirs[name]}
+    assert differ == set(box.new) >= {kind}
+
+
+def test_the_notebook_itself_never_moves():
+    before = namespaces()
+    with Sandbox(new=ALL, hostname="inside") as box:
+        box.run(["true"])
+    assert namespaces() == before
+
+
+def test_an_ordinary_user_is_root_inside_and_themselves_outside():
+    with Sandbox(new={"user", "pid", "mount"}) as box:
+        sleeper = box.start(["sleep", "60"])
+        assert box.run(["id", "-u"]).stdout == "0\n"
+        assert Path(f"/proc/{sleeper.pid}").stat().st_uid == os.getuid()
+        assert read(sleeper.pid, "uid_map").split() == ["0", str(os.getuid()), "1"]
+
+
+def test_the_host_name_is_the_sandboxs_own():
+    before = os.uname().nodename
+    with Sandbox(new={"uts"}, hostname="inside") as box:
+        assert box.run(["hostname"]).stdout == "inside\n"
+    assert os.uname().nodename == before
+
+
+def test_a_root_file_system_is_entered(tmp_path):
+    busybox = Path("/bin/busybox")
+    if not busybox.exists():
+        pytest.skip("needs busybox-static")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/busybox").write_bytes(busybox.read_bytes())
+    (tmp_path / "bin/busybox").chmod(0o755)
+    with Sandbox(new={"pid", "mount"}, rootfs=tmp_path) as box:
+        listing = box.run(["/bin/busybox", "ls", "/"])
+        devices = box.run(["/bin/busybox", "ls", "/dev"])
+        me = box.run(["/bin/busybox", "readlink", "/proc/self"])
+
+    assert listing.stdout.split() == ["bin", "dev", "proc"]
+    assert "null" in devices.stdout.split()
+    assert me.stdout == "1\n"
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_output_errors_input_and_status_are_told():
+    script = "read line; echo out $line; echo err >&2; exit 7"
+    with Sandbox() as box:
+        done = box.run(["sh", "-c", script], input="hello\n")
+
+    assert (done.stdout, done.stderr, done.returncode) == ("out hello\n", "err\n", 7)
+    assert "exit status 7" in str(done)
+    assert 0 < done.seconds < 10
+
+
+def test_a_signal_is_told_as_such():
+    with Sandbox() as box:
+        sleeper = box.start(["sleep", "60"])
+        sleeper.signal(signal.SIGKILL)
+        assert sleeper.wait(5) == -signal.SIGKILL
+        assert "SIGKILL" in sleeper.ending
+
+
+def test_pid_1_ignores_signals_without_a_handler_from_inside():
+    with Sandbox(new={"pid", "mount"}) as box:
+        done = box.run(["sh", "-c", "kill -TERM $$; kill -KILL $$; echo survived"])
+    assert done.stdout == "survived\n"
+
+
+def test_killing_pid_1_ends_everything_in_its_namespace():
+    with Sandbox(new={"pid", "mount"}) as box:
+        server = box.start(["sleep", "60"])
+        others = [box.start(["sleep", "60"]) for _ in range(3)]
+        server.signal(signal.SIGKILL)
+        assert [other.wait(5) for other in others] == [-signal.SIGKILL] * 3
+        assert processes(of=box) == []
+        with pytest.raises(SandboxEnded, match=r"ended with its PID 1, sleep 60.*SIGKILL"):
+            box.run(["true"])
+
+
+def test_a_time_out_ends_the_program():
+    with Sandbox() as box:
+        with pytest.raises(TimedOut, match=r"sleep 60 has not ended.*0\.1 seconds"):
+            box.run(["sleep", "60"], timeout=0.1)
+        assert processes(of=box) == []
+        assert box.run(["echo", "still usable"]).stdout == "still usable\n"
+
+
+def test_an_interrupt_ends_the_program():
+    with Sandbox() as box:
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            box.run(["sleep", "60"])
+        assert processes(of=box) == []
+
+
+@pytest.mark.parametrize("new", [{"pid", "mount"}, {"uts"}])
+def test_nothing_outlives_the_with_block(new):
+    with Sandbox(new=new) as box:
+        box.run(["sh", "-c", "sleep 60 & setsid sleep 60 & (setsid sleep 60 &)"])
+        box.start(["sh", "-c", "sleep 60 & sleep 60"])
+        time.sleep(0.1)
+        inside = {p.pid for p in processes(of=box)}
+        assert inside
+    assert not inside & set(all_pids())
+
+
+OWNER = """
+import json, sys, time
+from labsupport import Sandbox, processes
+boxes = [Sandbox(new=set(new)).__enter__() for new in json.loads(sys.argv[1])]
+for box in boxes:
+    box.start(["sh", "-c", "(setsid sleep 61 &) ; sleep 61"])
+time.sleep(0.2)
+pids = [p.pid for p in processes(of=boxes)]
+print(json.dumps([pids, [box.holder_pid for box in boxes]]), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("who", ["owner", "holders"])
+def test_nothing_survives_kill_9(who):
+    kinds = [["pid", "mount"], ["pid", "net", "uts"], ["uts"]]
+    if who == "holders":
+        kinds.pop()  # only a PID namespace ends what a killed holder leaves
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, json.dumps(kinds)], stdout=subprocess.PIPE, text=True
+    )
+    programs, holders = json.loads(owner.stdout.readline())
+    assert len(programs) == 3 * len(kinds)
+    for pid in [owner.pid] if who == "owner" else holders:
+        os.kill(pid, signal.SIGKILL)
+    until = time.monotonic() + 5
+    while set(programs + holders) & set(all_pids()) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not set(programs + holders) & set(all_pids())
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
+
+
+def test_sandboxes_may_be_used_from_several_threads():
+    results = []
+
+    def work():
+        with Sandbox(new={"pid", "mount"}) as box:
+            results.extend(box.run(PRINT_PID).stdout for _ in range(5))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert results == ["1\n"] * 20
+
+
+def test_a_program_lives_on_when_the_thread_that_started_it_ends():
+    with Sandbox(new={"pid", "mount"}) as box:
+        started = []
+        thread = threading.Thread(target=lambda: started.append(box.start(["sleep", "60"])))
+        thread.start()
+        thread.join()
+        time.sleep(0.1)
+        assert started[0].returncode is None
+
+
+def test_many_sandboxes_at_once_are_different():
+    boxes = [Sandbox(new={"pid", "mount"}).__enter__() for _ in range(5)]
+    inodes = {namespaces(box.pid)["pid"] for box in boxes}
+    assert len(inodes) == 5
+    for box in boxes:
+        box.close()
+        box.close()
+
+
+def test_descriptors_do_not_leak():
+    def descriptors():
+        return len(os.listdir("/proc/self/fd"))
+
+    with Sandbox() as box:
+        box.run(["true"])
+        inside = box.run(["ls", "/proc/self/fd"]).stdout.split()
+    del box
+    before = descriptors()
+    for _ in range(20):
+        with Sandbox() as box:
+            box.run(["true"])
+            box.start(["sleep", "60"])
+            with pytest.raises(ProgramNotFound):
+                box.run(["no-such-program"])
+    del box
+    assert descriptors() == before
+    assert inside == ["0", "1", "2", "3"]  # 3 is ls reading the folder
+
+
+def test_a_misspelt_namespace_is_named_with_the_nearest():
+    with pytest.raises(UnknownNamespace, match=r"unknown namespace 'mnt'.*did you mean 'mount'"):
+        Sandbox(new={"mnt"})
+
+
+def test_a_missing_program_is_named():
+    with Sandbox() as box, pytest.raises(ProgramNotFound, match="no-such-program"):
+        box.run(["no-such-program"])
+
+
+def test_options_that_would_change_the_host_are_refused(tmp_path):
+    with pytest.raises(NamespaceRefused, match="hostname= needs a new uts namespace"):
+        Sandbox(new={"pid"}, hostname="x")
+    with pytest.raises(BadRootfs, match="is no folder"):
+        Sandbox(new={"mount"}, rootfs=tmp_path / "missing")
+
+
+def test_a_closed_sandbox_says_so():
+    box = Sandbox()
+    with pytest.raises(SandboxEnded, match="not open"):
+        box.run(["true"])
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("apparmor_restrict_unprivileged_userns", "APPARMOR"),
+        ("unprivileged_userns_clone", "CLONE_SWITCH"),
+    ],
+)
+def test_a_refusal_names_the_switch_that_forbids_it(monkeypatch, tmp_path, text, word):
+    from labsupport.linux import refusals
+
+    switch = tmp_path / text
+    switch.write_text("1" if word == "APPARMOR" else "0")
+    monkeypatch.setattr(refusals, word, switch)
+    why, remedy = refusals.explain({"errno": 1, "text": "Operation not permitted"}, {"user"})
+    assert text in why
+    assert re.search(rf"sysctl -w kernel\.{text}=", remedy)
+
+
+@pytest.mark.skipif(not may_make_namespaces(), reason="needs CAP_SYS_ADMIN: unshare without -r")
+@pytest.mark.parametrize("new", [{"pid", "mount"}, {"pid", "mount", "uts"}, {"uts", "net"}])
+def test_the_shell_lines_do_the_same(new):
+    script = "echo pid $$; cat /proc/1/comm; hostname; ls /sys/class/net"
+    name = "inside" if "uts" in new else None
+    with Sandbox(new=new, hostname=name) as box:
+        ours = box.run(["sh", "-c", script]).stdout
+        line = box.shell().steps[0].shell
+    theirs = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True).stdout
+    if "pid" not in new:
+        ours, theirs = (re.sub(r"\d+", "N", text) for text in (ours, theirs))
+    assert ours == theirs
+
+
+def test_the_steps_show_what_was_done():
+    with Sandbox(new={"pid", "mount"}) as box:
+        box.start(["sleep", "60"])
+        box.run(["true"])
+        first, second = box.shell()
+        target = str(box.pid)
+    assert "--mount-proc" in first.shell
+    assert any(call.startswith('mount("proc", "/proc"') for call in first.calls)
+    assert any("CLONE_NEWPID" in call for call in first.calls)
+    assert first.calls[-1] == 'execve("sleep", ["sleep", "60"])'
+    assert second.shell.startswith(f"nsenter --target={target} ")
+    assert any(call.startswith("setns(") and "CLONE_NEWPID" in call for call in second.calls)
+    assert "<details>" in box.shell()._repr_html_()
