@@ -17,8 +17,8 @@ class Backend(Protocol):
     The guest's first process is `lean.py labsupport.vm.inside.init`, with the host's root,
     read-only, as its own root, and in its environment `LAB_LINE`, the device that is the other end
     of the descriptor `line`: a tty, or a virtio port. A backend that is `pinned` runs best on one
-    CPU of the host's; where it `keeps_files_open`, each file that the guest has read is an open file
-    of the host, until the guest forgets it.
+    CPU of the host's; where it `keeps_files_open`, each file that the guest has read is an open
+    file of the host's, until the guest forgets it.
     """
 
     name: str
