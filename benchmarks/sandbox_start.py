@@ -2,8 +2,8 @@
 
     python benchmarks/sandbox_start.py [ROUNDS]
 
-Both run `true` as PID 1 of new PID and mount namespaces with a fresh /proc. The process that asks is
-blown up to 300 MB first, as a notebook with a data set is.
+Both run `true` as PID 1 of new PID and mount namespaces with a fresh /proc. The process that asks
+is blown up to 300 MB first, as a notebook with a data set is.
 """
 
 from __future__ import annotations

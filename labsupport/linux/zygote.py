@@ -278,7 +278,9 @@ class Holder:
                 sc.mount(None, "/", None, sc.MS_REC | sc.MS_PRIVATE)
         if order["rootfs"]:
             with Stage("enter the root file system"):
-                enter_root(order["rootfs"], share_proc=not self.flags & sc.CLONE_NEWPID)
+                # the kernel gives a user namespace a fresh /proc only where one is to be seen
+                keep = self.flags & sc.CLONE_NEWUSER or not self.flags & sc.CLONE_NEWPID
+                enter_root(order["rootfs"], share_proc=bool(keep))
         if order["hostname"]:
             with Stage("set the host name"):
                 sc.sethostname(order["hostname"])
