@@ -66,7 +66,8 @@ def in_guest(folder: Path = GUEST_FOLDER) -> Daemon:
         _cover_settings()
         with (folder / "log").open("w+b") as log:
             _start([], dockerd, folder, {}, log)
-        if not USUAL_SOCKET.exists():
+        if USUAL_SOCKET.is_symlink() or not USUAL_SOCKET.exists():
+            USUAL_SOCKET.unlink(missing_ok=True)
             USUAL_SOCKET.symlink_to(folder / "docker.sock")
     return Daemon(folder)
 
@@ -120,7 +121,12 @@ def _start(
             stderr=log,
             start_new_session=True,
         )
-        _wait(ready, process, log)
+        try:
+            _wait(ready, process, log)
+        except BaseException:  # an interrupted cell, too
+            process.terminate()
+            process.wait()
+            raise
     return process
 
 
@@ -132,9 +138,8 @@ def _wait(ready: socket.socket, process: subprocess.Popen[bytes], log: IO[bytes]
         os.close(ended)
     if ready.fileno() in told and b"READY=1" in ready.recv(4096):
         return
-    if ended not in told:
-        process.terminate()
-    process.wait()
+    if ended in told:
+        process.wait()
     log.seek(0)
     last = log.read().decode(errors="replace").strip().splitlines()[-5:]
     raise EngineFailed(

@@ -9,12 +9,14 @@ import socket
 from pathlib import Path
 
 import docker
+from docker.constants import DEFAULT_TIMEOUT_SECONDS
 from docker.context import ContextAPI
 from docker.errors import ContextException, DockerException, InvalidVersion, TLSParameterError
 from docker.tls import TLSConfig
 
 from labsupport.errors import EngineDown, EngineMissing, EngineRefused, EngineTooOld
 
+ANSWER_SECONDS = 10
 _VM = 'or take the kernel "Lab VM", which has an engine of its own'
 
 
@@ -80,8 +82,11 @@ def _open(
             )
     try:
         if from_environment:
-            return docker.from_env()
-        return docker.DockerClient(base_url=address, tls=tls)
+            client = docker.from_env(timeout=ANSWER_SECONDS, use_ssh_client=True)
+        else:
+            client = docker.DockerClient(
+                base_url=address, tls=tls, timeout=ANSWER_SECONDS, use_ssh_client=True
+            )
     except InvalidVersion as error:
         raise EngineTooOld(
             f"the engine at {address} is too old", str(error), "upgrade it"
@@ -92,6 +97,8 @@ def _open(
             f"{error}; the address comes from {asked_by}",
             _start_it(),
         ) from error
+    client.api.timeout = DEFAULT_TIMEOUT_SECONDS  # a build or a push may be silent for long
+    return client
 
 
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM)
