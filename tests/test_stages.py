@@ -1,0 +1,88 @@
+"""The run of all tests counts what it runs, and removes what it makes (about 15 s)."""
+
+import os
+import pwd
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.__main__ import Count, Stage, remaining, run
+from tests.toys import CHECKOUT
+from tests.users import made_user, me
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make a user")
+TESTS = """
+import pytest
+def test_one(): pass
+def test_two(): assert False
+@pytest.mark.skip
+def test_three(): pass
+"""
+
+
+def stage_of(folder, source: str, *arguments: str) -> Stage:
+    (folder / "test_toy.py").write_text(source)
+    report = folder / "report.xml"
+    argv = [sys.executable, "-m", "pytest", f"--junit-xml={report}", *arguments, "test_toy.py"]
+    return Stage("toy", argv, report, cwd=folder)
+
+
+def test_passed_failed_and_skipped_are_counted(tmp_path):
+    count = run(stage_of(tmp_path, TESTS))
+    assert str(count + Count(passed=1)) == "2 passed, 1 failed, 1 skipped"
+
+
+@pytest.mark.parametrize("source", ["import no_such_module", "def broken(", "raise SystemExit(0)"])
+def test_tests_that_cannot_be_read_are_a_failure(tmp_path, source):
+    assert run(stage_of(tmp_path, source)).failed == 1
+
+
+def test_a_pytest_that_does_not_start_is_a_failure(tmp_path):
+    assert run(stage_of(tmp_path, TESTS, "--no-such-option")).failed == 1
+
+
+def test_a_pytest_that_dies_is_a_failure(tmp_path):
+    death = "import os, signal\ndef test_death(): os.kill(os.getpid(), signal.SIGKILL)"
+    assert run(stage_of(tmp_path, death)).failed == 1
+
+
+def test_a_tool_counts_as_one_test():
+    assert run(Stage("true", ["true"])) == Count(passed=1)
+    assert run(Stage("false", ["false"])) == Count(failed=1)
+
+
+def test_a_user_runs_programs_as_themselves(ordinary_user, as_user):
+    assert as_user(["id", "-u"]).stdout == f"{ordinary_user.uid}\n"
+    assert as_user(["sh", "-c", "echo $HOME $WORD"], env={"WORD": "x"}).stdout.endswith(" x\n")
+    assert ordinary_user.uid != 0
+
+
+@needs_root
+def test_what_outlives_a_user_is_found_and_everything_of_theirs_removed():
+    with made_user("labgone") as user:
+        user.run(["sh", "-c", "setsid sleep 300 >/dev/null 2>&1 </dev/null &"])
+        assert [command for _, command in remaining(user, seconds=0.5)] == ["sleep 300 "]
+    assert user.processes() == []
+    assert not user.home.exists()
+    with pytest.raises(KeyError):
+        pwd.getpwnam(user.name)
+
+
+@needs_root
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_removes_its_user(number):
+    command = [sys.executable, "-m", "tests", "--only", "user", "-k", "no_such_test"]
+    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if "ordinary user" in line:
+                break
+        process.send_signal(number)
+        process.communicate(timeout=30)
+    assert process.returncode not in {0, None}
+    assert f"labtest{process.pid}" not in [entry.pw_name for entry in pwd.getpwall()]
+
+
+def test_me_is_who_runs_this():
+    assert me().run(["id", "-u"]).stdout == f"{os.geteuid()}\n"
