@@ -32,7 +32,13 @@ DPKG = """#!/bin/sh
 for name; do case " $INSTALLED " in *" $name "*) echo "install ok installed" ;; esac; done
 """
 APT = """#!/bin/sh
+case "$*" in *--simulate*" $REPLACES") exit 100 ;; *--simulate*) exit 0 ;; esac
 echo "apt-get $*" >>"$RECORD"
+"""
+# It lets programs run, but none write to the system's folders.
+SUDO = """#!/bin/sh
+[ "$1" = -n ] && shift
+case "$1" in tee) cat >/dev/null ;; chmod | rm) ;; *) exec "$@" ;; esac
 """
 APT_CACHE = """#!/bin/sh
 case " $UNKNOWN " in *" $2 "*) exit 100 ;; esac
@@ -239,14 +245,15 @@ def test_without_root_the_one_command_is_printed_and_the_course_goes_on(lab):
     run = lab.run(INSTALLED="alpha")
 
     assert run.returncode == 0
-    assert "  sudo apt-get install --no-install-recommends beta\n" in run.stderr
+    assert "  sudo apt-get install --no-remove --no-install-recommends beta\n" in run.stderr
     asked = lab.asked()
     assert "apt-get" not in asked
     assert "labsupport.opening" in asked
+    assert lab.run(INSTALLED="alpha").stderr == ""  # once is enough; ./lab doctor says it again
 
 
 def test_with_sudo_what_is_missing_is_installed_and_what_is_unknown_left_out(lab):
-    lab.stand_in("sudo", '#!/bin/sh\n[ "$1" = -n ] && shift\n[ "$1" = tee ] && exit 0\nexec "$@"\n')
+    lab.stand_in("sudo", SUDO)
     run = lab.run("test", INSTALLED="alpha", UNKNOWN="gamma")
 
     assert "no package gamma" in run.stderr
@@ -259,6 +266,16 @@ def test_with_sudo_what_is_missing_is_installed_and_what_is_unknown_left_out(lab
     assert install[0].endswith("--no-install-recommends beta")
     lab.run("test", INSTALLED="alpha", UNKNOWN="gamma")
     assert "apt-get" not in lab.asked()
+
+
+def test_no_package_is_replaced(lab):
+    lab.stand_in("sudo", SUDO)
+    run = lab.run(INSTALLED="gamma", REPLACES="alpha")
+
+    assert "alpha would have to replace" in run.stderr
+    installs = [line for line in lab.asked().splitlines() if " install --no-remove " in line]
+    assert len(installs) == 1
+    assert installs[0].endswith(" beta")
 
 
 def test_root_is_cautioned(lab):
