@@ -8,7 +8,7 @@ from pathlib import Path
 
 from labsupport.errors import GuestKernelMissing, NotAGuestKernel
 
-_REMEDY = (
+REMEDY = (
     "apt-get install user-mode-linux (Debian), or build our own, which can do more: "
     "./lab vm build-kernel"
 )
@@ -38,7 +38,7 @@ def find_kernel() -> Path:
     raise GuestKernelMissing(
         "there is no kernel for the Lab VM",
         "LAB_KERNEL is not set, none was built, and no linux.uml is installed",
-        _REMEDY,
+        REMEDY,
     )
 
 
@@ -48,10 +48,10 @@ def _checked(path: Path) -> Path:
             start = file.read(len(_ELF))
     except OSError as error:
         raise NotAGuestKernel(
-            f"no kernel at {path}", error.strerror or str(error), _REMEDY
+            f"no kernel at {path}", error.strerror or str(error), REMEDY
         ) from error
     if start != _ELF:
-        raise NotAGuestKernel(f"{path} is no kernel", "it is no ELF program", _REMEDY)
+        raise NotAGuestKernel(f"{path} is no kernel", "it is no ELF program", REMEDY)
     if not os.access(path, os.X_OK):
         raise NotAGuestKernel(f"{path} cannot be executed", "it has no x bit", f"chmod +x {path}")
     return path

@@ -17,7 +17,7 @@ from labsupport.errors import (
     PtraceForbidden,
     TooLittleMemory,
 )
-from labsupport.vm.kernels import find_kernel
+from labsupport.vm.kernels import REMEDY, find_kernel
 
 name = "uml"
 boot_seconds = 30.0  # on a machine that is busy with others
@@ -29,6 +29,8 @@ LEAST_MEMORY = 96 << 20
 _HOST_MEMORY = 120 << 20
 _LEAN = Path(__file__).with_name("lean.py")
 _MIB = 1 << 20
+_FIRST_WORDS = "Checking that ptrace"
+_SHORT = 8 << 10  # a console of which we have all
 # These start-up functions of the kernel are left out (a distribution's kernel has them all):
 # measuring five ways to compute RAID 6 takes 0.85 s, and the control socket of mconsole wants
 # a folder below HOME that a killed guest would leave behind.
@@ -52,7 +54,7 @@ def check(memory_bytes: int) -> None:
         )
     scope = Path("/proc/sys/kernel/yama/ptrace_scope")
     value = int(scope.read_text()) if scope.exists() else 0
-    if value == 3 or (value == 2 and not _may_trace()):
+    if not yama_allows(value, _may_trace()):
         raise _ptrace_forbidden(f"kernel.yama.ptrace_scope is {value}")
     memory_folder(memory_bytes)
 
@@ -96,12 +98,10 @@ def explain(console: str) -> LabError:
         return _ptrace_forbidden("the kernel refused it")
     if "PROT_EXEC mmap" in console and "noexec" in console:
         return _noexec(["its folder for temporary files"])
-    if (
-        "Kernel panic" not in console
-        and "Linux version" not in console
-        and ("keeper" in console or "posix_spawn" in console)
-    ):
-        return NotAGuestKernel(f"{find_kernel()} did not start", console)
+    if _FIRST_WORDS not in console and len(console) < _SHORT:
+        return NotAGuestKernel(
+            f"{find_kernel()} is no User-Mode Linux", console or "it has said nothing", REMEDY
+        )
     return GuestDied("the Lab VM has died", console)
 
 
@@ -148,6 +148,11 @@ def _ptrace_forbidden(why: str) -> PtraceForbidden:
         "sudo sysctl kernel.yama.ptrace_scope=1; in a container, allow ptrace in its seccomp "
         "profile; or go on without the Lab VM: LAB_PLACE=host",
     )
+
+
+def yama_allows(scope: int, may_trace: bool) -> bool:
+    """Whether a process may trace its children; from 2 on, PTRACE_TRACEME is restricted as well."""
+    return scope < 2 or (scope == 2 and may_trace)
 
 
 def _may_trace() -> bool:

@@ -10,12 +10,16 @@ import signal
 import socket
 import struct
 import termios
+import time
 
 from labsupport.linux import syscalls
 from labsupport.vm import mux
 from labsupport.vm.mux import Channel, Connection, Line, LineClosed, Mux
 
 RETRY_SECONDS = 0.01
+LOOK_SECONDS = 1.0
+# More than fit into a guest's memory: a host that allows so many open files need not be watched.
+ALL_INODES = 250_000
 # The host must hear that its bytes were read before its window (mux.LINE_WINDOW) is full.
 ACKNOWLEDGE = 1024
 _O_RDWR = os.O_RDWR | os.O_CLOEXEC
@@ -33,10 +37,16 @@ def serve(device: str) -> None:
     try:
         agent.line.send(mux.HELLO, 0, json.dumps({"release": os.uname().release}).encode())
         while not agent.off:
-            agent.turn(RETRY_SECONDS if agent.knocking else None)
+            agent.turn(agent.patience())
             agent.knock()
+            agent.let_go_of_files()
     except LineClosed:
         pass
+
+
+def _inodes() -> int:
+    with open("/proc/sys/fs/inode-nr") as file:
+        return int(file.read().split()[0])
 
 
 def _make_raw(fd: int) -> None:
@@ -57,6 +67,8 @@ class Agent(Mux):
         self.programs: dict[int, Program] = {}
         self.knocking: list[Door] = []
         self._environment = {"PATH": os.defpath}
+        self._most_inodes = 0
+        self._next_look = 0.0
         bell, ringer = socket.socketpair()
         for end in (bell, ringer):
             end.setblocking(False)
@@ -80,8 +92,29 @@ class Agent(Mux):
         """Try once more to connect to the sockets that were not there yet."""
         self.knocking = [door for door in self.knocking if not door.opens()]
 
+    def patience(self) -> float | None:
+        """How long to wait for news, in seconds."""
+        if self.knocking:
+            return RETRY_SECONDS
+        return LOOK_SECONDS if self._most_inodes else None
+
+    def let_go_of_files(self) -> None:
+        """Forget cached inodes before the host's limit of open files is reached.
+
+        hostfs keeps a file of the host open for each inode that has been read, as long as the guest
+        has memory to remember it.
+        """
+        if not self._most_inodes or time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + LOOK_SECONDS
+        if _inodes() > self._most_inodes:
+            with open("/proc/sys/vm/drop_caches", "w") as file:
+                file.write("3")
+
     def _set_up(self, wishes: dict[str, Any]) -> None:
         self._environment = dict(wishes["environment"])
+        if wishes["open_files"] < ALL_INODES:
+            self._most_inodes = wishes["open_files"] // 2
         try:
             for path, source, fstype, options in wishes["mounts"]:
                 os.makedirs(path, exist_ok=True)

@@ -1,0 +1,83 @@
+"""Guests start one by one on each CPU. About 2 s."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from labsupport.vm import gate
+from tests.vm.conftest import eventually
+
+
+@pytest.fixture(autouse=True)
+def private_gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A gate that the guests of other tests do not use."""
+    monkeypatch.setattr(gate, "PREFIX", f"labsupport-test-{os.getpid()}-{time.monotonic_ns()}-")
+    yield
+    assert gate.crowd() == 0
+
+
+@pytest.fixture
+def one_cpu() -> Iterator[None]:
+    """This thread, and those that it starts, have one CPU; so there is one slot."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+def test_there_is_one_slot_for_each_cpu() -> None:
+    cpus = os.sched_getaffinity(0)
+    slots = [gate.enter() for _ in cpus]
+    assert {slot.cpu for slot in slots} == cpus
+    assert gate.crowd() == len(cpus)
+    for slot in slots:
+        slot.release()
+        slot.release()
+
+
+def test_one_more_waits_until_a_slot_is_free(one_cpu: None) -> None:
+    told: list[int] = []
+    passed = threading.Event()
+
+    def wait() -> None:
+        with gate.enter(told.append):
+            passed.set()
+
+    with gate.enter():
+        thread = threading.Thread(target=wait)
+        thread.start()
+        eventually(lambda: gate.crowd() == 2, 2)
+        assert not passed.wait(0.1)
+        assert told == [1]
+    assert passed.wait(2)
+    thread.join()
+
+
+def test_the_slot_of_a_killed_process_is_free(one_cpu: None) -> None:
+    code = (
+        f"from labsupport.vm import gate; import time; gate.PREFIX = {gate.PREFIX!r};"
+        "slot = gate.enter(); print('in', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"in\n"
+        assert gate.crowd() == 1
+        holder.kill()
+        began = time.monotonic()
+        gate.enter().release()
+    assert time.monotonic() - began < 1
+
+
+def test_a_stopped_holder_keeps_nobody_for_ever(
+    one_cpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "LONGEST_WAIT_SECONDS", 0.2)
+    with gate.enter(), gate.enter() as other:
+        assert other.cpu in os.sched_getaffinity(0)

@@ -1,0 +1,95 @@
+"""Where a notebook runs, for every kind of machine and wish. No guest; about 1 s."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from labsupport.errors import GuestKernelMissing, UnknownPlace
+from labsupport.vm import places
+from labsupport.vm.places import Choice, Facts, choose
+
+NO_VM = GuestKernelMissing("there is no kernel", "none was found", "install one")
+
+
+@pytest.mark.parametrize(
+    ("facts", "choice"),
+    [
+        (Facts(), Choice("host")),
+        (Facts(lacking="not root"), Choice("vm")),
+        (Facts(no_vm=NO_VM), Choice("host")),
+        (Facts(wanted="vm"), Choice("vm", strict=True)),
+        (Facts(wanted="vm", no_vm=NO_VM), Choice("vm", strict=True)),
+        (Facts(wanted="host", lacking="not root"), Choice("host", strict=True)),
+        (Facts(notebook="host", lacking="not root"), Choice("host", strict=True)),
+        (Facts(notebook="host", wanted="vm"), Choice("host", strict=True)),
+        (Facts(by_hand="vm", notebook="host", wanted="host"), Choice("vm", strict=True)),
+        (Facts(in_guest=True, wanted="vm"), Choice("host")),
+    ],
+)
+def test_the_place(facts: Facts, choice: Choice) -> None:
+    assert choose(facts) == choice
+
+
+def test_who_would_need_the_lab_vm_and_cannot_have_it_is_told_both_reasons() -> None:
+    choice = choose(Facts(lacking="you are not root", no_vm=NO_VM))
+    assert choice.place == "host"
+    for words in ("you are not root", "none was found", "install one"):
+        assert words in choice.notice
+
+
+def test_a_notebook_may_ask_for_a_place(tmp_path: Path) -> None:
+    notebook = tmp_path / "12.ipynb"
+    notebook.write_text(json.dumps({"metadata": {"lab": {"place": "host"}}, "cells": []}))
+    assert places.asked_by_notebook(str(notebook)) == "host"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "no JSON", '{"metadata": {"lab": "host"}}', '{"metadata": null}',
+             '{"metadata": {"lab": {"place": "the moon"}}}', '{"metadata": {"lab": {"place": []}}}']
+)  # fmt: skip
+def test_a_notebook_that_does_not_ask_is_auto(tmp_path: Path, text: str) -> None:
+    notebook = tmp_path / "n.ipynb"
+    notebook.write_text(text)
+    assert places.asked_by_notebook(str(notebook)) == "auto"
+    assert places.asked_by_notebook("") == "auto"
+
+
+def test_an_unknown_place_is_named() -> None:
+    with pytest.raises(UnknownPlace, match="did you mean 'host'"):
+        places.gather("auto", {"LAB_PLACE": "hots"})
+
+
+def test_only_hierarchies_that_can_be_written_count(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpu memory pids\n")
+    assert places.writable_controllers([(str(tmp_path), "cgroup2", "rw")]) == {
+        "cpu", "memory", "pids"
+    }  # fmt: skip
+    assert {"cpu", "cpuacct"} <= places.writable_controllers(
+        [(str(tmp_path), "cgroup", "rw,cpu,cpuacct")]
+    )
+    assert places.writable_controllers([("/proc/sys/kernel", "cgroup", "rw,pids")]) <= {
+        "rw",
+        "pids",
+    }
+    assert places.writable_controllers([("/nonexistent", "cgroup", "rw,pids")]) == set()
+
+
+def test_an_ordinary_user_lacks_something(
+    as_user: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    code = "from labsupport.vm import places; print(places.lacking_here())"
+    assert "not root" in as_user([sys.executable, "-c", code]).stdout
+
+
+def test_the_choice_takes_no_time() -> None:
+    began = time.monotonic()
+    choose(places.gather("auto", os.environ))
+    assert time.monotonic() - began < 0.3

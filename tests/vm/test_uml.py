@@ -1,0 +1,151 @@
+"""What can be wrong with the host, told in one sentence each, before or instead of a boot. 3 s."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from labsupport import errors
+from labsupport.vm import kernels, uml
+from labsupport.vm.guest import LabVM
+from labsupport.vm.kernels import find_kernel
+
+
+def test_a_kernel_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_KERNEL", "/nonexistent/linux")
+    with pytest.raises(
+        errors.NotAGuestKernel, match=r"(?s)/nonexistent/linux.*No such.*What to do"
+    ):
+        find_kernel()
+
+
+def test_a_file_that_is_no_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "linux"
+    file.write_text("#!/bin/sh\n")
+    monkeypatch.setenv("LAB_KERNEL", str(file))
+    with pytest.raises(errors.NotAGuestKernel, match="no ELF program"):
+        find_kernel()
+
+
+def test_a_kernel_without_its_x_bit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "linux"
+    file.write_bytes(b"\x7fELF")
+    monkeypatch.setenv("LAB_KERNEL", str(file))
+    with pytest.raises(errors.NotAGuestKernel, match=r"chmod \+x"):
+        find_kernel()
+
+
+def test_no_kernel_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("LAB_KERNEL", raising=False)
+    monkeypatch.setattr("labsupport.vm.build.cached_kernel", lambda: None)
+    monkeypatch.setattr(kernels.shutil, "which", lambda *_args, **_options: None)
+    with pytest.raises(errors.GuestKernelMissing, match=r"user-mode-linux.*build-kernel"):
+        find_kernel()
+
+
+def test_a_program_that_is_no_kernel(vm_kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_KERNEL", "/bin/true")
+    with pytest.raises(errors.NotAGuestKernel, match="/bin/true is no User-Mode"):
+        LabVM.boot("256M")
+
+
+def test_too_little_memory_for_a_guest() -> None:
+    with pytest.raises(errors.TooLittleMemory, match="8 MB were asked for"):
+        LabVM.boot("8M")
+
+
+def test_the_least_memory_is_enough_to_start(vm_kernel: Path) -> None:
+    with LabVM.boot(f"{uml.LEAST_MEMORY >> 20}M") as guest:
+        assert guest.run([sys.executable, "-c", "print('up')"]).stdout == "up\n"
+
+
+def test_too_little_memory_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uml, "_memory_left", lambda: 50 << 20)
+    with pytest.raises(errors.TooLittleMemory, match="50 MB are left"):
+        uml.check(256 << 20)
+
+
+def in_a_mount_namespace(code: str) -> str:
+    """Run Python with mounts of its own; return what it prints."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount")
+    done = subprocess.run(
+        ["unshare", "--mount", sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+MOUNT = """
+    import os, subprocess
+    from labsupport import errors
+    from labsupport.vm.guest import LabVM
+    subprocess.run(["mount", "-t", "tmpfs", "-o", {options!r}, "t", "/mnt"], check=True)
+    os.environ["TMPDIR"] = "/mnt"
+    try:
+        LabVM.boot({memory!r})
+    except errors.LabError as error:
+        print(type(error).__name__, error)
+"""
+
+
+def test_a_folder_without_space(vm_kernel: Path) -> None:
+    said = in_a_mount_namespace(MOUNT.format(options="size=100M", memory="256M"))
+    assert said.startswith("NoSpace")
+    assert "/mnt has 100 MB free" in said
+
+
+def test_a_folder_mounted_noexec(vm_kernel: Path) -> None:
+    said = in_a_mount_namespace(MOUNT.format(options="noexec", memory="256M"))
+    assert said.startswith("NoexecFolder")
+    assert "/mnt" in said
+
+
+def test_space_that_runs_out_later(vm_kernel: Path) -> None:
+    code = MOUNT.format(options="size=280M", memory="256M").replace(
+        "LabVM.boot('256M')",
+        "guest = LabVM.boot('256M'); open('/mnt/fill', 'wb').write(bytes(240 << 20));"
+        " guest.run(['dd', 'if=/dev/zero', 'of=/run/x', 'bs=1M', 'count=100'])",
+    )
+    said = in_a_mount_namespace(code)
+    assert said.startswith("NoSpace")
+    assert "/mnt" in said
+
+
+def test_ptrace_forbidden_by_seccomp_is_told(
+    vm_kernel: Path, as_user: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    code = """
+        import struct, sys
+        from labsupport import errors
+        from labsupport.linux import syscalls
+        from labsupport.vm.guest import LabVM
+        BPF = [(0x20, 0, 0, 0), (0x15, 0, 1, 101), (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7FFF0000)]
+        syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+        syscalls.seccomp_set_filter(b"".join(struct.pack("HBBI", *line) for line in BPF))
+        try:
+            LabVM.boot("256M")
+        except errors.LabError as error:
+            print(type(error).__name__, error)
+    """
+    done = as_user([sys.executable, "-c", textwrap.dedent(code)])
+    assert done.stdout.startswith("PtraceForbidden"), done
+    assert "LAB_PLACE=host" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("scope", "cap", "fine"),
+    [(1, False, True), (2, False, False), (2, True, True), (3, True, False)],
+)
+def test_yamas_scope(scope: int, cap: bool, fine: bool) -> None:
+    assert uml.yama_allows(scope, cap) is fine
