@@ -16,14 +16,14 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.linux.procfs import status as status
     from labsupport.linux.sandbox import Sandbox as Sandbox
     from labsupport.machine import probe as probe
-    from labsupport.views.pidmap import PidMap as PidMap
+    from labsupport.views.pid_console import PidMap as PidMap
     from labsupport.vm.guest import LabVM as LabVM
 
 _HOME = {
     "Engine": "labsupport.engine.client",
     "Exercise": "labsupport.course.exercises",
     "LabVM": "labsupport.vm.guest",
-    "PidMap": "labsupport.views.pidmap",
+    "PidMap": "labsupport.views.pid_console",
     "Sandbox": "labsupport.linux.sandbox",
     "namespaces": "labsupport.linux.procfs",
     "predict": "labsupport.course.predictions",

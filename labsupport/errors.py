@@ -234,3 +234,20 @@ class KernelspecsRefused(LabError):
 
 class QemuMissing(LabError):
     """The program that simulates a machine is not installed."""
+
+
+class UnknownExercise(LabError):
+    """There is no exercise of that number."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        super().__init__(
+            f"there is no exercise {name!r}", f"known: {', '.join(known)}" if known else ""
+        )
+
+
+class ExerciseNotStarted(LabError):
+    """A check was asked for before there was anything to check."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, "", "run exercise.start() first")

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -50,8 +51,11 @@ def test_nested_namespaces_are_in_the_outer_sandbox():
         box.start(inner).expect("ready")
         depths = sorted(len(process.pids) for process in processes(of=box))
         deepest = max(processes(of=box), key=lambda process: len(process.pids))
-        parent = procfs.parent_namespace(deepest.pid)
-        assert parent == namespaces(box.pid)["pid"]
+        assert deepest.pid_namespaces[-2:] == (
+            namespaces(box.pid)["pid"],
+            namespaces(deepest.pid)["pid"],
+        )
+        assert len(deepest.pid_namespaces) == len(deepest.pids)
 
     assert depths == [2, 3]
     assert deepest.command == "sleep 60"
@@ -83,3 +87,24 @@ def test_a_command_without_arguments_is_in_brackets():
     assert procfs.snapshot(zombie.pid).command == "[true]"
     assert procfs.status(zombie.pid).state == "Z"
     zombie.wait()
+
+
+def facts(found):
+    return [(process.pids, process.command, process.namespaces) for process in found]
+
+
+def test_a_watcher_sees_what_a_full_reading_sees():
+    with Sandbox() as one, Sandbox() as two:
+        watcher = procfs.Watcher([one, two])
+        assert watcher.read() == []
+        one.start(["sleep", "60"])
+        changing = two.start(["sh", "-c", "sleep 0.3; exec sleep 61"])
+        time.sleep(0.1)
+        assert facts(watcher.read()) == facts(processes(of=[one, two]))
+        second = two.start(["sleep", "60"])
+        assert facts(watcher.read()) == facts(processes(of=[one, two]))
+        second.signal(9)
+        second.wait()
+        time.sleep(0.4)
+        assert facts(watcher.read()) == facts(processes(of=[one, two]))
+        assert procfs.command(changing.pid) == "sleep 61"

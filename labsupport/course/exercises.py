@@ -1,0 +1,145 @@
+"""Exercises: the student changes the system, and a check looks at the state of the kernel.
+
+An exercise is a class in a module of its notebook, such as `labsupport.course.e02`. Its task is
+varied by a seed, so that neighbours get different answers; the check says what it saw.
+"""
+
+from __future__ import annotations
+
+import html
+import random
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, ClassVar
+
+from labsupport.errors import ExerciseNotStarted, UnknownExercise
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found: whether the task is done, and what it saw."""
+
+    passed: bool
+    saw: str
+
+    def __bool__(self) -> bool:
+        return self.passed
+
+    def __repr__(self) -> str:
+        return f"{'Done ✓' if self.passed else 'Not yet'}: {self.saw}"
+
+    def _repr_html_(self) -> str:
+        colour = "#009E73" if self.passed else "#D55E00"
+        return (
+            f"<div style='border-left:5px solid {colour};padding:.3em .8em'>"
+            f"<b>{'Done ✓' if self.passed else 'Not yet'}</b>: {html.escape(self.saw)}</div>"
+        )
+
+
+@dataclass(frozen=True)
+class Text:
+    """Some words for the student: a task, a hint, a solution."""
+
+    title: str
+    body: str
+    is_code: bool = False
+
+    def __repr__(self) -> str:
+        return f"{self.title}\n{self.body}"
+
+    def _repr_html_(self) -> str:
+        body = html.escape(self.body)
+        inner = f"<pre style='margin:.4em 0'>{body}</pre>" if self.is_code else f"<p>{body}</p>"
+        return f"<div><b>{html.escape(self.title)}</b>{inner}</div>"
+
+
+class Exercise(ABC):
+    """One exercise: `exercise = Exercise.of("02.1")`, then `start()`, work, `check()`.
+
+    Subclasses name their `hints` (two, graded) and give `task`, `begin`, `look` and `answer`. The
+    seed is drawn anew each time unless one is given; `exercise.seed` tells it.
+    """
+
+    name: ClassVar[str]
+    hints: ClassVar[tuple[str, str]]
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = random.SystemRandom().randrange(10_000) if seed is None else seed
+        self.random = random.Random(self.seed)
+        self._hints_given = 0
+        self._started = False
+
+    @staticmethod
+    def of(name: str, seed: int | None = None) -> Exercise:
+        """Find an exercise by its number, such as "02.1".
+
+        Raises:
+            UnknownExercise: there is none of that number; the message lists those of the notebook.
+
+        """
+        module = _module(name)
+        made: Exercise = module.EXERCISES[name](seed)
+        return made
+
+    def start(self) -> Text:
+        """Set the scene and return the task; again: a fresh scene of the same seed."""
+        self.stop()
+        self.random = random.Random(self.seed)
+        self.begin()
+        self._started = True
+        return Text(f"Exercise {self.name} (variant {self.seed})", self.task())
+
+    def check(self) -> Verdict:
+        """Look at the kernel's state and judge it. A crash of the check is never a pass.
+
+        Raises:
+            ExerciseNotStarted: there is nothing to look at yet.
+
+        """
+        if not self._started:
+            raise ExerciseNotStarted(f"exercise {self.name} has not been started")
+        return self.look()
+
+    def hint(self) -> Text:
+        """Return the first hint, then the second."""
+        number = min(self._hints_given, len(self.hints) - 1)
+        self._hints_given += 1
+        return Text(f"Hint {number + 1} of {len(self.hints)}", self.hints[number])
+
+    def solution(self) -> Text:
+        """Return one way to do it, as code for a cell."""
+        if not self._started:
+            self.start()
+        return Text("One way to do it", self.answer(), is_code=True)
+
+    def stop(self) -> None:
+        """Take the scene down."""
+        self._started = False
+
+    @abstractmethod
+    def task(self) -> str:
+        """The task in words, with this variant's values."""
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Make what the exercise needs."""
+
+    @abstractmethod
+    def look(self) -> Verdict:
+        """Judge the state of the kernel."""
+
+    @abstractmethod
+    def answer(self) -> str:
+        """Code that solves this variant; the exercise is called `exercise` in it."""
+
+
+def _module(name: str) -> Any:
+    number = name.partition(".")[0]
+    try:
+        module = import_module(f"labsupport.course.e{number}")
+    except ModuleNotFoundError:
+        raise UnknownExercise(name, ()) from None
+    if name not in module.EXERCISES:
+        raise UnknownExercise(name, module.EXERCISES)
+    return module
