@@ -1,0 +1,111 @@
+"""What our own kernel is built for, tried in it (one guest, 8 s)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+import pytest
+
+from labsupport.vm.build import cached_kernel
+from labsupport.vm.guest import LabVM
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("LAB_IN_VM") == "1" or not cached_kernel(),
+    reason="needs our own kernel (./lab vm build-kernel) and a machine that is no Lab VM",
+)
+
+DISK = "truncate -s 32M /run/{0}.img; loop=$(losetup -f --show /run/{0}.img); "
+PROMISES = {
+    "nftables": "nft add table inet t; nft add chain inet t c '{ type filter hook input"
+    " priority 0; }'; nft add rule inet t c tcp dport 9 counter reject;"
+    " nft list ruleset | grep -q 'dport 9 counter'",
+    "iptables-legacy": "iptables-legacy -t nat -A POSTROUTING -s 10.9.0.0/16 -j MASQUERADE;"
+    " iptables-legacy -A INPUT -m conntrack --ctstate NEW -m comment --comment x -j REJECT",
+    "ip6tables-legacy": "ip6tables-legacy -t nat -A POSTROUTING -j MASQUERADE",
+    "tbf": "ip link add d0 type dummy; ip link set d0 up;"
+    " tc qdisc add dev d0 root tbf rate 1mbit burst 10k latency 50ms; tc qdisc show | grep -q tbf",
+    "htb and netem": "ip link add d1 type dummy; tc qdisc add dev d1 root handle 1: htb default 1;"
+    " tc class add dev d1 parent 1: classid 1:1 htb rate 1mbit;"
+    " tc qdisc add dev d1 parent 1:1 netem delay 20ms loss 1%",
+    "ingress police": "ip link add d2 type dummy; tc qdisc add dev d2 handle ffff: ingress;"
+    " tc filter add dev d2 parent ffff: matchall action police rate 1mbit burst 10k drop",
+    "links": "ip link add v0 type veth peer name v1; ip link add b0 type bridge; ip link set v0"
+    " master b0; ip link add link v1 name m0 type macvlan;"
+    " ip link add x0 type vxlan id 7 dstport 1;"
+    " ip tuntap add t0 mode tap",
+    "ext4 on loop, with quota": DISK.format("ext4") + "mkfs.ext4 -q -O quota $loop;"
+    " mkdir -p /run/ext4; mount -o usrquota $loop /run/ext4; grep -q usrquota /proc/mounts",
+    "io.max": DISK.format("io") + "mkdir /sys/fs/cgroup/io; number=$(lsblk -dno MAJ:MIN $loop);"
+    " cd /sys/fs/cgroup/io; echo $number wbps=1048576 > io.max; grep -q wbps=1048576 io.max",
+    "swap in memory": "echo 32M > /sys/block/zram0/disksize; mkswap -q /dev/zram0;"
+    " swapon /dev/zram0; grep -q zram0 /proc/swaps; swapoff /dev/zram0",
+    "swap limit": "mkdir /sys/fs/cgroup/sw; echo 0 > /sys/fs/cgroup/sw/memory.swap.max",
+    "freezer": "mkdir /sys/fs/cgroup/fr; echo 1 > /sys/fs/cgroup/fr/cgroup.freeze;"
+    " grep -q 'frozen 1' /sys/fs/cgroup/fr/cgroup.events",
+    "pressure": "test -e /proc/pressure/memory; mkdir /sys/fs/cgroup/psi;"
+    " grep -q some /sys/fs/cgroup/psi/cpu.pressure",
+    "overlay": "mkdir -p /run/o/l /run/o/u /run/o/w /run/o/m; mount -t overlay o -o"
+    " lowerdir=/run/o/l,upperdir=/run/o/u,workdir=/run/o/w /run/o/m; touch /run/o/m/x; test -e"
+    " /run/o/u/x",
+    "namespaces": "unshare -Urnmpf --uts --ipc --cgroup true",
+    "children of a process": "test -e /proc/1/task/1/children",
+    "message queues": "mkdir -p /run/mq; mount -t mqueue q /run/mq",
+    "other binaries": "mount -t binfmt_misc b /proc/sys/fs/binfmt_misc",
+    "its own configuration": "zcat /proc/config.gz | grep -q CONFIG_PSI=y",
+    "I/O of a process": "grep -q write_bytes /proc/self/io",
+    "fuse": "test -c /dev/fuse",
+}
+TOOLS = ("nft", "iptables-legacy", "tc", "ip", "mkfs.ext4", "losetup", "lsblk", "mkswap", "zcat")
+
+# prctl: no new privileges; seccomp: a filter that allows all; then read it back from the parent
+READ_FILTER = """
+import ctypes, os, signal, struct
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = [ctypes.c_long] * 4
+ready, tell = os.pipe()
+child = os.fork()
+if child == 0:
+    allow = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0x7FFF0000), 8)
+    program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", 1, ctypes.addressof(allow)), 16)
+    libc.prctl(38, 1, 0, 0, 0)
+    assert libc.prctl(22, 2, program, 0, 0) == 0
+    os.write(tell, b"!")
+    signal.pause()
+os.read(ready, 1)
+assert libc.ptrace(16, child, 0, 0) == 0
+os.waitpid(child, 0)
+found = libc.ptrace(0x420C, child, 0, 0)  # PTRACE_SECCOMP_GET_FILTER: how many instructions
+os.kill(child, signal.SIGKILL)
+print(found, os.strerror(ctypes.get_errno()))
+"""
+
+
+@pytest.fixture(scope="module")
+def guest():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAB_KERNEL", str(cached_kernel()))
+        with LabVM.boot("384M") as guest:
+            yield guest
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+def test_the_kernel_keeps_its_promise(guest, promise):
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    script = PROMISES[promise]
+    missing = [tool for tool in TOOLS if f"{tool} " in script and not shutil.which(tool, path=path)]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}")
+
+    done = guest.run(["sh", "-ec", script])
+    assert done.returncode == 0, f"{done.stderr}\n{guest.console[-500:]}"
+
+
+def test_the_filter_of_a_live_process_can_be_read(guest):
+    assert guest.run([sys.executable, "-c", READ_FILTER]).stdout.split()[0] == "1"
+
+
+def test_it_starts_without_modules_and_knows_its_name(guest):
+    assert guest.release.endswith("-lab")
+    assert guest.run(["cat", "/proc/modules"]).returncode != 0
