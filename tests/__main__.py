@@ -141,12 +141,8 @@ def _as(who: Mapping[str, object]) -> str:
 def place_for(user: User) -> Iterator[tuple[Path, str]]:
     """Find a checkout and a Python that an ordinary user can use: these here, or a copy of both."""
     python = sys.executable
-    if (
-        user.run(
-            [python, "-c", "import tests, labsupport, pytest"], cwd="/", env=_path(CHECKOUT)
-        ).returncode
-        == 0
-    ):
+    attempt = [python, "-c", "import tests, labsupport, pytest"]
+    if user.run(attempt, cwd="/", env=_path(CHECKOUT)).returncode == 0:
         yield CHECKOUT, python
         return
     with tempfile.TemporaryDirectory(prefix="lab-copy-") as scratch:
