@@ -38,8 +38,8 @@ class Backend(Protocol):
     def mounts(self, share: Sequence[str]) -> list[tuple[str, str, str, str]]:
         """Return what the guest must mount: target, source, type, options."""
 
-    def explain(self, console: str) -> LabError:
-        """Say what ended a guest, from the last lines of its console."""
+    def explain(self, console: str, was_up: bool) -> LabError:
+        """Say what ended a guest, from the last lines of its console, and whether it was up."""
 
 
 def find_backend(name: str) -> Backend:

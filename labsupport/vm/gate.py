@@ -47,22 +47,22 @@ class Slot:
 
 
 def enter(tell: Callable[[int], None] = lambda _others: None) -> Slot:
-    """Wait for a slot; `tell(others)` is called when there are `others` starting or waiting.
+    """Wait for a slot; `tell(others)` is called once if `others` are starting or waiting.
 
     The CPUs are tried in random order, which spreads guests over the machine.
     """
     until = time.monotonic() + LONGEST_WAIT_SECONDS
     cpus = sorted(os.sched_getaffinity(0))
     random.shuffle(cpus)
-    told = -1
+    told = False
     while time.monotonic() < until:
         for cpu in cpus:
             slot = _take(cpu)
             if slot:
                 return slot
-        if (others := crowd()) != told:
-            tell(others)
-            told = others
+        if not told:
+            tell(crowd())
+            told = True
         _wait_for_one(cpus, until)
     return Slot(cpus[0], None)
 

@@ -225,7 +225,7 @@ class LabVM:
             self._keeper.wait()  # it ends the rest of the guest first
         while self._read_console():
             pass
-        raise self.backend.explain(self.console)
+        raise self.backend.explain(self.console, bool(self.release))
 
 
 class _Loop(Mux):

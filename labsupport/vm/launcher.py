@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -68,15 +69,38 @@ def kernel_command(module: str, file: str, words: str) -> list[str]:
 
 def run_in_guest(connection: dict[str, object]) -> int:
     """Boot a guest, run the kernel in it until it ends, and return its exit status."""
+    parent = open_parent()
     relay = Relay(connection)
     waited = Waiting()
     try:
         with gate.enter(waited.tell) as slot:
-            guest = _boot(slot)
-            with guest:
-                return Session(guest, relay, slot, waited.notice()).run()
+            if has_gone(parent):  # while we waited
+                return 0
+            with _boot(slot) as guest:
+                return Session(guest, relay, slot, waited.notice(), parent).run()
     finally:
         relay.close()
+
+
+def open_parent() -> int | None:
+    """Return a descriptor that is readable once Jupyter has gone; None if it will not say.
+
+    A guest cannot see its Jupyter, and a launcher would never hear of its end: the server's
+    connections are closed, and those of another client are not. Jupyter names itself in the
+    environment, unless its kernel is meant to outlive it.
+    """
+    parent = int(os.environ.get("JPY_PARENT_PID") or 0)
+    if parent <= 1:
+        return None
+    try:
+        return syscalls.pidfd_open(parent)
+    except ProcessLookupError:
+        sys.exit(0)
+
+
+def has_gone(parent: int | None) -> bool:
+    """Whether the process has ended."""
+    return parent is not None and bool(select.select([parent], [], [], 0)[0])
 
 
 def _boot(slot: gate.Slot) -> LabVM:
@@ -113,12 +137,15 @@ class Waiting:
 class Session:
     """A kernel in a guest, from its start to its end."""
 
-    def __init__(self, guest: LabVM, relay: Relay, slot: gate.Slot, words: str) -> None:
+    def __init__(
+        self, guest: LabVM, relay: Relay, slot: gate.Slot, words: str, parent: int | None
+    ) -> None:
         self.guest = guest
         self._over = False
         self._release = slot.release
         self._watch_signals()
-        self._watch_parent()
+        if parent is not None:
+            guest.mux.watch(parent, lambda _events: self._end())
         self._kernel = Kernel(
             guest.mux,
             guest.number(),
@@ -150,18 +177,6 @@ class Session:
 
     def _end(self) -> None:
         self._over = True
-
-    def _watch_parent(self) -> None:
-        """End with Jupyter, which names itself; if it has gone already, at once."""
-        parent = int(os.environ.get("JPY_PARENT_PID") or 0)
-        if parent <= 1:
-            return
-        try:
-            fd = syscalls.pidfd_open(parent)
-        except ProcessLookupError:
-            self._end()
-        else:
-            self.guest.mux.watch(fd, lambda _events: self._end())
 
     def _watch_signals(self) -> None:
         """Let signals be news like any other: an interrupt is the kernel's, SIGTERM is ours."""

@@ -82,7 +82,7 @@ def mounts(share: Sequence[str]) -> list[tuple[str, str, str, str]]:
     return [(path, f"share{number}", "9p", _9P) for number, path in enumerate(share)]
 
 
-def explain(console: str) -> LabError:
+def explain(console: str, was_up: bool) -> LabError:
     """Say what ended a guest, from the last lines of its console."""
     if "annot allocate memory" in console:
         return TooLittleMemory(

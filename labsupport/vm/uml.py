@@ -29,8 +29,6 @@ LEAST_MEMORY = 96 << 20
 _HOST_MEMORY = 120 << 20
 _LEAN = Path(__file__).with_name("lean.py")
 _MIB = 1 << 20
-_FIRST_WORDS = "Checking that ptrace"
-_SHORT = 8 << 10  # a console of which we have all
 # These start-up functions of the kernel are left out (a distribution's kernel has them all):
 # measuring five ways to compute RAID 6 takes 0.85 s, and the control socket of mconsole wants
 # a folder below HOME that a killed guest would leave behind.
@@ -86,8 +84,8 @@ def mounts(share: Sequence[str]) -> list[tuple[str, str, str, str]]:
     return [(path, "share", "hostfs", path) for path in share]
 
 
-def explain(console: str) -> LabError:
-    """Say what ended a guest, from the last lines of its console."""
+def explain(console: str, was_up: bool) -> LabError:
+    """Say what ended a guest, from the last lines of its console, and whether it ever was up."""
     if "No space left on device" in console or "Bus error" in console:
         return NoSpace(
             "the Lab VM ran out of space for its memory",
@@ -98,9 +96,9 @@ def explain(console: str) -> LabError:
         return _ptrace_forbidden("the kernel refused it")
     if "PROT_EXEC mmap" in console and "noexec" in console:
         return _noexec(["its folder for temporary files"])
-    if _FIRST_WORDS not in console and len(console) < _SHORT:
+    if not was_up and "Kernel panic" not in console:
         return NotAGuestKernel(
-            f"{find_kernel()} is no User-Mode Linux", console or "it has said nothing", REMEDY
+            f"{find_kernel()} did not start", console or "it ended without a word", REMEDY
         )
     return GuestDied("the Lab VM has died", console)
 

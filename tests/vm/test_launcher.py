@@ -309,6 +309,15 @@ def test_without_a_lab_vm_auto_stays_here_and_says_so(
     assert kernel.run("print('quiet')") == "quiet"
 
 
+def test_a_lab_vm_that_does_not_boot_is_as_good_as_none(start: Callable[..., Kernel]) -> None:
+    if not places.lacking_here():
+        pytest.skip("needs a user who lacks something here")
+    kernel = start("python3", env={**os.environ, "LAB_KERNEL": "/bin/true"})
+    first = kernel.run("import os; print(os.uname().release)")
+    assert os.uname().release in first
+    assert "/bin/true did not start" in first
+
+
 def test_without_a_lab_vm_the_lab_vm_is_refused(tmp_path: Path, specs: Path) -> None:
     command = [sys.executable, "-m", "labsupport.vm.launcher", "--place", "vm", "-f", "/dev/null"]
     environment = {**os.environ, "LAB_KERNEL": "/nonexistent"}

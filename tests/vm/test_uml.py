@@ -51,7 +51,7 @@ def test_no_kernel_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 def test_a_program_that_is_no_kernel(vm_kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_KERNEL", "/bin/true")
-    with pytest.raises(errors.NotAGuestKernel, match="/bin/true is no User-Mode"):
+    with pytest.raises(errors.NotAGuestKernel, match="/bin/true did not start"):
         LabVM.boot("256M")
 
 

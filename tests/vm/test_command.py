@@ -1,0 +1,134 @@
+"""`./lab vm` as a student types it: with pipes, and at a real terminal. About 4 s."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.vm.conftest import Marked
+
+LAB_VM = [sys.executable, "-m", "labsupport", "vm"]
+
+
+def lab_vm(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # type: ignore[call-overload,no-any-return]
+        [*LAB_VM, *arguments], capture_output=True, text=True, check=False, timeout=60, **options
+    )
+
+
+def test_streams_and_status_are_passed_through(vm_kernel: Path) -> None:
+    done = lab_vm("--", "sh", "-c", "cat; echo err >&2; exit 3", input="in")
+    assert (done.stdout, done.stderr, done.returncode) == ("in", "err\n", 3)
+
+
+def test_the_current_folder_is_shared(vm_kernel: Path, tmp_path: Path) -> None:
+    done = lab_vm("--", "sh", "-c", "pwd; echo hello > file; id -u; uname -r", cwd=tmp_path)
+    folder, uid, release = done.stdout.split()
+    assert (folder, uid) == (str(tmp_path), "0")
+    assert release != os.uname().release
+    assert (tmp_path / "file").read_text() == "hello\n"
+
+
+def test_options_of_the_program_are_the_programs(vm_kernel: Path) -> None:
+    assert lab_vm("--memory", "256M", "--", "echo", "--memory", "-x").stdout == "--memory -x\n"
+
+
+def test_a_signal_gives_128_and_its_number(vm_kernel: Path) -> None:
+    assert lab_vm("--", "sh", "-c", "kill -KILL $$").returncode == 128 + signal.SIGKILL
+
+
+def test_a_missing_program_is_one_sentence(vm_kernel: Path) -> None:
+    done = lab_vm("--", "nonesuch")
+    assert done.returncode != 0
+    assert "nonesuch does not start in the Lab VM: No such file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_who_leaves_ends_the_program(vm_kernel: Path, marked: Marked) -> None:
+    command = [*LAB_VM, "--memory", marked.memory, "--", "yes"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.read(4) == b"y\ny\n"
+        process.stdout.close()
+        assert process.wait(10) == 128 + signal.SIGPIPE
+
+
+def test_an_interrupt_is_the_programs(vm_kernel: Path) -> None:
+    script = "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.1; done"
+    with subprocess.Popen([*LAB_VM, "--", "sh", "-c", script], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == b"caught\n"
+        assert process.wait(10) == 5
+
+
+class Terminal:
+    """`./lab vm` at a terminal of 30 rows and 101 columns."""
+
+    def __init__(self) -> None:
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ["PS1"] = "$ "
+            os.execv(LAB_VM[0], LAB_VM)
+        self.resize(30, 101)
+        self.seen = ""
+
+    def resize(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def type(self, keys: str) -> None:
+        os.write(self.fd, keys.encode())
+
+    def expect(self, pattern: str, seconds: float = 20) -> str:
+        """Wait until this appears, and return it; what came before is forgotten."""
+        until = time.monotonic() + seconds
+        while not (found := re.search(pattern, self.seen)):
+            if not select.select([self.fd], [], [], max(until - time.monotonic(), 0))[0]:
+                pytest.fail(f"no {pattern!r} in {self.seen!r}")
+            self.seen += os.read(self.fd, 4096).decode()
+        self.seen = self.seen[found.end() :]
+        return found[0]
+
+    def status(self) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+@pytest.fixture
+def terminal(vm_kernel: Path) -> Iterator[Terminal]:
+    terminal = Terminal()
+    yield terminal
+    os.close(terminal.fd)
+
+
+def test_a_root_shell_with_a_proper_terminal(terminal: Terminal) -> None:
+    terminal.expect(r"[#$] ")
+    terminal.type("tty; id -u; stty size\n")
+    terminal.expect(r"/dev/pts/\d+\s+0\s+30 101")
+    terminal.resize(24, 80)
+    time.sleep(0.3)
+    terminal.type("stty size\n")
+    terminal.expect("24 80")
+    terminal.type("sleep 100\n")
+    time.sleep(0.5)
+    terminal.type("\x03")
+    terminal.expect(r"\^C")
+    terminal.type("echo status $?\n")
+    terminal.expect("status 130")
+    terminal.type("exit 7\n")
+    assert terminal.status() == 7
+    modes = termios.tcgetattr(terminal.fd)
+    assert modes[3] & termios.ECHO  # as it was before

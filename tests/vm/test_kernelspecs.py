@@ -1,0 +1,48 @@
+"""The kernelspecs that `./lab kernels` installs. About 1 s."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from labsupport.errors import KernelspecsRefused
+from labsupport.vm import kernelspecs
+
+
+def read(prefix: Path, name: str) -> dict[str, object]:
+    file = prefix / "share" / "jupyter" / "kernels" / name / "kernel.json"
+    return dict(json.loads(file.read_text()))
+
+
+def test_three_kernels_are_installed_and_again(tmp_path: Path) -> None:
+    kernelspecs.install(tmp_path)
+    kernelspecs.install(tmp_path)
+    names = {"python3": "auto", "lab-host": "host", "lab-vm": "vm"}
+    for name, place in names.items():
+        spec = read(tmp_path, name)
+        start = [sys.executable, "-m", "labsupport.vm.launcher", "--place", place]
+        assert spec["argv"] == [*start, "-f", "{connection_file}"]
+        assert spec["interrupt_mode"] == "message"
+    folder = tmp_path / "share" / "jupyter" / "kernels"
+    assert {entry.name for entry in folder.iterdir()} == set(names)
+    assert not list(folder.glob("*/.*"))
+
+
+def test_the_ordinary_kernel_can_be_brought_back(tmp_path: Path) -> None:
+    kernelspecs.install(tmp_path)
+    assert kernelspecs.main(["--prefix", str(tmp_path), "--remove"]) == 0
+    assert "ipykernel_launcher" in read(tmp_path, "python3")["argv"]  # type: ignore[operator]
+    assert not (tmp_path / "share" / "jupyter" / "kernels" / "lab-vm").exists()
+
+
+def test_an_environment_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        (tmp_path / "share").write_text("in the way")
+    else:
+        tmp_path.chmod(0o500)
+    with pytest.raises(KernelspecsRefused, match=r"(?s)share.*What to do"):
+        kernelspecs.install(tmp_path)
