@@ -50,6 +50,9 @@ COMMANDS = [
     Command("clean", "[--dry-run]", "remove what ended sessions left", "labsupport.ownership"),
     Command("vm", "[-- PROGRAM …]", "a shell or program in the Lab VM", "labsupport.vm.command"),
     Command("kernels", "", "install the notebook kernels", "labsupport.vm.kernelspecs"),
+    Command(
+        "notebooks", "[NAME …]", "run notebooks and save their outputs", "labsupport.publishing"
+    ),
     Command("test", "[…]", "run all tests", "tests/"),
     Command("bench", "[NAME …]", "measure the numbers of the README", "benchmarks/"),
 ]

@@ -251,3 +251,12 @@ class ExerciseNotStarted(LabError):
 
     def __init__(self, what: str) -> None:
         super().__init__(what, "", "run exercise.start() first")
+
+
+class NotFitToPublish(LabError):
+    """A notebook's outputs cannot be saved for readers; the file was left as it was."""
+
+    def __init__(self, notebook: str, why: str) -> None:
+        super().__init__(
+            f"{notebook} was not saved", why, "mend the cell, or run it where it can run"
+        )

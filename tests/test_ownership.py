@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from labsupport import Sandbox, ownership
 
 def sleeper(**environment):
     process = subprocess.Popen(["sleep", "60"], env={**os.environ, **environment})
-    while b"sleep" not in open(f"/proc/{process.pid}/cmdline", "rb").read():
+    while "sleep" not in Path(f"/proc/{process.pid}/cmdline").read_text():
         time.sleep(0.001)
     return process
 

@@ -20,7 +20,7 @@ class EndOneFromOutside(Exercise):
 
     def begin(self) -> None:
         """Start a PID 1 and five programs beside it; choose one of them."""
-        self.box = Sandbox(new={"pid", "mount"}).__enter__()
+        self.box = Sandbox(new={"pid", "mount"}).open()
         self.box.start(["sleep", "7200"])
         self.started = [self.box.start(["sleep", "3600"]) for _ in range(5)]
         self.wanted: Process = self.random.choice(self.started)
@@ -73,7 +73,7 @@ class Nest(Exercise):
     hints = (
         "A process in a new PID namespace can make another one: run unshare(1) inside a Sandbox.",
         'unshare --pid --fork --mount-proc PROGRAM makes one level. Sandbox(new={"pid", "mount"}) '
-        "is the first level; start unshare in it, and one more unshare in that for each further one.",
+        "is the first level; start unshare in it, and another in that for each further one.",
     )
 
     def begin(self) -> None:
@@ -112,7 +112,7 @@ class Nest(Exercise):
         argv = ", ".join([*inner, f'"sleep", "{self.seconds}"'])
         return (
             "from labsupport import Sandbox\n\n"
-            'mine = Sandbox(new={"pid", "mount"}).__enter__()\n'
+            'mine = Sandbox(new={"pid", "mount"}).open()\n'
             f"mine.start([{argv}])"
         )
 

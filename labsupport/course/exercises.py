@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import html
 import random
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar
 
 from labsupport.errors import ExerciseNotStarted, UnknownExercise
+
+
+def marked(text: str) -> str:
+    """Write text as HTML, with what stands between back-quotes as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Verdict:
         colour = "#009E73" if self.passed else "#D55E00"
         return (
             f"<div style='border-left:5px solid {colour};padding:.3em .8em'>"
-            f"<b>{'Done ✓' if self.passed else 'Not yet'}</b>: {html.escape(self.saw)}</div>"
+            f"<b>{'Done ✓' if self.passed else 'Not yet'}</b>: {marked(self.saw)}</div>"
         )
 
 
@@ -49,8 +55,10 @@ class Text:
         return f"{self.title}\n{self.body}"
 
     def _repr_html_(self) -> str:
-        body = html.escape(self.body)
-        inner = f"<pre style='margin:.4em 0'>{body}</pre>" if self.is_code else f"<p>{body}</p>"
+        if self.is_code:
+            inner = f"<pre style='margin:.4em 0'>{html.escape(self.body)}</pre>"
+        else:
+            inner = f"<p>{marked(self.body)}</p>"
         return f"<div><b>{html.escape(self.title)}</b>{inner}</div>"
 
 

@@ -53,7 +53,8 @@ class Outcome:
         guess = "-" if self.guess is None else html.escape(str(self.guess))
         return (
             "<table style='font-size:1em'>"
-            f"<caption style='text-align:left;color:inherit'>{html.escape(self.question)}</caption>"
+            "<caption style='text-align:left;color:inherit;white-space:nowrap'>"
+            f"{html.escape(self.question)}</caption>"
             "<tr><th scope='col'>you</th>"
             f"<th scope='col'>{html.escape(self.what)}</th><th scope='col'></th></tr>"
             f"<tr><td>{guess}</td><td><b>{html.escape(str(self.measured))}</b></td>"

@@ -12,6 +12,8 @@ from labsupport.errors import ProcessGone
 from labsupport.linux.kinds import KINDS
 from labsupport.linux.syscalls import NS_GET_PARENT
 
+LABEL = 17  # characters
+
 
 @dataclass(frozen=True)
 class Status:
@@ -33,20 +35,33 @@ class ProcessSnapshot:
     """A process at one moment.
 
     `pid` is its number here, `pids` its number in each PID namespace it lives in (outermost first),
+    `name` what the kernel calls it (at most 15 characters), `command` its arguments,
     `namespaces` maps a kind to the inode number that identifies the namespace, `pid_namespaces` are
     the inode numbers of the nested PID namespaces that `pids` are numbers in.
     """
 
     pid: int
     pids: tuple[int, ...]
+    name: str
     command: str
     state: str
     parent_pid: int
     namespaces: dict[str, int]
     pid_namespaces: tuple[int, ...]
 
+    @property
+    def label(self) -> str:
+        """Its program, and what tells it from others of that program, in a few characters."""
+        words = self.command.strip("[]").split()
+        program = words[0].rpartition("/")[2].rstrip(":")
+        if self.name.startswith("lab-"):
+            return self.name
+        if program in ("busybox", "sleep", "unshare") and len(words) > 1:
+            program = f"{program} {words[1]}"
+        return program if len(program) <= LABEL else program[: LABEL - 1] + "…"
+
     def __repr__(self) -> str:
-        return f"<{self.command}: PIDs {', '.join(map(str, self.pids))}>"
+        return f"<{self.label}: PIDs {', '.join(map(str, self.pids))}>"
 
 
 class Box(Protocol):
@@ -144,6 +159,7 @@ def snapshot(pid: int) -> ProcessSnapshot:
     return ProcessSnapshot(
         pid=pid,
         pids=now.pids,
+        name=now.name,
         command=command(pid),
         state=now.state,
         parent_pid=now.parent_pid,
@@ -209,9 +225,10 @@ class Watcher:
             now, words = status(pid), command(pid)
         except ProcessGone:
             return None
-        if (now.state, now.parent_pid, words) == (known.state, known.parent_pid, known.command):
-            return known
-        return replace(known, state=now.state, parent_pid=now.parent_pid, command=words)
+        changed = replace(
+            known, name=now.name, state=now.state, parent_pid=now.parent_pid, command=words
+        )
+        return known if changed == known else changed
 
 
 def _chain(pid: int) -> list[int]:

@@ -1,8 +1,9 @@
 """A program in new namespaces, from Python; the notebook's own process never moves.
 
-A `Sandbox` is a set of namespaces, held open as long as the `with` block. Programs are put into it
-by the helper processes of `labsupport.linux.zygote`. As in a container, the first program is PID 1
-of its own PID namespace, and programs that are started while it runs join it there.
+A `Sandbox` is a set of namespaces, held open from `open()` to `close()`, or for a `with` block.
+Programs are put into it by the helper processes of `labsupport.linux.zygote`. As in a container,
+the first program is PID 1 of its own PID namespace, and programs that are started while it runs
+join it there.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class Sandbox:
         self._steps: list[trace.Step] = []
         self._enter_calls: tuple[str, ...] = ()
 
-    def __enter__(self) -> Self:
+    def open(self) -> Self:
+        """Make the namespaces. A `with` statement does this, and `close()` at its end."""
         flags = sum(KINDS[name].flag for name in self.new)
         order = {"flags": flags, "rootfs": self.rootfs, "hostname": self.hostname}
         self._channel, answer = zygote_client.open_holder(order)
@@ -81,6 +83,9 @@ class Sandbox:
         self.holder_pid = answer["pid"]
         self._enter_calls = tuple(answer["calls"])
         return self
+
+    def __enter__(self) -> Self:
+        return self.open()
 
     def __exit__(
         self,
@@ -198,7 +203,9 @@ class Sandbox:
     def _ready_channel(self) -> socket.socket:
         if self._channel is None:
             raise SandboxEnded(
-                "the sandbox is not open", "", "use it inside `with Sandbox(...) as box:`"
+                "the sandbox is not open",
+                "",
+                "use it inside `with Sandbox(...) as box:`, or open() it",
             )
         init = self._init
         if init and init.returncode is not None and init.lasting:
@@ -332,7 +339,10 @@ class Process:
 
     def __repr__(self) -> str:
         state = f"PID {self.pid}" if self.returncode is None else self.ending
-        return f"<Process {trace.command(self.argv)}: {state}>"
+        line = (
+            trace.command([os.path.basename(self.argv[0]), *self.argv[1:]]) if self.argv else "init"
+        )
+        return f"<Process {line if len(line) <= 40 else line[:39] + '…'}: {state}>"
 
     def __del__(self) -> None:
         for fd in (self._pidfd, self._status, *self._files):

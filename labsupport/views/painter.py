@@ -48,7 +48,7 @@ class Painter:
         figure.set_dpi(figure.get_dpi() * sharpness)
         self.axes = figure.add_axes((0, 0, 1, 1))
         self._painted: Scene | None = None
-        self._empty: Any = None
+        self._under: dict[Box, Any] = {}  # what the empty background looks like there
         self._png = b""
 
     def paint(self, scene: Scene) -> bytes:
@@ -60,8 +60,10 @@ class Painter:
         gone = [box for box in before.tiles if box not in scene.tiles]
         new = [box for box, what in scene.tiles.items() if before.tiles.get(box) != what]
         for box in gone + [box for box in new if box in before.tiles]:
-            self.canvas.restore_region(self._empty, self._pixels(box), None)
+            self.canvas.restore_region(self._under[box])
         for box in new:
+            if box not in self._under:
+                self._under[box] = self.canvas.copy_from_bbox(self._pixels(box))
             for artist in self.draw_tile(self.axes, box, scene.tiles[box]):
                 self.axes.draw_artist(artist)
                 artist.remove()
@@ -74,14 +76,14 @@ class Painter:
         self.axes.clear()
         self.draw_background(self.axes, scene.background)
         self.canvas.draw()
-        self._empty = self.canvas.copy_from_bbox(self.figure.bbox)
+        self._under.clear()
         self._png = b""
 
-    def _pixels(self, box: Box) -> Any:
+    def _pixels(self, box: Box) -> Bbox:
         left, top, width, height = box
         corners = [(left, top + height), (left + width, top)]
         (x0, y0), (x1, y1) = self.axes.transData.transform(corners)
-        return Bbox([[int(x0) - 1, int(y0) - 1], [int(x1) + 2, int(y1) + 2]]).extents
+        return Bbox([[int(x0) - 1, int(y0) - 1], [int(x1) + 2, int(y1) + 2]])
 
     def _encode(self) -> bytes:
         from PIL import Image

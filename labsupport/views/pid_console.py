@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import ipywidgets
@@ -18,6 +17,8 @@ from labsupport.views import pidmap, style
 from labsupport.views.live import LivePicture, Shown
 from labsupport.views.painter import Painter
 
+WIDTH = 9.2  # inches
+SPARE = 16  # units of height kept free for processes to come, of 100 units of width
 LINGER_SECONDS = 1.5  # how long an ended process is still to be seen
 HELPER = ["sleep", "3600"]
 
@@ -58,9 +59,10 @@ class PidMap:
 
     def draw(self) -> None:
         """Show the map as it is now."""
-        self._ended.clear()
-        self.data = replace(self.read(), ended=frozenset())
-        figure = self._new_figure()
+        self.read()
+        self._ended.clear()  # a still picture shows only who is there
+        self.data = self.read()
+        figure = style.new_figure(WIDTH, WIDTH * pidmap.needed_height(self.data) / 100)
         axes = figure.add_axes((0, 0, 1, 1))
         pidmap.draw_pids(axes, self.data)
         style.show(figure, pidmap.words(self.data), pidmap.table(self.data))
@@ -81,8 +83,10 @@ class PidMap:
         before, self.data = self.data, self.read()
         if before == self.data and self.picture.png:
             return
-        if self._painter is None:
-            self._painter = Painter(self._new_figure(), pidmap.draw_frames, pidmap.draw_tile)
+        needed = pidmap.needed_height(self.data)
+        if self._painter is None or needed > pidmap.height_of(self._painter.axes):
+            figure = style.new_figure(WIDTH, WIDTH * (needed + SPARE) / 100)
+            self._painter = Painter(figure, pidmap.draw_frames, pidmap.draw_tile)
         high = pidmap.height_of(self._painter.axes)
         self.picture.width = style.pixels(self._painter.figure)
         self.picture.png = self._painter.paint(pidmap.scene(self.data, high))
@@ -99,9 +103,6 @@ class PidMap:
             extra.wait()
         self.helpers[name] = helpers[:count]
         self.refresh()
-
-    def _new_figure(self) -> Any:
-        return style.new_figure(9.2, 4.4)
 
     def _console(self) -> ipywidgets.VBox:
         return ipywidgets.VBox([*(self._slider(name) for name in self.boxes), self.picture])

@@ -85,7 +85,7 @@ def _group_words(group: Group, ended: frozenset[int]) -> Iterator[str]:
         numbers = f"PID {inside} here, {outer[-1]} on the host"
         if len(outer) > 1:
             numbers += ", " + ", ".join(f"{pid} in the parent" for pid in outer[:-1])
-        yield f"{name(process)} is {numbers}{', just ended' if process.pid in ended else ''}."
+        yield f"{process.label} is {numbers}{', just ended' if process.pid in ended else ''}."
     if not group.processes:
         yield "empty."
     for inner in group.inner:
@@ -98,19 +98,10 @@ def table(data: PidMapData) -> list[tuple[object, ...]]:
     rows.append(("this notebook", data.notebook.pid, data.notebook.namespaces["pid"]))
     for each in data.groups:
         rows += [
-            (name(p), ", ".join(map(str, p.pids)), f"{p.namespaces['pid']} ({each.label})")
+            (p.label, ", ".join(map(str, p.pids)), f"{p.namespaces['pid']} ({each.label})")
             for p in each.everyone()
         ]
     return rows
-
-
-def name(process: ProcessSnapshot) -> str:
-    """The program's name, short enough for a box, with what tells it from its like."""
-    first, *rest = process.command.split()
-    base = first.rpartition("/")[2].strip("[]:")
-    if base in {"busybox", "sleep", "unshare"} and rest:
-        base = f"{base} {rest[0]}"
-    return base if len(base) <= 17 else base[:16] + "…"
 
 
 @dataclass(frozen=True)
@@ -175,18 +166,28 @@ def _lay_out(
     at = top + 3.7
     for process in shown:
         numbers = tuple(zip(reversed(process.pids), edges, colours, strict=False))
-        chip = Chip(name(process), numbers, process.pid in ended)
+        chip = Chip(process.label, numbers, process.pid in ended)
         tiles[left + 1.2, at, width - 2.4, HIGH] = chip
         at += HIGH + 0.9
     for number, inner in enumerate(group.inner):
         others = [colour for colour in style.WHO[::-1] if colour not in colours]
-        deeper = (
-            4.8 + (HIGH + 0.9) * min(ROWS, len(inner.processes)) + (0 if not inner.inner else 14)
-        )
+        deeper = _group_height(inner)
         place = (left + 1.2, at + 1.2, width - 2.4, deeper)
         colour = others[number % len(others)] if others else style.SHARED
         _lay_out(inner, place, (colour, *colours), ended, frames, tiles)
         at += deeper + 1.8
+
+
+def needed_height(data: PidMapData) -> float:
+    """How high a page, 100 units wide, the map needs."""
+    return 14 + max((_group_height(each) for each in data.groups), default=0)
+
+
+def _group_height(group: Group) -> float:
+    rows = min(ROWS, len(group.processes)) * (HIGH + 0.9)
+    inner = sum(_group_height(each) + 1.8 for each in group.inner)
+    more = 2.5 if len(group.processes) > ROWS else 0
+    return 4.8 + max(rows + inner + more, HIGH)
 
 
 def draw_pids(axes: Axes, data: PidMapData) -> None:
@@ -244,10 +245,7 @@ def draw_tile(axes: Axes, box: Box, content: Chip | str) -> list[Artist]:
     inset = (left + 0.15, top + 0.15, box[2] - 0.3, high - 0.3)
     drawn: list[Artist] = [_rounded(axes, inset, 0.4, face, edge, 1.2)]
     label = f"{content.label}: ended" if content.ended else content.label
-    colour = style.KERNEL if content.ended else style.INK
-    drawn.append(
-        axes.text(left + 1.3, middle, label, size=style.size("body"), va="center", color=colour)
-    )
+    drawn.append(axes.text(left + 1.3, middle, label, size=style.size("body"), va="center"))
     for place, (pid, right, colour) in enumerate(content.numbers):
         innermost = place == 0 and len(content.numbers) > 1
         drawn.append(

@@ -45,7 +45,7 @@ def new_figure(width: float = 8.6, height: float = 4.0) -> Figure:
     return figure
 
 
-def png(figure: Figure, *, sharpness: float = 1.5) -> bytes:
+def png(figure: Figure, *, sharpness: float = 1.25) -> bytes:
     """Draw a figure and return it as a small PNG of at most 64 colours."""
     from PIL import Image
 

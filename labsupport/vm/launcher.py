@@ -32,17 +32,17 @@ LONGEST_START_SECONDS = 30.0
 
 def main(argv: Sequence[str]) -> int:
     """Run a kernel; return its exit status."""
-    place, file = _arguments(argv)
+    place, file, more = _arguments(argv)
     choice = places.choose(places.gather(place, os.environ))
     if choice.place == "host":
-        become_ipykernel(file, choice.notice)
+        become_ipykernel(file, more, choice.notice)
     try:
-        return run_in_guest(json.loads(Path(file).read_text()))
+        return run_in_guest(json.loads(Path(file).read_text()), more)
     except CannotBoot as refusal:
         if choice.strict:
             raise refusal.error from None
         print(refusal.error, file=sys.stderr)
-        become_ipykernel(file, places.notice_of(places.lacking_here(), refusal.error))
+        become_ipykernel(file, more, places.notice_of(places.lacking_here(), refusal.error))
 
 
 class CannotBoot(Exception):
@@ -53,21 +53,25 @@ class CannotBoot(Exception):
         self.error = error
 
 
-def become_ipykernel(file: str, words: str = "") -> NoReturn:
+def become_ipykernel(file: str, more: Sequence[str], words: str = "") -> NoReturn:
     """Replace this process by ipykernel, on this machine itself."""
     sys.stdout.flush()
     sys.stderr.flush()
     environment = {**os.environ, "LAB_PLACE": "host", notice.VARIABLE: words}
-    os.execve(sys.executable, kernel_command("ipykernel_launcher", file, words), environment)  # noqa: S606
+    command = kernel_command("ipykernel_launcher", file, more, words)
+    os.execve(sys.executable, command, environment)  # noqa: S606
 
 
-def kernel_command(module: str, file: str, words: str) -> list[str]:
-    """Return the command that starts ipykernel, with words for the student if there are any."""
+def kernel_command(module: str, file: str, more: Sequence[str], words: str) -> list[str]:
+    """Return the command that starts ipykernel, with words for the student if there are any.
+
+    `more` are options that a client gives, such as nbclient's `--HistoryManager.hist_file`.
+    """
     extension = ["--ext", "labsupport.vm.notice"] if words else []
-    return [sys.executable, "-m", module, "-f", file, *extension]
+    return [sys.executable, "-m", module, "-f", file, *more, *extension]
 
 
-def run_in_guest(connection: dict[str, object]) -> int:
+def run_in_guest(connection: dict[str, object], more: Sequence[str]) -> int:
     """Boot a guest, run the kernel in it until it ends, and return its exit status."""
     parent = open_parent()
     relay = Relay(connection)
@@ -77,7 +81,7 @@ def run_in_guest(connection: dict[str, object]) -> int:
             if has_gone(parent):  # while we waited
                 return 0
             with _boot(slot) as guest:
-                return Session(guest, relay, slot, waited.notice(), parent).run()
+                return Session(guest, relay, slot, waited.notice(), parent, more).run()
     finally:
         relay.close()
 
@@ -138,7 +142,13 @@ class Session:
     """A kernel in a guest, from its start to its end."""
 
     def __init__(
-        self, guest: LabVM, relay: Relay, slot: gate.Slot, words: str, parent: int | None
+        self,
+        guest: LabVM,
+        relay: Relay,
+        slot: gate.Slot,
+        words: str,
+        parent: int | None,
+        more: Sequence[str],
     ) -> None:
         self.guest = guest
         self._over = False
@@ -149,7 +159,7 @@ class Session:
         self._kernel = Kernel(
             guest.mux,
             guest.number(),
-            kernel_command("labsupport.vm.inside.kernel", CONNECTION_FILE, words),
+            kernel_command("labsupport.vm.inside.kernel", CONNECTION_FILE, more, words),
             env={notice.VARIABLE: words, **kernel.ENVIRONMENT},
             cwd=Path.cwd(),
             files={CONNECTION_FILE: relay.file_in_guest()},
@@ -160,7 +170,7 @@ class Session:
     def run(self) -> int:
         """Relay until it is over; 0 if that was asked for."""
         began = time.monotonic()
-        while self._kernel.status is None and not self._over:
+        while not self._kernel.over and not self._over:
             left = began + LONGEST_START_SECONDS - time.monotonic()
             self.guest.turn(left if left > 0 else None)
             if left <= 0:
@@ -205,10 +215,20 @@ class Kernel(Program):
         self.passed_on(len(payload))
 
 
-def _arguments(argv: Sequence[str]) -> tuple[str, str]:
-    """Take the arguments apart by hand: argparse takes as long to import as all the rest."""
-    options = dict(zip(argv[::2], argv[1::2], strict=True))
-    return options.get("--place", "auto"), options["-f"]
+def _arguments(argv: Sequence[str]) -> tuple[str, str, list[str]]:
+    """Take the arguments apart by hand: argparse takes as long to import as all the rest.
+
+    Return the place, the connection file, and what is meant for ipykernel.
+    """
+    ours = {"--place": "auto", "-f": ""}
+    more = []
+    words = iter(argv)
+    for word in words:
+        if word in ours:
+            ours[word] = next(words)
+        else:
+            more.append(word)
+    return ours["--place"], ours["-f"], more
 
 
 if __name__ == "__main__":

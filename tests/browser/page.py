@@ -61,6 +61,8 @@ RUN_ONE = """number => {
   app.shell.currentWidget.content.activeCellIndex = number;
   app.commands.execute('notebook:run-cell');
 }"""
+SCROLL_TO_TOP = """() => document.querySelectorAll('.jp-Notebook, .jp-Notebook *')
+    .forEach(part => { if (part.scrollTop && part.clientHeight > 400) part.scrollTop = 0; })"""
 FULL_HEIGHT = """() => Math.ceil(
   [...document.querySelectorAll('.jp-Notebook .jp-Cell')].reduce((sum, cell) =>
     sum + cell.getBoundingClientRect().height + 12, 0))"""
@@ -157,6 +159,7 @@ class NotebookPage:
         self.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
         height = min(self.page.evaluate(FULL_HEIGHT) + 150, TALLEST)
         self.page.set_viewport_size({"width": WIDTH, "height": height})
+        self.page.evaluate(SCROLL_TO_TOP)
         self.page.wait_for_timeout(300)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=path)

@@ -191,7 +191,7 @@ def test_nothing_outlives_the_with_block(new):
 OWNER = """
 import json, sys, time
 from labsupport import Sandbox, processes
-boxes = [Sandbox(new=set(new)).__enter__() for new in json.loads(sys.argv[1])]
+boxes = [Sandbox(new=set(new)).open() for new in json.loads(sys.argv[1])]
 for box in boxes:
     box.start(["sh", "-c", "(setsid sleep 61 &) ; sleep 61"])
 time.sleep(0.2)
@@ -248,7 +248,7 @@ def test_a_program_lives_on_when_the_thread_that_started_it_ends():
 
 
 def test_many_sandboxes_at_once_are_different():
-    boxes = [Sandbox(new={"pid", "mount"}).__enter__() for _ in range(5)]
+    boxes = [Sandbox(new={"pid", "mount"}).open() for _ in range(5)]
     inodes = {namespaces(box.pid)["pid"] for box in boxes}
     assert len(inodes) == 5
     for box in boxes:

@@ -1,0 +1,94 @@
+"""`./lab notebooks`: run the notebooks and save them with their outputs, for those who only read.
+
+They run in the Lab VM (where everything is there), unless another kernel is asked for. A notebook
+is saved only if every cell ran, none was skipped, and no output holds a path of this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from labsupport.errors import NotFitToPublish, UnknownCommand
+from labsupport.needs import MIME as SKIPPED
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+PRIVATE = re.compile(
+    r"/home/(?!jovyan\b|student\b|user\b)[\w.-]+|/root/\w|/tmp/tmp\w{6,}|/Users/\w+"
+)
+KEPT_METADATA = ("kernelspec", "language_info", "lab")
+
+
+def main(argv: list[str]) -> int:
+    """Run the notebooks and save what happened."""
+    parser = argparse.ArgumentParser(prog="lab notebooks", description=main.__doc__)
+    parser.add_argument("names", nargs="*", help="such as 02; all of them without any")
+    parser.add_argument("--kernel", default="lab-vm", help="kernelspec to run in (default: lab-vm)")
+    options = parser.parse_args(argv)
+    for path in _chosen(options.names):
+        began = time.monotonic()
+        print(f"{path.name} …", end=" ", flush=True)
+        publish(path, options.kernel)
+        print(f"{time.monotonic() - began:.1f} s, {path.stat().st_size // 1000} kB")
+    return 0
+
+
+def publish(path: Path, kernel: str) -> None:
+    """Run one notebook from top to bottom and save it in place.
+
+    Raises:
+        NotFitToPublish: a cell failed or was skipped, or an output is not for everyone's eyes.
+
+    """
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
+    notebook = nbformat.read(path, as_version=4)
+    kept = {key: notebook.metadata[key] for key in KEPT_METADATA if key in notebook.metadata}
+    folder = {"metadata": {"path": str(path.parent)}}
+    client = NotebookClient(
+        notebook, kernel_name=kernel, timeout=300, resources=folder, record_timing=False
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        raise NotFitToPublish(path.name, str(error)) from error
+    notebook.metadata = nbformat.from_dict(kept)
+    for number, cell in enumerate(notebook.cells):
+        if cell.cell_type == "code":
+            _tidy(path.name, number, cell)
+    nbformat.write(notebook, path)
+
+
+def _tidy(name: str, number: int, cell: Any) -> None:
+    """Leave the still picture where a live one was, and refuse what must not be published."""
+    cell.outputs = [
+        output for output in cell.outputs if output.output_type != "stream" or output.text
+    ]
+    for output in cell.outputs:
+        data = output.get("data", {})
+        if SKIPPED in data:
+            raise NotFitToPublish(name, f"cell {number} was skipped: {data[SKIPPED]['missing']}")
+        if WIDGET in data and len(data) > 1:
+            del data[WIDGET]  # without its kernel it would show an error instead of the picture
+    if found := PRIVATE.search(json.dumps(cell.outputs)):
+        raise NotFitToPublish(name, f"cell {number} shows a path of this machine: {found.group()}")
+
+
+def _chosen(names: list[str]) -> list[Path]:
+    paths = {path.stem: path for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))}
+    chosen = []
+    for name in names:
+        found = [
+            path for stem, path in paths.items() if stem.startswith(name.removesuffix(".ipynb"))
+        ]
+        if not found:
+            raise UnknownCommand(f"notebooks {name}", paths)
+        chosen += found
+    return chosen or list(paths.values())
