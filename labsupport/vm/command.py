@@ -39,9 +39,10 @@ def attach(guest: LabVM, argv: Sequence[str]) -> int:
     terminal = os.isatty(0) and os.isatty(1)
     program = Attached(guest.mux, guest.number(), argv, terminal=_size() if terminal else None)
     with _raw_terminal() if terminal else _nothing(), _signals_to(program):
-        while program.status is None:
+        while not program.over:
             guest.turn()
-    return program.status if program.status >= 0 else 128 - program.status
+    status = program.status or 0
+    return status if status >= 0 else 128 - status
 
 
 class Attached(Program):

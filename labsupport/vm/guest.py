@@ -106,7 +106,7 @@ class LabVM:
         began = time.monotonic()
         program = Captured(self.mux, self.number(), argv, env=env, cwd=cwd)
         program.feed(input.encode())
-        while program.status is None:
+        while not program.over:
             left = began + timeout - time.monotonic()
             if left <= 0:
                 program.signal(signal.SIGKILL)
@@ -116,7 +116,7 @@ class LabVM:
             tuple(argv),
             program.text(mux.DATA),
             program.text(mux.ERRORS),
-            program.status,
+            program.status or 0,
             time.monotonic() - began,
         )
 

@@ -92,20 +92,18 @@ class Line:
             raise LineClosed
         self._in += data
         self._count(len(data))
-        start = 0
-        while len(self._in) - start >= _HEADER.size:
-            kind, channel, length = _HEADER.unpack_from(self._in, start)
-            end = start + _HEADER.size + length
+        while len(self._in) >= _HEADER.size:
+            kind, channel, length = _HEADER.unpack_from(self._in)
+            end = _HEADER.size + length
             if len(self._in) < end:
-                break
-            payload = bytes(self._in[start + _HEADER.size : end])
-            start = end
+                return
+            payload = bytes(self._in[_HEADER.size : end])
+            del self._in[:end]
             if kind == READ:
                 self._under_way -= NUMBER.unpack(payload)[0]
                 self.flush()
             else:
                 yield kind, channel, payload
-        del self._in[:start]
 
     def _count(self, read: int) -> None:
         self._unacknowledged += read

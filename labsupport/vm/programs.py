@@ -36,6 +36,7 @@ class Program(Channel):
         super().__init__(loop, number)
         self.argv = tuple(map(os.fspath, argv))
         self.status: int | None = None
+        self._failure: ProgramNotFound | None = None
         wishes = {
             "argv": self.argv,
             "environment": dict(env or {}),
@@ -45,24 +46,25 @@ class Program(Channel):
         }
         self.send(mux.START, json.dumps(wishes).encode())
 
+    @property
+    def over(self) -> bool:
+        """Whether it has ended. Raises `ProgramNotFound` if it has never begun."""
+        if self._failure:
+            raise self._failure
+        return self.status is not None
+
     def frame(self, kind: int, payload: bytes) -> None:
-        """Deal with a frame. Raises `ProgramNotFound` if the program has not started."""
+        """Deal with a frame from the guest."""
         if kind == mux.EXIT:
-            self.ended(mux.NUMBER.unpack(payload)[0])
-        elif kind == mux.FAILED:
+            self.status = mux.NUMBER.unpack(payload)[0]
             self.close()
+        elif kind == mux.FAILED:
             number, said = json.loads(payload)
-            raise ProgramNotFound(
-                f"{self.argv[0]} does not start in the Lab VM",
-                os.strerror(number) if number else said,
-            )
+            why = os.strerror(number) if number else said
+            self._failure = ProgramNotFound(f"{self.argv[0]} does not start in the Lab VM", why)
+            self.close()
         else:
             super().frame(kind, payload)
-
-    def ended(self, status: int) -> None:
-        """Take note of the program's end."""
-        self.status = status
-        self.close()
 
     def signal(self, number: int) -> None:
         """Send a signal to the program and those that it has started."""
