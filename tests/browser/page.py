@@ -33,6 +33,7 @@ READY = """() => {
   return !!(panel?.content?.widgets?.length && panel.context.isReady
             && kernel?.status === 'idle' && kernel.connectionStatus === 'connected');
 }"""
+CLEAR = "() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')"
 RUN_ALL = """async () => {
   await window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs');
   await window.jupyterapp.commands.execute('notebook:run-all-cells');
@@ -44,6 +45,10 @@ DONE = """() => {
   const failed = cell => !cell.metadata.tags?.includes('raises-exception')
     && cell.outputs.some(output => output.output_type === 'error');
   return cells.some(failed) || cells.every(cell => cell.execution_count !== null);
+}"""
+CELL_DONE = """number => {
+  const cell = window.jupyterapp.shell.currentWidget.context.model.toJSON().cells[number];
+  return cell.execution_count !== null;
 }"""
 CELLS = "() => window.jupyterapp.shell.currentWidget.context.model.toJSON().cells"
 # JupyterLab itself writes alt="Image" where there is none.
@@ -103,6 +108,23 @@ class NotebookPage:
         self.page.wait_for_function(DONE, timeout=seconds * 1000)
         self.page.wait_for_timeout(500)  # the last messages of widgets, and their painting
 
+    def walk(self, seconds: float = 120) -> None:
+        """Run cell after cell, as a student does, and use each named control when its turn comes.
+
+        This stops at the first error, and at a control that does not change its picture.
+        """
+        self.page.evaluate(CLEAR)
+        controls = dict(self.named_controls())
+        for number, cell in enumerate(self.cells()):
+            if cell["cell_type"] != "code" or not "".join(cell["source"]).strip():
+                continue
+            self.page.evaluate(RUN_ONE, number)
+            self.page.wait_for_function(CELL_DONE, arg=number, timeout=seconds * 1000)
+            if any(_in_cell(number, self.cells()[number])):
+                return
+            if number in controls:
+                self.move(number, controls[number])
+
     def cells(self) -> list[dict[str, Any]]:
         """Return the notebook's cells as JupyterLab holds them now."""
         return self.page.evaluate(CELLS)
@@ -138,7 +160,7 @@ class NotebookPage:
         self.page.set_default_timeout(seconds * 1000)
         outputs = self.page.locator(".jp-Notebook .jp-Cell").nth(number).locator(".jp-OutputArea")
         control = _control(outputs, label)
-        is_live = not control.count() or control.is_disabled()
+        is_live = not control.is_visible() or control.is_disabled()
         if is_live:
             self.page.evaluate(RUN_ONE, number)
             control.and_(self.page.locator(":enabled")).wait_for()
@@ -148,7 +170,7 @@ class NotebookPage:
         _use(control)
         if not is_live:
             self._wait_for_change(outputs, before)
-        self.page.wait_for_function(DONE)
+        self.page.wait_for_function(CELL_DONE, arg=number)
 
     def _wait_for_change(self, outputs: Locator, before: str) -> None:
         changed = f"([cell, before]) => ({PICTURES})(cell) !== before"
@@ -180,7 +202,8 @@ def _in_cell(number: int, cell: dict[str, Any]) -> Iterator[str]:
 
 def _control(outputs: Locator, label: str) -> Locator:
     """Find a control by its accessible name or by the words that ipywidgets puts beside it."""
-    slider = outputs.locator(".jupyter-widgets", has_text=label).locator("[role=slider]")
+    labelled = outputs.locator(".jupyter-widgets:has(> .widget-label)", has_text=label)
+    slider = labelled.locator("[role=slider]")
     button = outputs.locator("button", has_text=label)
     return button.or_(outputs.get_by_label(label)).or_(slider).first
 
