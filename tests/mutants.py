@@ -18,7 +18,49 @@ class Mutant(NamedTuple):
     code: str
 
 
-MUTANTS: Mapping[str, Sequence[Mutant]] = {}
+def _forgets(flag: str) -> str:
+    return f"""
+from labsupport.linux import syscalls, zygote_client
+real = zygote_client.open_holder
+zygote_client.open_holder = lambda order: real(
+    {{**order, "flags": order["flags"] & ~syscalls.{flag}}}
+)
+"""
+
+
+ONE_NUMBER_ONLY = """
+from dataclasses import replace
+from labsupport.linux import procfs
+real = procfs.status
+procfs.status = lambda pid="self": replace(real(pid), pids=real(pid).pids[:1])
+"""
+SEES_ALL = """
+from labsupport.linux import procfs
+procfs.members = lambda box: procfs.all_pids()
+"""
+STARTS_NOBODY = """
+from labsupport import PidMap
+PidMap.set_helpers = lambda self, name, count: None
+"""
+KILLS_NOBODY = """
+from labsupport.linux.sandbox import Process
+Process.signal = lambda self, number: None
+Process.wait = lambda self, timeout=None: 0
+"""
+
+MUTANTS: Mapping[str, Sequence[Mutant]] = {
+    "00_start_here.ipynb": [
+        Mutant("Sandbox forgets CLONE_NEWPID", _forgets("CLONE_NEWPID")),
+        Mutant("processes(of=box) tells of everybody", SEES_ALL),
+    ],
+    "02_pid_namespaces.ipynb": [
+        Mutant("Sandbox forgets CLONE_NEWPID", _forgets("CLONE_NEWPID")),
+        Mutant("Sandbox forgets CLONE_NEWNS", _forgets("CLONE_NEWNS")),
+        Mutant("a process has one number only", ONE_NUMBER_ONLY),
+        Mutant("the sliders start nobody", STARTS_NOBODY),
+        Mutant("killing PID 1 kills nobody", KILLS_NOBODY),
+    ],
+}
 
 
 class MutantNotApplied(AssertionError):
