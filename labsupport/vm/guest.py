@@ -40,7 +40,7 @@ _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 class LabVM:
     """A running guest; use it as a context manager, or `close()` it.
 
-    `release` is its kernel's version.
+    `release` is its kernel's version. One thread at a time may use it.
     """
 
     @classmethod

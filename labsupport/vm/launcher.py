@@ -28,6 +28,7 @@ from labsupport.vm.relay import CONNECTION_FILE, IN_GUEST, Knock, Relay
 
 # A kernel that does not listen by then keeps no others waiting.
 LONGEST_START_SECONDS = 30.0
+LAST_WORDS_SECONDS = 0.3
 
 
 def main(argv: Sequence[str]) -> int:
@@ -108,8 +109,8 @@ def has_gone(parent: int | None) -> bool:
 
 
 def _boot(slot: gate.Slot) -> LabVM:
-    memory = os.environ.get("LAB_MEMORY", DEFAULT_MEMORY)
-    backend = os.environ.get("LAB_BACKEND", "uml")
+    memory = os.environ.get("LAB_MEMORY") or DEFAULT_MEMORY
+    backend = os.environ.get("LAB_BACKEND") or "uml"
     try:
         return LabVM.boot(memory, backend, share=_shares(), slot=slot)
     except LabError as error:
@@ -175,12 +176,20 @@ class Session:
             self.guest.turn(left if left > 0 else None)
             if left <= 0:
                 self._started()
+        if self._kernel.over:
+            self._pass_on_last_words()
         status = self._kernel.status or 0
         if status < 0:
             name = signal.Signals(-status).name
             print(f"The kernel was ended by {name}.\n{self.guest.console}", file=sys.stderr)
             return 128 - status
         return status
+
+    def _pass_on_last_words(self) -> None:
+        """Wait until the ended kernel's connections are: its last reply is still under way."""
+        until = time.monotonic() + LAST_WORDS_SECONDS
+        while self.guest.mux.channels and (left := until - time.monotonic()) > 0:
+            self.guest.turn(left)
 
     def _started(self) -> None:
         self._release()

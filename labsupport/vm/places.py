@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labsupport.errors import LabError, UnknownPlace
+from labsupport.vm.backends import find_backend
 
 PLACES = ("auto", "host", "vm")
 _CORE_CONTROLLERS = frozenset({"cpu", "memory", "pids"})
 _CAP_SYS_ADMIN = 21
+_LEAST_MEMORY = 256 << 20  # that a notebook needs
 
 
 @dataclass(frozen=True)
@@ -65,16 +67,12 @@ def notice_of(lacking: str, no_vm: LabError) -> str:
 
 def gather(by_hand: str, environment: Mapping[str, str]) -> Facts:
     """Gather the facts. Raises `UnknownPlace`."""
-    from labsupport.vm import uml
-    from labsupport.vm.kernels import find_kernel
-
     wanted = environment.get("LAB_PLACE") or "auto"
     for place in (by_hand, wanted):
         if place not in PLACES:
             raise UnknownPlace(place, PLACES)
     try:
-        find_kernel()
-        uml.check(uml.LEAST_MEMORY)
+        find_backend(environment.get("LAB_BACKEND") or "uml").check(_LEAST_MEMORY)
         no_vm = None
     except LabError as error:
         no_vm = error

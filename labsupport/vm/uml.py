@@ -29,6 +29,16 @@ LEAST_MEMORY = 96 << 20
 _HOST_MEMORY = 120 << 20
 _LEAN = Path(__file__).with_name("lean.py")
 _MIB = 1 << 20
+# Where a container finds its own limit, in either version of cgroups: limit, usage, file cache.
+_LIMITS = (
+    (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
+    (
+        Path("/sys/fs/cgroup/memory"),
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        "total_inactive_file",
+    ),
+)
 # These start-up functions of the kernel are left out (a distribution's kernel has them all):
 # measuring five ways to compute RAID 6 takes 0.85 s, and the control socket of mconsole wants
 # a folder below HOME that a killed guest would leave behind.
@@ -43,6 +53,7 @@ def check(memory_bytes: int) -> None:
             f"{memory_bytes // _MIB} MB were asked for",
             f"give it {LEAST_MEMORY // _MIB} MB or more; a notebook needs 256 MB",
         )
+    find_kernel()
     left = _memory_left()
     if left < _HOST_MEMORY:
         raise TooLittleMemory(
@@ -163,14 +174,16 @@ def _may_trace() -> bool:
 def _memory_left() -> int:
     """Bytes that this process may still take: of the machine's memory and of its cgroup's limit."""
     info = Path("/proc/meminfo").read_text()
-    left = int(info.partition("MemAvailable:")[2].split()[0]) * 1024
-    for limit, usage in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        (
-            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-        ),
-    ):
-        if Path(limit).exists() and (most := Path(limit).read_text().strip()) != "max":
-            left = min(left, max(int(most) - int(Path(usage).read_text()), 0))
+    left = _number(info, "MemAvailable:") * 1024
+    for folder, limit, usage, cache in _LIMITS:
+        if (folder / limit).exists() and (most := (folder / limit).read_text().strip()) != "max":
+            used = int((folder / usage).read_text())
+            kept = _number((folder / "memory.stat").read_text(), cache)  # given back when needed
+            left = min(left, max(int(most) - used + kept, 0))
     return left
+
+
+def _number(text: str, name: str) -> int:
+    """Return the number after a name, in a text of names and numbers; 0 if it is not there."""
+    words = text.split()
+    return int(words[words.index(name) + 1]) if name in words else 0

@@ -215,6 +215,12 @@ def test_shutdown_leaves_nothing(killable: Kernel, marked: Marked, tmp_path: Pat
     assert marked.processes() == []
 
 
+def test_a_shutdown_is_answered(killable: Kernel) -> None:
+    assert killable.client.shutdown(reply=True, timeout=10)["content"]["status"] == "ok"
+    eventually(lambda: not killable.manager.is_alive(), 2)
+    killable.close()
+
+
 @pytest.mark.parametrize("round_", range(KILLS))
 def test_kill_9_of_the_launcher_leaves_nothing(
     round_: int, vm_kernel: Path, marked: Marked, memory_folder: Path, start: Callable[..., Kernel]

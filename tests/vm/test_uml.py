@@ -71,6 +71,23 @@ def test_too_little_memory_left(monkeypatch: pytest.MonkeyPatch) -> None:
         uml.check(256 << 20)
 
 
+@pytest.mark.parametrize(
+    ("limit", "usage", "cache"),
+    [
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ],
+)
+def test_a_containers_limit_counts_without_its_file_cache(
+    limit: str, usage: str, cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / limit).write_text(f"{500 << 20}\n")
+    (tmp_path / usage).write_text(f"{450 << 20}\n")
+    (tmp_path / "memory.stat").write_text(f"anon 7\n{cache} {30 << 20}\n")
+    monkeypatch.setattr(uml, "_LIMITS", [(tmp_path, limit, usage, cache)])
+    assert uml._memory_left() == 80 << 20
+
+
 def in_a_mount_namespace(code: str) -> str:
     """Run Python with mounts of its own; return what it prints."""
     if os.geteuid() != 0:

@@ -12,7 +12,6 @@ from labsupport.linux import syscalls
 
 # What a container needs; the kernel asks for them by itself where modprobe(8) is installed.
 CONTAINERS = (
-    "loop",
     "veth",
     "bridge",
     "br_netfilter",
@@ -55,6 +54,7 @@ def offer() -> None:
     if place != usual:
         os.makedirs("/lib/modules", exist_ok=True)
         os.symlink(place, usual)
+    load("loop")  # nobody asks for it: its device nodes come with it
     with open("/proc/sys/kernel/modprobe") as file:
         loader = file.read().strip()
     if not os.access(loader, os.X_OK):
