@@ -101,8 +101,9 @@ def find_source(folder: Path = SOURCES) -> Path:
         raise KernelSourceMissing(
             "no kernel source",
             f"there is no {folder}/linux-source-*.tar.*",
-            "sudo apt-get install linux-source (Debian, Ubuntu); elsewhere give the archive of a "
-            "kernel's source: ./lab vm build-kernel --source linux-6.12.tar.xz",
+            "sudo apt-get install linux-source (on Debian 12 linux-source-6.12: it starts programs "
+            "twice as fast as 6.1); elsewhere give the archive of a kernel's source: "
+            "./lab vm build-kernel --source linux-6.12.tar.xz",
         )
     return max(found)[1]
 
