@@ -10,13 +10,18 @@ is ever touched.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
+import re
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 VARIABLE = "LABSUPPORT_OWNER"
+_OWNED_NAME = re.compile(r"labsupport-\w+-(\d+)-(\d+)-")
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,11 @@ def mark(pid: int | None = None) -> str:
     return f"{pid}:{fields[19]}"
 
 
+def prefix(what: str) -> str:
+    """Return the start of a name for what this process owns: `labsupport-web-PID-TIME-`."""
+    return f"labsupport-{what}-{mark().replace(':', '-')}-"
+
+
 def is_alive(owner: str) -> bool:
     """Tell whether the process that made the mark still runs."""
     pid = owner.partition(":")[0]
@@ -47,7 +57,19 @@ def is_alive(owner: str) -> bool:
 
 
 def leftovers() -> Iterator[Leftover]:
-    """Find what dead owners left: processes that were started in a sandbox."""
+    """Find what dead owners left: programs of their sandboxes, and folders for a while."""
+    yield from _processes()
+    yield from _folders()
+
+
+def _folders() -> Iterator[Leftover]:
+    for folder in Path(tempfile.gettempdir()).glob("labsupport-*"):
+        found = _OWNED_NAME.match(folder.name)
+        if found and folder.stat().st_uid == os.getuid() and not is_alive(":".join(found.groups())):
+            yield Leftover(f"folder {folder}", functools.partial(shutil.rmtree, folder))
+
+
+def _processes() -> Iterator[Leftover]:
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue

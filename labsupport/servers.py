@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from labsupport import ownership
 from labsupport.errors import MissingCapability, TimedOut
 
 
@@ -63,7 +64,7 @@ def web_server(page: str = "Hello from PID 1\n") -> Server:
 
     """
     program = _find("busybox", "busybox-static")
-    folder = tempfile.TemporaryDirectory(prefix="lab-web-")
+    folder = tempfile.TemporaryDirectory(prefix=ownership.prefix("web"))
     Path(folder.name).chmod(0o755)
     (Path(folder.name) / "index.html").write_text(page)
     with socket.socket() as free:
@@ -80,7 +81,7 @@ def database() -> Server:
         MissingCapability: Redis is not installed.
 
     """
-    folder = tempfile.TemporaryDirectory(prefix="lab-db-")
+    folder = tempfile.TemporaryDirectory(prefix=ownership.prefix("db"))
     program = shutil.which("redis-server")
     if program is None:
         # Debian's redis-tools has the server under another name; the name it is called by decides

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -55,3 +56,17 @@ def test_programs_in_sandboxes_carry_the_mark():
     with Sandbox() as box:
         environment = box.run(["env"]).stdout.splitlines()
     assert f"LABSUPPORT_OWNER={ownership.mark()}" in environment
+
+
+def test_folders_of_dead_owners_are_removed(dead_mark, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / f"labsupport-web-{dead_mark.replace(':', '-')}-abc"
+    owned = tmp_path / f"{ownership.prefix('web')}abc"
+    foreign = tmp_path / "labsupport-notes"
+    for folder in (left, owned, foreign):
+        folder.mkdir()
+        (folder / "file").write_text("x")
+    assert ownership.main([]) == 0
+    assert not left.exists()
+    assert owned.exists()
+    assert foreign.exists()
