@@ -29,6 +29,7 @@ from labsupport.vm.relay import CONNECTION_FILE, IN_GUEST, Knock, Relay
 # A kernel that does not listen by then keeps no others waiting.
 LONGEST_START_SECONDS = 30.0
 LAST_WORDS_SECONDS = 0.3
+WORTH_A_WORD_SECONDS = 10.0
 
 
 def main(argv: Sequence[str]) -> int:
@@ -131,12 +132,16 @@ class Waiting:
     def tell(self, others: int) -> None:
         """Tell it to whoever reads the server's messages."""
         self._since = self._since or time.monotonic()
-        print(f"The Lab VM waits: {others} others are starting on this machine.", file=sys.stderr)
+        print(f"The Lab VM waits for others to start on this machine ({others}).", file=sys.stderr)
 
     def notice(self) -> str:
         """What the student should know afterwards; short waits are not worth a word."""
         seconds = time.monotonic() - self._since if self._since else 0
-        return f"(The Lab VM waited {seconds:.0f} s for others to start.)" if seconds > 2 else ""
+        return (
+            f"(The Lab VM waited {seconds:.0f} s for others to start.)"
+            if seconds > WORTH_A_WORD_SECONDS
+            else ""
+        )
 
 
 class Session:

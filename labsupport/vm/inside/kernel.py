@@ -22,7 +22,7 @@ from labsupport.linux.syscalls import (
     PROT_WRITE,
 )
 
-HEAP_BYTES = 56 << 20  # ipykernel takes 35 MB; matplotlib finds the rest
+HEAP_BYTES = 48 << 20  # ipykernel takes 35 MB; matplotlib finds the rest
 PAGE_SIZE = 4096
 ENVIRONMENT = {"PYTHONMALLOC": "malloc"}
 
