@@ -188,9 +188,17 @@ def test_a_killed_owner_leaves_nothing():
 
 
 @needs_dockerd
-def test_the_machines_own_settings_are_not_touched(engine):
-    assert not Path("/etc/docker/key.json").exists()
-    assert folder_of(engine).name not in Path("/proc/self/mountinfo").read_text()
+def test_the_machines_own_folders_are_not_touched():
+    def seen():
+        folders = (Path("/etc/docker"), Path("/run/containerd"), Path("/var/lib/docker"))
+        return {path: path.stat().st_mtime_ns for top in folders for path in top.glob("**/*")}
+
+    before = seen()
+    with Engine.start_private() as engine:
+        start_sleeper(engine)
+        assert seen() == before
+        assert folder_of(engine).name not in Path("/proc/self/mountinfo").read_text()
+    assert seen() == before
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
