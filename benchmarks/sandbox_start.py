@@ -40,17 +40,24 @@ def milliseconds(action: Callable[[], None]) -> float:
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     ballast = bytearray(os.urandom(1)) * (300 << 20)
+    alone = [milliseconds(unshare) for _ in range(rounds)]
     sandbox()  # the first one starts the zygote
     ours, theirs = [], []
     for _ in range(rounds):
         theirs.append(milliseconds(unshare))
         ours.append(milliseconds(sandbox))
     tight = [milliseconds(sandbox) for _ in range(rounds)]
-    base = statistics.median(theirs)
-    print(f"unshare --fork --pid --mount-proc true   {base:6.2f} ms   1.00")
-    for name, times in (("Sandbox, in turn with it", ours), ("Sandbox, without a pause", tight)):
+    base = statistics.median(alone)
+    rows = {
+        "unshare, one after the other": alone,
+        "unshare, in turn with a Sandbox": theirs,
+        "Sandbox, in turn with unshare": ours,
+        "Sandbox, one after the other": tight,
+    }
+    print(f"asked by a process of {len(ballast) >> 20} MB, {rounds} rounds, medians")
+    for name, times in rows.items():
         median = statistics.median(times)
-        print(f"{name:40} {median:6.2f} ms   {median / base:4.2f}   ({len(ballast) >> 20} MB)")
+        print(f"{name:34} {median:6.2f} ms   {median / base:4.2f}")
 
 
 if __name__ == "__main__":

@@ -41,9 +41,6 @@ MS_SLAVE = 1 << 19
 MS_SHARED = 1 << 20
 MNT_DETACH = 2
 
-# linux/mman.h
-MADV_POPULATE_WRITE = 23
-
 # linux/prctl.h
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -93,7 +90,6 @@ _libc.sethostname.argtypes = (c_char_p, c_ulong)
 _libc.prctl.argtypes = (c_int, c_ulong, c_ulong, c_ulong, c_ulong)
 _libc.ptrace.argtypes = (c_long, c_long, c_void_p, c_void_p)
 _libc.ptrace.restype = c_long
-_libc.madvise.argtypes = (c_void_p, c_ulong, c_int)
 _libc.syscall.restype = c_long
 _libc.malloc.restype = c_void_p
 
@@ -223,22 +219,6 @@ def set_name(name: str) -> None:
     _check(
         _libc.prctl(PR_SET_NAME, ctypes.addressof(raw), 0, 0, 0), f'prctl(PR_SET_NAME, "{name}")'
     )
-
-
-def writable_ranges() -> list[tuple[int, int]]:
-    """Return (address, bytes) of this process's private writable memory, from /proc/self/maps."""
-    with open("/proc/self/maps") as maps:
-        ends = [line.split()[0].split("-") for line in maps if " rw-p " in line]
-    return [(int(first, 16), int(last, 16) - int(first, 16)) for first, last in ends]
-
-
-def populate(ranges: list[tuple[int, int]]) -> None:
-    """Make a forked process's own copies of pages now, not fault by fault later; madvise(2).
-
-    A kernel before 5.14 does not know the advice; then nothing is gained and nothing lost.
-    """
-    for address, length in ranges:
-        _libc.madvise(address, length, MADV_POPULATE_WRITE)
 
 
 def pidfd_open(pid: int) -> int:

@@ -114,13 +114,12 @@ def zygote(requests: socket.socket, owner: int, need_user: bool) -> None:
     for fd in (taken_read, owner, requests.fileno()):
         waiting.register(fd, select.POLLIN if fd != requests.fileno() else 0)  # 0: its end only
     home = os.pidfd_open(os.getpid())
-    memory = sc.writable_ranges()
     while True:
         if seats.all_free() and seats.take() and sc.clone3()[0] == 0:
             sc.set_name("lab-holder")
             os.close(taken_read)
-            holder = Holder(owner, memory, need_user)
-            _live(_be_holder, holder, requests, home, seats, taken_write)
+            holder = Holder(owner, home, need_user)
+            _live(_be_holder, holder, requests, seats, taken_write)
         if [fd for fd, _ in waiting.poll()] != [taken_read]:
             break
         os.read(taken_read, 64)
@@ -128,9 +127,7 @@ def zygote(requests: socket.socket, owner: int, need_user: bool) -> None:
         os.waitpid(-1, 0)  # with SIGCHLD ignored, it returns when the last holder has ended
 
 
-def _be_holder(
-    holder: Holder, requests: socket.socket, home: int, seats: Seats, taken: int
-) -> None:
+def _be_holder(holder: Holder, requests: socket.socket, seats: Seats, taken: int) -> None:
     """Serve one request after the other: wait, be the holder of a sandbox, come home."""
     sc.take_notes()
     while True:
@@ -142,7 +139,7 @@ def _be_holder(
         seats.leave()
         data, channel = request
         holder.serve(marshal.loads(data), channel, taken)  # noqa: S302
-        if not holder.go_home(home) or not seats.take():
+        if not holder.go_home() or not seats.take():
             return
         channel.close()
 
@@ -187,13 +184,14 @@ def _live(life: Callable[..., None], *facts: Any) -> NoReturn:
 class Holder:
     """A process in a sandbox's namespaces (all but the PID namespace) that starts its programs.
 
-    It prepares what it can before it knows the request: for an ordinary user the user namespace,
-    without which the kernel allows no other, and a child in a new PID namespace, ready to become
+    It prepares what it can before it knows the request: as root a mount namespace, which nearly
+    every request wants and which it can leave again; as an ordinary user the user namespace,
+    without which the kernel allows no other; and a child in a new PID namespace, ready to become
     the first program.
     """
 
-    def __init__(self, owner: int, memory: list[tuple[int, int]], need_user: bool) -> None:
-        self.owner, self.memory, self.need_user = owner, memory, need_user
+    def __init__(self, owner: int, home: int, need_user: bool) -> None:
+        self.owner, self.home, self.need_user = owner, home, need_user
         signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that the wake-up fd works
         self.wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
@@ -206,18 +204,19 @@ class Holder:
         self.init: tuple[int, int] | None = None  # PID and pidfd of the sandbox's PID 1
         self.ahead: tuple[int, int, socket.socket, list[str]] | None = None
         self.proc_mounted = False
-        self.flags = 0
+        self.flags = self.late = 0
         self.early_failure: Failure | None = None
         try:
             if self.need_user:
                 self._new_user()
+            else:
+                self._new_mounts()  # there is a way back, should they not be wanted
             before = sc.take_notes()
-            self.ahead = self._fork_ahead()
+            self.ahead = self._fork_ahead(early=True)
             for call in before:
                 sc.note(call)
         except Failure as failure:
             self.early_failure = failure
-        sc.populate(self.memory)
 
     def serve(self, order: dict[str, Any], channel: socket.socket, taken: int) -> None:
         """Set the namespaces up, say so, and start programs until the notebook is done."""
@@ -242,12 +241,12 @@ class Holder:
                 self._end_all()
                 return
 
-    def go_home(self, home: int) -> bool:
+    def go_home(self) -> bool:
         """Return to the notebook's namespaces; False where the kernel knows no way back."""
         if self.flags & sc.CLONE_NEWUSER or self.early_failure:
             return False
         if others := self.flags & ~sc.CLONE_NEWPID:
-            sc.setns(home, others)
+            sc.setns(self.home, others)
         if not self.flags & sc.CLONE_NEWPID:
             sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 0)
         sc.take_notes()
@@ -261,21 +260,33 @@ class Holder:
             map_ids(*ids)
         self.flags |= sc.CLONE_NEWUSER
 
+    def _new_mounts(self) -> None:
+        with Stage("make the mount namespace"):
+            sc.unshare(sc.CLONE_NEWNS)
+        with Stage("keep mounts from spreading to the host"):
+            sc.mount(None, "/", None, sc.MS_REC | sc.MS_PRIVATE)
+        self.flags |= sc.CLONE_NEWNS
+
     def _set_up(self, order: dict[str, Any]) -> None:
         if self.early_failure:
             raise self.early_failure
-        if order["flags"] & ~self.flags & sc.CLONE_NEWUSER:
-            self.drop_ahead()  # its PID namespace belongs to the old user namespace
-            self._new_user()
-        if order["flags"] & sc.CLONE_NEWTIME or not order["flags"] & sc.CLONE_NEWPID:
+        wanted = order["flags"]
+        early = self.flags
+        if wanted & ~early & sc.CLONE_NEWUSER or early & ~wanted or wanted & sc.CLONE_NEWTIME:
+            self._start_over()
+        elif not wanted & sc.CLONE_NEWPID:
             self.drop_ahead()
-        with Stage("make the namespaces"):
-            # PID and time namespaces are entered by the programs, which are our children
-            sc.unshare(order["flags"] & ~sc.CLONE_NEWPID & ~self.flags)
-        self.flags |= order["flags"]
-        if self.flags & sc.CLONE_NEWNS:
-            with Stage("keep mounts from spreading to the host"):
-                sc.mount(None, "/", None, sc.MS_REC | sc.MS_PRIVATE)
+        if wanted & ~self.flags & sc.CLONE_NEWUSER:
+            self._new_user()
+        if wanted & ~self.flags & sc.CLONE_NEWNS:
+            self._new_mounts()
+        # PID and time namespaces are entered by the programs, which are our children
+        if others := wanted & ~sc.CLONE_NEWPID & ~self.flags:
+            with Stage("make the namespaces"):
+                sc.unshare(others)
+        self.late = self.flags & sc.CLONE_NEWNS if order["rootfs"] else 0
+        self.late |= wanted & ~early & ~(sc.CLONE_NEWPID | sc.CLONE_NEWTIME)
+        self.flags = wanted
         if order["rootfs"]:
             with Stage("enter the root file system"):
                 # the kernel gives a user namespace a fresh /proc only where one is to be seen
@@ -288,6 +299,14 @@ class Holder:
             # no PID namespace will end what our programs leave behind, so orphans become ours
             with Stage("become the reaper of orphans"):
                 sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)
+
+    def _start_over(self) -> None:
+        """Forget what was prepared: other namespaces are wanted around or instead of it."""
+        self.drop_ahead()
+        if self.flags & sc.CLONE_NEWNS and not self.need_user:
+            sc.setns(self.home, sc.CLONE_NEWNS)
+            self.flags &= ~sc.CLONE_NEWNS
+        sc.take_notes()
 
     def _obey(self) -> bool:
         """Take one request from the notebook; False when there will be no more."""
@@ -321,49 +340,56 @@ class Holder:
 
     def _start_first(self, request: bytes, fds: list[int]) -> tuple[int, int]:
         """Hand the request to the child that waits to be PID 1."""
-        pid, pidfd, channel, calls = self.ahead or self._fork_ahead()
+        ahead = self.ahead
+        pid, pidfd, channel, calls = ahead or self._fork_ahead()
         self.ahead = None
         for call in calls:
             sc.note(call)
         with channel:
-            late = self.flags & ~(sc.CLONE_NEWPID | sc.CLONE_NEWUSER | sc.CLONE_NEWTIME)
-            remount = (self.flags & sc.CLONE_NEWNS) and (2 if self.proc_mounted else 1)
-            orders = marshal.dumps((late, remount, request))
-            socket.send_fds(channel, [orders], fds)
+            # one that was forked ahead is not in the namespaces that were made since
+            late = self.late if ahead else 0
+            has_proc = ahead and self.flags & sc.CLONE_NEWNS and not late & sc.CLONE_NEWNS
+            remount = 0
+            if self.flags & sc.CLONE_NEWNS and not has_proc:
+                remount = 2 if self.proc_mounted else 1
+            socket.send_fds(channel, [marshal.dumps((late, remount, request))], fds)
         return pid, pidfd
 
-    def _fork_ahead(self) -> tuple[int, int, socket.socket, list[str]]:
-        """Fork a child into a new PID namespace, where it waits for its program."""
+    def _fork_ahead(self, early: bool = False) -> tuple[int, int, socket.socket, list[str]]:
+        """Fork a child into a new PID namespace, where it waits for its program.
+
+        What was prepared `early` gets its fresh /proc now; later it depends on the request.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with Stage("make the PID namespace"):
             pid, pidfd = sc.clone3(sc.CLONE_NEWPID)
         if pid == 0:
             ours.close()
-            _live(self._be_first, theirs)
+            _live(self._be_first, theirs, early)
         theirs.close()
         return pid, pidfd, ours, sc.take_notes()
 
-    def _be_first(self, channel: socket.socket) -> None:
+    def _be_first(self, channel: socket.socket, early: bool) -> None:
         die_with(self.self_fd)
         forget_signals()
         os.setsid()
-        sc.populate(self.memory)
+        sc.take_notes()
+        if early and self.flags & sc.CLONE_NEWNS:
+            fresh_proc()
         data, fds = receive(channel)
         if not data:
             return
         late, remount, request = marshal.loads(data)  # noqa: S302
-        sc.take_notes()
 
         def enter() -> None:
             if late:
                 with Stage("enter the sandbox"):
                     sc.setns(self.self_fd, late)
                 sc.take_notes()  # we left the holder for a moment, which is nobody's concern
+            if remount > 1:
+                sc.umount2("/proc", sc.MNT_DETACH)
             if remount:
-                with Stage("mount a fresh /proc"):
-                    if remount > 1:
-                        sc.umount2("/proc", sc.MNT_DETACH)
-                    sc.mount("proc", "/proc", "proc", sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC)
+                fresh_proc()
 
         become(marshal.loads(request), fds, enter)  # noqa: S302
 
@@ -461,6 +487,12 @@ def die_with(holder: int) -> None:
         os._exit(1)
 
 
+def fresh_proc() -> None:
+    """Mount the /proc that shows the PID namespace we are in."""
+    with Stage("mount a fresh /proc"):
+        sc.mount("proc", "/proc", "proc", sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC)
+
+
 def forget_signals() -> None:
     """Give back the dispositions that Python changed."""
     signal.set_wakeup_fd(-1)
@@ -485,10 +517,20 @@ def become(request: dict[str, Any], fds: list[int], enter: Callable[[], None]) -
         sc.note(f"execve({quoted(argv[0])}, [{', '.join(map(quoted, argv))}])")
         os.write(report, marshal.dumps({"calls": sc.take_notes()}))
         with Stage("execute"):
-            os.execvpe(argv[0], argv, request["env"])  # noqa: S606
+            execute(argv, request["env"])
     except Failure as failure:
         os.write(report, marshal.dumps({"error": failure.facts}))
     os._exit(127)
+
+
+def execute(argv: list[str], env: dict[str, str]) -> NoReturn:
+    """Search the PATH and execute; asking first is cheaper than an exception for each folder."""
+    program = argv[0]
+    if "/" not in program:
+        folders = env.get("PATH", os.defpath).split(":")
+        found = [path for folder in folders if os.access(path := f"{folder}/{program}", os.X_OK)]
+        program = found[0] if found else program
+    os.execve(program, argv, env)  # noqa: S606
 
 
 def tell(pipe: int, returncode: int) -> None:
