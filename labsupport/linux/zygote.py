@@ -181,6 +181,18 @@ def _live(life: Callable[..., None], *facts: Any) -> NoReturn:
     os._exit(0)
 
 
+class Ahead:
+    """A child that waits, in a PID namespace of its own, to become the first program.
+
+    Its program comes through `channel`, but it looks there only once `gate` was written to: woken
+    by the message itself, it would run before the holder has answered the notebook.
+    """
+
+    def __init__(self, pid: int, pidfd: int, channel: socket.socket, gate: int) -> None:
+        self.pid, self.pidfd, self.channel, self.gate = pid, pidfd, channel, gate
+        self.calls = sc.take_notes()
+
+
 class Holder:
     """A process in a sandbox's namespaces (all but the PID namespace) that starts its programs.
 
@@ -202,7 +214,8 @@ class Holder:
         """Do what any request will need; a refusal is told to whoever asks first."""
         self.status_pipes: dict[int, int] = {}
         self.init: tuple[int, int] | None = None  # PID and pidfd of the sandbox's PID 1
-        self.ahead: tuple[int, int, socket.socket, list[str]] | None = None
+        self.ahead: Ahead | None = None
+        self.gate: int | None = None  # the next program begins when this pipe is written to
         self.proc_mounted = False
         self.flags = self.late = 0
         self.early_failure: Failure | None = None
@@ -325,6 +338,10 @@ class Holder:
                 os.close(pidfd)
         for fd in fds[:3] + fds[4:]:
             os.close(fd)
+        if self.gate is not None:
+            os.write(self.gate, b"!")
+            os.close(self.gate)
+            self.gate = None
         return True
 
     def _start(self, request: bytes, fds: list[int]) -> dict[str, Any]:
@@ -340,45 +357,48 @@ class Holder:
 
     def _start_first(self, request: bytes, fds: list[int]) -> tuple[int, int]:
         """Hand the request to the child that waits to be PID 1."""
-        ahead = self.ahead
-        pid, pidfd, channel, calls = ahead or self._fork_ahead()
-        self.ahead = None
-        for call in calls:
+        early, self.ahead = self.ahead, None
+        child = early or self._fork_ahead()
+        for call in child.calls:
             sc.note(call)
-        with channel:
-            # one that was forked ahead is not in the namespaces that were made since
-            late = self.late if ahead else 0
-            has_proc = ahead and self.flags & sc.CLONE_NEWNS and not late & sc.CLONE_NEWNS
-            remount = 0
-            if self.flags & sc.CLONE_NEWNS and not has_proc:
-                remount = 2 if self.proc_mounted else 1
-            socket.send_fds(channel, [marshal.dumps((late, remount, request))], fds)
-        return pid, pidfd
+        # one that was forked early is not in the namespaces that were made since
+        late = self.late if early else 0
+        has_proc = early and self.flags & sc.CLONE_NEWNS and not late & sc.CLONE_NEWNS
+        remount = 0
+        if self.flags & sc.CLONE_NEWNS and not has_proc:
+            remount = 2 if self.proc_mounted else 1
+        with child.channel:
+            socket.send_fds(child.channel, [marshal.dumps((late, remount, request))], fds)
+        self.gate = child.gate
+        return child.pid, child.pidfd
 
-    def _fork_ahead(self, early: bool = False) -> tuple[int, int, socket.socket, list[str]]:
+    def _fork_ahead(self, early: bool = False) -> Ahead:
         """Fork a child into a new PID namespace, where it waits for its program.
 
         What was prepared `early` gets its fresh /proc now; later it depends on the request.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        gate, gate_write = os.pipe2(os.O_CLOEXEC)
         with Stage("make the PID namespace"):
             pid, pidfd = sc.clone3(sc.CLONE_NEWPID)
         if pid == 0:
             ours.close()
-            _live(self._be_first, theirs, early)
+            os.close(gate_write)
+            _live(self._be_first, theirs, gate, early)
         theirs.close()
-        return pid, pidfd, ours, sc.take_notes()
+        os.close(gate)
+        return Ahead(pid, pidfd, ours, gate_write)
 
-    def _be_first(self, channel: socket.socket, early: bool) -> None:
+    def _be_first(self, channel: socket.socket, gate: int, early: bool) -> None:
         die_with(self.self_fd)
         forget_signals()
         os.setsid()
         sc.take_notes()
         if early and self.flags & sc.CLONE_NEWNS:
             fresh_proc()
-        data, fds = receive(channel)
-        if not data:
+        if not os.read(gate, 1):
             return
+        data, fds = receive(channel)
         late, remount, request = marshal.loads(data)  # noqa: S302
 
         def enter() -> None:
@@ -437,10 +457,10 @@ class Holder:
     def drop_ahead(self) -> None:
         """End the child that waits to be PID 1: there will be no program for it."""
         if self.ahead:
-            pid, pidfd, channel, _ = self.ahead
-            channel.close()
-            os.close(pidfd)
-            os.waitpid(pid, 0)
+            self.ahead.channel.close()
+            os.close(self.ahead.gate)
+            os.close(self.ahead.pidfd)
+            os.waitpid(self.ahead.pid, 0)
             self.ahead = None
 
     def _reap(self) -> None:
