@@ -547,9 +547,8 @@ def execute(argv: list[str], env: dict[str, str]) -> NoReturn:
     """Search the PATH and execute; asking first is cheaper than an exception for each folder."""
     program = argv[0]
     if "/" not in program:
-        folders = env.get("PATH", os.defpath).split(":")
-        found = [path for folder in folders if os.access(path := f"{folder}/{program}", os.X_OK)]
-        program = found[0] if found else program
+        paths = (f"{folder}/{program}" for folder in env.get("PATH", os.defpath).split(":"))
+        program = next((path for path in paths if os.access(path, os.X_OK)), program)
     os.execve(program, argv, env)  # noqa: S606
 
 
