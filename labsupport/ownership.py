@@ -37,7 +37,15 @@ def mark(pid: int | None = None) -> str:
 
     The start time tells a process from a later one with the same number; proc(5), field 22 of stat.
     """
-    pid = os.getpid() if pid is None else pid
+    return _mark_of(os.getpid()) if pid is None else _read_mark(pid)
+
+
+@functools.lru_cache(maxsize=1)  # our own does not change, but in a forked process
+def _mark_of(pid: int) -> str:
+    return _read_mark(pid)
+
+
+def _read_mark(pid: int) -> str:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return f"{pid}:{fields[19]}"
 

@@ -143,7 +143,9 @@ class Sandbox:
             SandboxEnded: the sandbox is closed, or its PID 1 has ended.
 
         """
-        return self._launch(argv, env, cwd, stdin, lasting=True)
+        launch = self._launch(argv, env, cwd, stdin, lasting=True)
+        self._steps.append(launch.step())
+        return launch.process
 
     def run(
         self,
@@ -165,14 +167,20 @@ class Sandbox:
 
         """
         began = time.monotonic()
-        with _file(input) as stdin:
-            process = self._launch(argv, env, cwd, stdin, lasting=False)
+        if input:
+            with _file(input) as stdin:
+                launch = self._launch(argv, env, cwd, stdin, lasting=False)
+        else:
+            launch = self._launch(argv, env, cwd, None, lasting=False)
+        process = launch.process
         try:
             code = process.wait(timeout)
         except BaseException:
             process.signal(signal.SIGKILL)
             process.wait()
             raise
+        finally:
+            self._steps.append(launch.step())
         seconds = time.monotonic() - began
         return Completed(process.argv, process.output, process.errors, code, seconds)
 
@@ -188,17 +196,21 @@ class Sandbox:
         stdin: int | None,
         *,
         lasting: bool,
-    ) -> Process:
+    ) -> Launch:
         channel = self._ready_channel()
         words = [os.fspath(word) for word in argv]
         folder = os.fspath(cwd) if cwd else "/" if self.rootfs else str(Path.cwd())
         variables = {**(os.environ if env is None else env), ownership.VARIABLE: ownership.mark()}
         request = {"argv": words, "env": variables, "cwd": folder}
-        process, first, calls = _spawn(channel, request, stdin, lasting)
-        if first:
-            self._init = process
-        self._note(process, first, calls)
-        return process
+        launch = _spawn(channel, request, stdin, lasting)
+        what, launch.shell = self._recipe(launch)
+        launch.what = what
+        if launch.first or "pid" not in self.new:
+            launch.calls[:0] = self._enter_calls
+            self._enter_calls = ()
+        if launch.first:
+            self._init = launch.process
+        return launch
 
     def _ready_channel(self) -> socket.socket:
         if self._channel is None:
@@ -216,20 +228,39 @@ class Sandbox:
             )
         return self._channel
 
-    def _note(self, process: Process, first: bool, calls: list[str]) -> None:
-        alone = first or "pid" not in self.new
-        if alone and not self._steps:
-            shell = recipes.unshare(self.new, process.argv, self.rootfs, self.hostname)
-            calls = [*self._enter_calls, *calls]
-            what = "Make the namespaces and start the first program"
-        elif first:
-            shell = recipes.fresh_pid(self.new, self.holder_pid, process.argv)
-            what = "Start the next program in a PID namespace of its own"
-        else:
-            target = self._init.pid if self._init else self.holder_pid
-            shell = recipes.nsenter(self.new, target, process.argv)
-            what = "Join it with another program"
-        self._steps.append(trace.Step(what, shell, tuple(calls)))
+    def _recipe(self, launch: Launch) -> tuple[str, str]:
+        """Say what is being done, in words and as a line for a terminal."""
+        argv = launch.process.argv
+        if self._enter_calls and (launch.first or "pid" not in self.new):
+            line = recipes.unshare(self.new, argv, self.rootfs, self.hostname)
+            return "Make the namespaces and start the first program", line
+        if launch.first:
+            line = recipes.fresh_pid(self.new, self.holder_pid, argv)
+            return "Start the next program in a PID namespace of its own", line
+        target = self._init.pid if self._init else self.holder_pid
+        return "Join it with another program", recipes.nsenter(self.new, target, argv)
+
+
+class Launch:
+    """A program that was forked and is about to execute; its report tells whether it did."""
+
+    def __init__(self, process: Process, first: bool, calls: list[str], report: int) -> None:
+        self.process, self.first, self.calls = process, first, calls
+        self.what = self.shell = ""
+        self._report = report
+
+    def step(self) -> trace.Step:
+        """Wait until it executes, and return what was done.
+
+        Raises:
+            ProgramNotFound, NamespaceRefused: it does not execute, and why.
+
+        """
+        told = zygote_client.read_report(self._report)
+        if "error" in told:
+            self.process.wait()
+            raise _not_started(self.process.argv, told["error"])
+        return trace.Step(self.what, self.shell, (*self.calls, *told.get("calls", [])))
 
 
 class Process:
@@ -351,28 +382,25 @@ class Process:
 
 def _spawn(
     channel: socket.socket, request: dict[str, Any], stdin: int | None, lasting: bool
-) -> tuple[Process, bool, list[str]]:
-    """Ask the holder for a program; return it, whether it is PID 1, and the calls made."""
+) -> Launch:
+    """Ask the holder for a program."""
     null = os.open("/dev/null", os.O_RDONLY)
     # files in memory: they never block the program, and can be read while it runs
     files = [os.memfd_create(name) for name in ("stdout", "stderr")]
     status, status_write = os.pipe()
     report, report_write = os.pipe()
-    kept = [*files, status]
     try:
         fds = (null if stdin is None else stdin, *files, status_write, report_write)
         answer, received = zygote_client.ask(channel, request, fds)
     finally:
         for fd in (null, status_write, report_write):
             os.close(fd)
-        told = zygote_client.read_report(report)
-    error = answer.get("error") or told.get("error")
-    if error or not answer:
-        for fd in (*kept, *received):
+    if "pid" not in answer:
+        for fd in (*files, status, report, *received):
             os.close(fd)
-        raise _not_started(request["argv"], error)
+        raise _not_started(request["argv"], answer.get("error"))
     process = Process(request["argv"], answer["pid"], received[0], status, files, lasting)
-    return process, answer["first"], answer["calls"] + told.get("calls", [])
+    return Launch(process, answer["first"], answer["calls"], report)
 
 
 def _check_options(

@@ -138,10 +138,10 @@ def _be_holder(holder: Holder, requests: socket.socket, seats: Seats, taken: int
             return
         seats.leave()
         data, channel = request
-        holder.serve(marshal.loads(data), channel, taken)  # noqa: S302
+        with channel:  # its end tells the notebook that every program has ended
+            holder.serve(marshal.loads(data), channel, taken)  # noqa: S302
         if not holder.go_home() or not seats.take():
             return
-        channel.close()
 
 
 def _wait_for_request(requests: socket.socket, owner: int) -> tuple[bytes, socket.socket] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import io
 import marshal
 import os
@@ -52,8 +53,16 @@ def _start() -> tuple[socket.socket, subprocess.Popen[bytes]]:
 
 
 def may_make_namespaces() -> bool:
-    """Whether this process has CAP_SYS_ADMIN; without it, all begins with a user namespace."""
-    with open("/proc/self/status") as status:
+    """Whether this process has CAP_SYS_ADMIN; without it, all begins with a user namespace.
+
+    As it was when first asked: the zygote is what makes the namespaces, and has not changed since.
+    """
+    return _has_sys_admin(os.getpid())
+
+
+@functools.lru_cache(maxsize=1)
+def _has_sys_admin(pid: int) -> bool:
+    with open(f"/proc/{pid}/status") as status:
         effective = next(line for line in status if line.startswith("CapEff:"))
     return bool(int(effective.split()[1], 16) >> CAP_SYS_ADMIN & 1)
 
