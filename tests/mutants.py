@@ -21,8 +21,8 @@ class Mutant(NamedTuple):
 def _forgets(flag: str) -> str:
     return f"""
 from labsupport.linux import syscalls, zygote_client
-real = zygote_client.open_holder
-zygote_client.open_holder = lambda order: real(
+real = zygote_client.order_holder
+zygote_client.order_holder = lambda order: real(
     {{**order, "flags": order["flags"] & ~syscalls.{flag}}}
 )
 """

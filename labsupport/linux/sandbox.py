@@ -13,7 +13,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -65,7 +65,8 @@ class Sandbox:
         self.new = frozenset(wanted)
         self.rootfs = None if rootfs is None else str(Path(rootfs).resolve())
         self.hostname = hostname
-        self.holder_pid = 0
+        self._holder_pid = 0
+        self._answered = True
         self._channel: socket.socket | None = None
         self._init: Process | None = None
         self._steps: list[trace.Step] = []
@@ -75,14 +76,25 @@ class Sandbox:
         """Make the namespaces. A `with` statement does this, and `close()` at its end."""
         flags = sum(KINDS[name].flag for name in self.new)
         order = {"flags": flags, "rootfs": self.rootfs, "hostname": self.hostname}
-        self._channel, answer = zygote_client.open_holder(order)
+        self._channel = zygote_client.order_holder(order)
+        self._answered = False
+        # what root's sandboxes nearly always are has been prepared: the answer need not be awaited
+        if "user" in self.new or self.new - {"pid", "mount"} or self.rootfs:
+            self._settle()
+        return self
+
+    def _settle(self) -> None:
+        """Take the answer to our order, if that has not been done."""
+        if self._answered or self._channel is None:
+            return
+        self._answered = True
+        answer, _ = zygote_client.take(self._channel)
         if "pid" not in answer:
             self._channel.close()
             self._channel = None
             raise _refused(answer, self.new)
-        self.holder_pid = answer["pid"]
+        self._holder_pid = answer["pid"]
         self._enter_calls = tuple(answer["calls"])
-        return self
 
     def __enter__(self) -> Self:
         return self.open()
@@ -101,7 +113,9 @@ class Sandbox:
             return
         channel, self._channel = self._channel, None
         channel.shutdown(socket.SHUT_WR)
-        channel.recv(1)  # returns when the holder has ended the programs and left the namespaces
+        # the end comes when the holder has ended the programs; before it, an answer not yet taken
+        while zygote_client.take(channel)[0]:
+            continue
         channel.close()
 
     @property
@@ -114,6 +128,12 @@ class Sandbox:
         """
         pid = self.anchor_pid
         return self.start([]).pid if pid is None else pid
+
+    @property
+    def holder_pid(self) -> int:
+        """The process that holds the namespaces; it is not one of the sandbox's programs."""
+        self._settle()
+        return self._holder_pid
 
     @property
     def anchor_pid(self) -> int | None:
@@ -202,7 +222,7 @@ class Sandbox:
         folder = os.fspath(cwd) if cwd else "/" if self.rootfs else str(Path.cwd())
         variables = {**(os.environ if env is None else env), ownership.VARIABLE: ownership.mark()}
         request = {"argv": words, "env": variables, "cwd": folder}
-        launch = _spawn(channel, request, stdin, lasting)
+        launch = _spawn(channel, request, stdin, lasting, self._settle)
         what, launch.shell = self._recipe(launch)
         launch.what = what
         if launch.first or "pid" not in self.new:
@@ -381,9 +401,13 @@ class Process:
 
 
 def _spawn(
-    channel: socket.socket, request: dict[str, Any], stdin: int | None, lasting: bool
+    channel: socket.socket,
+    request: dict[str, Any],
+    stdin: int | None,
+    lasting: bool,
+    settle: Callable[[], None],
 ) -> Launch:
-    """Ask the holder for a program."""
+    """Ask the holder for a program; `settle` takes what it has to say before it answers this."""
     null = os.open("/dev/null", os.O_RDONLY)
     # files in memory: they never block the program, and can be read while it runs
     files = [os.memfd_create(name) for name in ("stdout", "stderr")]
@@ -391,7 +415,13 @@ def _spawn(
     report, report_write = os.pipe()
     try:
         fds = (null if stdin is None else stdin, *files, status_write, report_write)
-        answer, received = zygote_client.ask(channel, request, fds)
+        zygote_client.send(channel, request, fds)
+        settle()
+        answer, received = zygote_client.take(channel)
+    except NamespaceRefused:
+        for fd in (*files, status, report):
+            os.close(fd)
+        raise
     finally:
         for fd in (null, status_write, report_write):
             os.close(fd)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import io
 import marshal
@@ -73,24 +74,25 @@ def _stop(pid: int, channel: socket.socket, process: subprocess.Popen[bytes]) ->
         process.wait()
 
 
-def open_holder(order: dict[str, Any]) -> tuple[socket.socket, dict[str, Any]]:
-    """Ask for a sandbox; return the holder's socket and its first message."""
+def order_holder(order: dict[str, Any]) -> socket.socket:
+    """Ask for a sandbox; return the socket of its holder, whose first message is the answer."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         socket.send_fds(connect(), [marshal.dumps(order)], [theirs.fileno()])
-    answer, _ = ask(ours)
-    return ours, answer
+    return ours
 
 
-def ask(
-    channel: socket.socket, request: dict[str, Any] | None = None, fds: tuple[int, ...] = ()
-) -> tuple[dict[str, Any], list[int]]:
-    """Send a request (if there is one) and take the answer; an empty answer: nobody is there."""
+def send(channel: socket.socket, request: dict[str, Any], fds: tuple[int, ...]) -> None:
+    """Send a request; whether anybody took it is told by `take`."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        socket.send_fds(channel, [marshal.dumps(request)], fds)
+
+
+def take(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Wait for an answer and its descriptors; an empty answer: nobody is there."""
     try:
-        if request is not None:
-            socket.send_fds(channel, [marshal.dumps(request)], fds)
         data, received = server.receive(channel)
-    except (BrokenPipeError, ConnectionResetError):
+    except ConnectionResetError:
         return {}, []
     return (marshal.loads(data) if data else {}), received  # noqa: S302
 
