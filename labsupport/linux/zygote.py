@@ -107,7 +107,8 @@ def zygote(requests: socket.socket, owner: int, need_user: bool) -> None:
     sc.set_name("lab-zygote")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # holders need no waiting for
     sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)  # nor does what a killed holder leaves
-    gc.freeze()  # the collector would only unshare pages
+    gc.disable()  # the collector would only unshare pages
+    gc.freeze()
     seats = Seats()
     taken_read, taken_write = os.pipe2(os.O_CLOEXEC)
     waiting = select.poll()
@@ -139,7 +140,7 @@ def _be_holder(holder: Holder, requests: socket.socket, seats: Seats, taken: int
         seats.leave()
         data, channel = request
         with channel:  # its end tells the notebook that every program has ended
-            holder.serve(marshal.loads(data), channel, taken)  # noqa: S302
+            holder.serve(marshal.loads(data), channel, seats, taken)  # noqa: S302
         if not holder.go_home() or not seats.take():
             return
 
@@ -231,7 +232,9 @@ class Holder:
         except Failure as failure:
             self.early_failure = failure
 
-    def serve(self, order: dict[str, Any], channel: socket.socket, taken: int) -> None:
+    def serve(
+        self, order: dict[str, Any], channel: socket.socket, seats: Seats, taken: int
+    ) -> None:
         """Set the namespaces up, say so, and start programs until the notebook is done."""
         self.channel = channel
         try:
@@ -241,7 +244,8 @@ class Holder:
             channel.send(marshal.dumps({"error": failure.facts}))
             return
         finally:
-            os.write(taken, b"!")
+            if seats.all_free():
+                os.write(taken, b"!")
         waiting = select.poll()
         for fd in (channel.fileno(), self.owner, self.wake_read):
             waiting.register(fd, select.POLLIN)
