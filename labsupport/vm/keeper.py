@@ -27,6 +27,7 @@ def main(args: list[str]) -> int:
     owner, cpu, *command = int(args[0]), *args[1:]
     if cpu != "-":
         os.sched_setaffinity(0, {int(cpu)})
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     _keep_addresses_in_order()
     _open_many_files()
     no_input = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
@@ -41,6 +42,7 @@ def main(args: list[str]) -> int:
         select.select([guest_gone], [], [], GRACE_SECONDS)  # its line is cut, it powers off
     _kill_group(guest)
     _, status = os.waitpid(guest, 0)
+    _end_the_rest()
     return os.waitstatus_to_exitcode(status) & 0xFF
 
 
@@ -75,6 +77,24 @@ def _kill_group(guest: int) -> None:
         os.killpg(guest, signal.SIGKILL)
     except ProcessLookupError:
         os.kill(guest, signal.SIGKILL)  # our child, not waited for yet: there is one
+
+
+def _end_the_rest() -> None:
+    """Kill and reap the guest's other processes, which are ours since its first one ended.
+
+    They would be zombies for ever in a container whose process 1 is no init.
+    """
+    with contextlib.suppress(FileNotFoundError):  # a kernel without CONFIG_PROC_CHILDREN
+        while children := _children():
+            for pid in children:
+                os.kill(pid, signal.SIGKILL)
+            for pid in children:
+                os.waitpid(pid, 0)
+
+
+def _children() -> list[int]:
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        return [int(pid) for pid in file.read().split()]
 
 
 def _keep_addresses_in_order() -> None:

@@ -39,6 +39,9 @@ _LIMITS = (
         "total_inactive_file",
     ),
 )
+# Where it finds how often that limit has killed. At the root of a machine there is no such file in
+# version 2; in version 1 there is, and it counts nothing.
+_EVENTS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
 # These start-up functions of the kernel are left out (a distribution's kernel has them all):
 # measuring five ways to compute RAID 6 takes 0.85 s, and the control socket of mconsole wants
 # a folder below HOME that a killed guest would leave behind.
@@ -111,6 +114,13 @@ def explain(console: str, was_up: bool) -> LabError:
         return NotAGuestKernel(
             f"{find_kernel()} did not start", console or "it ended without a word", REMEDY
         )
+    if "Kernel panic" not in console and (kills := _kills_for_memory()):
+        return TooLittleMemory(
+            "the Lab VM has died, most likely killed by this machine for want of memory",
+            f"processes that were killed for it in this container: {kills}",
+            "shut down other notebooks (Running Terminals and Kernels), or give guests less memory "
+            "(LAB_MEMORY=256M)",
+        )
     return GuestDied("the Lab VM has died", console)
 
 
@@ -181,6 +191,11 @@ def _memory_left() -> int:
             kept = _number((folder / "memory.stat").read_text(), cache)  # given back when needed
             left = min(left, max(int(most) - used + kept, 0))
     return left
+
+
+def _kills_for_memory() -> int:
+    """How often the memory limit of this process's container has killed; 0 outside of one."""
+    return sum(_number(file.read_text(), "oom_kill") for file in _EVENTS if file.exists())
 
 
 def _number(text: str, name: str) -> int:

@@ -243,6 +243,37 @@ def test_a_killed_guest_is_noticed_at_once(vm_kernel: Path, marked: Marked) -> N
         assert time.monotonic() - began < 2
 
 
+def test_a_killed_guest_leaves_no_zombies(vm_kernel: Path) -> None:
+    """In a container whose process 1 is no init, nobody else would reap them."""
+    code = """
+        import os, signal
+        from pathlib import Path
+        from labsupport.errors import GuestDied
+        from labsupport.linux import syscalls
+        from labsupport.vm.guest import LabVM
+
+        def children(pid):
+            file = Path(f"/proc/{pid}/task/{pid}/children")
+            return [int(word) for word in file.read_text().split()]
+
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+        with LabVM.boot("256M") as guest:
+            [keeper] = children(os.getpid())
+            [first] = children(keeper)
+            assert children(first)
+            os.kill(first, signal.SIGKILL)
+            try:
+                guest.run(["sleep", "60"])
+            except GuestDied:
+                print("died")
+        print(children(os.getpid()))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "died\n[]\n", done.stderr
+
+
 @pytest.mark.parametrize("folder", ["/", "/nonexistent", "/etc/hostname"])
 def test_a_folder_that_cannot_be_shared_is_refused(folder: str) -> None:
     with pytest.raises(errors.ShareRefused, match=folder):

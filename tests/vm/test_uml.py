@@ -88,6 +88,23 @@ def test_a_containers_limit_counts_without_its_file_cache(
     assert uml._memory_left() == 80 << 20
 
 
+@pytest.mark.parametrize(
+    ("events", "error"),
+    [
+        ("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n", errors.TooLittleMemory),
+        ("low 0\nhigh 0\nmax 9\noom 2\noom_kill 2\noom_group_kill 0\n", errors.TooLittleMemory),
+        ("oom_kill_disable 0\nunder_oom 0\noom_kill 0\n", errors.GuestDied),
+    ],
+)
+def test_a_death_where_a_container_has_killed_for_memory(
+    events: str, error: type[errors.LabError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "events").write_text(events)
+    monkeypatch.setattr(uml, "_EVENTS", (tmp_path / "events", tmp_path / "of another version"))
+    assert type(uml.explain("something harmless", was_up=True)) is error
+    assert type(uml.explain("Kernel panic", was_up=True)) is errors.GuestDied
+
+
 def in_a_mount_namespace(code: str) -> str:
     """Run Python with mounts of its own; return what it prints."""
     if os.geteuid() != 0:
