@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from labsupport.machine import CAPABILITIES, NEVER_IN_VM, NOT_IN_DEBIANS
+from labsupport.vm.build import cached_kernel
 from tests.toys import CHECKOUT, NBVAL, verdicts
 from tests.users import User, made_user
 
@@ -26,7 +28,8 @@ PYTEST = ("-m", "pytest", "-q", "--durations=5", "--durations-min=5")
 BOTH_CORES = ("-n", "2", "--dist", "loadfile")
 HONEST = ("-p", "tests.notebooks", *BOTH_CORES)
 AT_HOST = {"LAB_PLACE": "host"}
-NOT_IN_GUEST = {"vm", "kvm", "browser", "ns.time", "seccomp.read", "psi", "nftables"}
+ELSEWHERE = {"browser", "registry"}  # tested at the host; installed by a later part of the course
+DEBIANS_KERNEL = Path("/usr/bin/linux.uml")
 FAREWELL_SECONDS = 20
 
 
@@ -113,26 +116,40 @@ def unit(report: Path, extra: Sequence[str], python: str = sys.executable, **who
     return Stage(title, [*argv, "tests"], report, AT_HOST, **who)
 
 
-def notebooks(
-    report: Path,
-    extra: Sequence[str],
-    python: str = sys.executable,
-    kernel: str | None = None,
-    **who,
+def notebooks(report: Path, extra: Sequence[str], python: str = sys.executable, **who) -> Stage:
+    """Run every notebook on this machine itself."""
+    argv = [python, *PYTEST, *HONEST, *NBVAL, f"--junit-xml={report}", *extra, "notebooks"]
+    return Stage(f"notebooks{_as(who)}", argv, report, AT_HOST, **who)
+
+
+def notebooks_in_vm(
+    kernel: Path, report: Path, extra: Sequence[str], python: str = sys.executable, **who
 ) -> Stage:
-    """Run every notebook, in this Python's own kernel or in the kernelspec that is named."""
-    nbval = [word for word in NBVAL if word != "--nbval-current-env" or kernel is None]
-    named = [f"--nbval-kernel-name={kernel}"] if kernel else []
-    argv = [python, *PYTEST, *HONEST, *nbval, *named, f"--junit-xml={report}", *extra]
-    title = f"notebooks{_as(who)}" + (f" in {kernel}" if kernel else "")
-    env = {"LAB_MUST_HAVE": _in_guest()} if kernel else AT_HOST
-    return Stage(title, [*argv, "notebooks"], report, env, **who)
+    """Run every notebook in the Lab VM, with the kernel that is named, which has all it should."""
+    nbval = [word for word in NBVAL if word != "--nbval-current-env"]
+    argv = [python, *PYTEST, *HONEST, *nbval, "--nbval-kernel-name=lab-vm"]
+    title = f"notebooks{_as(who)} in the Lab VM, {kernel.name}"
+    env = {"LAB_MUST_HAVE": " ".join(must_have(kernel)), "LAB_KERNEL": str(kernel)}
+    return Stage(title, [*argv, f"--junit-xml={report}", *extra, "notebooks"], report, env, **who)
 
 
-def _in_guest() -> str:
-    """Return what must be there, less what no guest has, or only one with the course's kernel."""
-    wanted = os.environ.get("LAB_MUST_HAVE", "").replace(",", " ").split()
-    return " ".join(name for name in wanted if name not in NOT_IN_GUEST)
+def must_have(kernel: Path) -> list[str]:
+    """Return what the Lab VM offers with this kernel: a skip for lack of it is a failure."""
+    lacking = NEVER_IN_VM | ELSEWHERE
+    if kernel == DEBIANS_KERNEL:
+        lacking |= NOT_IN_DEBIANS
+    return [name for name in CAPABILITIES if name not in lacking]
+
+
+@contextmanager
+def vm_kernels() -> Iterator[list[Path]]:
+    """Find the Lab VM's kernels: Debian's, and our own as a copy that each user can read."""
+    found = [DEBIANS_KERNEL] if DEBIANS_KERNEL.exists() else []
+    with tempfile.TemporaryDirectory(prefix="lab-kernel-") as folder:
+        Path(folder).chmod(0o755)
+        if own := cached_kernel():
+            found.append(Path(shutil.copy(own, folder)))
+        yield found if has_vm() else []
 
 
 def browser(report: Path, extra: Sequence[str]) -> Stage:
@@ -173,11 +190,20 @@ def _path(checkout: Path) -> dict[str, str]:
 
 def stages_of_a_user(user: User, kinds: set[str], extra: Sequence[str]) -> Iterator[Stage]:
     """Yield what an ordinary user runs, in a place that they can read, and what they left."""
-    with place_for(user) as (checkout, python):
+    with place_for(user) as (checkout, python), vm_kernels() as found:
         who = {"user": user, "cwd": checkout, "python": python}
-        stages = {"user": unit, "notebooks": notebooks}
-        for kind in [kind for kind in stages if kind in kinds]:
-            stage = stages[kind](user.home / "tmp" / f"{kind}.xml", extra, **who)
+        reports = user.home / "tmp"
+        stages = []
+        if "user" in kinds:
+            stages.append(unit(reports / "user.xml", extra, **who))
+        if "notebooks" in kinds:
+            stages.append(notebooks(reports / "notebooks.xml", extra, **who))
+        if "vm" in kinds:
+            stages += [
+                notebooks_in_vm(kernel, reports / f"{kernel.name}.xml", extra, **who)
+                for kernel in found
+            ]
+        for stage in stages:
             yield replace(stage, env={**stage.env, **_path(checkout)})
     if left := remaining(user):
         yield Stage(f"these outlived the tests of {user.name}: {left}", ["false"])
@@ -205,14 +231,16 @@ def all_stages(kinds: set[str], extra: Sequence[str], reports: Path) -> Iterator
     has_notebooks = any(NOTEBOOKS.glob("*.ipynb"))
     if "notebooks" in kinds and has_notebooks:
         yield notebooks(reports / "notebooks.xml", extra)
-    if os.geteuid() == 0 and kinds & {"user", "notebooks"}:
+    if os.geteuid() == 0 and kinds & {"user", "notebooks", "vm"}:
         with made_user() as user:
             try:
                 yield from stages_of_a_user(user, kinds, extra)
             except PythonOutOfReach as error:
                 yield Stage(str(error), ["false"])
-    if "vm" in kinds and has_vm() and has_notebooks:
-        yield notebooks(reports / "vm.xml", extra, kernel="lab-vm")
+    elif "vm" in kinds and has_notebooks:
+        with vm_kernels() as found:
+            for kernel in found:
+                yield notebooks_in_vm(kernel, reports / f"{kernel.name}.xml", extra)
     if "browser" in kinds:
         yield browser(reports / "browser.xml", extra)
 

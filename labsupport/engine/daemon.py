@@ -26,6 +26,7 @@ from labsupport.errors import EngineFailed, EngineMissing
 GUEST_FOLDER = Path("/run/labsupport/engine")
 USUAL_SOCKET = Path("/var/run/docker.sock")
 READY_SECONDS = 30.0
+LONGEST_SOCKET_PATH = 107  # bytes; unix(7)
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
 # No firewall rules: in the guest there is no outside to translate addresses for, and they take two
@@ -82,6 +83,10 @@ def private(owner: int | None = None) -> Daemon:
     if os.geteuid() != 0:
         raise EngineFailed("cannot start an engine of our own", "only root can", "see DOCKER_HOST")
     folder = Path(tempfile.mkdtemp(prefix="labsupport-engine-"))
+    if len(str(folder)) + len("/exec/containerd/containerd.sock.ttrpc") > LONGEST_SOCKET_PATH:
+        folder.rmdir()
+        why = f"{folder} is too long for a socket's address"
+        raise EngineFailed("cannot start an engine of our own", why, "TMPDIR=/tmp")
     group = f"/{folder.name}"
     reaper = [sys.executable, "-m", "labsupport.linux.reaper", str(owner or os.getpid())]
     reaper += ["--cover=/etc/docker", "--cover=/run/containerd"]

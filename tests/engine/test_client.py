@@ -211,13 +211,21 @@ def test_a_daemon_that_does_not_start_is_quoted(tmp_path, monkeypatch, script, s
     fake.write_text(f"#!/bin/sh\n{script}\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    with tempfile.TemporaryDirectory(prefix="lab-") as scratch:  # pytest's own is too long a path
+        monkeypatch.setattr(tempfile, "tempdir", scratch)
+        with pytest.raises(EngineFailed, match=f"dockerd did not start: (.|\n)*{said}"):
+            Engine.start_private()
+        assert os.listdir(scratch) == []
 
-    with pytest.raises(EngineFailed, match=f"dockerd did not start: (.|\n)*{said}"):
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_temporary_folder_too_deep_for_a_socket_is_told(tmp_path, monkeypatch):
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with pytest.raises(EngineFailed, match=r"too long for a socket(.|\n)*TMPDIR=/tmp"):
         Engine.start_private()
-    assert list(scratch.iterdir()) == []
+    assert list(deep.iterdir()) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
