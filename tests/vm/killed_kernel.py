@@ -1,0 +1,85 @@
+"""Start a kernel where `auto` puts it, kill its launcher, and tell in JSON what was and is.
+
+What test_in_container.py runs in its container, where no process and no file is anybody else's.
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import KernelManager
+
+from labsupport.vm import kernelspecs
+
+PREFIX = Path("/tmp/prefix")
+GROUP = Path("/sys/fs/cgroup")
+MEMORY = (GROUP / "memory.current", GROUP / "memory" / "memory.usage_in_bytes")
+JUPYTERS = {".cache", ".config", ".ipython", ".jupyter", ".local", "prefix"}
+PLACE = "import os; print(os.getuid(), os.environ['LAB_PLACE'])"
+PICTURE = "import io, matplotlib.pyplot as plt; plt.plot([1]); plt.savefig(io.BytesIO())"
+
+
+def main() -> None:
+    kernelspecs.install(PREFIX)
+    specs = KernelSpecManager(kernel_dirs=[str(PREFIX / "share/jupyter/kernels")])
+    before = charged()
+    manager = KernelManager(kernel_name="python3", kernel_spec_manager=specs)
+    manager.start_kernel()
+    client = manager.client()
+    client.start_channels()
+    client.wait_for_ready(timeout=60)
+    said = cell(client, PLACE) + cell(client, PICTURE)
+    found = {"said": said, "charged_mb": (charged() - before) / 1e6, "running": len(running())}
+    os.kill(manager.provisioner.process.pid, signal.SIGKILL)
+    found["left"] = wait_until_gone()
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+    found["zombies"] = [pid for _state, pid in processes()]
+    found["files"] = sorted(set(os.listdir("/tmp")) - JUPYTERS)
+    print(json.dumps(found))
+
+
+def cell(client: BlockingKernelClient, code: str) -> str:
+    """Run a cell; return what it prints, and the name of its error."""
+    parts = []
+    client.execute_interactive(
+        code, timeout=30, output_hook=lambda message: parts.append(message["content"])
+    )
+    printed = [part["text"] for part in parts if part.get("name") == "stdout"]
+    return "".join([*printed, *(part["ename"] for part in parts if "ename" in part)]).strip()
+
+
+def charged() -> int:
+    """The memory that this container is charged for, in bytes, in either version of cgroups."""
+    return int(next(file for file in MEMORY if file.exists()).read_text())
+
+
+def processes() -> Iterator[tuple[str, str]]:
+    """State and PID of every process but this one; proc_pid_stat(5)."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        if entry.name != str(os.getpid()):
+            try:
+                yield (entry / "stat").read_text().rpartition(")")[2].split()[0], entry.name
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has just ended
+
+
+def running() -> list[str]:
+    return [pid for state, pid in processes() if state != "Z"]
+
+
+def wait_until_gone(seconds: float = 2) -> list[str]:
+    """Wait until nothing else runs; return what still does."""
+    until = time.monotonic() + seconds
+    while (left := running()) and time.monotonic() < until:
+        time.sleep(0.02)
+    return left
+
+
+if __name__ == "__main__":
+    main()
