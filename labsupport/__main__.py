@@ -65,7 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(usage(), file=sys.stdout if words else sys.stderr)
         return 0 if words else 2
     try:
-        return _named(words[0]).run(words[1:])
+        status = _named(words[0]).run(words[1:])
+        sys.stdout.flush()  # a reader that has gone is noticed here, not at the very end
+        return status
     except UnknownCommand as error:
         print(f"lab: {error}\n\n{usage()}", file=sys.stderr)
         return 2

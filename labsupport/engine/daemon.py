@@ -119,7 +119,7 @@ def _start(
                 **{name: text for name, text in os.environ.items() if name != "DOCKER_HOST"},
                 "HOME": str(folder),
                 "NOTIFY_SOCKET": str(folder / "notify"),
-                "PATH": f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATH}",
+                "PATH": f"{_legacy(folder)}:{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATH}",
             },
             stdin=subprocess.PIPE if prefix else subprocess.DEVNULL,
             stdout=log,
@@ -133,6 +133,21 @@ def _start(
             process.wait()
             raise
     return process
+
+
+def _legacy(folder: Path) -> Path:
+    """Make a folder in which iptables is the legacy one.
+
+    Docker's name server redirects a container's questions by it, and Debian's User-Mode Linux
+    does not take the rules of the one that is built on nftables.
+    """
+    programs = folder / "bin"
+    programs.mkdir(exist_ok=True)
+    for name in ("iptables", "ip6tables"):
+        legacy = shutil.which(f"{name}-legacy", path=f"{os.environ.get('PATH')}:{_SYSTEM_PATH}")
+        if legacy and not (programs / name).is_symlink():
+            (programs / name).symlink_to(legacy)
+    return programs
 
 
 def _wait(ready: socket.socket, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
