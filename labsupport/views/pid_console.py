@@ -19,7 +19,7 @@ from labsupport.views.painter import Painter
 
 WIDTH = 9.2  # inches
 SPARE = 16  # units of height kept free for processes to come, of 100 units of width
-LINGER_SECONDS = 1.5  # how long an ended process is still to be seen
+LINGER_SECONDS = 1.0  # how long an ended process is still to be seen
 HELPER = ["sleep", "3600"]
 
 

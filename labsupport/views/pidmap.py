@@ -267,5 +267,5 @@ def _rounded(
         (left + radius, top + radius), width - 2 * radius, height - 2 * radius,
         boxstyle=f"round,pad={radius}", facecolor=face, edgecolor=edge, linewidth=line,
     )  # fmt: skip
-    axes.add_patch(patch)
+    axes.add_artist(patch)  # unlike add_patch, it does not look after the axes' limits
     return patch

@@ -130,7 +130,7 @@ def test_an_ended_process_lingers_and_then_goes(boxes):
     (helper,) = live.helpers["web"]
     live.set_helpers("web", 0)
     assert helper.pid in live.data.ended
-    time.sleep(1.6)
+    time.sleep(1.1)
     live.refresh()
     assert helper.pid not in {p.pid for p in live.data.groups[0].everyone()}
 
