@@ -15,6 +15,7 @@ SIGKILL with their holder. Nothing can outlive the notebook, `kill -9` included.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import marshal
 import os
@@ -23,8 +24,6 @@ import signal
 import socket
 import struct
 import sys
-from fcntl import ioctl
-from termios import FIONREAD
 
 from labsupport.linux import syscalls as sc
 
@@ -35,6 +34,8 @@ if TYPE_CHECKING:  # at run time these would make each fork dearer
 
 MESSAGE_BYTES = 1 << 18  # more than a Unix socket takes at once
 FDS = struct.Struct("i")  # a descriptor in a message's ancillary data
+MOST_DEATHS = 20  # then something is wrong that another fork will not mend
+FLOCK = struct.Struct("hhqqi")  # struct flock
 STATUS = struct.Struct("i")  # what the status pipe carries: a return code as subprocess has it
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
@@ -72,37 +73,42 @@ class Stage:
 
 
 class Seats:
-    """How many holders wait for a request: a pipe that holds a byte for each free seat."""
+    """Where holders wait for requests: a byte each of a file in memory, locked by who sits there.
+
+    The kernel frees the seats of the dead; fcntl_locking(2).
+    """
 
     COUNT = 2
 
     def __init__(self) -> None:
-        self.read, self.write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        os.write(self.write, b"." * self.COUNT)
+        self.file = os.memfd_create("seats")
 
     def take(self) -> bool:
         """Sit down, if a seat is free."""
-        try:
-            return bool(os.read(self.read, 1))
-        except BlockingIOError:
-            return False
+        for seat in range(self.COUNT):
+            try:
+                fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, seat)
+            except BlockingIOError:
+                continue
+            return True
+        return False
 
     def leave(self) -> None:
         """Free the seat."""
-        os.write(self.write, b".")
+        fcntl.lockf(self.file, fcntl.LOCK_UN)
 
     def all_free(self) -> bool:
-        """Tell whether nobody waits."""
-        free = bytearray(4)
-        ioctl(self.read, FIONREAD, free)
-        return int.from_bytes(free, sys.byteorder) == self.COUNT
+        """Tell whether nobody (else) waits."""
+        ask = FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        found = FLOCK.unpack(fcntl.fcntl(self.file, fcntl.F_GETLK, ask))
+        return bool(found[0] == fcntl.F_UNLCK)
 
 
 def zygote(requests: socket.socket, owner: int, need_user: bool) -> None:
     """Keep a spare holder ready, until the notebook (pidfd `owner`) is gone.
 
     A spare takes the next request from the socket that all share, so that no fork stands between
-    a request and its sandbox; its byte in the pipe asks for the next spare.
+    a request and its sandbox; its byte in the pipe asks for the next spare, and so does its death.
     """
     sc.set_name("lab-zygote")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # holders need no waiting for
@@ -112,18 +118,31 @@ def zygote(requests: socket.socket, owner: int, need_user: bool) -> None:
     seats = Seats()
     taken_read, taken_write = os.pipe2(os.O_CLOEXEC)
     waiting = select.poll()
-    for fd in (taken_read, owner, requests.fileno()):
-        waiting.register(fd, select.POLLIN if fd != requests.fileno() else 0)  # 0: its end only
+    waiting.register(taken_read, select.POLLIN)
+    waiting.register(owner, select.POLLIN)
+    waiting.register(requests, 0)  # its end only
     home = os.pidfd_open(os.getpid())
-    while True:
-        if seats.all_free() and seats.take() and sc.clone3()[0] == 0:
-            sc.set_name("lab-holder")
-            os.close(taken_read)
-            holder = Holder(owner, home, need_user)
-            _live(_be_holder, holder, requests, seats, taken_write)
-        if [fd for fd, _ in waiting.poll()] != [taken_read]:
+    deaths = 0  # of holders, since a request was served
+    while deaths < MOST_DEATHS:
+        if seats.all_free():
+            pid, pidfd = sc.clone3()
+            if pid == 0:
+                sc.set_name("lab-holder")
+                os.close(taken_read)
+                holder = Holder(owner, home, need_user)
+                _live(_be_holder, holder, requests, seats, taken_write)
+            waiting.register(pidfd, select.POLLIN)
+        ready = [fd for fd, _ in waiting.poll()]
+        if owner in ready or requests.fileno() in ready:
             break
-        os.read(taken_read, 64)
+        for fd in ready:
+            if fd == taken_read:
+                os.read(taken_read, 64)
+                deaths = 0
+            else:  # a holder has ended
+                deaths += 1
+                waiting.unregister(fd)
+                os.close(fd)
     with contextlib.suppress(ChildProcessError):
         os.waitpid(-1, 0)  # with SIGCHLD ignored, it returns when the last holder has ended
 
@@ -131,7 +150,7 @@ def zygote(requests: socket.socket, owner: int, need_user: bool) -> None:
 def _be_holder(holder: Holder, requests: socket.socket, seats: Seats, taken: int) -> None:
     """Serve one request after the other: wait, be the holder of a sandbox, come home."""
     sc.take_notes()
-    while True:
+    while seats.take():
         holder.prepare()
         request = _wait_for_request(requests, holder.owner)
         if request is None:
@@ -141,7 +160,7 @@ def _be_holder(holder: Holder, requests: socket.socket, seats: Seats, taken: int
         data, channel = request
         with channel:  # its end tells the notebook that every program has ended
             holder.serve(marshal.loads(data), channel, seats, taken)  # noqa: S302
-        if not holder.go_home() or not seats.take():
+        if not holder.go_home():
             return
 
 

@@ -21,6 +21,7 @@ from labsupport.errors import (
     TimedOut,
     UnknownNamespace,
 )
+from labsupport.linux import zygote_client
 from labsupport.linux.procfs import all_pids
 from labsupport.linux.zygote_client import may_make_namespaces
 
@@ -220,6 +221,19 @@ def test_nothing_survives_kill_9(who):
     owner.kill()
     owner.wait()
     owner.stdout.close()
+
+
+def test_killed_spares_are_replaced():
+    with Sandbox() as box:
+        box.run(["true"])
+    zygote = zygote_client._running[2].pid
+    for _ in range(5):
+        children = Path(f"/proc/{zygote}/task/{zygote}/children").read_text().split()
+        for pid in children:
+            os.kill(int(pid), signal.SIGKILL)
+        time.sleep(0.1)
+        with Sandbox() as box:
+            assert box.run(PRINT_PID).stdout == "1\n"
 
 
 def test_sandboxes_may_be_used_from_several_threads():
