@@ -239,10 +239,12 @@ class Holder:
         self.proc_mounted = False
         self.flags = self.late = 0
         self.early_failure: Failure | None = None
+        self.home_mounts: int | None = None
         try:
             if self.need_user:
                 self._new_user()
             else:
+                self.home_mounts = os.open("/proc/self/mountinfo", os.O_RDONLY)
                 self._new_mounts()  # there is a way back, should they not be wanted
             before = sc.take_notes()
             self.ahead = self._fork_ahead(early=True)
@@ -308,7 +310,8 @@ class Holder:
             raise self.early_failure
         wanted = order["flags"]
         early = self.flags
-        if wanted & ~early & sc.CLONE_NEWUSER or early & ~wanted or wanted & sc.CLONE_NEWTIME:
+        other = wanted & ~early & sc.CLONE_NEWUSER or early & ~wanted or wanted & sc.CLONE_NEWTIME
+        if other or self._mounts_have_changed():
             self._start_over()
         elif not wanted & sc.CLONE_NEWPID:
             self.drop_ahead()
@@ -335,6 +338,17 @@ class Holder:
             # no PID namespace will end what our programs leave behind, so orphans become ours
             with Stage("become the reaper of orphans"):
                 sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)
+
+    def _mounts_have_changed(self) -> bool:
+        """Tell whether our mounts are no longer a copy of those at home; proc(5)."""
+        if self.home_mounts is None:
+            return False
+        changes = select.poll()
+        changes.register(self.home_mounts, select.POLLPRI)
+        changed = bool(changes.poll(0))
+        os.close(self.home_mounts)
+        self.home_mounts = None
+        return changed
 
     def _start_over(self) -> None:
         """Forget what was prepared: other namespaces are wanted around or instead of it."""

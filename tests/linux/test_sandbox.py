@@ -223,6 +223,38 @@ def test_nothing_survives_kill_9(who):
     owner.stdout.close()
 
 
+LATE_MOUNT = """
+import subprocess, sys, time
+from labsupport import Sandbox
+def mounts():
+    with Sandbox(new={"pid", "mount"}) as box:
+        return box.run(["cat", "/proc/mounts"]).stdout
+def told(*command):
+    time.sleep(0.1)  # the next sandboxes have been prepared
+    subprocess.run(command, check=True)
+    return [sys.argv[1] in mounts() for _ in range(3)]
+mounts()
+print(told("mount", "-t", "tmpfs", "late", sys.argv[1]), told("umount", sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(not may_make_namespaces(), reason="needs CAP_SYS_ADMIN: it mounts something")
+def test_a_sandbox_has_the_mounts_of_the_moment_it_is_made(tmp_path):
+    command = ["unshare", "--mount", sys.executable, "-c", LATE_MOUNT, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "[True, True, True] [False, False, False]\n"
+
+
+def test_a_time_namespace_holds_for_the_programs():
+    ours = namespaces()
+    if "time" not in ours:
+        pytest.skip("needs ns.time: this kernel has no time namespaces")
+    for _ in range(3):
+        with Sandbox(new={"time"}) as box:
+            assert namespaces(box.start(["sleep", "60"]).pid)["time"] != ours["time"]
+    assert namespaces() == ours
+
+
 def test_killed_spares_are_replaced():
     with Sandbox() as box:
         box.run(["true"])
