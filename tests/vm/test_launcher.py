@@ -221,6 +221,17 @@ def test_a_shutdown_is_answered(killable: Kernel) -> None:
     killable.close()
 
 
+def test_what_waits_for_ever_at_exit_is_not_waited_for(killable: Kernel) -> None:
+    killable.run(
+        "import atexit, threading, time\n"
+        "atexit.register(time.sleep, 100)\n"
+        "threading.Thread(target=time.sleep, args=(100,)).start()"
+    )
+    killable.client.shutdown(reply=True, timeout=10)
+    eventually(lambda: not killable.manager.is_alive(), 2)
+    killable.close()
+
+
 @pytest.mark.parametrize("round_", range(KILLS))
 def test_kill_9_of_the_launcher_leaves_nothing(
     round_: int, vm_kernel: Path, marked: Marked, memory_folder: Path, start: Callable[..., Kernel]
