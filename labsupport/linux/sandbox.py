@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -69,7 +70,7 @@ class Sandbox:
         self._answered = True
         self._channel: socket.socket | None = None
         self._init: Process | None = None
-        self._steps: list[trace.Step] = []
+        self._steps: list[Callable[[], trace.Step]] = []
         self._enter_calls: tuple[str, ...] = ()
 
     def open(self) -> Self:
@@ -164,7 +165,7 @@ class Sandbox:
 
         """
         launch = self._launch(argv, env, cwd, stdin, lasting=True)
-        self._steps.append(launch.step())
+        self._steps.append(launch.settle())
         return launch.process
 
     def run(
@@ -200,13 +201,14 @@ class Sandbox:
             process.wait()
             raise
         finally:
-            self._steps.append(launch.step())
+            self._steps.append(launch.settle())
         seconds = time.monotonic() - began
         return Completed(process.argv, process.output, process.errors, code, seconds)
 
     def shell(self) -> trace.Steps:
         """Show each step as a shell command, with the system calls that were really made."""
-        return trace.Steps("The same in a terminal, and the system calls", tuple(self._steps))
+        steps = tuple(step() for step in self._steps)
+        return trace.Steps("The same in a terminal, and the system calls", steps)
 
     def _launch(
         self,
@@ -223,8 +225,7 @@ class Sandbox:
         variables = {**(os.environ if env is None else env), ownership.VARIABLE: ownership.mark()}
         request = {"argv": words, "env": variables, "cwd": folder}
         launch = _spawn(channel, request, stdin, lasting, self._settle)
-        what, launch.shell = self._recipe(launch)
-        launch.what = what
+        launch.recipe = self._recipe(launch)
         if launch.first or "pid" not in self.new:
             launch.calls[:0] = self._enter_calls
             self._enter_calls = ()
@@ -248,29 +249,30 @@ class Sandbox:
             )
         return self._channel
 
-    def _recipe(self, launch: Launch) -> tuple[str, str]:
-        """Say what is being done, in words and as a line for a terminal."""
+    def _recipe(self, launch: Launch) -> tuple[str, Callable[[], str]]:
+        """Say what is being done, in words and as what writes the line for a terminal."""
         argv = launch.process.argv
         if self._enter_calls and (launch.first or "pid" not in self.new):
-            line = recipes.unshare(self.new, argv, self.rootfs, self.hostname)
+            line = partial(recipes.unshare, self.new, argv, self.rootfs, self.hostname)
             return "Make the namespaces and start the first program", line
         if launch.first:
-            line = recipes.fresh_pid(self.new, self.holder_pid, argv)
+            line = partial(recipes.fresh_pid, self.new, self.holder_pid, argv)
             return "Start the next program in a PID namespace of its own", line
         target = self._init.pid if self._init else self.holder_pid
-        return "Join it with another program", recipes.nsenter(self.new, target, argv)
+        return "Join it with another program", partial(recipes.nsenter, self.new, target, argv)
 
 
 class Launch:
     """A program that was forked and is about to execute; its report tells whether it did."""
 
+    recipe: tuple[str, Callable[[], str]]
+
     def __init__(self, process: Process, first: bool, calls: list[str], report: int) -> None:
         self.process, self.first, self.calls = process, first, calls
-        self.what = self.shell = ""
         self._report = report
 
-    def step(self) -> trace.Step:
-        """Wait until it executes, and return what was done.
+    def settle(self) -> Callable[[], trace.Step]:
+        """Wait until it executes; return what writes down what was done, should anybody ask.
 
         Raises:
             ProgramNotFound, NamespaceRefused: it does not execute, and why.
@@ -280,7 +282,9 @@ class Launch:
         if "error" in told:
             self.process.wait()
             raise _not_started(self.process.argv, told["error"])
-        return trace.Step(self.what, self.shell, (*self.calls, *told.get("calls", [])))
+        what, line = self.recipe
+        calls = (*self.calls, *told.get("calls", []))
+        return lambda: trace.Step(what, line(), calls)
 
 
 class Process:

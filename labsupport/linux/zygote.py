@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # at run time these would make each fork dearer
 
 MESSAGE_BYTES = 1 << 18  # more than a Unix socket takes at once
 FDS = struct.Struct("i")  # a descriptor in a message's ancillary data
+ANCILLARY_BYTES = socket.CMSG_SPACE(5 * FDS.size)
 MOST_DEATHS = 20  # then something is wrong that another fork will not mend
 FLOCK = struct.Struct("hhqqi")  # struct flock
 STATUS = struct.Struct("i")  # what the status pipe carries: a return code as subprocess has it
@@ -165,17 +166,17 @@ def _be_holder(holder: Holder, requests: socket.socket, seats: Seats, taken: int
 
 
 def _wait_for_request(requests: socket.socket, owner: int) -> tuple[bytes, socket.socket] | None:
-    waiting = select.poll()
-    waiting.register(requests, select.POLLIN)
-    waiting.register(owner, select.POLLIN)
-    while True:
-        if owner in [fd for fd, _ in waiting.poll()]:
-            return None
-        try:
-            data, fds = receive(requests, socket.MSG_DONTWAIT)
-        except BlockingIOError:  # another spare was faster
-            continue
-        return (data, socket.socket(fileno=fds[0])) if data else None
+    with select.epoll() as waiting:
+        waiting.register(requests, select.EPOLLIN | select.EPOLLEXCLUSIVE)  # wake one spare only
+        waiting.register(owner, select.EPOLLIN)
+        while True:
+            if owner in [fd for fd, _ in waiting.poll()]:
+                return None
+            try:
+                data, fds = receive(requests, socket.MSG_DONTWAIT)
+            except BlockingIOError:  # another spare was faster
+                continue
+            return (data, socket.socket(fileno=fds[0])) if data else None
 
 
 def receive(channel: socket.socket, flags: int = 0) -> tuple[bytes, list[int]]:
@@ -184,9 +185,14 @@ def receive(channel: socket.socket, flags: int = 0) -> tuple[bytes, list[int]]:
     Not by `socket.recv_fds`: it forgets its flags, and descriptors would leak into programs.
     """
     data, ancillary, _, _ = channel.recvmsg(
-        MESSAGE_BYTES, socket.CMSG_SPACE(5 * FDS.size), socket.MSG_CMSG_CLOEXEC | flags
+        MESSAGE_BYTES, ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC | flags
     )
-    return data, [fd for _, _, raw in ancillary for (fd,) in FDS.iter_unpack(raw)]
+    return data, descriptors(ancillary)
+
+
+def descriptors(ancillary: list[Any]) -> list[int]:
+    """Return the descriptors that came with a message."""
+    return [fd for _, _, raw in ancillary for (fd,) in FDS.iter_unpack(raw)]
 
 
 def _live(life: Callable[..., None], *facts: Any) -> NoReturn:

@@ -23,6 +23,7 @@ _MAIN = (
 )
 _PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
 CAP_SYS_ADMIN = 21  # linux/capability.h
+ANSWER_BYTES = 1 << 16  # answers hold a few lines of calls
 _lock = threading.Lock()
 _running: tuple[int, socket.socket, subprocess.Popen[bytes]] | None = None
 
@@ -91,10 +92,12 @@ def send(channel: socket.socket, request: dict[str, Any], fds: tuple[int, ...]) 
 def take(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Wait for an answer and its descriptors; an empty answer: nobody is there."""
     try:
-        data, received = server.receive(channel)
+        data, ancillary, _, _ = channel.recvmsg(
+            ANSWER_BYTES, server.ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
+        )
     except ConnectionResetError:
         return {}, []
-    return (marshal.loads(data) if data else {}), received  # noqa: S302
+    return (marshal.loads(data) if data else {}), server.descriptors(ancillary)  # noqa: S302
 
 
 def read_report(fd: int) -> dict[str, Any]:

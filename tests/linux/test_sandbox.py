@@ -308,7 +308,9 @@ def test_descriptors_do_not_leak():
 
     with Sandbox() as box:
         box.run(["true"])
+        once = descriptors()
         inside = box.run(["ls", "/proc/self/fd"]).stdout.split()
+        assert descriptors() == once
     del box
     before = descriptors()
     for _ in range(20):
