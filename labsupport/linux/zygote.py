@@ -14,23 +14,27 @@ SIGKILL with their holder. Nothing can outlive the notebook, `kill -9` included.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import gc
 import marshal
 import os
 import select
-import signal
-import socket
 import struct
 import sys
 
 from labsupport.linux import syscalls as sc
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # at run time these would make each fork dearer
+if TYPE_CHECKING:
+    import signal
+    import socket
     from collections.abc import Callable
     from typing import Any, NoReturn
+else:
+    # The C modules below those: what `signal` and `socket` add (enums, selectors) would be a third
+    # of the memory of this process, and every fork copies it.
+    import _signal as signal
+    import _socket as socket
 
 MESSAGE_BYTES = 1 << 18  # more than a Unix socket takes at once
 FDS = struct.Struct("i")  # a descriptor in a message's ancillary data
@@ -144,8 +148,10 @@ def zygote(requests: socket.socket, owner: int, need_user: bool) -> None:
                 deaths += 1
                 waiting.unregister(fd)
                 os.close(fd)
-    with contextlib.suppress(ChildProcessError):
+    try:  # noqa: SIM105 (contextlib would be loaded for this)
         os.waitpid(-1, 0)  # with SIGCHLD ignored, it returns when the last holder has ended
+    except ChildProcessError:
+        pass
 
 
 def _be_holder(holder: Holder, requests: socket.socket, seats: Seats, taken: int) -> None:
@@ -159,8 +165,8 @@ def _be_holder(holder: Holder, requests: socket.socket, seats: Seats, taken: int
             return
         seats.leave()
         data, channel = request
-        with channel:  # its end tells the notebook that every program has ended
-            holder.serve(marshal.loads(data), channel, seats, taken)  # noqa: S302
+        holder.serve(marshal.loads(data), channel, seats, taken)  # noqa: S302
+        channel.close()  # this tells the notebook that every program has ended
         if not holder.go_home():
             return
 
@@ -188,6 +194,12 @@ def receive(channel: socket.socket, flags: int = 0) -> tuple[bytes, list[int]]:
         MESSAGE_BYTES, ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC | flags
     )
     return data, descriptors(ancillary)
+
+
+def send(channel: socket.socket, message: Any, fds: list[int]) -> None:
+    """Send one message and descriptors with it."""
+    raw = b"".join(map(FDS.pack, fds))
+    channel.sendmsg([marshal.dumps(message)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, raw)])
 
 
 def descriptors(ancillary: list[Any]) -> list[int]:
@@ -376,7 +388,7 @@ class Holder:
             os.close(fds[3])
         else:
             pidfd = answer.pop("pidfd")
-            socket.send_fds(self.channel, [marshal.dumps(answer)], [pidfd])
+            send(self.channel, answer, [pidfd])
             if self.init != (answer["pid"], pidfd):
                 os.close(pidfd)
         for fd in fds[:3] + fds[4:]:
@@ -410,8 +422,8 @@ class Holder:
         remount = 0
         if self.flags & sc.CLONE_NEWNS and not has_proc:
             remount = 2 if self.proc_mounted else 1
-        with child.channel:
-            socket.send_fds(child.channel, [marshal.dumps((late, remount, request))], fds)
+        send(child.channel, (late, remount, request), fds)
+        child.channel.close()
         self.gate = child.gate
         return child.pid, child.pidfd
 

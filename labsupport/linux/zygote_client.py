@@ -79,14 +79,14 @@ def order_holder(order: dict[str, Any]) -> socket.socket:
     """Ask for a sandbox; return the socket of its holder, whose first message is the answer."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        socket.send_fds(connect(), [marshal.dumps(order)], [theirs.fileno()])
+        server.send(connect(), order, [theirs.fileno()])
     return ours
 
 
 def send(channel: socket.socket, request: dict[str, Any], fds: tuple[int, ...]) -> None:
     """Send a request; whether anybody took it is told by `take`."""
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        socket.send_fds(channel, [marshal.dumps(request)], fds)
+        server.send(channel, request, list(fds))
 
 
 def take(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
