@@ -43,7 +43,7 @@ from labsupport import PidMap
 PidMap.set_helpers = lambda self, name, count: None
 """
 KILLS_NOBODY = """
-from labsupport.linux.sandbox import Process
+from labsupport.linux.process import Process
 Process.signal = lambda self, number: None
 Process.wait = lambda self, timeout=None: 0
 """

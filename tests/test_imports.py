@@ -73,6 +73,17 @@ def test_nothing_heavy_is_loaded(statement):
     assert done.stdout.split() == []
 
 
+def test_the_zygote_stays_small():
+    """What it loads is copied by each fork, and each sandbox waits for that."""
+    large = {"typing", "dataclasses", "enum", "contextlib", "socket", "signal", "inspect", "re"}
+    program = (
+        f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); import labsupport.linux.zygote; "
+        f"print(*sorted({large!r} & set(sys.modules)))"
+    )
+    argv = [sys.executable, "-I", "-S", "-c", program]
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split() == []
+
+
 def test_every_public_word_is_there():
     import labsupport
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from labsupport.course.exercises import Exercise, Verdict
+from labsupport.linux.process import Process
 from labsupport.linux.procfs import processes, status
-from labsupport.linux.sandbox import Process, Sandbox
+from labsupport.linux.sandbox import Sandbox
 
 
 class EndOneFromOutside(Exercise):

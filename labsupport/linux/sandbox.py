@@ -9,7 +9,6 @@ join it there.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import time
@@ -20,19 +19,17 @@ from types import TracebackType
 from typing import Any, Self
 
 from labsupport import ownership, trace
-from labsupport.completed import Completed, signal_name
+from labsupport.completed import Completed
 from labsupport.errors import (
     BadRootfs,
     NamespaceRefused,
-    ProcessGone,
-    ProgramNotFound,
     SandboxEnded,
-    TimedOut,
 )
-from labsupport.linux import procfs, recipes, zygote_client
+from labsupport.linux import recipes, zygote_client
 from labsupport.linux.kinds import KINDS, kinds
+from labsupport.linux.launch import Launch, spawn
+from labsupport.linux.process import Process
 from labsupport.linux.refusals import explain
-from labsupport.linux.zygote import STATUS
 
 
 class Sandbox:
@@ -224,7 +221,7 @@ class Sandbox:
         folder = os.fspath(cwd) if cwd else "/" if self.rootfs else str(Path.cwd())
         variables = {**(os.environ if env is None else env), ownership.VARIABLE: ownership.mark()}
         request = {"argv": words, "env": variables, "cwd": folder}
-        launch = _spawn(channel, request, stdin, lasting, self._settle)
+        launch = spawn(channel, request, stdin, lasting, self._settle)
         launch.recipe = self._recipe(launch)
         if launch.first or "pid" not in self.new:
             launch.calls[:0] = self._enter_calls
@@ -262,181 +259,6 @@ class Sandbox:
         return "Join it with another program", partial(recipes.nsenter, self.new, target, argv)
 
 
-class Launch:
-    """A program that was forked and is about to execute; its report tells whether it did."""
-
-    recipe: tuple[str, Callable[[], str]]
-
-    def __init__(self, process: Process, first: bool, calls: list[str], report: int) -> None:
-        self.process, self.first, self.calls = process, first, calls
-        self._report = report
-
-    def settle(self) -> Callable[[], trace.Step]:
-        """Wait until it executes; return what writes down what was done, should anybody ask.
-
-        Raises:
-            ProgramNotFound, NamespaceRefused: it does not execute, and why.
-
-        """
-        told = zygote_client.read_report(self._report)
-        if "error" in told:
-            self.process.wait()
-            raise _not_started(self.process.argv, told["error"])
-        what, line = self.recipe
-        calls = (*self.calls, *told.get("calls", []))
-        return lambda: trace.Step(what, line(), calls)
-
-
-class Process:
-    """A program in a sandbox.
-
-    `pid` is its number on this side, `pids` all of its numbers, outermost namespace first.
-    `output` and `errors` are what it printed so far, as text.
-    """
-
-    def __init__(
-        self, argv: Sequence[str], pid: int, pidfd: int, status: int, files: list[int],
-        lasting: bool,
-    ) -> None:  # fmt: skip
-        self.argv, self.pid, self.lasting = tuple(argv), pid, lasting
-        self._pidfd, self._status, self._files = pidfd, status, files
-        self._code: int | None = None
-
-    @property
-    def pids(self) -> tuple[int, ...]:
-        """The process's number in each PID namespace it lives in, outermost first.
-
-        Raises:
-            ProcessGone: it has ended, and its numbers with it.
-
-        """
-        return procfs.status(self.pid).pids
-
-    @property
-    def returncode(self) -> int | None:
-        """None while it runs; then its exit status, or minus the signal that ended it."""
-        if self._code is None and select.select([self._status], [], [], 0)[0]:
-            self._read_status()
-        return self._code
-
-    @property
-    def ending(self) -> str:
-        """How it ended, in words."""
-        code = self.returncode
-        if code is None:
-            return "is running"
-        if code < 0:
-            return f"was ended by {signal_name(-code)}"
-        return f"exited with status {code}"
-
-    @property
-    def output(self) -> str:
-        """What it wrote to its standard output so far."""
-        return _contents(self._files[0])
-
-    @property
-    def errors(self) -> str:
-        """What it wrote to its standard error so far."""
-        return _contents(self._files[1])
-
-    def fileno(self) -> int:
-        """A descriptor that is readable once the program has ended, for select and asyncio."""
-        return self._status
-
-    def signal(self, number: int) -> None:
-        """Send a signal from outside; nothing happens if the program has ended."""
-        try:
-            signal.pidfd_send_signal(self._pidfd, number)
-        except ProcessLookupError:
-            return
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end and return its return code.
-
-        Raises:
-            TimedOut: it still runs after `timeout` seconds.
-
-        """
-        if self._code is None:
-            if not select.select([self._status], [], [], timeout)[0]:
-                raise TimedOut(
-                    f"{trace.command(self.argv)} has not ended",
-                    f"it was given {timeout:g} seconds",
-                    "give it more time with timeout=, or end it with .signal(signal.SIGKILL)",
-                )
-            self._read_status()
-        assert self._code is not None  # noqa: S101 (for the type checker)
-        return self._code
-
-    def expect(self, text: str, timeout: float = 10) -> None:
-        """Wait until it has printed `text`.
-
-        Raises:
-            TimedOut: it did not, within `timeout` seconds.
-            ProcessGone: it ended before.
-
-        """
-        until = time.monotonic() + timeout
-        while text not in self.output + self.errors:
-            ended = select.select([self._status], [], [], 0.005)[0]
-            if ended and text not in self.output + self.errors:
-                raise ProcessGone(
-                    f"{trace.command(self.argv)} {self.ending} before it printed {text!r}",
-                    (self.output + self.errors)[-500:].strip(),
-                )
-            if time.monotonic() > until:
-                raise TimedOut(f"{trace.command(self.argv)} did not print {text!r}")
-
-    def _read_status(self) -> None:
-        raw = os.read(self._status, STATUS.size)
-        # an end without a status: the holder was killed, and its programs with it
-        self._code = STATUS.unpack(raw)[0] if raw else -signal.SIGKILL
-
-    def __repr__(self) -> str:
-        state = f"PID {self.pid}" if self.returncode is None else self.ending
-        line = (
-            trace.command([os.path.basename(self.argv[0]), *self.argv[1:]]) if self.argv else "init"
-        )
-        return f"<Process {line if len(line) <= 40 else line[:39] + '…'}: {state}>"
-
-    def __del__(self) -> None:
-        for fd in (self._pidfd, self._status, *self._files):
-            os.close(fd)
-
-
-def _spawn(
-    channel: socket.socket,
-    request: dict[str, Any],
-    stdin: int | None,
-    lasting: bool,
-    settle: Callable[[], None],
-) -> Launch:
-    """Ask the holder for a program; `settle` takes what it has to say before it answers this."""
-    null = os.open("/dev/null", os.O_RDONLY)
-    # files in memory: they never block the program, and can be read while it runs
-    files = [os.memfd_create(name) for name in ("stdout", "stderr")]
-    status, status_write = os.pipe()
-    report, report_write = os.pipe()
-    try:
-        fds = (null if stdin is None else stdin, *files, status_write, report_write)
-        zygote_client.send(channel, request, fds)
-        settle()
-        answer, received = zygote_client.take(channel)
-    except NamespaceRefused:
-        for fd in (*files, status, report):
-            os.close(fd)
-        raise
-    finally:
-        for fd in (null, status_write, report_write):
-            os.close(fd)
-    if "pid" not in answer:
-        for fd in (*files, status, report, *received):
-            os.close(fd)
-        raise _not_started(request["argv"], answer.get("error"))
-    process = Process(request["argv"], answer["pid"], received[0], status, files, lasting)
-    return Launch(process, answer["first"], answer["calls"], report)
-
-
 def _check_options(
     new: set[str], rootfs: str | os.PathLike[str] | None, hostname: str | None
 ) -> None:
@@ -463,22 +285,6 @@ def _refused(answer: Mapping[str, Any], new: Iterable[str]) -> NamespaceRefused:
     return NamespaceRefused(f"the sandbox was not made ({error['step']})", why, remedy)
 
 
-def _not_started(
-    argv: Sequence[str], error: Mapping[str, Any] | None
-) -> ProgramNotFound | NamespaceRefused | SandboxEnded:
-    line = trace.command(argv)
-    if error is None:
-        return SandboxEnded(f"{line} was not started", "the sandbox's helper process has ended")
-    if error["step"] == "execute":
-        return ProgramNotFound(
-            f"{line} could not be executed",
-            error["text"],
-            "check its name, and that it is there inside the sandbox",
-        )
-    why, remedy = explain(error, ())
-    return NamespaceRefused(f"{line} was not started ({error['step']})", why, remedy)
-
-
 class _file:  # noqa: N801 (reads like open())
     """A file in memory that holds `text`, ready to be read; its descriptor in a `with` block."""
 
@@ -493,7 +299,3 @@ class _file:  # noqa: N801 (reads like open())
 
     def __exit__(self, *_: object) -> None:
         os.close(self.fd)
-
-
-def _contents(fd: int) -> str:
-    return os.pread(fd, os.fstat(fd).st_size, 0).decode(errors="replace")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from labsupport import ownership
-from labsupport.linux import zygote as server
+from labsupport.linux import messages
 
 _MAIN = (
     "import sys; sys.path.insert(0, sys.argv[1]); from labsupport.linux.zygote import main; main()"
@@ -79,25 +79,25 @@ def order_holder(order: dict[str, Any]) -> socket.socket:
     """Ask for a sandbox; return the socket of its holder, whose first message is the answer."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        server.send(connect(), order, [theirs.fileno()])
+        messages.send(connect(), order, [theirs.fileno()])
     return ours
 
 
 def send(channel: socket.socket, request: dict[str, Any], fds: tuple[int, ...]) -> None:
     """Send a request; whether anybody took it is told by `take`."""
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        server.send(channel, request, list(fds))
+        messages.send(channel, request, list(fds))
 
 
 def take(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Wait for an answer and its descriptors; an empty answer: nobody is there."""
     try:
         data, ancillary, _, _ = channel.recvmsg(
-            ANSWER_BYTES, server.ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
+            ANSWER_BYTES, messages.ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
         )
     except ConnectionResetError:
         return {}, []
-    return (marshal.loads(data) if data else {}), server.descriptors(ancillary)  # noqa: S302
+    return (marshal.loads(data) if data else {}), messages.descriptors(ancillary)  # noqa: S302
 
 
 def read_report(fd: int) -> dict[str, Any]:

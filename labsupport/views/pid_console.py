@@ -11,8 +11,9 @@ from typing import Any
 import ipywidgets
 
 from labsupport.errors import LabError
+from labsupport.linux.process import Process
 from labsupport.linux.procfs import ProcessSnapshot, Watcher, namespaces, snapshot
-from labsupport.linux.sandbox import Process, Sandbox
+from labsupport.linux.sandbox import Sandbox
 from labsupport.views import pidmap, style
 from labsupport.views.live import LivePicture, Shown
 from labsupport.views.painter import Painter
