@@ -15,20 +15,42 @@ This knows nbval 0.11's insides: test_nbval_plugin.py holds every line above aga
 
 import os
 import re
+import secrets
 import time
 from collections.abc import Generator
+from pathlib import Path
 from queue import Empty
 from typing import Any
 
+import nbval.kernel
 import nbval.plugin
 import pytest
+from jupyter_client.manager import KernelManager
+from jupyter_core.paths import jupyter_runtime_dir
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, NbCellError
+from traitlets import default
 
 SKIPPED = "application/vnd.labsupport.skipped+json"
 SHELL_LINE = re.compile(r"^\s*!(?!!)", re.MULTILINE)
 HEARTBEAT_SECONDS = 0.5
 GOODBYE_SECONDS = 10
+
+
+class PortlessManager(KernelManager):
+    """Meets its kernel at Unix sockets: ports are chosen first and bound later, and now and then
+    another program takes one meanwhile; then nbval waits a minute for nobody.
+    """
+
+    @default("transport")
+    def _unix(self) -> str:
+        return "ipc"
+
+    @default("ip")
+    def _sockets(self) -> str:
+        folder = Path(jupyter_runtime_dir())
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return str(folder / f"nbval-{secrets.token_hex(6)}")
 
 
 class HonestKernel(RunningKernel):
@@ -82,6 +104,7 @@ class HonestKernel(RunningKernel):
 
 def pytest_configure(config: pytest.Config) -> None:
     nbval.plugin.RunningKernel = HonestKernel
+    nbval.kernel.KernelManager = PortlessManager
     if names := must_have():
         from labsupport import probe
 

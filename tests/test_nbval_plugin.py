@@ -58,7 +58,7 @@ def outcomes(cells: list[Verdict]) -> list[str]:
 
 
 def test_a_good_notebook_passes(toys):
-    assert outcomes(toys["good"]) == ["passed"] * 3
+    assert outcomes(toys["good"]) == ["passed"] * 3, toys["good"]
 
 
 def test_a_cell_that_was_not_run_is_skipped_with_its_reason(toys):
