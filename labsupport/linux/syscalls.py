@@ -14,7 +14,6 @@ import os
 from ctypes import c_char_p, c_int, c_long, c_uint64, c_ulong, c_ushort, c_void_p
 
 # sched.h
-CLONE_FS = 0x00000200
 CLONE_PIDFD = 0x00001000
 CLONE_PARENT = 0x00008000
 CLONE_NEWTIME = 0x00000080
@@ -43,12 +42,10 @@ MNT_DETACH = 2
 
 # linux/prctl.h
 PR_SET_PDEATHSIG = 1
-PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
 PR_SET_SECCOMP = 22
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
-PR_GET_NO_NEW_PRIVS = 39
 
 # linux/seccomp.h
 SECCOMP_MODE_FILTER = 2
@@ -60,7 +57,6 @@ PTRACE_INTERRUPT = 0x4207
 PTRACE_SECCOMP_GET_FILTER = 0x420C
 
 # linux/nsfs.h
-NS_GET_USERNS = 0xB701
 NS_GET_PARENT = 0xB702
 
 # sys/mman.h and malloc.h
