@@ -90,6 +90,6 @@ class Painter:
 
         image = Image.frombuffer("RGBA", self.canvas.get_width_height(), self.canvas.buffer_rgba())
         file = io.BytesIO()
-        few = image.quantize(64, method=Image.Quantize.FASTOCTREE)
+        few = image.convert("RGB").quantize(64, method=Image.Quantize.FASTOCTREE)
         few.save(file, "png", compress_level=1)
         return file.getvalue()
