@@ -260,3 +260,151 @@ class NotFitToPublish(LabError):
         super().__init__(
             f"{notebook} was not saved", why, "mend the cell, or run it where it can run"
         )
+
+
+class NotMounted(LabError):
+    """A path was taken for a mount point, and nothing is mounted there."""
+
+    def __init__(self, path: str, lies_on: str) -> None:
+        self.path = path
+        super().__init__(
+            f"nothing is mounted at {path}",
+            f"it is an ordinary path on what is mounted at {lies_on}",
+            "see where something is mounted with mounts(of=...)",
+        )
+
+
+class MountBusy(LabError):
+    """A file system cannot be unmounted, for somebody uses it."""
+
+
+class UnknownFileSystem(LabError):
+    """The kernel knows no file system of that type."""
+
+
+class MountRefused(LabError):
+    """The kernel did not mount or unmount something, for another reason than those above."""
+
+
+class DriveGone(LabError):
+    """A drive was to be mounted that is closed, or is not there."""
+
+
+class MissingController(LabError):
+    """A limit needs a cgroup controller that groups here do not have."""
+
+
+class CgroupRefused(LabError):
+    """The kernel refused to make or change a control group; the message says why."""
+
+
+class CgroupClosed(LabError):
+    """A control group was asked for something before it was made, or after it was removed."""
+
+
+class LimitBelowUsage(LabError):
+    """A limit was to be set below what is in use, and the kernel could not free the difference."""
+
+
+class InternalProcesses(LabError):
+    """cgroup v2: a group has processes itself, or hands controllers down, but never both."""
+
+    def __init__(self, group: object) -> None:
+        self.group = group
+        super().__init__(
+            f"the kernel answered EBUSY in {group}",
+            "in cgroup v2 a group (but the topmost) has either processes of its own or groups "
+            "below it that get controllers by its cgroup.subtree_control, never both",
+            "give the processes a group of their own, beside the limited ones: "
+            f"mkdir {group}/programs; echo PID > {group}/programs/cgroup.procs; then try again",
+        )
+
+
+class NoLimit(LabError):
+    """A program that takes all it gets was not started: nothing limits what it would take."""
+
+
+class NamespaceNotHere(LabError):
+    """This kernel has no namespaces of a kind."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        super().__init__(
+            f"this kernel has no {kind} namespaces",
+            f"there is no /proc/self/ns/{kind}: it was built without them, or its architecture, "
+            "as User-Mode Linux, has none",
+            "choose the kernel “this machine”, if that one has it: ./lab doctor tells",
+        )
+
+
+class NotAnIdMap(LabError):
+    """A line that is none of a uid_map or gid_map file."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(
+            f"{line!r} is no line of a user or group map",
+            "",
+            "write three numbers: the first inside, the first outside, how many",
+        )
+
+
+class UncoveredArchitecture(LabError):
+    """This machine's processors have system calls that we have no table of."""
+
+    def __init__(self, machine: str, known: Iterable[str]) -> None:
+        self.machine = machine
+        super().__init__(
+            f"the system calls of {machine} are not covered",
+            f"covered are {', '.join(sorted(known))}",
+            "use a machine with one of these processors",
+        )
+
+
+class UnknownSystemCall(LabError):
+    """Linux has no system call of that name on this architecture."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        close = get_close_matches(name, sorted(known), n=3)
+        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else ""
+        super().__init__(
+            f"there is no system call {name!r}", hint, "see syscalls(2) for the list: man syscalls"
+        )
+
+
+class UnknownErrno(LabError):
+    """A word that names no error number, as EPERM does."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        close = get_close_matches(name, sorted(known), n=3)
+        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else ""
+        super().__init__(f"there is no error {name!r}", hint, "see errno(3) for the list")
+
+
+class UnknownLinuxCapability(LabError):
+    """A word that names none of the privileges into which Linux divides root's power."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"Linux has no capability {name!r}", nearest(name, known))
+
+
+class LibraryMissing(LabError):
+    """A shared library is not installed: libseccomp builds filters, libcap names capabilities."""
+
+    def __init__(self, library: str, package: str) -> None:
+        self.library = library
+        super().__init__(
+            f"the library {library} is missing", "", f"sudo apt-get install {package}"
+        )
+
+
+class FilterUnreadable(LabError):
+    """The filters that a process runs under cannot be read out here."""
+
+
+class FilterRefused(LabError):
+    """A filter cannot be built, or the kernel does not take it."""
+
+
+class FilterTooComplex(LabError):
+    """A filter has more ways through it than can be told apart in reasonable time."""
