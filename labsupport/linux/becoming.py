@@ -7,6 +7,7 @@ import os
 import select
 
 from labsupport.linux import syscalls as sc
+from labsupport.linux.confining import bound_capabilities, join_groups, load_filters
 from labsupport.linux.light import signal
 from labsupport.linux.messages import Failure, Stage
 
@@ -39,21 +40,35 @@ def forget_signals() -> None:
 
 
 def become(request: dict[str, Any], fds: list[int], enter: Callable[[], None]) -> NoReturn:
-    """In the child: finish the set-up, tell what was done, and turn into the program."""
+    """In the child: finish the set-up, tell what was done, and turn into the program.
+
+    `fds`: standard input, output and error, the status pipe (the holder's), the pipe of this
+    report, and the `cgroup.procs` files of the cgroup to join.
+    """
     report = fds[4]
     try:
+        join_groups(fds[5:], request["cgroups"])
         enter()
         for target, fd in enumerate(fds[:3]):
             os.dup2(fd, target)
-        argv = request["argv"]
+        argv, kept = request["argv"], request["keep_caps"]
+        if kept is not None:
+            bound_capabilities(kept)
         if not argv:
             os.write(report, marshal.dumps({"calls": sc.take_notes()}))
+            load_filters(request["filters"])
+            if kept is not None:
+                sc.capset(kept, kept, 0)
             os.closerange(3, 1 << 20)  # there is no exec to do it
             idle_init()
         with Stage("enter the working folder"):
             os.chdir(request["cwd"])
+        for program in request["filters"]:
+            sc.note(f"seccomp(SECCOMP_SET_MODE_FILTER, {len(program) // 8} instructions)")
         sc.note(f"execve({quoted(argv[0])}, [{', '.join(map(quoted, argv))}])")
+        # told before the filter holds: it may well forbid to write
         os.write(report, marshal.dumps({"calls": sc.take_notes()}))
+        load_filters(request["filters"])
         with Stage("execute"):
             execute(argv, request["env"])
     except Failure as failure:
@@ -79,6 +94,29 @@ def map_ids(uid: int, gid: int) -> None:
             os.write(fd, text.encode())
         finally:
             os.close(fd)
+
+
+def become_user(uid: int) -> None:
+    """Be an ordinary user, without privileges, and nobody else any more; setresuid(2)."""
+    for call, change in (
+        ("setgroups(0, NULL)", lambda: os.setgroups([])),
+        (f"setresgid({uid}, {uid}, {uid})", lambda: os.setresgid(uid, uid, uid)),
+        (f"setresuid({uid}, {uid}, {uid})", lambda: os.setresuid(uid, uid, uid)),
+    ):
+        change()
+        sc.note(f"{call} = 0")
+    sc.prctl(sc.PR_SET_DUMPABLE, 1)  # else our own /proc/self would belong to root from here on
+
+
+def set_clocks(offsets: dict[str, int]) -> None:
+    """Set the clocks of the time namespace that our children will be in; time_namespaces(7)."""
+    fd = os.open("/proc/self/timens_offsets", os.O_WRONLY)
+    try:
+        for clock, seconds in offsets.items():
+            sc.note(f'write("/proc/self/timens_offsets", "{clock} {seconds} 0")')
+            os.write(fd, f"{clock} {seconds} 0".encode())
+    finally:
+        os.close(fd)
 
 
 def enter_root(rootfs: str, share_proc: bool) -> None:

@@ -9,12 +9,15 @@ import select
 from labsupport.linux import syscalls as sc
 from labsupport.linux.becoming import (
     become,
+    become_user,
     die_with,
     enter_root,
     forget_signals,
     fresh_proc,
     map_ids,
+    set_clocks,
 )
+from labsupport.linux.confining import enter_cgroup_namespace, open_groups
 from labsupport.linux.light import signal, socket
 from labsupport.linux.messages import STATUS, Failure, Stage, live, receive, send
 from labsupport.linux.seats import Seats
@@ -61,6 +64,7 @@ class Holder:
         self.gate: int | None = None  # the next program begins when this pipe is written to
         self.proc_mounted = False
         self.flags = self.late = 0
+        self.groups: list[int] = []  # cgroup.procs files that programs join
         self.early_failure: Failure | None = None
         self.home_mounts: int | None = None
         try:
@@ -108,6 +112,8 @@ class Holder:
             return False
         if others := self.flags & ~sc.CLONE_NEWPID:
             sc.setns(self.home, others)
+        for fd in self.groups:
+            os.close(fd)
         if not self.flags & sc.CLONE_NEWPID:
             sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 0)
         sc.take_notes()
@@ -131,21 +137,33 @@ class Holder:
     def _set_up(self, order: dict[str, Any]) -> None:
         if self.early_failure:
             raise self.early_failure
+        self.groups = open_groups(order["cgroups"])
         wanted = order["flags"]
         early = self.flags
         other = wanted & ~early & sc.CLONE_NEWUSER or early & ~wanted or wanted & sc.CLONE_NEWTIME
-        if other or self._mounts_have_changed():
+        # the /proc that was prepared shows the PID namespace of the child that waits in it
+        stale_proc = early & sc.CLONE_NEWNS and not wanted & sc.CLONE_NEWPID
+        if other or stale_proc or self._mounts_have_changed():
             self._start_over()
         elif not wanted & sc.CLONE_NEWPID:
             self.drop_ahead()
         if wanted & ~self.flags & sc.CLONE_NEWUSER:
+            if order["uid"] is not None:
+                with Stage("become the other user"):
+                    become_user(order["uid"])
             self._new_user()
         if wanted & ~self.flags & sc.CLONE_NEWNS:
             self._new_mounts()
+        if self.groups and wanted & ~self.flags & sc.CLONE_NEWCGROUP:
+            enter_cgroup_namespace(self.groups, order["cgroups"])
+            self.flags |= sc.CLONE_NEWCGROUP
         # PID and time namespaces are entered by the programs, which are our children
         if others := wanted & ~sc.CLONE_NEWPID & ~self.flags:
             with Stage("make the namespaces"):
                 sc.unshare(others)
+        if order["clocks"]:
+            with Stage("set the clocks"):
+                set_clocks(order["clocks"])
         self.late = self.flags & sc.CLONE_NEWNS if order["rootfs"] else 0
         self.late |= wanted & ~early & ~(sc.CLONE_NEWPID | sc.CLONE_NEWTIME)
         self.flags = wanted
@@ -227,7 +245,7 @@ class Holder:
         remount = 0
         if self.flags & sc.CLONE_NEWNS and not has_proc:
             remount = 2 if self.proc_mounted else 1
-        send(child.channel, (late, remount, request), fds)
+        send(child.channel, (late, remount, request), fds + self.groups)
         child.channel.close()
         self.gate = child.gate
         return child.pid, child.pidfd
@@ -312,7 +330,7 @@ class Holder:
         forget_signals()
         os.setsid()
         sc.take_notes()
-        become(marshal.loads(request), fds, lambda: None)  # noqa: S302
+        become(marshal.loads(request), fds + self.groups, lambda: None)  # noqa: S302
 
     def drop_ahead(self) -> None:
         """End the child that waits to be PID 1: there will be no program for it."""

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 MESSAGE_BYTES = 1 << 18  # more than a Unix socket takes at once
 FDS = struct.Struct("i")  # a descriptor in a message's ancillary data
-ANCILLARY_BYTES = socket.CMSG_SPACE(5 * FDS.size)
+# five of a program, and a cgroup's files: version 1 has one a hierarchy, a dozen at most
+ANCILLARY_BYTES = socket.CMSG_SPACE(17 * FDS.size)
 STATUS = struct.Struct("i")  # what the status pipe carries: a return code as subprocess has it
 
 

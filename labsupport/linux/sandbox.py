@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -21,13 +21,14 @@ from typing import Any, Self
 from labsupport import ownership, trace
 from labsupport.completed import Completed
 from labsupport.errors import (
-    BadRootfs,
     NamespaceRefused,
     SandboxEnded,
 )
 from labsupport.linux import recipes, zygote_client
+from labsupport.linux.confinement import Confinement, Group, Programs
 from labsupport.linux.kinds import KINDS, kinds
 from labsupport.linux.launch import Launch, spawn
+from labsupport.linux.options import check_options
 from labsupport.linux.process import Process
 from labsupport.linux.refusals import explain
 
@@ -41,6 +42,13 @@ class Sandbox:
             `box.new` tells. With "pid" and "mount" together, `/proc` inside is a fresh one.
         rootfs: a folder that becomes `/` inside, by pivot_root(2); needs "mount".
         hostname: the host name inside; needs "uts".
+        uid: the user who makes the namespaces and is root inside; needs "user", and root here if it
+            is somebody else. They have that number as their only group, too.
+        clock_offsets: seconds that clocks inside are ahead, such as `{"boottime": 86400}`, or
+            "monotonic"; needs "time".
+        cgroup: a `Cgroup` that the programs join before they execute.
+        filter: a seccomp `Filter` that is loaded right before a program executes.
+        keep_caps: names of the only capabilities that the programs have, such as `{"NET_ADMIN"}`.
 
     Raises:
         UnknownNamespace: a word in `new` is no kind of namespace.
@@ -55,25 +63,40 @@ class Sandbox:
         *,
         rootfs: str | os.PathLike[str] | None = None,
         hostname: str | None = None,
+        uid: int | None = None,
+        clock_offsets: Mapping[str, int] | None = None,
+        cgroup: Group | None = None,
+        filter: Programs | None = None,  # noqa: A002 (one of the course's fixed words)
+        keep_caps: Collection[str] | None = None,
     ) -> None:
         wanted = {kind.name for kind in kinds(new)}
         if not zygote_client.may_make_namespaces():
             wanted.add("user")
-        _check_options(wanted, rootfs, hostname)
+        check_options(
+            wanted, rootfs=rootfs, hostname=hostname, uid=uid, clock_offsets=clock_offsets
+        )
         self.new = frozenset(wanted)
         self.rootfs = None if rootfs is None else str(Path(rootfs).resolve())
         self.hostname = hostname
+        self.uid = None if uid == os.geteuid() else uid
+        self.clock_offsets = dict(clock_offsets or {})
+        self._confinement = Confinement(cgroup, filter, keep_caps)
         self._holder_pid = 0
         self._answered = True
         self._channel: socket.socket | None = None
         self._init: Process | None = None
+        self._confined: dict[str, Any] = {}
         self._steps: list[Callable[[], trace.Step]] = []
         self._enter_calls: tuple[str, ...] = ()
 
     def open(self) -> Self:
         """Make the namespaces. A `with` statement does this, and `close()` at its end."""
         flags = sum(KINDS[name].flag for name in self.new)
-        order = {"flags": flags, "rootfs": self.rootfs, "hostname": self.hostname}
+        self._confined = self._confinement.order()
+        order = {
+            "flags": flags, "rootfs": self.rootfs, "hostname": self.hostname,
+            "uid": self.uid, "clocks": self.clock_offsets, "cgroups": self._confined["cgroups"],
+        }  # fmt: skip
         self._channel = zygote_client.order_holder(order)
         self._answered = False
         # what root's sandboxes nearly always are has been prepared: the answer need not be awaited
@@ -218,9 +241,10 @@ class Sandbox:
     ) -> Launch:
         channel = self._ready_channel()
         words = [os.fspath(word) for word in argv]
-        folder = os.fspath(cwd) if cwd else "/" if self.rootfs else str(Path.cwd())
+        elsewhere = self.rootfs or self.uid is not None  # who may not be able to enter our folder
+        folder = os.fspath(cwd) if cwd else "/" if elsewhere else str(Path.cwd())
         variables = {**(os.environ if env is None else env), ownership.VARIABLE: ownership.mark()}
-        request = {"argv": words, "env": variables, "cwd": folder}
+        request = {"argv": words, "env": variables, "cwd": folder, **self._confined}
         launch = spawn(channel, request, stdin, lasting, self._settle)
         launch.recipe = self._recipe(launch)
         if launch.first or "pid" not in self.new:
@@ -248,29 +272,20 @@ class Sandbox:
 
     def _recipe(self, launch: Launch) -> tuple[str, Callable[[], str]]:
         """Say what is being done, in words and as what writes the line for a terminal."""
-        argv = launch.process.argv
+        argv = self._confinement.inside(launch.process.argv)
         if self._enter_calls and (launch.first or "pid" not in self.new):
-            line = partial(recipes.unshare, self.new, argv, self.rootfs, self.hostname)
-            return "Make the namespaces and start the first program", line
-        if launch.first:
-            line = partial(recipes.fresh_pid, self.new, self.holder_pid, argv)
-            return "Start the next program in a PID namespace of its own", line
-        target = self._init.pid if self._init else self.holder_pid
-        return "Join it with another program", partial(recipes.nsenter, self.new, target, argv)
-
-
-def _check_options(
-    new: set[str], rootfs: str | os.PathLike[str] | None, hostname: str | None
-) -> None:
-    for option, value, kind in (("rootfs", rootfs, "mount"), ("hostname", hostname, "uts")):
-        if value is not None and kind not in new:
-            raise NamespaceRefused(
-                f"{option}= needs a new {kind} namespace",
-                "without one it would change this machine, not a sandbox",
-                f'add "{kind}" to new=',
-            )
-    if rootfs is not None and not Path(rootfs).is_dir():
-        raise BadRootfs(f"{os.fspath(rootfs)} is no folder")
+            what = "Make the namespaces and start the first program"
+            make = partial(recipes.unshare, self.new, argv, self.rootfs, self.hostname)
+            write = partial(make, uid=self.uid, clock_offsets=self.clock_offsets)
+        elif launch.first:
+            what = "Start the next program in a PID namespace of its own"
+            write = partial(recipes.fresh_pid, self.new, self.holder_pid, argv)
+        else:
+            what = "Join it with another program"
+            target = self._init.pid if self._init else self.holder_pid
+            write = partial(recipes.nsenter, self.new, target, argv)
+        groups = self._confined["cgroups"]
+        return what, lambda: trace.command(recipes.in_cgroup(groups, write()))
 
 
 def _refused(answer: Mapping[str, Any], new: Iterable[str]) -> NamespaceRefused:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from ctypes import c_char_p, c_int, c_long, c_uint64, c_ulong, c_ushort, c_void_p
+from ctypes import c_char_p, c_int, c_long, c_uint32, c_uint64, c_ulong, c_ushort, c_void_p
 
 # sched.h
+CLONE_FILES = 0x00000400
 CLONE_PIDFD = 0x00001000
 CLONE_PARENT = 0x00008000
 CLONE_NEWTIME = 0x00000080
@@ -42,22 +43,37 @@ MNT_DETACH = 2
 
 # linux/prctl.h
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
 PR_SET_SECCOMP = 22
+PR_CAPBSET_READ = 23
+PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 
+# linux/capability.h
+_LINUX_CAPABILITY_VERSION_3 = 0x20080522
+
 # linux/seccomp.h
 SECCOMP_MODE_FILTER = 2
+SECCOMP_SET_MODE_FILTER = 1
+SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
+SECCOMP_IOCTL_NOTIF_RECV = 0xC0502100
+SECCOMP_IOCTL_NOTIF_SEND = 0xC0182101
+SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1
 
 # linux/ptrace.h
 PTRACE_TRACEME = 0
+PTRACE_DETACH = 17
 PTRACE_SEIZE = 0x4206
 PTRACE_INTERRUPT = 0x4207
 PTRACE_SECCOMP_GET_FILTER = 0x420C
 
 # linux/nsfs.h
+NS_GET_USERNS = 0xB701
 NS_GET_PARENT = 0xB702
+NS_GET_NSTYPE = 0xB703
+NS_GET_OWNER_UID = 0xB704
 
 # sys/mman.h and malloc.h
 PROT_READ = 1
@@ -73,6 +89,8 @@ RB_POWER_OFF = 0x4321FEDC
 # asm/unistd_64.h and asm-generic/unistd.h: these numbers differ between architectures
 _NR_FINIT_MODULE = {"x86_64": 313, "aarch64": 273}
 _NR_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+_NR_CLONE = {"x86_64": 56, "aarch64": 220}
+_NR_SECCOMP = {"x86_64": 317, "aarch64": 277}
 # and these are the same on all
 _NR_CLONE3 = 435
 _NR_PIDFD_OPEN = 434
@@ -110,6 +128,10 @@ class CloneArgs(ctypes.Structure):
         )
     ]
 
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _noted: list[str] = []
 
@@ -217,6 +239,45 @@ def set_name(name: str) -> None:
     )
 
 
+def drop_from_bounding_set(kept: int) -> None:
+    """Drop every capability whose bit is not in `kept`; PR_CAPBSET_DROP in prctl(2)."""
+    dropped = 0
+    number = 0
+    while _libc.prctl(PR_CAPBSET_READ, number, 0, 0, 0) != -1:  # -1: the kernel knows no more
+        if not kept >> number & 1:
+            result = _libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0)
+            if result == -1:
+                _check(result, f"prctl(PR_CAPBSET_DROP, {number})")
+            dropped += 1
+        number += 1
+    note(f"prctl(PR_CAPBSET_DROP, ...) = 0, for {dropped} of {number} capabilities")
+
+
+class CapabilityHeader(ctypes.Structure):
+    """`struct __user_cap_header_struct` of linux/capability.h."""
+
+    _fields_ = [("version", c_uint32), ("pid", c_int)]
+
+
+def capget(pid: int = 0) -> tuple[int, int, int]:
+    """Return the effective, permitted and inheritable sets of a thread, as bits; capget(2)."""
+    header = CapabilityHeader(_LINUX_CAPABILITY_VERSION_3, pid)
+    data = (c_uint32 * 6)()
+    _check(_libc.capget(ctypes.byref(header), data), f"capget({pid})")
+    effective, permitted, inheritable = (data[i] | data[i + 3] << 32 for i in range(3))
+    return effective, permitted, inheritable
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """Set the calling thread's capability sets, given as bits; capset(2)."""
+    header = CapabilityHeader(_LINUX_CAPABILITY_VERSION_3, 0)
+    sets = (effective, permitted, inheritable)
+    low, high = [bits & 0xFFFFFFFF for bits in sets], [bits >> 32 for bits in sets]
+    data = (c_uint32 * 6)(*low, *high)
+    shown = ", ".join(f"{bits:#x}" for bits in sets)
+    _check(_libc.capset(ctypes.byref(header), data), f"capset({shown})")
+
+
 def pidfd_open(pid: int) -> int:
     """Return a descriptor that stands for a process, and is readable once it ended."""
     return os.pidfd_open(pid)
@@ -242,11 +303,60 @@ def seccomp_set_filter(program: bytes) -> None:
     )
 
 
+def seccomp_new_listener(program: bytes) -> int:
+    """Put this thread under a filter and return the descriptor that its notifications come to.
+
+    SECCOMP_FILTER_FLAG_NEW_LISTENER in seccomp(2). The descriptor is closed at execve.
+    """
+    argument = SockFprog(len(program) // 8, program)
+    number = _NR_SECCOMP[os.uname().machine]
+    result = _libc.syscall(
+        c_long(number), c_ulong(SECCOMP_SET_MODE_FILTER),
+        c_ulong(SECCOMP_FILTER_FLAG_NEW_LISTENER), ctypes.byref(argument),
+    )  # fmt: skip
+    call = "seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, "
+    return _check(result, f"{call}{{{len(program) // 8} instructions}})")
+
+
 def ptrace(request: int, pid: int, address: int = 0, data: int = 0) -> int:
     """Observe or control another process; ptrace(2)."""
     shown = next(k for k, v in globals().items() if k.startswith("PTRACE_") and v == request)
     result = _libc.ptrace(request, pid, address, data)
     return _check(result, f"ptrace({shown}, {pid}, {address}, {data})")
+
+
+def seccomp_get_filter(pid: int, index: int) -> bytes:
+    """Return a filter of a stopped tracee, the oldest has index 0; ptrace(2).
+
+    It is an array of `struct sock_filter`, 8 bytes each.
+    """
+    count = ptrace(PTRACE_SECCOMP_GET_FILTER, pid, index)
+    program = ctypes.create_string_buffer(8 * count)
+    ptrace(PTRACE_SECCOMP_GET_FILTER, pid, index, ctypes.addressof(program))
+    return program.raw
+
+
+def fork_sharing_files() -> int:
+    """Fork; parent and child share their table of descriptors until execve. clone(2).
+
+    For a process with one thread. Not by clone3(2), which filters often refuse: they cannot look
+    at its arguments.
+    """
+    number = _NR_CLONE[os.uname().machine]
+    arguments = (c_ulong(CLONE_FILES | 17), *[c_ulong(0)] * 4)  # 17: SIGCHLD when it ends
+    return _check(_libc.syscall(c_long(number), *arguments), "clone(CLONE_FILES|SIGCHLD)")
+
+
+def raw_call(number: int, arguments: Iterable[int]) -> tuple[int, int]:
+    """Make any system call by its number; return its result, and errno if that is -1."""
+    ctypes.set_errno(0)
+    result = _libc.syscall(c_long(number), *(c_ulong(argument) for argument in arguments))
+    return result, ctypes.get_errno() if result == -1 else 0
+
+
+def refused_call(number: int) -> int:
+    """Make a system call with arguments that none accepts (all -1), and return its errno."""
+    return raw_call(number, [2**64 - 1] * 6)[1]
 
 
 def personality(persona: int) -> int:
