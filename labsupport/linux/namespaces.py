@@ -1,0 +1,183 @@
+"""One namespace at a time: who owns it, who is in it, and what keeps it alive.
+
+`labsupport.linux.procfs.namespaces` tells the eight numbers of a process. This asks further, by the
+links in /proc/PID/ns and the calls of ioctl_ns(2). Everything is limited to what we may read: an
+ordinary user, and root in a container, cannot look into everybody's /proc/PID/ns.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fcntl import ioctl
+from pathlib import Path
+from typing import TypeVar
+
+from labsupport.errors import NamespaceNotHere, ProcessGone
+from labsupport.linux import procfs
+from labsupport.linux import syscalls as sc
+from labsupport.linux.kinds import KINDS, Kind, kinds
+from labsupport.linux.procfs import Box
+
+T = TypeVar("T")
+_MOUNTED = re.compile(r"^\S+ \S+ \S+ \w+:\[(\d+)\] (\S+) ", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A namespace at one moment.
+
+    `inode` is the number that identifies it, `owner` the inode of the user namespace that owns it
+    (of a user namespace: the one it was made in), `owner_uid` the user who made it, for a user
+    namespace. Both are None if they are not for us to see. `pids` are the processes in it that we
+    may ask, by their numbers here.
+    """
+
+    kind: str
+    inode: int
+    owner: int | None
+    owner_uid: int | None
+    pids: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        owner = "" if self.owner is None else f", owned by user namespace {self.owner}"
+        maker = "" if self.owner_uid is None else f", made by user {self.owner_uid}"
+        count = f"{len(self.pids)} process{'es' if len(self.pids) != 1 else ''}"
+        return f"<{self.kind} namespace {self.inode}: {count}{owner}{maker}>"
+
+
+@dataclass(frozen=True)
+class Keepers:
+    """What keeps a namespace alive: a namespace without any of it is gone; namespaces(7).
+
+    `processes` are PIDs, `descriptors` pairs of a PID and its descriptor, `mounts` the places where
+    its file is bind-mounted. (Nested namespaces and those it owns would keep it, too.)
+    """
+
+    processes: tuple[int, ...] = ()
+    descriptors: tuple[tuple[int, int], ...] = ()
+    mounts: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.processes or self.descriptors or self.mounts)
+
+    def __repr__(self) -> str:
+        parts = [f"process {pid}" for pid in self.processes]
+        parts += [f"descriptor {fd} of process {pid}" for pid, fd in self.descriptors]
+        parts += [f"bind mount at {place}" for place in self.mounts]
+        return f"<kept by {', '.join(parts)}>" if parts else "<kept by nothing>"
+
+
+def namespace(kind: str, of: int | Box | None = None) -> Namespace:
+    """Ask for one of the namespaces of a process (a PID), a sandbox, or this notebook.
+
+    Raises:
+        UnknownNamespace: `kind` is none of the eight; the message lists them.
+        NamespaceNotHere: this kernel has no namespaces of that kind.
+        ProcessGone: there is no such process, or it is not ours to read.
+
+    """
+    [wanted] = kinds([kind])
+    fd = _open(_pid(of), wanted)
+    try:
+        inode = os.fstat(fd).st_ino
+        owner, uid = _owner(fd), _owner_uid(fd) if kind == "user" else None
+    finally:
+        os.close(fd)
+    return Namespace(kind, inode, owner, uid, tuple(_inside(wanted, inode)))
+
+
+def keepers(kind: str, inode: int) -> Keepers:
+    """Find what keeps the namespace of that number alive, as far as we may see.
+
+    Raises:
+        UnknownNamespace: `kind` is none of the eight.
+
+    """
+    [wanted] = kinds([kind])
+    return Keepers(
+        processes=tuple(_inside(wanted, inode)),
+        descriptors=tuple(_descriptors(f"{wanted.file}:[{inode}]")),
+        mounts=tuple(sorted(set(_mounts(inode)))),
+    )
+
+
+def _pid(of: int | Box | None) -> int:
+    if of is None:
+        return os.getpid()
+    if isinstance(of, int):
+        return of
+    return of.holder_pid if of.anchor_pid is None else of.anchor_pid
+
+
+def _open(pid: int, kind: Kind) -> int:
+    try:
+        return os.open(f"/proc/{pid}/ns/{kind.file}", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if os.path.exists(f"/proc/{pid}/ns") and not os.path.exists(f"/proc/self/ns/{kind.file}"):
+            raise NamespaceNotHere(kind.name) from None
+        raise ProcessGone(
+            f"the namespaces of process {pid} cannot be read", "it has ended, or never was"
+        ) from None
+    except (ProcessLookupError, PermissionError) as error:
+        raise ProcessGone(
+            f"the {kind.name} namespace of process {pid} cannot be read",
+            f"{error.strerror}: it belongs to somebody with more privileges, or has ended",
+            "ask for a process of your own, or as root",
+        ) from error
+
+
+def _owner(fd: int) -> int | None:
+    try:
+        owner = ioctl(fd, sc.NS_GET_USERNS)
+    except PermissionError:  # it lies outside of what we may see
+        return None
+    try:
+        return os.fstat(owner).st_ino
+    finally:
+        os.close(owner)
+
+
+def _owner_uid(fd: int) -> int:
+    return int.from_bytes(ioctl(fd, sc.NS_GET_OWNER_UID, bytes(4)), "little")
+
+
+def _inside(kind: Kind, inode: int) -> Iterator[int]:
+    link = f"{kind.file}:[{inode}]"
+    for pid in procfs.all_pids():
+        if _read(os.readlink, f"/proc/{pid}/ns/{kind.file}") == link:
+            yield pid
+
+
+def _descriptors(link: str) -> Iterator[tuple[int, int]]:
+    for pid in procfs.all_pids():
+        for name in _read(os.listdir, f"/proc/{pid}/fd") or ():
+            if _read(os.readlink, f"/proc/{pid}/fd/{name}") == link:
+                yield pid, int(name)
+
+
+def _mounts(inode: int) -> Iterator[str]:
+    """Where the namespace's file is mounted, in every mount namespace that somebody lives in."""
+    seen = set()
+    for pid in procfs.all_pids():
+        where = _read(os.readlink, f"/proc/{pid}/ns/{KINDS['mount'].file}")
+        if where is None or where in seen:
+            continue
+        seen.add(where)
+        table = _read(lambda path: Path(path).read_text(), f"/proc/{pid}/mountinfo") or ""
+        yield from (place for number, place in _MOUNTED.findall(table) if int(number) == inode)
+
+
+def _read(reader: Callable[[str], T], path: str) -> T | None:
+    """Read something of a process; None if it has ended meanwhile, or is not ours to read."""
+    try:
+        return reader(path)
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # the mountinfo of a process that is just ending
+            return None
+        raise
