@@ -17,6 +17,13 @@ def check_options(
     uid: int | None,
     clock_offsets: Mapping[str, int] | None,
 ) -> None:
+    """Refuse an option whose namespace is not among the new ones, and others that cannot be.
+
+    Raises:
+        NamespaceRefused: the option would change this machine, or needs root.
+        BadRootfs: `rootfs` is no folder.
+
+    """
     for option, value, kind in (
         ("rootfs", rootfs, "mount"),
         ("hostname", hostname, "uts"),

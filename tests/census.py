@@ -1,0 +1,78 @@
+"""What there is of the things that experiments make, so that tests can compare before and after."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from labsupport import ownership
+from labsupport.linux.procfs import all_pids
+
+
+def owned_by(mark: str) -> set[int]:
+    """PIDs of the programs that carry an owner's mark, and of its helper processes."""
+    found = set()
+    for pid in all_pids():
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            continue
+        if f"{ownership.VARIABLE}={mark}".encode() in environment.split(b"\0"):
+            found.add(pid)
+    return found
+
+
+def descendants(root: int) -> set[int]:
+    """PIDs of a process, its children, and theirs."""
+    parents = {}
+    for pid in all_pids():
+        try:
+            parents[pid] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    found = {root}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def made(mark: str, folder: Path) -> dict[str, list[str]]:
+    """Everything outside processes that the owner of `mark`, working in `folder`, has made here."""
+    name = mark.replace(":", "-")
+    return {
+        "mounts": [
+            line
+            for line in Path("/proc/self/mountinfo").read_text().splitlines()
+            if name in line or str(folder) in line
+        ],
+        "cgroups": cgroups(name),
+        "loop devices": loop_devices(folder),
+        "links": [link for link in links() if link.startswith("lab")],
+    }
+
+
+def cgroups(name: str = "labsupport-") -> list[str]:
+    """Cgroup folders with `name` in theirs, in every hierarchy."""
+    roots = [
+        Path(fields[4])
+        for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        if (fields := line.split()) and line.partition(" - ")[2].startswith("cgroup")
+    ]
+    return [folder for root in roots for folder, _, _ in os.walk(root) if name in Path(folder).name]
+
+
+def loop_devices(folder: Path) -> list[str]:
+    """Loop devices whose file lies, or lay, in `folder`."""
+    if shutil.which("losetup") is None:
+        return []
+    table = subprocess.run(
+        ["losetup", "--json"], check=False, capture_output=True, text=True
+    ).stdout
+    devices = json.loads(table)["loopdevices"] if table.strip() else []
+    return [d["name"] for d in devices if str(folder) in (d["back-file"] or "")]
+
+
+def links() -> list[str]:
+    """Network links of this network namespace."""
+    return sorted(os.listdir("/sys/class/net"))
