@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.course.exercises import Exercise as Exercise
     from labsupport.course.predictions import predict as predict
     from labsupport.engine.client import Engine as Engine
+    from labsupport.linux.cgroups import Cgroup as Cgroup
     from labsupport.linux.procfs import namespaces as namespaces
     from labsupport.linux.procfs import processes as processes
     from labsupport.linux.procfs import status as status
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.vm.guest import LabVM as LabVM
 
 _HOME = {
+    "Cgroup": "labsupport.linux.cgroups",
     "Engine": "labsupport.engine.client",
     "Exercise": "labsupport.course.exercises",
     "LabVM": "labsupport.vm.guest",

@@ -393,9 +393,7 @@ class LibraryMissing(LabError):
 
     def __init__(self, library: str, package: str) -> None:
         self.library = library
-        super().__init__(
-            f"the library {library} is missing", "", f"sudo apt-get install {package}"
-        )
+        super().__init__(f"the library {library} is missing", "", f"sudo apt-get install {package}")
 
 
 class FilterUnreadable(LabError):
