@@ -11,11 +11,13 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.course.exercises import Exercise as Exercise
     from labsupport.course.predictions import predict as predict
     from labsupport.engine.client import Engine as Engine
+    from labsupport.linux.capabilities import capabilities as capabilities
     from labsupport.linux.cgroups import Cgroup as Cgroup
     from labsupport.linux.procfs import namespaces as namespaces
     from labsupport.linux.procfs import processes as processes
     from labsupport.linux.procfs import status as status
     from labsupport.linux.sandbox import Sandbox as Sandbox
+    from labsupport.linux.seccomp import Filter as Filter
     from labsupport.machine import probe as probe
     from labsupport.views.pid_console import PidMap as PidMap
     from labsupport.vm.guest import LabVM as LabVM
@@ -24,9 +26,11 @@ _HOME = {
     "Cgroup": "labsupport.linux.cgroups",
     "Engine": "labsupport.engine.client",
     "Exercise": "labsupport.course.exercises",
+    "Filter": "labsupport.linux.seccomp",
     "LabVM": "labsupport.vm.guest",
     "PidMap": "labsupport.views.pid_console",
     "Sandbox": "labsupport.linux.sandbox",
+    "capabilities": "labsupport.linux.capabilities",
     "namespaces": "labsupport.linux.procfs",
     "predict": "labsupport.course.predictions",
     "probe": "labsupport.machine",

@@ -75,15 +75,25 @@ class Box(Protocol):
     def holder_pid(self) -> int: ...
 
 
-def status(pid: int | str = "self") -> Status:
-    """Read /proc/PID/status.
+def status_fields(pid: int | str = "self") -> dict[str, str]:
+    """Read all of /proc/PID/status, as it stands there.
 
     Raises:
         ProcessGone: there is no such process.
 
     """
     text = _read(f"/proc/{pid}/status", pid)
-    fields = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
+def status(pid: int | str = "self") -> Status:
+    """Read what is asked for most often of /proc/PID/status.
+
+    Raises:
+        ProcessGone: there is no such process.
+
+    """
+    fields = status_fields(pid)
     return Status(
         name=fields["Name"],
         state=fields["State"][0],
