@@ -13,29 +13,51 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.engine.client import Engine as Engine
     from labsupport.linux.capabilities import capabilities as capabilities
     from labsupport.linux.cgroups import Cgroup as Cgroup
+    from labsupport.linux.drives import Drive as Drive
+    from labsupport.linux.escape import try_escape as try_escape
+    from labsupport.linux.mounting import unmount as unmount
+    from labsupport.linux.mounts import mounts as mounts
     from labsupport.linux.procfs import namespaces as namespaces
     from labsupport.linux.procfs import processes as processes
     from labsupport.linux.procfs import status as status
+    from labsupport.linux.propagation import copied_mounts as copied_mounts
+    from labsupport.linux.propagation import propagation as propagation
+    from labsupport.linux.propagation import run_in as run_in
+    from labsupport.linux.rootfs import small_root as small_root
     from labsupport.linux.sandbox import Sandbox as Sandbox
     from labsupport.linux.seccomp import Filter as Filter
     from labsupport.machine import probe as probe
+    from labsupport.views.escapes import show_escapes as show_escapes
+    from labsupport.views.mount_map import MountMap as MountMap
     from labsupport.views.pid_console import PidMap as PidMap
+    from labsupport.views.propagation import show_propagation as show_propagation
     from labsupport.vm.guest import LabVM as LabVM
 
 _HOME = {
     "Cgroup": "labsupport.linux.cgroups",
+    "Drive": "labsupport.linux.drives",
     "Engine": "labsupport.engine.client",
     "Exercise": "labsupport.course.exercises",
     "Filter": "labsupport.linux.seccomp",
     "LabVM": "labsupport.vm.guest",
+    "MountMap": "labsupport.views.mount_map",
     "PidMap": "labsupport.views.pid_console",
     "Sandbox": "labsupport.linux.sandbox",
     "capabilities": "labsupport.linux.capabilities",
+    "copied_mounts": "labsupport.linux.propagation",
+    "mounts": "labsupport.linux.mounts",
     "namespaces": "labsupport.linux.procfs",
     "predict": "labsupport.course.predictions",
     "probe": "labsupport.machine",
     "processes": "labsupport.linux.procfs",
+    "propagation": "labsupport.linux.propagation",
+    "run_in": "labsupport.linux.propagation",
+    "show_escapes": "labsupport.views.escapes",
+    "show_propagation": "labsupport.views.propagation",
+    "small_root": "labsupport.linux.rootfs",
     "status": "labsupport.linux.procfs",
+    "try_escape": "labsupport.linux.escape",
+    "unmount": "labsupport.linux.mounting",
 }
 __all__ = sorted(_HOME)  # noqa: PLE0605 (the words are the keys above)
 

@@ -62,7 +62,7 @@ def break_out() -> None:
 WAYS: dict[str, Callable[[str], None]] = {"chroot": by_chroot, "pivot_root": by_pivot_root}
 
 
-def attempt(box: Sandbox, how: str, root: str | os.PathLike[str], file: str) -> Attempt:
+def try_escape(box: Sandbox, how: str, root: str | os.PathLike[str], file: str) -> Attempt:
     """Have a program in the sandbox lock itself into `root` and try to break out; read `file`.
 
     The sandbox has no `rootfs=`, for it is the program that changes the root; `how` is "chroot" or

@@ -7,9 +7,11 @@ of each mount, its propagation type (mount_namespaces(7)). All of this happens i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from labsupport import trace
+from labsupport.completed import Completed
 from labsupport.errors import MountRefused
 from labsupport.linux.mounting import mount
 from labsupport.linux.mounts import MountTable, mounts
@@ -38,19 +40,20 @@ class Outcome:
         return f"<{self.setting}: original to copy {there}, copy to original {back}>"
 
 
-def copied(box: Sandbox, setting: str) -> Process:
+def copied_mounts(box: Sandbox, setting: str) -> Process:
     """Start a process in the sandbox that lives in a copy of its mount namespace.
 
     It is unshare(1) that makes the copy, and gives all mounts in it the propagation `setting`. The
     process sleeps; `mounts(of=process.pid)` reads its table, `run_in` works in it.
     """
+    _ = box.pid  # an init, lest our process become PID 1 and the sandbox end with it
     wait = ["sh", "-c", "echo ready; exec sleep 3600"]
     process = box.start(["unshare", "--mount", "--propagation", setting, *wait])
     process.expect("ready")
     return process
 
 
-def run_in(box: Sandbox, process: Process, argv: list[str]) -> None:
+def run_in(box: Sandbox, process: Process, argv: Sequence[str]) -> Completed:
     """Run a program of the sandbox in the mount namespace of one of its processes; nsenter(1).
 
     Raises:
@@ -60,6 +63,7 @@ def run_in(box: Sandbox, process: Process, argv: list[str]) -> None:
     done = box.run(["nsenter", "-t", str(process.pids[-1]), "-m", *argv])
     if done.returncode:
         raise MountRefused(f"{trace.command(argv)} failed in the copy", done.stderr.strip())
+    return done
 
 
 def propagation(box: Sandbox, setting: str, base: str = "/mnt") -> Outcome:
@@ -71,7 +75,7 @@ def propagation(box: Sandbox, setting: str, base: str = "/mnt") -> Outcome:
     mount(box, ["--make-shared", base])
     first, second = f"{base}/from_original", f"{base}/from_copy"
     box.run(["mkdir", first, second])
-    process = copied(box, setting)
+    process = copied_mounts(box, setting)
     mount(box, ["-t", "tmpfs", "later", first])
     run_in(box, process, ["mount", "-t", "tmpfs", "later", second])
     original, copy = mounts(of=box), mounts(of=process.pid)

@@ -19,7 +19,6 @@ POINTS = 19.0  # width of the column of mount points, on a page 100 units wide
 HIGH, GAP = 5.6, 0.8  # of a chip, and between two
 TOP = 12.6  # where the first row begins
 MANY = 3  # that many rows alike are shown one by one, more as one
-LETTERS = 25.5  # of a small word, on a page of full width
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def finding(columns: Sequence[Column]) -> str:
                 if cell and not cell.shared
             ]  # fmt: skip
             if only:
-                return f"{row.label} is mounted in {only[0]} only"
+                return f"{row.label} is a mount point in {only[0]} only"
     return f"{len(columns)} tables with the same file systems"
 
 
@@ -164,8 +163,11 @@ def draw_mounts(axes: Axes, columns: Sequence[Column]) -> None:
         label = row.label if len(row.label) < 20 else f"…{row.label[-18:]}"
         axes.text(1.5, _top(number) + HIGH / 2, label, size=style.size("body"), va="center",
                   weight="bold" if _differs(row) else "normal")  # fmt: skip
-    note = "grey: file systems that another table has, too      in colour: only here"
-    axes.text(POINTS, high - 1.1, note, size=style.size("small"), va="center")
+    note = (
+        "grey: a file system that another table has, too; in colour: only here; "
+        "7:0 and the like: its number"
+    )
+    axes.text(99, high - 1.1, note, size=style.size("small"), va="center", ha="right")
 
 
 def _differs(row: Row) -> bool:
