@@ -406,3 +406,7 @@ class FilterRefused(LabError):
 
 class FilterTooComplex(LabError):
     """A filter has more ways through it than can be told apart in reasonable time."""
+
+
+class TrialFailed(LabError):
+    """The helper process that tries system calls under filters has itself failed."""

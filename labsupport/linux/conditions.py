@@ -47,7 +47,7 @@ def _one(condition: Condition, above: int | None = None) -> str:
     value, sign, constant, holds = condition
     if above is not None and isinstance(constant, int):
         constant |= above << 32
-    text = _text(value, whole=above is not None)
+    text = _text(value, whole=above is not None or _is_low_mask(value))
     if sign == bpf.JSET:
         return f"{text} & {_text(constant)} {'!=' if holds else '=='} 0"
     return f"{text} {_SIGNS[sign][not holds]} {_text(constant)}"
@@ -70,6 +70,11 @@ def _places(condition: Condition) -> tuple[int, ...]:
 
 def _is_equal(condition: Condition) -> bool:
     return condition.sign == bpf.JEQ and condition.holds
+
+
+def _is_low_mask(value: Value) -> bool:
+    """Some bits of a low half are the same bits of the whole."""
+    return isinstance(value, tuple) and value[:2] == ("alu", bpf.AND) and isinstance(value[3], int)
 
 
 def _is_high(condition: Condition) -> bool:

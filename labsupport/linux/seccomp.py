@@ -14,6 +14,7 @@ from functools import cached_property
 
 from labsupport.errors import FilterRefused, UnknownErrno
 from labsupport.linux import bpf, libseccomp
+from labsupport.linux.agreement import Agreement, compare
 from labsupport.linux.bpf import Instruction
 from labsupport.linux.filter_reading import read_filters
 from labsupport.linux.libseccomp import Rule
@@ -108,6 +109,17 @@ class Filter:
     def count(self) -> Counter[str]:
         """Count the verdicts by kind: "allowed", "denied" and "depends" (on arguments)."""
         return Counter(verdict.kind for verdict in self.verdicts())
+
+    def agreement(self) -> Agreement:
+        """Try every call in a child under these filters, and compare with what they read.
+
+        Nothing is really done by it: our own filter stands behind these, and lets nothing pass.
+
+        Raises:
+            TrialFailed: the helper process failed.
+
+        """
+        return compare(self.programs)
 
     def __repr__(self) -> str:
         lengths = [len(program) // bpf.INSTRUCTION.size for program in self.programs]
