@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from types import EllipsisType, TracebackType
@@ -24,6 +24,7 @@ from labsupport.linux.cgroup.controllers import Controller
 from labsupport.linux.cgroup.events import Event, Events
 from labsupport.linux.cgroup.figures import Limits, Rates, Usage
 from labsupport.linux.cgroup.folder import Folder, refusal
+from labsupport.linux.cgroup.hierarchies import V1_NAME
 from labsupport.linux.cgroup.places import Place
 from labsupport.linux.cgroup.wanted import Disks
 
@@ -79,6 +80,7 @@ class Cgroup:
         self.name = name
         self._parent: Cgroup | None = None
         self._children: list[Cgroup] = []
+        self._when_ended: list[Callable[[], None]] = []
         self._places: dict[str, Place] = {}
         self._by_path: dict[Path, Folder] = {}
         self._controllers: list[Controller] = []
@@ -140,10 +142,16 @@ class Cgroup:
                 self._send_home(os.getpid())
             self._stop_throttling()
             ending.kill(self._folders)
+            while self._when_ended:
+                self._when_ended.pop()()
             ending.remove(self._folders)
         self._by_path, self._controllers = {}, []
         if self._parent and self in self._parent._children:
             self._parent._children.remove(self)
+
+    def when_ended(self, action: Callable[[], None]) -> None:
+        """Have something done when the group is closed, after its programs were ended."""
+        self._when_ended.append(action)
 
     def _send_home(self, pid: int) -> None:
         for tree in {place.tree for place in self._places.values()}:
@@ -275,6 +283,10 @@ class Cgroup:
         """Whether everything in the group stands still."""
         return ending.is_frozen(ending.freezer_of(self._open_folders()))
 
+    def while_still(self, end: Callable[[], None]) -> None:
+        """Call what ends programs of the group; on v2 they are frozen meanwhile."""
+        ending.while_still(self._folders, end)
+
     def kill(self) -> None:
         """End everything in the group and in those below it, and wait until it is gone."""
         ending.kill(self._open_folders())
@@ -325,6 +337,14 @@ class Cgroup:
         self._open_folders()
         found = {name: self._folder_of(name) for name in self._places}
         return {name: folder.path for name, folder in found.items() if folder}
+
+    def membership(self, controller: str) -> tuple[str, str]:
+        """Return what /proc/PID/cgroup says of a member: (v1's controller or "" for v2, path)."""
+        place, folder = self._places.get(controller), self._folder_of(controller)
+        if place is None or folder is None:
+            raise places.no_controller(controller)
+        name = V1_NAME.get(controller, controller) if folder.version == 1 else ""
+        return name, place.tree.name_of(folder.path)
 
     def shell(self) -> trace.Steps:
         """Show what was done as commands for a shell: a group is folders and files."""

@@ -41,6 +41,9 @@ MS_SLAVE = 1 << 19
 MS_SHARED = 1 << 20
 MNT_DETACH = 2
 
+# linux/time.h
+CLOCK_MONOTONIC = 1
+
 # linux/prctl.h
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -89,6 +92,7 @@ RB_POWER_OFF = 0x4321FEDC
 # asm/unistd_64.h and asm-generic/unistd.h: these numbers differ between architectures
 _NR_FINIT_MODULE = {"x86_64": 313, "aarch64": 273}
 _NR_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+NR_EXECVE = {"x86_64": 59, "aarch64": 221}
 _NR_CLONE = {"x86_64": 56, "aarch64": 220}
 _NR_SECCOMP = {"x86_64": 317, "aarch64": 277}
 # and these are the same on all
@@ -281,6 +285,29 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
 def pidfd_open(pid: int) -> int:
     """Return a descriptor that stands for a process, and is readable once it ended."""
     return os.pidfd_open(pid)
+
+
+class Timespec(ctypes.Structure):
+    """`struct timespec` of time.h."""
+
+    _fields_ = [("tv_sec", c_long), ("tv_nsec", c_long)]
+
+
+class Itimerspec(ctypes.Structure):
+    """`struct itimerspec` of timerfd_settime(2): the time between ticks, and until the first."""
+
+    _fields_ = [("it_interval", Timespec), ("it_value", Timespec)]
+
+
+def timerfd(seconds: float) -> int:
+    """Return a descriptor that is readable once in so many seconds; timerfd_create(2)."""
+    flags = os.O_NONBLOCK | os.O_CLOEXEC  # which TFD_NONBLOCK and TFD_CLOEXEC are
+    fd = _check(_libc.timerfd_create(CLOCK_MONOTONIC, flags), "timerfd_create(CLOCK_MONOTONIC)")
+    tick = Timespec(int(seconds), int(seconds % 1 * 1e9))
+    times = Itimerspec(tick, tick)
+    result = _libc.timerfd_settime(c_int(fd), c_int(0), ctypes.byref(times), None)
+    _check(result, f"timerfd_settime({fd}, {seconds} s)")
+    return fd
 
 
 class SockFprog(ctypes.Structure):

@@ -61,8 +61,8 @@ def is_frozen(folder: Folder) -> bool:
 def kill(folders: Sequence[Folder]) -> None:
     """End everything in the group and in those below it, and wait until it is gone.
 
-    A fork bomb is faster than a loop of kill(2). v2 has `cgroup.kill` for it (Linux 5.14); in v1
-    the group is frozen first, killed while it stands still, and thawed to die.
+    A fork bomb is faster than a loop of kill(2). v2 has `cgroup.kill` for it (Linux 5.14); without
+    it the group is frozen first, killed while it stands still, and thawed to die.
     """
     if os.getpid() in members(folders):
         raise CgroupRefused(
@@ -70,13 +70,32 @@ def kill(folders: Sequence[Folder]) -> None:
             "this notebook's own process is in it",
             "move it out: leave the `with` block, or write its PID to another group's cgroup.procs",
         )
-    for folder in folders:
-        if folder.version == 2 and folder.has("cgroup.kill"):
-            folder.write("cgroup.kill", "1", "Kill everything in the group")
-            break
-    else:
+    whole = next((f for f in folders if f.version == 2 and f.has("cgroup.kill")), None)
+    if whole is None:
         _kill_one_by_one(folders)
+    elif members(folders):
+        while_still(
+            folders, lambda: whole.write("cgroup.kill", "1", "Kill everything in the group")
+        )
     until(lambda: not members(folders), f"programs in {folders[0].path} have not ended")
+
+
+def while_still(folders: Sequence[Folder], end: Callable[[], None]) -> None:
+    """Call what ends programs of the group while, on v2, none of them is inside a system call.
+
+    User-Mode Linux (seen with 6.12) panics when a process is killed in the middle of fork(2): its
+    `flush_tlb_mm` walks over the mark that a copy given up halfway leaves. On v1 what is frozen
+    cannot end, so there it is only called.
+    """
+    whole = next((folder for folder in folders if folder.version == 2), None)
+    if whole is None or is_frozen(whole):
+        end()
+        return
+    freeze(whole)
+    try:
+        end()
+    finally:
+        thaw(whole)
 
 
 def _kill_one_by_one(folders: Sequence[Folder]) -> None:

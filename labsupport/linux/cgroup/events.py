@@ -1,13 +1,15 @@
 """What the kernel did to a group, noticed when it happens: OOM kills and refused forks.
 
-v1 tells of an OOM through an eventfd (`cgroup.event_control`), v2 by a change of `memory.events`;
-`pids.events` changes in both. All of them hang on one epoll descriptor, so nothing is asked for in
-vain. Of throttling the kernel tells nobody: it is counted in `cpu.stat`, and `Cgroup.usage()`
-reads that.
+v1 tells of an OOM through an eventfd (`cgroup.event_control`), v2 by a change of `memory.events`,
+and of a refused fork by one of `pids.events`. Not every kernel tells of that in v1 (Linux 6.18 does
+not): there, and only there, the file is read every 20 ms. All hang on one epoll descriptor.
+
+Of throttling the kernel tells nobody: it is counted in `cpu.stat`, and `Cgroup.usage()` reads that.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import time
@@ -17,8 +19,10 @@ from types import TracebackType
 from typing import Self
 
 from labsupport.errors import CgroupClosed
+from labsupport.linux import syscalls
 from labsupport.linux.cgroup.folder import READ_BYTES, Folder, put
 
+TICK_SECONDS = 0.02
 V1_KILL_SECONDS = 0.05  # v1 tells of the OOM before it has chosen whom to kill
 
 
@@ -49,12 +53,15 @@ class Events:
         self._fds: list[int] = []
         self._counters: dict[str, Callable[[], int]] = {}
         self._eventfd: int | None = None
+        self._timer: int | None = None
         if memory and memory.version == 1:
             self._listen_v1(memory)
         elif memory:
             self._watch("oom_kill", memory, "memory.events", "oom_kill")
         if pids and pids.has("pids.events"):
             self._watch("fork_refused", pids, "pids.events", "max")
+            if pids.version == 1:
+                self._tick()
         self._waiting: list[Event] = []
         self._told = {kind: count() for kind, count in self._counters.items()}
 
@@ -63,7 +70,7 @@ class Events:
         fd = os.open(folder.path / file, os.O_RDONLY | os.O_CLOEXEC)
         self._fds.append(fd)
         self._counters[kind] = lambda: _value(fd, word)
-        if folder.version == 2 or file == "pids.events":
+        if folder.version == 2:
             self._epoll.register(fd, select.EPOLLPRI)
         return fd
 
@@ -74,6 +81,11 @@ class Events:
         put(folder.path / "cgroup.event_control", f"{self._eventfd} {fd}")
         self._epoll.register(self._eventfd, select.EPOLLIN)
 
+    def _tick(self) -> None:
+        self._timer = syscalls.timerfd(TICK_SECONDS)
+        self._fds.append(self._timer)
+        self._epoll.register(self._timer, select.EPOLLIN)
+
     def fileno(self) -> int:
         """A descriptor that is readable when something has happened."""
         if self._epoll.closed:
@@ -83,6 +95,9 @@ class Events:
     def read(self) -> list[Event]:
         """Return what has happened and was not told yet; at once."""
         self.fileno()
+        if self._timer is not None:
+            with contextlib.suppress(BlockingIOError):  # it has not ticked since
+                os.read(self._timer, 8)
         if self._eventfd is not None:
             self._await_the_kill(self._eventfd)
         now = time.monotonic()

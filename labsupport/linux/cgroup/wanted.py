@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from labsupport.errors import BadAmount
@@ -64,7 +65,21 @@ def device_of(disk: str | os.PathLike[str]) -> str:
         raise BadAmount(f"io={path!r} is no disk", os.strerror(error.errno or 0), _DISKS) from error
     if not stat.S_ISBLK(found.st_mode):
         raise BadAmount(f"io={path!r} is no disk", "it is no block device", _DISKS)
-    return f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
+    return _whole_disk(found.st_rdev)
+
+
+def device_below(folder: str | os.PathLike[str]) -> str:
+    """Return `MAJOR:MINOR` of the disk that a folder's files lie on (0:… if they lie on none)."""
+    return _whole_disk(os.stat(folder).st_dev)
+
+
+def _whole_disk(device: int) -> str:
+    """Limits are for disks: of a partition, take the disk that it is a part of; sysfs(5)."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    entry = Path(f"/sys/dev/block/{number}")
+    if (entry / "partition").exists():
+        return (entry.resolve().parent / "dev").read_text().strip()
+    return number
 
 
 _DISKS = 'write {"/dev/loop0": "2M"}, or the device\'s number: {"7:0": "2M"}; see lsblk'

@@ -1,0 +1,152 @@
+"""The program that a danger is: it enters its group, makes sure of its limit, and only then starts.
+
+Run by path as `python -I -S danger_program.py ORDER` (JSON), so that it starts fast; it imports
+nothing of ours. It asks from inside, of itself: /proc/self/cgroup says which group it is in, that
+group's file which limit holds. So there is no moment at which the answer could have become wrong.
+"""
+
+import json
+import mmap
+import os
+import resource
+import signal
+import sys
+import time
+
+REFUSED = 3  # its exit status without a limit
+V1_UNLIMITED = 1 << 62
+EARLIER = 0.2  # seconds
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+
+def main() -> None:
+    """Enter, ask, start; end after `seconds` whatever happens."""
+    order = json.loads(sys.argv[1])
+    end_in(order["seconds"])
+    for path in order["procs"]:
+        write(path, "0")
+    for check in order["checks"]:
+        demand(**check)
+    write("/proc/self/oom_score_adj", "1000")  # should the whole machine run short: we go first
+    print("started", flush=True)
+    DANGERS[order["kind"]](**order["options"])
+
+
+def end_in(seconds: float) -> None:
+    """End by the clock, and by the CPU time used should that fail."""
+    # as process 1 of a PID namespace we are spared by signals that nobody handles
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+    set_alarm(seconds)
+    whole = int(seconds) + 2
+    resource.setrlimit(resource.RLIMIT_CPU, (whole, whole))
+
+
+def set_alarm(seconds: float) -> None:
+    """End after so many seconds; a forked process does not inherit that. See setitimer(2)."""
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+
+
+def demand(controller: str, group: str, file: str, disk: str = "", most: int = 0) -> None:
+    """Go on only if we are in that group, and if its file holds a limit of at most `most`."""
+    with open("/proc/self/cgroup") as lines:
+        here = [line.rstrip("\n").split(":", 2)[1:] for line in lines]
+    if not any(controller in names.split(",") and path == group for names, path in here):
+        refuse(f"the process is not in {group}, but in {here}")
+    with open(file) as found:
+        text = found.read()
+    limit = limit_in(text, disk)
+    if limit is None:
+        refuse(f"{file} says {text.strip() or 'nothing'!r}, which is no limit")
+    if most and limit > most:
+        refuse(f"{file} allows {limit}, and more than {most} would harm this machine")
+
+
+def limit_in(text: str, disk: str) -> "int | None":
+    """Read the limit from what the kernel says; None: there is none."""
+    if disk:
+        lines = [line.split()[1:] for line in text.splitlines() if line.split()[0] == disk]
+        rates = [
+            word.removeprefix("wbps=") for line in lines for word in line if word[:4] not in _OTHER
+        ]
+        return int(rates[0]) if rates and rates[0] != "max" else None
+    word = text.split()[0]
+    if word in ("max", "-1") or int(word) >= V1_UNLIMITED:
+        return None
+    return int(word)
+
+
+_OTHER = ("rbps", "riop", "wiop")
+
+
+def refuse(why: str) -> "NoReturn":
+    """Say why, and end without having done anything."""
+    print(why, file=sys.stderr, flush=True)
+    os._exit(REFUSED)
+
+
+def hog(step: int, most: int, pause: float) -> None:
+    """Take more and more memory, and write to all of it; keep `most` bytes."""
+    blocks: list[bytearray] = []
+    while len(blocks) * step < most:
+        blocks.append(bytearray(b"\1") * step)
+        time.sleep(pause)
+    rest()
+
+
+def burner(threads: int) -> None:
+    """Compute without end, in so many processes (Python's threads would take turns)."""
+    for _ in range(threads - 1):
+        if os.fork() == 0:
+            break
+    while True:
+        pass
+
+
+def bomb(pause: float) -> None:
+    """Fork, and let every child do the same: 1, 2, 4, 8, … until the kernel refuses."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended ones leave at once, and make room
+    left, _ = signal.getitimer(signal.ITIMER_REAL)
+    # children end of themselves, a moment before process 1 ends and would have them killed
+    end = time.monotonic() + left - EARLIER
+    while True:
+        try:
+            if os.fork() == 0:
+                set_alarm(end - time.monotonic())
+        except BlockingIOError:  # EAGAIN: pids.max
+            time.sleep(pause)
+
+
+def writer(path: str, chunk: int, span: int) -> None:
+    """Write past the page cache, over and over: to a loop device, or a nameless file in a folder."""
+    name = f"{path}/.labsupport-writer-{os.getpid()}-{time.monotonic_ns()}"
+    if os.path.isdir(path):
+        fd = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_DIRECT, 0o600)
+        os.unlink(name)
+    else:
+        fd = os.open(path, os.O_WRONLY | os.O_DIRECT)
+    block = mmap.mmap(-1, chunk)  # its address is a whole page's, as O_DIRECT wants
+    block.write(b"\1" * chunk)
+    while True:
+        for offset in range(0, span, chunk):
+            os.pwrite(fd, block, offset)
+
+
+def rest() -> None:
+    """Do nothing, until the alarm."""
+    while True:
+        signal.pause()
+
+
+def write(path: str, text: str) -> None:
+    """Write to a kernel's file."""
+    fd = os.open(path, os.O_WRONLY)
+    os.write(fd, text.encode())
+    os.close(fd)
+
+
+DANGERS: "dict[str, Any]" = {"hog": hog, "burner": burner, "bomb": bomb, "writer": writer}
+
+if __name__ == "__main__":
+    main()
