@@ -62,8 +62,8 @@ class TwiceReadOnly(_InASandbox):
         """The task, with the two folders."""
         one, two = self.places
         return (
-            f"In exercise.box a drive is mounted at `/data`. Make `{one}` and `{two}` show the same "
-            "file system, read-only. At `/data` itself it must stay writable."
+            f"In `exercise.box` a drive is mounted at `/data`. Make `{one}` and `{two}` show the "
+            "same file system, read-only. At `/data` itself it must stay writable."
         )
 
     def look(self) -> Verdict:
@@ -75,8 +75,8 @@ class TwiceReadOnly(_InASandbox):
                                   "exercise.start().")  # fmt: skip
         data = there["/data"]
         if data.read_only:
-            return Verdict(False, "`/data` has become read-only, too: see the second hint, and start "
-                                  "again with exercise.start().")  # fmt: skip
+            return Verdict(False, "`/data` has become read-only, too: see the second hint, and "
+                                  "start again with exercise.start().")  # fmt: skip
         for place in self.places:
             if why := _wrong(there.get(place), data):
                 return Verdict(False, f"`{place}`: {why}")
@@ -110,7 +110,7 @@ class Uncover(_InASandbox):
     hints = (
         "A mount over a folder hides what was in the folder. mounts(of=exercise.box) lists all "
         "mounts; a later line at the same point lies over an earlier one.",
-        'unmount(exercise.box, PATH) takes off what lies on top. Do it until '
+        "unmount(exercise.box, PATH) takes off what lies on top. Do it until "
         "mounts(of=exercise.box).holding(PATH).point is /srv.",
     )
 
@@ -132,7 +132,7 @@ class Uncover(_InASandbox):
     def task(self) -> str:
         """The task, with the file."""
         return (
-            f"In exercise.box there is a file `{self.path}`, but nobody sees it: something is "
+            f"In `exercise.box` there is a file `{self.path}`, but nobody sees it: something is "
             "mounted over it. Uncover it, and leave all other mounts as they are."
         )
 
@@ -142,8 +142,8 @@ class Uncover(_InASandbox):
         there = table.visible()
         gone = [p for p, number in self.others.items() if p not in there or there[p].id != number]
         if gone or "/srv" not in there:
-            return Verdict(False, f"another mount has gone: {', '.join(gone) or '/srv'}. Start again "
-                                  "with exercise.start().")  # fmt: skip
+            return Verdict(False, f"another mount has gone: {', '.join(gone) or '/srv'}. Start "
+                                  "again with exercise.start().")  # fmt: skip
         over = table.holding(self.path)
         if over.point != "/srv":
             return Verdict(
@@ -193,9 +193,9 @@ class Spread(_InASandbox):
     def task(self) -> str:
         """The task, with the place and the tables."""
         return (
-            "exercise.copies holds three processes, red, green and blue, each in a copy of the "
-            "mount namespace of exercise.box (the original). With one single mount, have a tmpfs at "
-            f"`{self.path}` in exactly these tables: {_listed(self.wanted)}."
+            "`exercise.copies` holds three processes, red, green and blue, each in a copy of the "
+            "mount namespace of `exercise.box` (the original). With one single mount, have a tmpfs "
+            f"at `{self.path}` in exactly these tables: {_listed(self.wanted)}."
         )
 
     def look(self) -> Verdict:

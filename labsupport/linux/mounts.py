@@ -64,12 +64,16 @@ class Mount:
         return self.device, self.root
 
     def __repr__(self) -> str:
-        part = "" if self.root == "/" else f", folder {self.root} of it"
+        part = "" if self.root == "/" else f", only {self.root} of it"
         mode = "read-only" if self.read_only else "read-write"
-        return (
-            f"<{self.point}: {self.fstype} {self.source} ({self.device}{part}), {mode}, "
-            f"{self.propagation}>"
-        )
+        groups = [
+            f"{word}:{group}"
+            for word, group in (("shared", self.shared), ("master", self.master))
+            if group is not None
+        ]
+        spreads = self.propagation + (f" ({', '.join(groups)})" if groups else "")
+        where = f"{self.fstype} {self.source} ({self.device}{part})"
+        return f"<{self.point}: {where}, {mode}, {spreads}>"
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def rows(columns: Sequence[Column], all_of_them: bool = False) -> list[Row]:
         found = [table.get(point) for table in visible]
         cells = tuple(_cell(mount, index, owners) for index, mount in enumerate(found))
         kind = tuple(None if cell is None else cell.shared for cell in cells)
-        groups.setdefault(("/" == point, *kind), []).append(Row(point, cells))
+        groups.setdefault((point == "/", *kind), []).append(Row(point, cells))
     shown: list[Row] = []
     for kind, members in groups.items():
         alike = len(members) > MANY and not any(_private_here(kind, columns))

@@ -49,7 +49,10 @@ def table(outcomes: Sequence[Outcome]) -> list[tuple[object, ...]]:
     head = ("setting", "mounted in the original: in the copy?", "the other way round?")
     return [
         head,
-        *((e.setting, *("yes" if x else "no" for x in (e.to_copy, e.to_original))) for e in outcomes),
+        *(
+            (e.setting, *("yes" if x else "no" for x in (e.to_copy, e.to_original)))
+            for e in outcomes
+        ),
     ]
 
 
