@@ -25,8 +25,10 @@ Call = tuple[int, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Trial:
-    """What really happened to a call: `action` "allow" (the filters let it pass), "errno", "kill"
-    or "trap"; `errno` is a name such as "EPERM".
+    """What really happened to a call.
+
+    `action` is "allow" (the filters let it pass), "errno", "kill" or "trap"; `errno` is a name such
+    as "EPERM".
     """
 
     number: int

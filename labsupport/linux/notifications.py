@@ -11,6 +11,7 @@ import fcntl
 import os
 import select
 import struct
+import time
 
 from labsupport.linux import syscalls as sc
 
@@ -68,13 +69,21 @@ def announce(program: bytes, tell: int) -> None:
     os.write(tell, str(said).encode())
 
 
-def calls(listener: int) -> Iterator[Call]:
-    """Wait for calls, one after another, until nobody is left under the filter."""
+def calls(listener: int, until: float = float("inf")) -> Iterator[Call | None]:
+    """Wait for calls, one after another, until nobody is left under the filter.
+
+    When the time `until` has come (by time.monotonic), yields None, once.
+    """
     waiting = select.poll()
     waiting.register(listener, select.POLLIN)
     while True:
-        [(_, events)] = waiting.poll()
-        if not events & select.POLLIN:
+        left = until - time.monotonic()
+        ready = waiting.poll(None if left == float("inf") else max(0, left * 1000))
+        if not ready:
+            until = float("inf")
+            yield None
+            continue
+        if not ready[0][1] & select.POLLIN:
             return
         raw = bytearray(_NOTIFICATION.size)
         try:

@@ -62,8 +62,11 @@ def _until_killed(
     listener = int(told)
     if listener < 0:
         raise SystemExit(f"no seccomp filter can be loaded here: {os.strerror(-listener)}")
-    for call in notifications.calls(listener):
-        notifications.refuse(listener, call, PASSED)
+    for call in filter(None, notifications.calls(listener)):
+        if call.number == calls[results[len(calls)]][0]:
+            notifications.refuse(listener, call, PASSED)
+        else:  # the return from a signal handler: our mark was still in its register
+            notifications.let_pass(listener, call)
     os.close(listener)
     ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     at = results[len(calls)]

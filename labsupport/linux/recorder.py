@@ -1,0 +1,82 @@
+"""The helper process that runs a program and notes every system call it makes.
+
+The program runs under a filter that asks this process about each call; it is counted, and let pass.
+Its children are under the same filter, so their calls count, too. What this process is given as
+standard input and output is the program's.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import signal
+import sys
+import time
+
+from labsupport.linux import notifications
+from labsupport.linux import syscalls as sc
+from labsupport.linux.prober import HOME
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+PROGRAM = HOME.replace("prober", "recorder") + "recorder.main()"
+
+
+def main() -> None:
+    """Arguments: where to write the result, how many seconds it may take, the program."""
+    result, seconds, *argv = sys.argv[1:]
+    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+    with open(int(result), "w") as file:
+        json.dump(record(argv, float(seconds), int(result)), file)
+
+
+def record(argv: list[str], seconds: float, hidden: int) -> dict[str, object]:
+    """Run a program to its end; return its status and its calls as [number, how often]."""
+    with mmap.mmap(-1, 8) as shared, memoryview(shared).cast("q") as told:
+        pid = sc.fork_sharing_files()
+        if pid == 0:
+            _be_program(argv, told, hidden)
+        while not told[0]:
+            time.sleep(0.0005)
+        said = told[0]
+    if said < 0:
+        os.waitpid(pid, 0)
+        return {"error": -said}
+    counts, timed_out = _listen(said - 1, pid, time.monotonic() + seconds)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return {"status": status, "timed_out": timed_out, "counts": list(counts.items())}
+
+
+def _be_program(argv: list[str], told: memoryview, hidden: int) -> NoReturn:
+    try:
+        sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+        sc.prctl(sc.PR_SET_NO_NEW_PRIVS, 1)
+        os.setsid()
+        os.set_inheritable(hidden, False)
+        # from the next line on, nothing works before the parent knows where to listen: so it learns
+        # that through shared memory, which takes no call
+        told[0] = sc.seccomp_new_listener(notifications.ask_about_all()) + 1
+        os.execv(argv[0], argv)  # noqa: S606 (no shell is wanted)
+    except OSError as error:
+        told[0] = told[0] or -(error.errno or 1)
+    finally:
+        os._exit(127)
+
+
+def _listen(listener: int, pid: int, until: float) -> tuple[dict[int, int], bool]:
+    """Count calls until nobody makes any more; what happened before the first execve is ours."""
+    counts: dict[int, int] = {}
+    timed_out = False
+    for call in notifications.calls(listener, until):
+        if call is None:
+            timed_out = True
+            os.killpg(pid, signal.SIGKILL)
+            continue
+        if counts or call.number == sc.NR_EXECVE[os.uname().machine]:
+            counts[call.number] = counts.get(call.number, 0) + 1
+        notifications.let_pass(listener, call)
+    os.close(listener)
+    return counts, timed_out
