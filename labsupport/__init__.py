@@ -15,8 +15,12 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.linux.cgroups import Cgroup as Cgroup
     from labsupport.linux.drives import Drive as Drive
     from labsupport.linux.escape import try_escape as try_escape
+    from labsupport.linux.ids import ordinary_uid as ordinary_uid
+    from labsupport.linux.ids import uid_map as uid_map
     from labsupport.linux.mounting import unmount as unmount
     from labsupport.linux.mounts import mounts as mounts
+    from labsupport.linux.namespaces import keepers as keepers
+    from labsupport.linux.namespaces import namespace as namespace
     from labsupport.linux.procfs import namespaces as namespaces
     from labsupport.linux.procfs import processes as processes
     from labsupport.linux.procfs import status as status
@@ -27,8 +31,12 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.linux.sandbox import Sandbox as Sandbox
     from labsupport.linux.seccomp import Filter as Filter
     from labsupport.machine import probe as probe
+    from labsupport.rootless import RootlessContainer as RootlessContainer
+    from labsupport.views.answers import attempts as attempts
     from labsupport.views.escapes import show_escapes as show_escapes
+    from labsupport.views.file_owners import FileOwners as FileOwners
     from labsupport.views.mount_map import MountMap as MountMap
+    from labsupport.views.namespace_table import NamespaceTable as NamespaceTable
     from labsupport.views.pid_console import PidMap as PidMap
     from labsupport.views.propagation import show_propagation as show_propagation
     from labsupport.vm.guest import LabVM as LabVM
@@ -38,15 +46,22 @@ _HOME = {
     "Drive": "labsupport.linux.drives",
     "Engine": "labsupport.engine.client",
     "Exercise": "labsupport.course.exercises",
+    "FileOwners": "labsupport.views.file_owners",
     "Filter": "labsupport.linux.seccomp",
     "LabVM": "labsupport.vm.guest",
     "MountMap": "labsupport.views.mount_map",
+    "NamespaceTable": "labsupport.views.namespace_table",
     "PidMap": "labsupport.views.pid_console",
+    "RootlessContainer": "labsupport.rootless",
     "Sandbox": "labsupport.linux.sandbox",
+    "attempts": "labsupport.views.answers",
     "capabilities": "labsupport.linux.capabilities",
     "copied_mounts": "labsupport.linux.propagation",
+    "keepers": "labsupport.linux.namespaces",
     "mounts": "labsupport.linux.mounts",
+    "namespace": "labsupport.linux.namespaces",
     "namespaces": "labsupport.linux.procfs",
+    "ordinary_uid": "labsupport.linux.ids",
     "predict": "labsupport.course.predictions",
     "probe": "labsupport.machine",
     "processes": "labsupport.linux.procfs",
@@ -57,6 +72,7 @@ _HOME = {
     "small_root": "labsupport.linux.rootfs",
     "status": "labsupport.linux.procfs",
     "try_escape": "labsupport.linux.escape",
+    "uid_map": "labsupport.linux.ids",
     "unmount": "labsupport.linux.mounting",
 }
 __all__ = sorted(_HOME)  # noqa: PLE0605 (the words are the keys above)

@@ -410,3 +410,11 @@ class FilterTooComplex(LabError):
 
 class TrialFailed(LabError):
     """The helper process that tries system calls under filters has itself failed."""
+
+
+class RuntimeMissing(LabError):
+    """There is no OCI runtime such as runc on this machine."""
+
+
+class ContainerEnded(LabError):
+    """A container runtime ended before its container was seen running."""

@@ -98,13 +98,12 @@ def map_ids(uid: int, gid: int) -> None:
 
 def become_user(uid: int) -> None:
     """Be an ordinary user, without privileges, and nobody else any more; setresuid(2)."""
-    for call, change in (
-        ("setgroups(0, NULL)", lambda: os.setgroups([])),
-        (f"setresgid({uid}, {uid}, {uid})", lambda: os.setresgid(uid, uid, uid)),
-        (f"setresuid({uid}, {uid}, {uid})", lambda: os.setresuid(uid, uid, uid)),
-    ):
-        change()
-        sc.note(f"{call} = 0")
+    os.setgroups([])
+    sc.note("setgroups(0, NULL) = 0")
+    os.setresgid(uid, uid, uid)
+    sc.note(f"setresgid({uid}, {uid}, {uid}) = 0")
+    os.setresuid(uid, uid, uid)
+    sc.note(f"setresuid({uid}, {uid}, {uid}) = 0")
     sc.prctl(sc.PR_SET_DUMPABLE, 1)  # else our own /proc/self would belong to root from here on
 
 
