@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.linux.sandbox import Sandbox as Sandbox
     from labsupport.linux.seccomp import Filter as Filter
     from labsupport.machine import probe as probe
+    from labsupport.views.cgroup_console import CgroupConsole as CgroupConsole
     from labsupport.rootless import RootlessContainer as RootlessContainer
     from labsupport.views.answers import attempts as attempts
     from labsupport.views.escapes import show_escapes as show_escapes
@@ -43,6 +44,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
 
 _HOME = {
     "Cgroup": "labsupport.linux.cgroups",
+    "CgroupConsole": "labsupport.views.cgroup_console",
     "Drive": "labsupport.linux.drives",
     "Engine": "labsupport.engine.client",
     "Exercise": "labsupport.course.exercises",

@@ -418,3 +418,10 @@ class RuntimeMissing(LabError):
 
 class ContainerEnded(LabError):
     """A container runtime ended before its container was seen running."""
+
+
+class UnknownDanger(LabError):
+    """There is no dangerous program of that name to be started in a group."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"unknown program {name!r}", nearest(name, known))

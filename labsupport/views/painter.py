@@ -32,7 +32,8 @@ class Painter:
     """Draws scenes into one figure and returns PNGs.
 
     `draw_background(axes, background)` draws once; `draw_tile(axes, box, content)` returns the
-    artists it added.
+    artists it added. `palette` is a Pillow image whose colours the PNG has; without one the best 64
+    are sought for each, which takes as long as all the rest.
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class Painter:
         draw_background: Callable[[Axes, Any], None],
         draw_tile: Callable[[Axes, Box, Any], list[Artist]],
         sharpness: float = 1.0,
+        palette: Any = None,
     ) -> None:
         self.figure = figure
         self.draw_background, self.draw_tile = draw_background, draw_tile
         self.canvas = FigureCanvasAgg(figure)
         figure.set_dpi(figure.get_dpi() * sharpness)
         self.axes = figure.add_axes((0, 0, 1, 1))
+        self._palette = palette
         self._painted: Scene | None = None
         self._under: dict[Box, Any] = {}  # what the empty background looks like there
         self._png = b""
@@ -90,6 +93,10 @@ class Painter:
 
         image = Image.frombuffer("RGBA", self.canvas.get_width_height(), self.canvas.buffer_rgba())
         file = io.BytesIO()
-        few = image.convert("RGB").quantize(64, method=Image.Quantize.FASTOCTREE)
+        colours = image.convert("RGB")
+        if self._palette is None:
+            few = colours.quantize(64, method=Image.Quantize.FASTOCTREE)
+        else:
+            few = colours.quantize(palette=self._palette, dither=Image.Dither.NONE)
         few.save(file, "png", compress_level=1)
         return file.getvalue()
