@@ -120,8 +120,8 @@ class WriteTheMap(Exercise):
         """End the program, and remove the file."""
         super().stop()
         if hasattr(self, "_waiting"):
-            self._waiting.kill()
-            self._waiting.communicate()
+            with self._waiting as waiting:  # closes its pipes, and waits for it
+                waiting.kill()
             self._folder.cleanup()
 
     def task(self) -> str:

@@ -105,6 +105,15 @@ def keepers(kind: str, inode: int) -> Keepers:
     )
 
 
+def read_links(text: str) -> dict[str, int]:
+    """Return {kind: inode number} of printed links of /proc/PID/ns: lines as `uts:[4026531838]`.
+
+    So a process can tell of itself that is not ours to read, such as one in root's container.
+    """
+    found = {file: int(number) for file, number in re.findall(r"(\w+):\[(\d+)\]", text)}
+    return {name: found[kind.file] for name, kind in KINDS.items() if kind.file in found}
+
+
 def _pid(of: int | Box | None) -> int:
     if of is None:
         return os.getpid()

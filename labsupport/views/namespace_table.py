@@ -14,15 +14,16 @@ WIDTH = 9.6  # inches
 class NamespaceTable:
     """The eight kinds for some processes: `NamespaceTable({"sandbox": box, "other": 4711})`.
 
-    The first column is this notebook. The others are sandboxes or PIDs, read now.
+    The first column is this notebook. The others are sandboxes or PIDs, read now, or what was read
+    of a process by other ways, as {kind: inode number}.
 
     Raises:
         ProcessGone: a process has ended, or is not ours to read.
 
     """
 
-    def __init__(self, others: Mapping[str, Box | int]) -> None:
-        read = {"this notebook": namespaces(), **{k: _read(v) for k, v in others.items()}}
+    def __init__(self, others: Mapping[str, Box | int | Mapping[str, int]]) -> None:
+        read = {"this notebook": namespaces(), **{name: _read(who) for name, who in others.items()}}
         self.columns = [picture.Column(label, inodes) for label, inodes in read.items()]
 
     def own(self, label: str) -> set[str]:
@@ -37,7 +38,9 @@ class NamespaceTable:
         style.show(figure, picture.words(self.columns), picture.table(self.columns))
 
 
-def _read(who: Box | int) -> dict[str, int]:
+def _read(who: Box | int | Mapping[str, int]) -> Mapping[str, int]:
+    if isinstance(who, Mapping):
+        return who
     if isinstance(who, int):
         return namespaces(who)
     return namespaces(who.holder_pid if who.anchor_pid is None else who.anchor_pid)
