@@ -66,7 +66,11 @@ def try_escape(box: Sandbox, how: str, root: str | os.PathLike[str], file: str) 
     """Have a program in the sandbox lock itself into `root` and try to break out; read `file`.
 
     The sandbox has no `rootfs=`, for it is the program that changes the root; `how` is "chroot" or
-    "pivot_root".
+    "pivot_root". After the latter the whole sandbox has that root, so it must come last.
+
+    Raises:
+        MountRefused: the root could not be changed, as where there is no such folder.
+
     """
     package_home = str(Path(__file__).resolve().parents[2])
     line = f"import sys; sys.path.insert(0, {package_home!r}); from {__name__} import main; main()"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
@@ -18,6 +19,7 @@ from labsupport.views import style
 POINTS = 19.0  # width of the column of mount points, on a page 100 units wide
 HIGH, GAP = 5.6, 0.8  # of a chip, and between two
 TOP = 12.6  # where the first row begins
+COURSE = str(Path(__file__).parents[2])  # in the Lab VM a mount point; where, is nobody's concern
 MANY = 3  # that many rows alike are shown one by one, more as one
 
 
@@ -57,7 +59,7 @@ def rows(columns: Sequence[Column], all_of_them: bool = False) -> list[Row]:
         found = [table.get(point) for table in visible]
         cells = tuple(_cell(mount, index, owners) for index, mount in enumerate(found))
         kind = tuple(None if cell is None else cell.shared for cell in cells)
-        groups.setdefault((point == "/", *kind), []).append(Row(point, cells))
+        groups.setdefault((point == "/", *kind), []).append(Row(_name(point), cells))
     shown: list[Row] = []
     for kind, members in groups.items():
         alike = len(members) > MANY and not any(_private_here(kind, columns))
@@ -82,6 +84,10 @@ def _cell(mount: Mount | None, index: int, owners: Sequence[set[str]]) -> Cell |
     return Cell(name, f"{mount.device}{part}{mode}", shared)
 
 
+def _name(point: str) -> str:
+    return "(the course)" if point == COURSE else point
+
+
 def _together(members: Sequence[Row]) -> Row:
     """Write several rows as one."""
     cells = tuple(
@@ -94,40 +100,40 @@ def _together(members: Sequence[Row]) -> Row:
 
 def finding(columns: Sequence[Column]) -> str:
     """Say in one line what the picture shows."""
-    for row in rows(columns, all_of_them=True):
-        own = [
-            (cell.name, column.label)
-            for cell, column in zip(row.cells, columns, strict=True)
-            if cell and not cell.shared and column.colour != style.HOST
-        ]
+    everything = rows(columns, all_of_them=True)
+    for row in everything:
+        own = [(cell.name, c.label) for cell, c in _own(row, columns) if c.colour != style.HOST]
         if len({name for name, _ in own}) > 1:
             return f"At {row.label}: " + ", ".join(f"{name} in {label}" for name, label in own)
-    for row in rows(columns, all_of_them=True):
-        have = [column.label for cell, column in zip(row.cells, columns, strict=True) if cell]
-        if len(have) < len(columns):
-            only = [
-                label for label, cell in zip((c.label for c in columns), row.cells, strict=True)
-                if cell and not cell.shared
-            ]  # fmt: skip
-            if only:
-                return f"{row.label} is a mount point in {only[0]} only"
+    for row in everything:
+        own_by = [column.label for _, column in _own(row, columns)]
+        if own_by and None in row.cells:
+            return f"{row.label} is a mount point in {own_by[0]} only"
     return f"{len(columns)} tables with the same file systems"
 
 
 def words(columns: Sequence[Column]) -> str:
     """Say all of it: the picture's text alternative."""
     parts = [f"{finding(columns)}."]
-    for index, column in enumerate(columns):
+    for column in columns:
         own = [
-            f"{row.cells[index].name} ({row.cells[index].detail}) at {row.label}"  # type: ignore[union-attr]
+            f"{cell.name} ({cell.detail}) at {row.label}"
             for row in rows(columns, all_of_them=True)
-            if row.cells[index] and not row.cells[index].shared  # type: ignore[union-attr]
+            for cell, owner in _own(row, columns)
+            if owner is column
         ]
         parts.append(
             f"{column.label}, mount namespace {column.table.namespace}: {len(column.table)} "
             f"mounts, of which only here: {', '.join(own) or 'none'}."
         )
     return " ".join(parts)
+
+
+def _own(row: Row, columns: Sequence[Column]) -> Iterator[tuple[Cell, Column]]:
+    """What is in one table only, and in which."""
+    for cell, column in zip(row.cells, columns, strict=True):
+        if cell and not cell.shared:
+            yield cell, column
 
 
 def table(columns: Sequence[Column]) -> list[tuple[object, ...]]:
