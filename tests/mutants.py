@@ -48,6 +48,42 @@ Process.signal = lambda self, number: None
 Process.wait = lambda self, timeout=None: 0
 """
 
+ONE_DRIVE_FOR_ALL = """
+from labsupport import Drive
+real, made = Drive.mount, []
+def mount(self, box, point):
+    made.append(self)
+    real(made[0], box, point)
+Drive.mount = mount
+"""
+MOUNTS_NOTHING = """
+from labsupport import Drive
+Drive.mount = lambda self, box, point: None
+"""
+ALWAYS_SHARED = """
+from labsupport.linux import propagation
+real = propagation.copied_mounts
+propagation.copied_mounts = lambda box, setting: real(box, "shared")
+"""
+OUR_OWN_TABLE = """
+from labsupport.linux import mounts
+real = mounts.mounts
+mounts.mounts = lambda of=None: real()
+"""
+CHROOT_FOR_PIVOT_ROOT = """
+from dataclasses import replace
+from labsupport.linux import escape
+real = escape.try_escape
+escape.try_escape = lambda box, how, *rest: replace(real(box, "chroot", *rest), how=how)
+"""
+NEVER_READ_ONLY = """
+from labsupport import Sandbox
+real = Sandbox.run
+Sandbox.run = lambda self, argv, **more: real(
+    self, [str(word).replace("bind,ro", "bind,rw") for word in argv], **more
+)
+"""
+
 MUTANTS: Mapping[str, Sequence[Mutant]] = {
     "00_start_here.ipynb": [
         Mutant("Sandbox forgets CLONE_NEWPID", _forgets("CLONE_NEWPID")),
@@ -59,6 +95,14 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
         Mutant("a process has one number only", ONE_NUMBER_ONLY),
         Mutant("the sliders start nobody", STARTS_NOBODY),
         Mutant("killing PID 1 kills nobody", KILLS_NOBODY),
+    ],
+    "03_mount_namespaces.ipynb": [
+        Mutant("every sandbox gets the same drive", ONE_DRIVE_FOR_ALL),
+        Mutant("drives are mounted nowhere", MOUNTS_NOTHING),
+        Mutant("every copy shares its mounts", ALWAYS_SHARED),
+        Mutant("mounts(of=box) tells of our own", OUR_OWN_TABLE),
+        Mutant("pivot_root is only a chroot", CHROOT_FOR_PIVOT_ROOT),
+        Mutant("nothing is made read-only", NEVER_READ_ONLY),
     ],
 }
 
