@@ -18,9 +18,12 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 VARIABLE = "LABSUPPORT_OWNER"
+FINDERS = ("labsupport.linux.cgroup.leftovers",)
+"""Modules that find more, by their `find()`; imported when somebody looks."""
 _OWNED_NAME = re.compile(r"labsupport-\w+-(\d+)-(\d+)-")
 
 
@@ -65,8 +68,10 @@ def is_alive(owner: str) -> bool:
 
 
 def leftovers() -> Iterator[Leftover]:
-    """Find what dead owners left: programs of their sandboxes, and folders for a while."""
+    """Find what dead owners left: programs of their sandboxes, cgroups, and folders for a while."""
     yield from _processes()
+    for module in FINDERS:
+        yield from import_module(module).find()
     yield from _folders()
 
 

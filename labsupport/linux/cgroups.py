@@ -138,10 +138,12 @@ class Cgroup:
         for child in self._children[:]:
             child.close()
         if self._by_path:
-            if os.getpid() in ending.members(self._folders):
+            pids = ending.members(self._folders)
+            if os.getpid() in pids:
                 self._send_home(os.getpid())
-            self._stop_throttling()
-            ending.kill(self._folders)
+            if pids:
+                self._stop_throttling()
+                ending.kill(self._folders)
             while self._when_ended:
                 self._when_ended.pop()()
             ending.remove(self._folders)

@@ -66,18 +66,11 @@ def demand(controller: str, group: str, file: str, disk: str = "", most: int = 0
 def limit_in(text: str, disk: str) -> "int | None":
     """Read the limit from what the kernel says; None: there is none."""
     if disk:
-        lines = [line.split()[1:] for line in text.splitlines() if line.split()[0] == disk]
-        rates = [
-            word.removeprefix("wbps=") for line in lines for word in line if word[:4] not in _OTHER
-        ]
-        return int(rates[0]) if rates and rates[0] != "max" else None
-    word = text.split()[0]
-    if word in ("max", "-1") or int(word) >= V1_UNLIMITED:
-        return None
-    return int(word)
-
-
-_OTHER = ("rbps", "riop", "wiop")
+        lines = [line for line in text.splitlines() if line.startswith(f"{disk} ")]
+        # v1: 7:0 1048576; v2: 7:0 rbps=max wbps=1048576 riops=max wiops=max
+        text = lines[0].rpartition("wbps=" if "wbps=" in text else " ")[2] if lines else "max"
+    word = text.strip().partition(" ")[0]
+    return None if word in ("max", "-1") or int(word) >= V1_UNLIMITED else int(word)
 
 
 def refuse(why: str) -> "NoReturn":
@@ -119,8 +112,8 @@ def bomb(pause: float) -> None:
 
 
 def writer(path: str, chunk: int, span: int) -> None:
-    """Write past the page cache, over and over: to a loop device, or a nameless file in a folder."""
-    name = f"{path}/.labsupport-writer-{os.getpid()}-{time.monotonic_ns()}"
+    """Write past the page cache, over and over: to a loop device, or a file in a folder."""
+    name = f"{path}/.labsupport-{os.getpid()}-{time.monotonic_ns()}"
     if os.path.isdir(path):
         fd = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_DIRECT, 0o600)
         os.unlink(name)

@@ -64,7 +64,10 @@ def kill(folders: Sequence[Folder]) -> None:
     A fork bomb is faster than a loop of kill(2). v2 has `cgroup.kill` for it (Linux 5.14); without
     it the group is frozen first, killed while it stands still, and thawed to die.
     """
-    if os.getpid() in members(folders):
+    pids = members(folders)
+    if not pids:
+        return
+    if os.getpid() in pids:
         raise CgroupRefused(
             "the group was not killed",
             "this notebook's own process is in it",
@@ -73,7 +76,7 @@ def kill(folders: Sequence[Folder]) -> None:
     whole = next((f for f in folders if f.version == 2 and f.has("cgroup.kill")), None)
     if whole is None:
         _kill_one_by_one(folders)
-    elif members(folders):
+    else:
         while_still(
             folders, lambda: whole.write("cgroup.kill", "1", "Kill everything in the group")
         )
@@ -127,36 +130,42 @@ def members(folders: Sequence[Folder]) -> set[int]:
     """Return the PIDs in the group and in those below it; 0 is one that we cannot see."""
     found: set[int] = set()
     for folder in folders:
-        for path in _tree(folder.path):
+        for path in _tree(os.fspath(folder.path)):
             try:
-                found.update(map(int, (path / "cgroup.procs").read_text().split()))
+                with open(f"{path}/cgroup.procs") as file:
+                    found.update(map(int, file.read().split()))
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ENODEV):  # it has just been removed
-                    raise refusal(error, path / "cgroup.procs", "read") from error
+                    raise refusal(error, Path(path, "cgroup.procs"), "read") from error
     return found
 
 
-def _tree(top: Path) -> list[Path]:
+def _tree(top: str) -> list[str]:
     """Return the folder and those below it, the deepest first."""
-    return [Path(path) for path, _, _ in os.walk(top, topdown=False)]
+    try:
+        if os.stat(top).st_nlink == 2:  # itself and its name above: there are none below
+            return [top]
+    except FileNotFoundError:
+        return []
+    return [path for path, _, _ in os.walk(top, topdown=False)]
 
 
 def remove(folders: Sequence[Folder]) -> None:
     """Remove the group, and those below it first. It must be empty."""
     for folder in folders:
         folder.close()
-        for path in _tree(folder.path):
+        for path in _tree(os.fspath(folder.path)):
             until(partial(_removed, path), f"{path} cannot be removed")
 
 
-def _removed(path: Path) -> bool:
+def _removed(path: str) -> bool:
     try:
-        path.rmdir()
+        os.rmdir(path)
     except FileNotFoundError:
         return True
     except OSError as error:
         if error.errno != errno.EBUSY:  # the last program is on its way out
-            raise refusal(error, path, "remove") from error
+            raise refusal(error, Path(path), "remove") from error
         return False
     return True
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 CONTROLLERS = ("memory", "cpu", "pids", "io")
 V1_NAME = {"io": "blkio"}
+V1_HELPERS = ("cpuacct", "freezer")  # count CPU time; stop programs
+WORDS = {1: (*CONTROLLERS, *V1_HELPERS), 2: CONTROLLERS}
 SELF = Path("/proc/self")
 
 
@@ -25,8 +27,8 @@ class Hierarchy:
 
     def parents(self) -> list[Path]:
         """Return where a new group could go: our own group first, the top last."""
-        above = [folder for folder in self.own.parents if folder.is_relative_to(self.mount)]
-        return [self.own, *above]
+        depth = len(self.own.parts) - len(self.mount.parts)
+        return [self.own, *self.own.parents[:depth]]
 
     def name_of(self, folder: Path) -> str:
         """Return how /proc/PID/cgroup writes a group of this tree: `/user.slice/lab`."""
@@ -40,25 +42,35 @@ def version(proc: Path = SELF) -> int | str | None:
     1 if all that are there hang on v1 trees (a v2 mount without any of them does not count), 2 if
     all are on v2, "hybrid" if they are spread over both, None if there are none.
     """
-    found = {place.version for name in CONTROLLERS if (place := find(name, proc))}
+    known = trees(proc)
+    found = {known[name].version for name in CONTROLLERS if name in known}
     return "hybrid" if len(found) == 2 else next(iter(found), None)
 
 
 def find(controller: str, proc: Path = SELF) -> Hierarchy | None:
-    """Return the tree on which a controller works, or None. v1's `cpuacct` and `freezer` count."""
-    groups = dict(_group(line) for line in (proc / "cgroup").read_text().splitlines())
+    """Return the tree on which a controller works, or None."""
+    return trees(proc).get(controller)
+
+
+def trees(proc: Path = SELF) -> dict[str, Hierarchy]:
+    """Return the tree of each controller; with v1, its `cpuacct` and `freezer` are among them."""
+    groups = [line.split(":", 2)[1:] for line in (proc / "cgroup").read_text().splitlines()]
+    found: dict[str, Hierarchy] = {}
     for kind, root, point, options in mounts(proc):
-        v1_name = V1_NAME.get(controller, controller)
-        if kind == "cgroup" and v1_name in options:
-            return _hierarchy(1, root, point, _of(v1_name, groups), options)
-        if kind == "cgroup2" and controller in words(point / "cgroup.controllers"):
-            return _hierarchy(2, root, point, _of("", groups), options)
-    return None
+        number = 1 if kind == "cgroup" else 2
+        offered = options if number == 1 else {*words(point / "cgroup.controllers")}
+        for name in WORDS[number]:
+            v1_name = V1_NAME.get(name, name)
+            if name not in found and (v1_name if number == 1 else name) in offered:
+                group = _of(v1_name if number == 1 else "", groups)
+                found[name] = _hierarchy(number, root, point, group, options)
+    return found
 
 
 def mounts(proc: Path = SELF) -> list[tuple[str, str, Path, set[str]]]:
-    """Read the mounts: (type, root, mount point, options); proc_pid_mountinfo(5)."""
-    return [_mount(line) for line in (proc / "mountinfo").read_text().splitlines()]
+    """Read the cgroup mounts: (type, root, mount point, options); proc_pid_mountinfo(5)."""
+    lines = (proc / "mountinfo").read_text().splitlines()
+    return [_mount(line) for line in lines if " - cgroup" in line]
 
 
 def _mount(line: str) -> tuple[str, str, Path, set[str]]:
@@ -68,14 +80,9 @@ def _mount(line: str) -> tuple[str, str, Path, set[str]]:
     return kind, root, Path(point), {*options.split(","), *more.split(",")}
 
 
-def _group(line: str) -> tuple[str, str]:
-    """Return the controllers of a line in /proc/PID/cgroup ("" for v2), and the path."""
-    _, names, path = line.split(":", 2)
-    return names, path
-
-
-def _of(controller: str, groups: dict[str, str]) -> str:
-    return next((path for names, path in groups.items() if controller in names.split(",")), "/")
+def _of(controller: str, groups: list[list[str]]) -> str:
+    """Return our group on the tree of a v1 controller, or on that of v2 (""); cgroups(7)."""
+    return next((path for names, path in groups if controller in names.split(",")), "/")
 
 
 def _hierarchy(number: int, root: str, point: Path, group: str, options: set[str]) -> Hierarchy:

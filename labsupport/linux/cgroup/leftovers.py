@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from labsupport import ownership
+from labsupport.errors import CgroupClosed
 from labsupport.linux.cgroup import ending
 from labsupport.linux.cgroup.folder import Folder
 from labsupport.linux.cgroup.hierarchies import mounts
@@ -58,7 +60,7 @@ def _ours() -> Iterator[Path]:
 
 def _remove(paths: list[Path]) -> None:
     folders = [Folder(path, _version(path), lambda *_: None) for path in paths if path.is_dir()]
-    if folders:
+    with contextlib.suppress(CgroupClosed):  # another notebook sweeps, too
         ending.kill(folders)
         ending.remove(folders)
 

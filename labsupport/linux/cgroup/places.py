@@ -9,9 +9,8 @@ from pathlib import Path
 
 from labsupport.errors import CgroupRefused, MissingController
 from labsupport.linux.cgroup import delegation
-from labsupport.linux.cgroup.hierarchies import CONTROLLERS, V1_NAME, Hierarchy, find, words
+from labsupport.linux.cgroup.hierarchies import V1_NAME, Hierarchy, trees, words
 
-HELPERS = ("cpuacct", "freezer")  # v1 only: counts CPU time; stops programs
 LAB_VM = "or run the notebook in the Lab VM (kernel “Lab VM”), where you are root"
 
 
@@ -33,18 +32,14 @@ def choose(required: Iterable[str]) -> dict[str, Place]:
 
     """
     required = set(required)
-    trees = {name: tree for name in CONTROLLERS if (tree := find(name))}
-    for name in sorted(required - trees.keys()):
+    known = trees()
+    for name in sorted(required - known.keys()):
         raise no_controller(name)
-    v1 = {name: tree for name, tree in trees.items() if tree.version == 1}
-    places = {name: Place(tree, _writable(tree)[0]) for name, tree in v1.items()}
-    if v1:
-        helpers = {name: tree for name in HELPERS if (tree := find(name)) and tree.version == 1}
-        places |= {name: Place(tree, _writable(tree)[0]) for name, tree in helpers.items()}
-    v2 = trees.keys() - v1.keys()
-    if v2:
-        places |= _on_v2(trees[min(v2)], v2, required & v2)
-    return places
+    v1 = {name: tree for name, tree in known.items() if tree.version == 1}
+    found = {name: Place(tree, _writable(tree)[0]) for name, tree in v1.items()}
+    if v2 := known.keys() - v1.keys():
+        found |= _on_v2(known[min(v2)], v2, required & v2)
+    return found
 
 
 def _on_v2(tree: Hierarchy, there: set[str], required: set[str]) -> dict[str, Place]:
