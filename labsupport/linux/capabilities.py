@@ -27,7 +27,8 @@ class CapabilitySets:
     `effective` are those that count now, `permitted` those it may make effective, `bounding` caps
     what it can ever gain by execve, `inheritable` and `ambient` are kept across execve.
     `no_new_privs`: set-uid programs and file capabilities give it nothing. `seccomp` is "off",
-    "strict" or "filter"; `uid` is its effective user, as this side calls it.
+    "strict" or "filter"; `uid` is its effective user, as this side calls it. `known` are all that
+    this kernel has, by their numbers.
     """
 
     permitted: frozenset[str]
@@ -38,9 +39,10 @@ class CapabilitySets:
     no_new_privs: bool
     seccomp: str
     uid: int
+    known: tuple[str, ...]
 
     def __repr__(self) -> str:
-        total = len(names())
+        total = len(self.known)
         parts = [f"{name} {_words(getattr(self, name), total)}" for name in SETS]
         flag = "no_new_privs" if self.no_new_privs else "new privileges possible"
         return f"<user {self.uid}: {', '.join(parts)}; {flag}; seccomp {self.seccomp}>"
@@ -60,6 +62,7 @@ def capabilities(pid: int | str = "self") -> CapabilitySets:
         no_new_privs=fields["NoNewPrivs"] == "1",
         seccomp=_MODES[fields["Seccomp"]],
         uid=int(fields["Uid"].split()[1]),
+        known=names(),
     )
 
 

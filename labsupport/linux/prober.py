@@ -84,7 +84,7 @@ def _be_child(
 ) -> None:
     try:
         sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
-        signal.signal(signal.SIGSYS, lambda *_: None)
+        signal.signal(signal.SIGSYS, _note_trap)
         results[len(calls)] = -1
         notifications.announce(notifications.ask_about_marked(), tell)
         for program in programs:
@@ -99,6 +99,18 @@ def _be_child(
 
 def _try(number: int, arguments: Sequence[int]) -> int:
     result, error = sc.raw_call(number, (*arguments, notifications.MARK))
-    if result == -1:
-        return error
-    return ZERO if result == 0 else TRAPPED
+    if _has_trapped():  # what the call then returns differs between architectures
+        return TRAPPED
+    return error if result == -1 else ZERO
+
+
+_traps: list[int] = []
+
+
+def _note_trap(number: int, _frame: object) -> None:
+    _traps.append(number)
+
+
+def _has_trapped() -> bool:
+    """Whether SIGSYS came; Python has run the handler when it enters this function."""
+    return bool(_traps) and bool(_traps.pop())

@@ -19,7 +19,7 @@ GROUPS = {
         io_uring_enter io_uring_register close_range openat2 faccessat2 fchmodat2 name_to_handle_at
         open_by_handle_at ioctl quotactl quotactl_fd cachestat setxattrat getxattrat listxattrat
         removexattrat file_getattr file_setattr""",
-    "mounts and namespaces": """
+    "mounts, namespaces": """
         mount umount2 pivot_root chroot unshare setns open_tree open_tree_attr move_mount fsopen
         fsconfig fsmount fspick mount_setattr statmount listmount listns sethostname
         setdomainname swapon swapoff""",
