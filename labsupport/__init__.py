@@ -8,6 +8,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from labsupport.containers import Container as Container
     from labsupport.course.exercises import Exercise as Exercise
     from labsupport.course.predictions import predict as predict
     from labsupport.engine.client import Engine as Engine
@@ -30,12 +31,14 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.linux.rootfs import small_root as small_root
     from labsupport.linux.sandbox import Sandbox as Sandbox
     from labsupport.linux.seccomp import Filter as Filter
+    from labsupport.linux.sysvipc import segments as segments
     from labsupport.machine import probe as probe
-    from labsupport.views.cgroup_console import CgroupConsole as CgroupConsole
     from labsupport.rootless import RootlessContainer as RootlessContainer
     from labsupport.views.answers import attempts as attempts
+    from labsupport.views.cgroup_console import CgroupConsole as CgroupConsole
     from labsupport.views.escapes import show_escapes as show_escapes
     from labsupport.views.file_owners import FileOwners as FileOwners
+    from labsupport.views.mount_console import MountConsole as MountConsole
     from labsupport.views.mount_map import MountMap as MountMap
     from labsupport.views.namespace_table import NamespaceTable as NamespaceTable
     from labsupport.views.pid_console import PidMap as PidMap
@@ -45,12 +48,14 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
 _HOME = {
     "Cgroup": "labsupport.linux.cgroups",
     "CgroupConsole": "labsupport.views.cgroup_console",
+    "Container": "labsupport.containers",
     "Drive": "labsupport.linux.drives",
     "Engine": "labsupport.engine.client",
     "Exercise": "labsupport.course.exercises",
     "FileOwners": "labsupport.views.file_owners",
     "Filter": "labsupport.linux.seccomp",
     "LabVM": "labsupport.vm.guest",
+    "MountConsole": "labsupport.views.mount_console",
     "MountMap": "labsupport.views.mount_map",
     "NamespaceTable": "labsupport.views.namespace_table",
     "PidMap": "labsupport.views.pid_console",
@@ -69,6 +74,7 @@ _HOME = {
     "processes": "labsupport.linux.procfs",
     "propagation": "labsupport.linux.propagation",
     "run_in": "labsupport.linux.propagation",
+    "segments": "labsupport.linux.sysvipc",
     "show_escapes": "labsupport.views.escapes",
     "show_propagation": "labsupport.views.propagation",
     "small_root": "labsupport.linux.rootfs",

@@ -15,15 +15,17 @@ class NamespaceTable:
     """The eight kinds for some processes: `NamespaceTable({"sandbox": box, "other": 4711})`.
 
     The first column is this notebook. The others are sandboxes or PIDs, read now, or what was read
-    of a process by other ways, as {kind: inode number}.
+    of a process by other ways, as {kind: inode number}. None stands for what is not here: such a
+    column is left out.
 
     Raises:
         ProcessGone: a process has ended, or is not ours to read.
 
     """
 
-    def __init__(self, others: Mapping[str, Box | int | Mapping[str, int]]) -> None:
-        read = {"this notebook": namespaces(), **{name: _read(who) for name, who in others.items()}}
+    def __init__(self, others: Mapping[str, Box | int | Mapping[str, int] | None]) -> None:
+        present = {name: who for name, who in others.items() if who is not None}
+        read = {"this notebook": namespaces()} | {k: _read(who) for k, who in present.items()}
         self.columns = [picture.Column(label, inodes) for label, inodes in read.items()]
 
     def own(self, label: str) -> set[str]:

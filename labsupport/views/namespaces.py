@@ -55,7 +55,7 @@ def finding(columns: Sequence[Column]) -> str:
     counts = [f"{each.label} {len(own(columns, n))}" for n, each in enumerate(columns) if n]
     if not counts:
         return f"{columns[0].label}: one namespace of each of {known} kinds"
-    return f"Own namespaces, of {known} kinds: {', '.join(counts)}"
+    return f"Own namespaces, of {known} kinds here: {', '.join(counts)}"
 
 
 def words(columns: Sequence[Column]) -> str:
@@ -130,7 +130,7 @@ def _draw_cell(
     axes.add_artist(
         FancyBboxPatch(
             (left + 0.6, top + 0.6), wide - 1.2, high - 1.2, boxstyle="round,pad=0.6", zorder=2,
-            facecolor=_mixed(colour, 0.45 if new else 0.25), edgecolor=colour,
+            facecolor=_mixed(colour, 0.45 if new else 0.25 if cell else 0), edgecolor=colour,
             linewidth=2.2 if new else 1.0, linestyle="solid" if cell else "dotted",
         )
     )  # fmt: skip
