@@ -374,10 +374,14 @@ def fork_sharing_files() -> int:
     return _check(_libc.syscall(c_long(number), *arguments), "clone(CLONE_FILES|SIGCHLD)")
 
 
-def raw_call(number: int, arguments: Iterable[int]) -> tuple[int, int]:
-    """Make any system call by its number; return its result, and errno if that is -1."""
+def raw_call(number: int, arguments: Iterable[int | bytes]) -> tuple[int, int]:
+    """Make any system call by its number; return its result, and errno if that is -1.
+
+    An argument is a number, or bytes whose address is handed over.
+    """
     ctypes.set_errno(0)
-    result = _libc.syscall(c_long(number), *(c_ulong(argument) for argument in arguments))
+    converted = [c_ulong(a) if isinstance(a, int) else c_char_p(a) for a in arguments]
+    result = _libc.syscall(c_long(number), *converted)
     return result, ctypes.get_errno() if result == -1 else 0
 
 
