@@ -40,7 +40,7 @@ def arguments(name: str, target: int, device: str) -> tuple[int | bytes, ...]:
     `target` is a process to be traced, `device` one with a file system that may have quotas.
     """
     nobody = bytes(256)  # where quotactl(2) would put its answer
-    return {
+    harmless: dict[str, tuple[int | bytes, ...]] = {
         "reboot": (0, 0, 0, 0),
         "quotactl": (_Q_GETQUOTA_OF_USER, device.encode(), _SOMEBODY, nobody),
         "mount": (0, b"/", 0, 0, 0),
@@ -50,7 +50,8 @@ def arguments(name: str, target: int, device: str) -> tuple[int | bytes, ...]:
         "keyctl": (_KEYCTL_GET_KEYRING_ID, _KEY_SPEC_SESSION_KEYRING, 0),
         "swapon": (NOWHERE, 0),
         "init_module": (0, 0, b""),
-    }[name]
+    }
+    return harmless[name]
 
 
 def main() -> None:

@@ -53,11 +53,12 @@ def paths(program: Sequence[Instruction], number: int, architecture: int) -> lis
         FilterTooComplex: there are more than `MOST_PATHS`.
 
     """
+    known = (number & bpf.WORD, architecture)
     found: list[Path] = []
-    waiting = [_State(0, 0, 0, (0,) * 16, (), {})]
+    waiting = [_State(*_prefix(program, known), 0, (0,) * 16, (), {})]
     while waiting:
         state = waiting.pop()
-        ended = _walk(program, state, (number & bpf.WORD, architecture))
+        ended = _walk(program, state, known)
         if isinstance(ended, Path):
             found.append(ended)
         else:
@@ -67,6 +68,27 @@ def paths(program: Sequence[Instruction], number: int, architecture: int) -> lis
                 f"system call {number} has more than {MOST_PATHS} ways through this filter"
             )
     return found
+
+
+def _prefix(program: Sequence[Instruction], known: tuple[int, int]) -> tuple[int, int]:
+    """Go as far as only tests of the number and the architecture lead: nearly always to the end.
+
+    Returns where that is, and the accumulator. It is what makes judging every call fast.
+    """
+    at = accumulator = 0
+    while True:
+        code, jt, jf, k = program[at]
+        if code == bpf.JMP | bpf.JEQ:
+            at += 1 + (jt if accumulator == k else jf)
+        elif code == bpf.LD | bpf.ABS and k < bpf.POINTER:
+            accumulator = known[k >> 2]
+            at += 1
+        elif code == bpf.JMP | bpf.JA:
+            at += 1 + k
+        elif code in (bpf.JMP | bpf.JGE, bpf.JMP | bpf.JGT):
+            at += 1 + (jt if bpf.jumps(code, accumulator, k) else jf)
+        else:
+            return at, accumulator
 
 
 def _walk(
