@@ -1,0 +1,185 @@
+"""Single namespaces: who owns them, who is in them, what keeps them; beside lsns(8)."""
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from labsupport import Sandbox, keepers, namespace, namespaces
+from labsupport.errors import NamespaceNotHere, NamespaceRefused, ProcessGone, UnknownNamespace
+from labsupport.linux import namespaces as module
+from labsupport.linux.kinds import KINDS
+from labsupport.linux.namespaces import Keepers, read_links
+
+SET_NAME = 'hostname "$0"; echo ready; exec sleep 60'
+UTS_MAKER = ["unshare", "--uts", "sh", "-c", SET_NAME, "kept"]
+
+
+@pytest.fixture
+def box():
+    with Sandbox(new={"mount"}) as box:
+        yield box
+
+
+@pytest.fixture
+def kept(box):
+    """A program in a UTS namespace of its own, and that namespace's number."""
+    program = box.start(UTS_MAKER)
+    program.expect("ready")
+    return program, namespaces(program.pid)["uts"]
+
+
+def lsns(pid):
+    argv = ["lsns", "--json", f"--task={pid}", "--output=NS,TYPE,NPROCS"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return {each["type"]: each for each in json.loads(done.stdout)["namespaces"]}
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) & set(namespaces())))
+def test_lsns_says_the_same(kind):
+    with Sandbox(new={"uts", "ipc"}) as box:
+        box.start(["sleep", "60"])
+        found, told = namespace(kind, of=box), lsns(box.pid)[KINDS[kind].file]
+    assert found.inode == int(told["ns"])
+    if kind in box.new:
+        assert len(found.pids) == int(told["nprocs"]) == 2  # the holder, and the program
+
+
+def test_without_a_process_it_is_our_own():
+    assert namespace("uts").inode == namespaces()["uts"]
+    assert os.getpid() in namespace("uts").pids
+
+
+def test_a_pid_and_a_sandbox_are_both_understood():
+    with Sandbox(new={"uts"}) as box:
+        program = box.start(["sleep", "60"])
+        assert namespace("uts", of=box) == namespace("uts", of=program.pid)
+
+
+def test_the_owner_is_the_user_namespace_it_was_made_in():
+    with Sandbox(new={"user", "uts"}) as box:
+        theirs = namespaces(box.pid)["user"]
+        assert namespace("uts", of=box).owner == theirs
+        assert namespace("ipc", of=box).owner != theirs
+        assert namespace("user", of=box).owner_uid == os.geteuid()
+
+
+def test_who_is_inside_is_told_and_nobody_else():
+    with Sandbox(new={"uts"}) as box:
+        program = box.start(["sleep", "60"])
+        inside = namespace("uts", of=box).pids
+    assert set(inside) == {box.holder_pid, program.pid}
+
+
+def test_a_process_a_descriptor_and_a_mount_each_keep_it(box, kept, tmp_path):
+    program, number = kept
+    link, place = f"/proc/{program.pid}/ns/uts", tmp_path / "place"
+    place.touch()
+    assert box.run(["mount", "--bind", link, place]).returncode == 0
+    opener = box.start(["sh", "-c", f"exec 7< {link}; echo ready; exec sleep 60"])
+    opener.expect("ready")
+    assert keepers("uts", number) == Keepers((program.pid,), ((opener.pid, 7),), (str(place),))
+    end(program)
+    assert keepers("uts", number) == Keepers((), ((opener.pid, 7),), (str(place),))
+    end(opener)
+    assert keepers("uts", number) == Keepers((), (), (str(place),))
+    assert box.run(["nsenter", f"--uts={place}", "hostname"]).stdout == "kept\n"
+    assert box.run(["umount", place]).returncode == 0
+    assert not keepers("uts", number)
+    assert box.run(["nsenter", f"--uts={place}", "hostname"]).returncode != 0
+
+
+def end(program):
+    program.signal(9)
+    program.wait()
+
+
+def test_our_own_descriptor_keeps_it_too(kept):
+    program, number = kept
+    descriptor = os.open(f"/proc/{program.pid}/ns/uts", os.O_RDONLY)
+    end(program)
+    assert keepers("uts", number).descriptors == ((os.getpid(), descriptor),)
+    os.close(descriptor)
+    assert not keepers("uts", number)
+
+
+def test_what_keeps_is_told_in_words():
+    assert repr(Keepers((3,), ((4, 5),), ("/x",))) == (
+        "<kept by process 3, descriptor 5 of process 4, bind mount at /x>"
+    )
+    assert repr(Keepers()) == "<kept by nothing>"
+
+
+def test_printed_links_are_read_as_the_kernel_numbers_them():
+    printed = "\n".join(
+        os.readlink(f"/proc/self/ns/{name}") for name in os.listdir("/proc/self/ns")
+    )
+    assert read_links(printed) == namespaces()
+
+
+@pytest.mark.parametrize("ask", [namespace, lambda kind: keepers(kind, 1)])
+def test_an_unknown_kind_lists_the_eight(ask):
+    with pytest.raises(UnknownNamespace, match="did you mean 'mount'.*cgroup, ipc, .*, user, uts"):
+        ask("mnt")
+
+
+def test_a_process_that_has_ended_is_told():
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with pytest.raises(ProcessGone, match=f"process {ended.pid}.*has ended"):
+        namespace("uts", of=ended.pid)
+
+
+def test_a_process_of_somebody_else_is_told():
+    readable = os.access("/proc/1/ns/uts", os.R_OK) and _can_read("/proc/1/ns/uts")
+    if readable:
+        pytest.skip("needs a process that we may not look into: here even process 1 is open to us")
+    with pytest.raises(ProcessGone, match=r"process 1 .*Permission denied.*\n.*as root"):
+        namespace("uts", of=1)
+
+
+def _can_read(link):
+    try:
+        os.readlink(link)
+    except PermissionError:
+        return False
+    return True
+
+
+def test_a_kind_that_this_kernel_lacks_is_told_with_where_to_go(monkeypatch):
+    """The kernel's refusal is a missing file; here that of a kind which no kernel has."""
+    missing = module.Kind("time", "no_such_kind", 0, "--time", "clocks")
+    monkeypatch.setattr(module, "kinds", lambda names: (missing,))
+    with pytest.raises(NamespaceNotHere, match=r"no time namespaces.*\n.*this machine"):
+        namespace("time")
+
+
+def test_clocks_inside_run_ahead():
+    if "time" not in namespaces():
+        pytest.skip("needs ns.time: this kernel has no time namespaces")
+    with Sandbox(new={"time"}, clock_offsets={"boottime": 86_400, "monotonic": 7}) as box:
+        ahead = float(box.run(["cat", "/proc/uptime"]).stdout.split()[0])
+        offsets = box.run(["cat", "/proc/self/timens_offsets"]).stdout.split()
+        date = int(box.run(["date", "+%s"]).stdout)
+    here = float(Path("/proc/uptime").read_text().split()[0])
+    assert 86_390 < ahead - here < 86_410
+    assert offsets == ["monotonic", "7", "0", "boottime", "86400", "0"]
+    assert abs(date - time.time()) < 10
+
+
+def test_offsets_need_a_time_namespace():
+    with pytest.raises(NamespaceRefused, match="clock_offsets= needs a new time namespace"):
+        Sandbox(new={"uts"}, clock_offsets={"boottime": 1})
+
+
+def test_a_mount_namespace_alone_still_sees_its_own_processes():
+    """What is prepared for most sandboxes has the /proc of another PID namespace."""
+    with Sandbox(new={"mount"}) as box:
+        me = box.run(["sh", "-c", "echo $$; readlink /proc/self/ns/mnt; cat /proc/$$/comm"])
+    pid, link, name = me.stdout.split()
+    assert pid.isdigit()
+    assert link.startswith("mnt:[")
+    assert name == "sh"
