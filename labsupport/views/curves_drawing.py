@@ -86,8 +86,9 @@ def _draw_marks(axes: Axes, panel: Panel) -> None:
 
 
 def _draw_mark_words(axes: Axes, mark: Mark, top: float) -> None:
+    side = -1 if mark.before else 1
     axes.text(
-        mark.place + (-0.5 if mark.before else 0.5), top + 1.4, f"\N{MULTIPLICATION X} {mark.words}",
+        mark.place + 0.5 * side, top + 1.4, f"\N{MULTIPLICATION X} {mark.words}",
         size=style.size("small"), color=style.KERNEL, weight="bold", va="center",
         ha="right" if mark.before else "left",
         bbox={"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.8}, zorder=5,
