@@ -14,6 +14,8 @@ from labsupport.linux import bpf
 from labsupport.linux.bpf import Instruction
 
 MOST_PATHS = 4096
+_IF_EQUAL, _LOAD, _GOTO = bpf.JMP | bpf.JEQ, bpf.LD | bpf.ABS, bpf.JMP | bpf.JA
+_OTHER_TESTS = (bpf.JMP | bpf.JGE, bpf.JMP | bpf.JGT, bpf.JMP | bpf.JSET)
 
 Unknown: TypeAlias = tuple[Any, ...]
 """("word", offset), or ("alu", code, left, right): what is not known before the call is made."""
@@ -78,14 +80,14 @@ def _prefix(program: Sequence[Instruction], known: tuple[int, int]) -> tuple[int
     at = accumulator = 0
     while True:
         code, jt, jf, k = program[at]
-        if code == bpf.JMP | bpf.JEQ:
+        if code == _IF_EQUAL:
             at += 1 + (jt if accumulator == k else jf)
-        elif code == bpf.LD | bpf.ABS and k < bpf.POINTER:
+        elif code == _LOAD and k < bpf.POINTER:
             accumulator = known[k >> 2]
             at += 1
-        elif code == bpf.JMP | bpf.JA:
+        elif code == _GOTO:
             at += 1 + k
-        elif code in (bpf.JMP | bpf.JGE, bpf.JMP | bpf.JGT):
+        elif code in _OTHER_TESTS:
             at += 1 + (jt if bpf.jumps(code, accumulator, k) else jf)
         else:
             return at, accumulator
