@@ -425,3 +425,26 @@ class UnknownDanger(LabError):
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         super().__init__(f"unknown program {name!r}", nearest(name, known))
+
+
+class StepFailed(LabError):
+    """A step of a container that is built by hand failed; `step` is its name, `errno` the error."""
+
+    def __init__(self, step: str, errno: int, what: str, why: str, remedy: str) -> None:
+        self.step, self.errno = step, errno
+        super().__init__(what, why, remedy)
+
+
+class SourceMissing(LabError):
+    """A step's source text cannot be found, so that no script can be made of it."""
+
+
+class NotInANewNamespace(LabError):
+    """Something that is harmless only in a namespace of its own was asked for elsewhere."""
+
+    def __init__(self, what: str, kind: str) -> None:
+        super().__init__(
+            f"{what} is not called",
+            f"the sandbox has no {kind} namespace of its own",
+            'make it with Sandbox(new={"user", "pid", "mount"})',
+        )

@@ -88,6 +88,11 @@ M_MMAP_MAX = -4
 # sys/personality.h and sys/reboot.h
 ADDR_NO_RANDOMIZE = 0x0040000
 RB_POWER_OFF = 0x4321FEDC
+RB_AUTOBOOT = 0x01234567
+
+# linux/proc_ns.h: the inode numbers of the machine's own namespaces, always the same
+PROC_USER_INIT_INO = 0xEFFFFFFD
+PROC_PID_INIT_INO = 0xEFFFFFFC
 
 # asm/unistd_64.h and asm-generic/unistd.h: these numbers differ between architectures
 _NR_FINIT_MODULE = {"x86_64": 313, "aarch64": 273}
@@ -408,6 +413,18 @@ def power_off() -> None:
         raise PermissionError("only the first process of a guest may power it off")
     os.sync()
     _check(_libc.reboot(c_int(RB_POWER_OFF)), "reboot(RB_POWER_OFF)")
+
+
+def restart_pid_namespace() -> None:
+    """Have the kernel end this PID namespace as if it were a machine that restarts; reboot(2).
+
+    Only in a new PID namespace of a new user namespace: in the machine's own it would be the
+    machine that restarts, and is not done.
+    """
+    for kind, initial in (("pid", PROC_PID_INIT_INO), ("user", PROC_USER_INIT_INO)):
+        if os.stat(f"/proc/self/ns/{kind}").st_ino == initial:
+            raise PermissionError(f"this is the machine's own {kind} namespace: no reboot here")
+    _check(_libc.reboot(c_int(RB_AUTOBOOT)), "reboot(RB_AUTOBOOT)")
 
 
 def mallopt(parameter: int, value: int) -> None:
