@@ -15,7 +15,7 @@ import time
 
 REFUSED = 3  # its exit status without a limit
 V1_UNLIMITED = 1 << 62
-EARLIER = 0.2  # seconds
+FAREWELL_SECONDS = 5.0
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
@@ -100,15 +100,24 @@ def burner(threads: int) -> None:
 def bomb(pause: float) -> None:
     """Fork, and let every child do the same: 1, 2, 4, 8, … until the kernel refuses."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended ones leave at once, and make room
-    left, _ = signal.getitimer(signal.ITIMER_REAL)
-    # children end of themselves, a moment before process 1 ends and would have them killed
-    end = time.monotonic() + left - EARLIER
+    signal.signal(signal.SIGALRM, lambda *_: leave_last())
+    end = time.monotonic() + signal.getitimer(signal.ITIMER_REAL)[0]
     while True:
         try:
             if os.fork() == 0:
                 set_alarm(end - time.monotonic())
         except BlockingIOError:  # EAGAIN: pids.max
             time.sleep(pause)
+
+
+def leave_last() -> None:
+    """End when all children have: if process 1 went first, they would be killed while they fork."""
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+    set_alarm(FAREWELL_SECONDS)
+    try:
+        os.wait()  # with SIGCHLD ignored it returns when there is no child any more
+    except ChildProcessError:
+        os._exit(0)
 
 
 def writer(path: str, chunk: int, span: int) -> None:

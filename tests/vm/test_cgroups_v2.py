@@ -1,0 +1,24 @@
+"""The tests of control groups and of dangers, once more: in the Lab VM, where cgroups are v2."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from labsupport.vm.guest import LabVM
+from tests.toys import CHECKOUT
+
+PYTEST = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:xdist"]
+V1_ONLY = 2  # tests of what only v1 does; they say so
+
+
+@pytest.mark.parametrize("name", ["test_cgroups", "test_dangers"])
+def test_the_same_holds_for_v2(vm_kernel: Path, name: str) -> None:
+    with LabVM.boot("512M") as guest:
+        done = guest.run(
+            [*PYTEST, f"tests/linux/{name}.py"], cwd=CHECKOUT, timeout=280, env={"LAB_ROUNDS": "1"}
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    skipped = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
+    assert all("v2 " in line for line in skipped), skipped
+    assert len(skipped) <= V1_ONLY
