@@ -16,12 +16,14 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.linux.cgroups import Cgroup as Cgroup
     from labsupport.linux.drives import Drive as Drive
     from labsupport.linux.escape import try_escape as try_escape
+    from labsupport.linux.guards import who_said_no as who_said_no
     from labsupport.linux.ids import ordinary_uid as ordinary_uid
     from labsupport.linux.ids import uid_map as uid_map
     from labsupport.linux.mounting import unmount as unmount
     from labsupport.linux.mounts import mounts as mounts
     from labsupport.linux.namespaces import keepers as keepers
     from labsupport.linux.namespaces import namespace as namespace
+    from labsupport.linux.observing import record as record
     from labsupport.linux.procfs import namespaces as namespaces
     from labsupport.linux.procfs import processes as processes
     from labsupport.linux.procfs import status as status
@@ -43,6 +45,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.views.namespace_table import NamespaceTable as NamespaceTable
     from labsupport.views.pid_console import PidMap as PidMap
     from labsupport.views.propagation import show_propagation as show_propagation
+    from labsupport.views.syscall_console import SyscallGrid as SyscallGrid
     from labsupport.vm.guest import LabVM as LabVM
 
 _HOME = {
@@ -61,6 +64,7 @@ _HOME = {
     "PidMap": "labsupport.views.pid_console",
     "RootlessContainer": "labsupport.rootless",
     "Sandbox": "labsupport.linux.sandbox",
+    "SyscallGrid": "labsupport.views.syscall_console",
     "attempts": "labsupport.views.answers",
     "capabilities": "labsupport.linux.capabilities",
     "copied_mounts": "labsupport.linux.propagation",
@@ -72,6 +76,7 @@ _HOME = {
     "predict": "labsupport.course.predictions",
     "probe": "labsupport.machine",
     "processes": "labsupport.linux.procfs",
+    "record": "labsupport.linux.observing",
     "propagation": "labsupport.linux.propagation",
     "run_in": "labsupport.linux.propagation",
     "segments": "labsupport.linux.sysvipc",
@@ -79,6 +84,7 @@ _HOME = {
     "show_propagation": "labsupport.views.propagation",
     "small_root": "labsupport.linux.rootfs",
     "status": "labsupport.linux.procfs",
+    "who_said_no": "labsupport.linux.guards",
     "try_escape": "labsupport.linux.escape",
     "uid_map": "labsupport.linux.ids",
     "unmount": "labsupport.linux.mounting",

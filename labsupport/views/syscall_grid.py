@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.figure import Figure
 
 from labsupport.linux.syscall_groups import GROUPS
 from labsupport.linux.verdicts import Verdict
@@ -48,10 +49,17 @@ def words(verdicts: Sequence[Verdict], who: str) -> str:
     return " ".join(parts)
 
 
-def table(verdicts: Sequence[Verdict]) -> list[tuple[object, ...]]:
-    """The same as rows: number, name, what it is about, verdict."""
-    rows: list[tuple[object, ...]] = [("number", "system call", "about", "verdict")]
-    return rows + [(v.number, v.name, v.group, v.reason) for v in verdicts]
+def table(verdicts: Mapping[str, Sequence[Verdict]]) -> list[tuple[object, ...]]:
+    """The same as rows, with a column for each process; what all allow is one row at the end."""
+    rows: list[tuple[object, ...]] = [("number", "system call", "about", *verdicts)]
+    allowed = 0
+    for same in zip(*verdicts.values(), strict=True):
+        if all(each.kind == "allowed" for each in same):
+            allowed += 1
+            continue
+        first = same[0]
+        rows.append((first.number, first.name, first.group, *(each.reason for each in same)))
+    return [*rows, ("", f"{allowed} others", "", *["allowed"] * len(verdicts))]
 
 
 def by_group(verdicts: Sequence[Verdict]) -> dict[str, list[Verdict]]:
@@ -90,7 +98,7 @@ def draw_grid(axes: Axes, verdicts: Sequence[Verdict], title: str) -> None:
     for group, top, members in _rows(verdicts):
         middle = top + _lines(members) * CELL / 2 - 0.15
         axes.text(LEFT - 1.2, middle, group, size=style.size("small"), ha="right", va="center")
-        refused = sum(verdict.kind != "allowed" for verdict in members)
+        refused = sum(verdict.kind == "denied" for verdict in members)
         right = LEFT + COLUMNS * CELL + 0.7
         if refused:
             axes.text(right, middle, f"{refused} of {len(members)}", size=style.size("small"),
@@ -153,9 +161,14 @@ def _cross(left: float, top: float) -> list[list[Point]]:
 
 def show_grid(verdicts: Sequence[Verdict], who: str) -> None:
     """Show the grid in the notebook, with its words and the table behind it."""
+    style.show(figure_of(verdicts, who), words(verdicts, who), table({who: verdicts}))
+
+
+def figure_of(verdicts: Sequence[Verdict], who: str) -> Figure:
+    """Return a figure with the grid of one process."""
     figure = style.new_figure(8.6, 8.6 * needed_height(verdicts) / 100)
     draw_grid(figure.add_axes((0, 0, 1, 1)), verdicts, finding(verdicts, who))
-    style.show(figure, words(verdicts, who), table(verdicts))
+    return figure
 
 
 def draw_counts(axes: Axes, verdicts: Mapping[str, Sequence[Verdict]], title: str) -> None:

@@ -2,10 +2,9 @@
 
 import pytest
 
-from labsupport import Filter
+from labsupport import Filter, SyscallGrid
 from labsupport.linux import libseccomp
 from labsupport.linux.libseccomp import Rule
-from labsupport.linux.seccomp import Filter as LinuxFilter
 from labsupport.linux.syscall_groups import GROUPS
 from labsupport.linux.syscall_table import number_of
 from labsupport.views import style
@@ -20,7 +19,7 @@ def verdicts():
     rules.append(
         Rule(libseccomp.act_errno(1), number_of("socket"), ((0, libseccomp.SCMP_CMP_EQ, 40),))
     )
-    return LinuxFilter((libseccomp.build(libseccomp.SCMP_ACT_ALLOW, rules),)).verdicts()
+    return Filter((libseccomp.build(libseccomp.SCMP_ACT_ALLOW, rules),)).verdicts()
 
 
 def drawn(verdicts, title="title"):
@@ -67,9 +66,11 @@ def test_groups_are_labelled_with_what_is_refused(verdicts):
 def test_the_words_and_the_table_say_all(verdicts):
     said = grid.words(verdicts, "A container")
     assert all(name in said for name in [*DENIED, "in part socket"])
-    rows = grid.table(verdicts)
-    assert len(rows) == 1 + len(verdicts)
+    rows = grid.table({"A container": verdicts})
+    assert rows[0] == ("number", "system call", "about", "A container")
     assert (number_of("mount"), "mount", "mounts, namespaces", "refused with EPERM") in rows
+    assert len(rows) == 1 + 4 + 1
+    assert rows[-1] == ("", f"{len(verdicts) - 4} others", "", "allowed")
 
 
 def test_labels_lie_within_the_figure(verdicts):
@@ -89,3 +90,17 @@ def test_bars_carry_their_numbers(verdicts):
     texts = [text.get_text().strip() for text in axes.texts]
     assert texts == [f"0 of {len(verdicts)}", f"3 of {len(verdicts)} (+ 1 in part)"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["notebook", "container"]
+
+
+def test_verdicts_of_several_processes_are_shown_together(verdicts, monkeypatch):
+    outputs = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **_: outputs.append(data))
+    SyscallGrid({"this notebook": Filter(()).verdicts(), "A container": verdicts}).show()
+    [output] = outputs
+    assert "A container: 3 of" in output["text/plain"]
+    assert "application/vnd.jupyter.widget-view+json" in output
+
+
+def test_verdicts_that_do_not_belong_together_are_refused(verdicts):
+    with pytest.raises(ValueError, match="same system calls"):
+        SyscallGrid({"one": verdicts, "two": verdicts[1:]})
