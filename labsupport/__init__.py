@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.linux.cgroups import Cgroup as Cgroup
     from labsupport.linux.drives import Drive as Drive
     from labsupport.linux.escape import try_escape as try_escape
+    from labsupport.linux.folders import FolderOf as FolderOf
     from labsupport.linux.guards import who_said_no as who_said_no
     from labsupport.linux.ids import ordinary_uid as ordinary_uid
     from labsupport.linux.ids import uid_map as uid_map
@@ -23,6 +24,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.linux.mounts import mounts as mounts
     from labsupport.linux.namespaces import keepers as keepers
     from labsupport.linux.namespaces import namespace as namespace
+    from labsupport.linux.netmap import network as network
     from labsupport.linux.observing import record as record
     from labsupport.linux.procfs import namespaces as namespaces
     from labsupport.linux.procfs import processes as processes
@@ -41,8 +43,10 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.views.escapes import show_escapes as show_escapes
     from labsupport.views.file_owners import FileOwners as FileOwners
     from labsupport.views.mount_console import MountConsole as MountConsole
+    from labsupport.views.mount_console import MountConsole as MountConsole
     from labsupport.views.mount_map import MountMap as MountMap
     from labsupport.views.namespace_table import NamespaceTable as NamespaceTable
+    from labsupport.views.network_map import NetworkMap as NetworkMap
     from labsupport.views.pid_console import PidMap as PidMap
     from labsupport.views.propagation import show_propagation as show_propagation
     from labsupport.views.syscall_console import SyscallGrid as SyscallGrid
@@ -57,10 +61,13 @@ _HOME = {
     "Exercise": "labsupport.course.exercises",
     "FileOwners": "labsupport.views.file_owners",
     "Filter": "labsupport.linux.seccomp",
+    "FolderOf": "labsupport.linux.folders",
     "LabVM": "labsupport.vm.guest",
+    "MountConsole": "labsupport.views.mount_console",
     "MountConsole": "labsupport.views.mount_console",
     "MountMap": "labsupport.views.mount_map",
     "NamespaceTable": "labsupport.views.namespace_table",
+    "NetworkMap": "labsupport.views.network_map",
     "PidMap": "labsupport.views.pid_console",
     "RootlessContainer": "labsupport.rootless",
     "Sandbox": "labsupport.linux.sandbox",
@@ -72,6 +79,7 @@ _HOME = {
     "mounts": "labsupport.linux.mounts",
     "namespace": "labsupport.linux.namespaces",
     "namespaces": "labsupport.linux.procfs",
+    "network": "labsupport.linux.netmap",
     "ordinary_uid": "labsupport.linux.ids",
     "predict": "labsupport.course.predictions",
     "probe": "labsupport.machine",

@@ -66,16 +66,24 @@ def run_in(box: Sandbox, process: Process, argv: Sequence[str]) -> Completed:
     return done
 
 
+def share_and_copy(box: Sandbox, setting: str, base: str = "/mnt") -> Process:
+    """Mount a shared tmpfs at `base`, then copy the mount namespace; return a process in the copy.
+
+    `base` has two empty folders to mount at, `by_original` and `by_copy`.
+    """
+    mount(box, ["-t", "tmpfs", "base", base])
+    mount(box, ["--make-shared", base])
+    box.run(["mkdir", f"{base}/by_original", f"{base}/by_copy"])
+    return copied_mounts(box, setting)
+
+
 def propagation(box: Sandbox, setting: str, base: str = "/mnt") -> Outcome:
     """Try one setting: share what is at `base`, copy the namespace, mount on either side, look.
 
     The sandbox needs a root of its own (`rootfs=`); what was mounted at `base` is gone afterwards.
     """
-    mount(box, ["-t", "tmpfs", "base", base])
-    mount(box, ["--make-shared", base])
-    first, second = f"{base}/from_original", f"{base}/from_copy"
-    box.run(["mkdir", first, second])
-    process = copied_mounts(box, setting)
+    process = share_and_copy(box, setting, base)
+    first, second = f"{base}/by_original", f"{base}/by_copy"
     mount(box, ["-t", "tmpfs", "later", first])
     run_in(box, process, ["mount", "-t", "tmpfs", "later", second])
     original, copy = mounts(of=box), mounts(of=process.pid)

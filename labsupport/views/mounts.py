@@ -6,7 +6,7 @@ All of it is as /proc/PID/mountinfo has it: a file system is known by its number
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,25 +49,33 @@ class Row:
     cells: tuple[Cell | None, ...]
 
 
-def rows(columns: Sequence[Column], all_of_them: bool = False) -> list[Row]:
-    """Set the tables side by side; many rows of the same kind become one."""
+def rows(
+    columns: Sequence[Column], all_of_them: bool = False, also: Iterable[str] = ()
+) -> list[Row]:
+    """Set the tables side by side; many rows of the same kind become one.
+
+    `also` are points that get a row of their own, even if nothing is mounted there.
+    """
+    also = {"/", *also}
     visible = [column.table.visible() for column in columns]
     owners = [{mount.device for mount in column.table} for column in columns]
-    points = sorted(set().union(*visible))
-    groups: dict[tuple[bool | None, ...], list[Row]] = {}
+    points = sorted(set(also).union(*visible))
+    groups: dict[tuple[object, ...], list[Row]] = {}
     for point in points:
         found = [table.get(point) for table in visible]
         cells = tuple(_cell(mount, index, owners) for index, mount in enumerate(found))
         kind = tuple(None if cell is None else cell.shared for cell in cells)
-        groups.setdefault((point == "/", *kind), []).append(Row(_name(point), cells))
+        groups.setdefault((point if point in also else "", *kind), []).append(
+            Row(_name(point), cells)
+        )
     shown: list[Row] = []
-    for kind, members in groups.items():
-        alike = len(members) > MANY and not any(_private_here(kind, columns))
+    for key, members in groups.items():
+        alike = len(members) > MANY and not any(_private_here(key, columns))
         shown += [_together(members)] if alike and not all_of_them else members
     return sorted(shown, key=lambda row: (row.label.startswith("…"), row.label))
 
 
-def _private_here(kind: tuple[bool | None, ...], columns: Sequence[Column]) -> Iterator[bool]:
+def _private_here(kind: tuple[object, ...], columns: Sequence[Column]) -> Iterator[bool]:
     """Whether a sandbox alone has it: such rows are never put together."""
     for shared, column in zip(kind[1:], columns, strict=True):
         yield shared is False and column.colour != style.HOST
@@ -146,18 +154,25 @@ def table(columns: Sequence[Column]) -> list[tuple[object, ...]]:
     return [head, *lines]
 
 
-def needed_height(columns: Sequence[Column]) -> float:
+def needed_height(columns: Sequence[Column], also: Iterable[str] = ()) -> float:
     """How high a page, 100 units wide, the picture needs."""
-    return TOP + len(rows(columns)) * (HIGH + GAP) + 3.4
+    return TOP + len(rows(columns, also=also)) * (HIGH + GAP) + 3.4
 
 
-def draw_mounts(axes: Axes, columns: Sequence[Column]) -> None:
-    """Draw the tables into `axes`, which fills its figure."""
-    shown = rows(columns)
-    high = needed_height(columns)
+def draw_mounts(
+    axes: Axes, columns: Sequence[Column], title: str = "", also: Sequence[str] = ()
+) -> None:
+    """Draw the tables into `axes`, which fills its figure; the title is the finding unless given.
+
+    `also` are points that get a row even if nothing is mounted there.
+    """
+    shown = rows(columns, also=also)
+    high = needed_height(columns, also)
     axes.set(xlim=(0, 100), ylim=(high, 0), position=(0, 0, 1, 1))
     axes.axis("off")
-    axes.text(1.5, 3, finding(columns), size=style.size("title"), weight="bold", va="center")
+    axes.text(
+        1.5, 3, title or finding(columns), size=style.size("title"), weight="bold", va="center"
+    )
     axes.text(1.5, TOP - 3.4, "mount point", size=style.size("small"), va="center")
     width = (100 - POINTS - 1.6 * len(columns)) / len(columns)
     for index, column in enumerate(columns):

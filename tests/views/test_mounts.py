@@ -2,7 +2,7 @@
 
 import pytest
 
-from labsupport import MountMap, Sandbox, small_root
+from labsupport import MountConsole, MountMap, Sandbox, small_root
 from labsupport.linux.escape import Attempt
 from labsupport.linux.mounts import MountTable, parse
 from labsupport.linux.propagation import Outcome
@@ -124,3 +124,53 @@ def test_escapes(escaped, old, words):
     assert ("“..” ends here" in text) == (not escaped)
     assert words in escapes.words(attempts)
     assert escapes.table(attempts)[1][-1] == ("yes" if escaped else "no")
+
+
+@pytest.fixture
+def console():
+    with small_root() as root, Sandbox(rootfs=root) as box:
+        console = MountConsole(box)
+        yield console
+        console.close()
+
+
+def test_the_consoles_mounts_spread_as_its_setting_says(console):
+    for setting, original, copy in [
+        ("shared", ["original", "copy"], ["original", "copy"]),
+        ("slave", ["original", "copy"], ["copy"]),
+        ("private", ["original"], ["copy"]),
+    ]:
+        console.choose(setting)
+        console.toggle("original")
+        console.toggle("copy")
+        assert (console.where("original"), console.where("copy")) == (original, copy)
+        assert console.finding().startswith(setting)
+        assert console.finding() in console.picture.alt
+
+
+def test_a_second_press_unmounts_and_that_spreads_too(console):
+    console.toggle("copy")
+    before = console.picture.png
+    console.toggle("copy")
+    assert console.where("copy") == []
+    assert console.picture.png != before
+    console.toggle("copy")
+    console.toggle("original")
+    console.toggle("original")
+    assert console.where("original") == []
+
+
+def test_the_consoles_buttons_do_the_same(console):
+    _, buttons, _ = console._console().children
+    console._settings.value = "private"
+    for button in buttons.children:
+        button.click()
+    assert (console.where("original"), console.where("copy")) == (["original"], ["copy"])
+
+
+def test_a_button_that_fails_says_so(console):
+    _, buttons, picture = console._console().children
+    console.toggle("original")
+    console.box.start(["sh", "-c", "cd /mnt/by_original; echo ready; sleep 30"]).expect("ready")
+    buttons.children[0].click()
+    assert "has its working folder" in picture.status
