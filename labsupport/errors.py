@@ -448,3 +448,40 @@ class NotInANewNamespace(LabError):
             f"the sandbox has no {kind} namespace of its own",
             'make it with Sandbox(new={"user", "pid", "mount"})',
         )
+
+
+class NoNetwork(LabError):
+    """A network was asked for, where a sandbox has none of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this sandbox has no network of its own",
+            "it shares this machine's, which experiments must not change",
+            'make it with Sandbox(new={"net"})',
+        )
+
+
+class BadAddress(LabError):
+    """Something is no IPv4 address, or not with what belongs to it."""
+
+    def __init__(self, text: str, why: str, accepted: str) -> None:
+        super().__init__(f"{text!r} cannot be used here", why, f"write it like {accepted}")
+
+
+class AddressInUse(LabError):
+    """An address, or a port, is taken."""
+
+
+class UnknownLink(LabError):
+    """A network namespace has no link of that name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"there is no link {name!r} in this network", nearest(name, known))
+
+
+class NetworkRefused(LabError):
+    """The kernel did not make or change a link, an address, a route or a queue."""
+
+
+class NoAnswer(LabError):
+    """Nobody answered at an address and port; `why` is the kernel's word for it."""

@@ -1,0 +1,251 @@
+"""A container that is built by hand, in notebook 08: from a list of functions to a running program.
+
+The functions' sources become one script, which a fresh small Python executes; the notebook's own
+process never moves. All of it happens on a *stage*: a sandbox that plays the host, with a secret, a
+server and a process to break out to. It dies with the notebook, and whatever is on it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from labsupport import ownership
+from labsupport.completed import Completed
+from labsupport.errors import ProcessGone, TimedOut
+from labsupport.linux import impossible, procfs, scripts
+from labsupport.linux.building import FAILED, Step
+from labsupport.linux.capabilities import capability_mask
+from labsupport.linux.cgroups import Cgroup
+from labsupport.linux.process import Process
+from labsupport.linux.rootfs import small_root
+from labsupport.linux.sandbox import Sandbox
+from labsupport.linux.seccomp import Filter
+
+HOST_NAME = "the-host"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+MANY_USERS = "0 100000 65536"  # 0 to 65535 inside are 100000 to 165535 outside
+ONE_USER = "0 0 1"  # all that an ordinary user has to give away: themselves
+NETWORKS = 200
+_RUN = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); path = sys.argv.pop(1); "
+    "exec(compile(open(path).read(), path, 'exec'))"
+)
+_PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
+_PATIENCE_SECONDS = 20.0
+
+
+class Workshop:
+    """Where containers are built by hand; use it in a `with` statement, or `open()` and `close()`.
+
+    `name`, `kept` (names of capabilities), `filter` and `cgroup` are settings for the next
+    container. `root` is its root file system: a busybox, and a folder `/shared`.
+    """
+
+    def __init__(self) -> None:
+        self.name = "handmade"
+        self.kept: Collection[str] = ()
+        self.filter: Filter | None = None
+        self.cgroup: Cgroup | None = None
+        self.stage = Sandbox(new={"pid", "mount", "net", "uts", "ipc"}, hostname=HOST_NAME)
+        self._count = 0
+
+    def open(self) -> Self:
+        """Make the stage, and a root file system."""
+        self._root = small_root(folders=("shared", "shared/mnt"))
+        self.root = Path(self._root.path)
+        for folder in ("shared", "shared/mnt"):
+            (self.root / folder).chmod(0o777)
+        (self.root / "dev/null").touch()  # where the device will be mounted
+        self._folder = tempfile.TemporaryDirectory(prefix=ownership.prefix("workshop"))
+        self.folder = Path(self._folder.name)
+        self.folder.chmod(0o755)
+        self.stage.open()
+        self.stage.run(["ip", "link", "set", "lo", "up"])
+        return self
+
+    def close(self) -> None:
+        """End everything on the stage, and remove it; may be called twice."""
+        self.stage.close()
+        if hasattr(self, "_folder"):
+            self._folder.cleanup()
+            self._root.close()
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        tb: TracebackType | None = None,
+    ) -> None:
+        self.close()
+
+    @property
+    def users(self) -> str:
+        """The line for `uid_map` that makes root inside somebody else outside."""
+        return ONE_USER if "user" in self.stage.new else MANY_USERS
+
+    def script(self, steps: Iterable[Step]) -> scripts.Script:
+        """Return the program that takes these steps, to be read, or saved and run by hand.
+
+        Raises:
+            SourceMissing: a step is no function that was defined in a cell or a file.
+
+        """
+        return scripts.collect(steps)
+
+    def start(
+        self,
+        steps: Iterable[Step],
+        argv: Sequence[str] = ("sleep", "3600"),
+        *,
+        env: dict[str, str] | None = None,
+        stdin: int | None = None,
+    ) -> Handmade:
+        """Build a container, and return when its program executes.
+
+        Raises:
+            StepFailed: the kernel refused a step, or it is wrong; the message says which and why.
+            SourceMissing: see `script`.
+
+        """
+        made = self._launch(steps, argv, env or {}, stdin)
+        made.wait_until_executed()
+        return made
+
+    def run(self, steps: Iterable[Step], argv: Sequence[str]) -> Completed:
+        """Build a container for one program, and return what it printed.
+
+        Raises:
+            StepFailed, SourceMissing: see `start`.
+
+        """
+        began = time.monotonic()
+        made = self._launch(steps, argv, {}, None)
+        code = made.process.wait(_PATIENCE_SECONDS)
+        if code == FAILED:
+            made.wait_until_executed()  # which tells why not
+        process = made.process
+        return Completed(
+            tuple(argv), process.output, process.errors, code, time.monotonic() - began
+        )
+
+    def settings(self, argv: Sequence[str], env: dict[str, str], journal: str) -> dict[str, Any]:
+        """Return what a script finds in its `config.json`."""
+        network = f"10.8.{self._count % NETWORKS}"
+        return {
+            "root": str(self.root),
+            "name": self.name,
+            "command": list(argv),
+            "env": {"PATH": PATH, "HOME": "/root", ownership.VARIABLE: ownership.mark(), **env},
+            "inside": f"{network}.2/24",
+            "gateway": f"{network}.1/24",
+            "users": self.users,
+            "cgroup": list(self.cgroup.procs_paths) if self.cgroup else [],
+            "kept": capability_mask(self.kept),
+            "filter": b"".join(self.filter.programs).hex() if self.filter else "",
+            "journal": journal,
+        }
+
+    def _launch(
+        self, steps: Iterable[Step], argv: Sequence[str], env: dict[str, str], stdin: int | None
+    ) -> Handmade:
+        self._count += 1
+        folder = self.folder / str(self._count)
+        folder.mkdir()
+        script = self.script(steps)
+        journal = folder / "journal"
+        (folder / "container.py").write_text(script.text)
+        config = self.settings(argv, env, str(journal))
+        (folder / "config.json").write_text(json.dumps(config, indent=1))
+        words = [sys.executable, "-I", "-S", "-c", _RUN, _PACKAGE_PARENT]
+        asked = time.monotonic()
+        self.stage.pid  # noqa: B018 (its PID 1 is there before the script)
+        process = self.stage.start(
+            [*words, str(folder / "container.py"), str(folder / "config.json")],
+            cwd="/",
+            stdin=stdin,
+        )
+        return Handmade(process, journal, script, config, asked)
+
+
+@dataclass
+class Handmade:
+    """A container built by hand: `process` is the parent that stayed outside."""
+
+    process: Process
+    journal: Path
+    script: scripts.Script
+    config: dict[str, Any]
+    asked: float
+    """When it was asked for, in seconds of CLOCK_MONOTONIC."""
+
+    @cached_property
+    def pid(self) -> int:
+        """The number, on this side, of the program in the container."""
+        child = _child_of(self.process.pid)
+        if child is None:
+            raise ProcessGone("the container has no process", "it has ended")
+        below = _child_of(child)  # with a PID namespace of its own, its process 1
+        return below if below and procfs.status(below).pids[-1] == 1 else child
+
+    @property
+    def address(self) -> str:
+        """Its address in its own network."""
+        return str(self.config["inside"]).partition("/")[0]
+
+    def told(self) -> list[dict[str, Any]]:
+        """What it wrote down while it was built: steps and when, a failure, the execution."""
+        if not self.journal.exists():
+            return []
+        return [json.loads(line) for line in self.journal.read_text().splitlines()]
+
+    def wait_until_executed(self) -> None:
+        """Return when the steps are done.
+
+        Raises:
+            StepFailed: a step failed.
+            TimedOut: it takes longer than 20 seconds.
+
+        """
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            ended = self.process.returncode is not None
+            told = self.told()
+            if any("failed" in line for line in told):
+                raise impossible.explain(told, self.script)
+            if any("execute" in line for line in told):
+                return
+            if ended:
+                raise impossible.silent(self.process.errors, self.script)
+            if time.monotonic() > until:
+                raise TimedOut("the container is not there", f"it did: {told}")
+            time.sleep(0.003)
+
+    def close(self) -> None:
+        """End it, and wait until it is gone."""
+        self.process.signal(9)
+        self.process.wait(_PATIENCE_SECONDS)
+
+    def __repr__(self) -> str:
+        return f"<a container built by hand: {self.process!r}>"
+
+
+def _child_of(pid: int) -> int | None:
+    for other in procfs.all_pids():
+        try:
+            if procfs.status(other).parent_pid == pid:
+                return other
+        except ProcessGone:  # others come and go
+            continue
+    return None
