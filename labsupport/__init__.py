@@ -42,7 +42,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.views.cgroup_console import CgroupConsole as CgroupConsole
     from labsupport.views.escapes import show_escapes as show_escapes
     from labsupport.views.file_owners import FileOwners as FileOwners
-    from labsupport.views.mount_console import MountConsole as MountConsole
+    from labsupport.views.keeping import Keeping as Keeping
     from labsupport.views.mount_console import MountConsole as MountConsole
     from labsupport.views.mount_map import MountMap as MountMap
     from labsupport.views.namespace_table import NamespaceTable as NamespaceTable
@@ -62,8 +62,8 @@ _HOME = {
     "FileOwners": "labsupport.views.file_owners",
     "Filter": "labsupport.linux.seccomp",
     "FolderOf": "labsupport.linux.folders",
+    "Keeping": "labsupport.views.keeping",
     "LabVM": "labsupport.vm.guest",
-    "MountConsole": "labsupport.views.mount_console",
     "MountConsole": "labsupport.views.mount_console",
     "MountMap": "labsupport.views.mount_map",
     "NamespaceTable": "labsupport.views.namespace_table",

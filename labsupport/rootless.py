@@ -6,15 +6,13 @@ unprivileged user; so it ends with the notebook, as every sandbox does.
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Self
 
-from labsupport import ownership
 from labsupport.engine.rootless import write_bundle
 from labsupport.errors import ContainerEnded, RuntimeMissing, TimedOut
+from labsupport.linux.folders import FolderOf
 from labsupport.linux.ids import ordinary_uid
 from labsupport.linux.process import Process
 from labsupport.linux.procfs import processes
@@ -38,7 +36,7 @@ class RootlessContainer:
         self.runtime = ""
         self.pid = 0
         self._root = small_root()
-        self._folder = tempfile.TemporaryDirectory(prefix=ownership.prefix("rootless"))
+        self._folder = FolderOf(self.uid)
         self._box: Sandbox | None = None
 
     def open(self) -> Self:
@@ -49,10 +47,8 @@ class RootlessContainer:
             TimedOut: the container's program did not start.
 
         """
-        folder = Path(self._folder.name)
-        os.chown(folder, self.uid, -1)
         try:
-            command = write_bundle(folder, self._root.path, PROGRAM)
+            command = write_bundle(self._folder.path, self._root.path, PROGRAM)
         except RuntimeMissing as missing:
             self.runtime = f"a Sandbox: {missing.what}"
             self._box = Sandbox(new=LIKE_RUNC, uid=self.uid).open()
@@ -80,7 +76,7 @@ class RootlessContainer:
         if self._box:
             self._box.close()
         self._root.close()
-        self._folder.cleanup()
+        self._folder.close()
 
     def __enter__(self) -> Self:
         return self.open()

@@ -84,6 +84,32 @@ Sandbox.run = lambda self, argv, **more: real(
 )
 """
 
+WITHOUT_UTS = """
+from labsupport.linux import syscalls, zygote_client
+real = zygote_client.order_holder
+def forgetful(order):  # and no host name, which would be this machine's
+    return real({**order, "flags": order["flags"] & ~syscalls.CLONE_NEWUTS, "hostname": None})
+zygote_client.order_holder = forgetful
+"""
+READS_ITSELF = """
+from labsupport.linux import procfs
+from labsupport.views import namespace_table
+namespace_table.namespaces = lambda pid="self": procfs.namespaces()
+"""
+NO_MAP = """
+from labsupport.linux.ids import IdMap
+IdMap.inside = lambda self, outside: outside
+"""
+SEES_NO_DESCRIPTORS = """
+from labsupport.linux import namespaces
+namespaces._descriptors = lambda link: iter(())
+"""
+SEGMENTS_OF_ALL = """
+from labsupport.linux import sysvipc
+real = sysvipc.segments
+sysvipc.segments = lambda of=None: real()
+"""
+
 MUTANTS: Mapping[str, Sequence[Mutant]] = {
     "00_start_here.ipynb": [
         Mutant("Sandbox forgets CLONE_NEWPID", _forgets("CLONE_NEWPID")),
@@ -103,6 +129,14 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
         Mutant("mounts(of=box) tells of our own", OUR_OWN_TABLE),
         Mutant("pivot_root is only a chroot", CHROOT_FOR_PIVOT_ROOT),
         Mutant("nothing is made read-only", NEVER_READ_ONLY),
+    ],
+    "05_more_namespaces.ipynb": [
+        Mutant("Sandbox forgets CLONE_NEWUTS", WITHOUT_UTS),
+        Mutant("Sandbox forgets CLONE_NEWIPC", _forgets("CLONE_NEWIPC")),
+        Mutant("the table reads the wrong process", READS_ITSELF),
+        Mutant("the user map is ignored", NO_MAP),
+        Mutant("an open descriptor is not seen to keep a namespace", SEES_NO_DESCRIPTORS),
+        Mutant("segments are those of this notebook", SEGMENTS_OF_ALL),
     ],
 }
 

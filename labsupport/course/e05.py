@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
-from pathlib import Path
 
 from labsupport import ownership
 from labsupport.course.exercises import Exercise, Verdict
+from labsupport.linux.folders import FolderOf
 from labsupport.linux.ids import IdMap, uid_map
 from labsupport.linux.namespaces import keepers
 from labsupport.linux.process import Process
@@ -98,12 +97,8 @@ class WriteTheMap(Exercise):
         """Start a program in a user namespace without a map; it waits to make a file."""
         self.inside = self.random.randrange(1_000, 9_000)
         self.outside = os.geteuid() or self.random.randrange(20_000, 50_000)
-        self._folder = tempfile.TemporaryDirectory(prefix=ownership.prefix("map"))
-        Path(self._folder.name).chmod(0o711)
-        place = Path(self._folder.name) / "place"
-        place.mkdir()
-        os.chown(place, self.outside, -1)
-        self.file = place / "file"
+        self._folder = FolderOf(self.outside)
+        self.file = self._folder.path / "file"
         # it waits for a line, and ends when we do; --keep-caps: it may change its number
         script = 'echo ready; read line && exec setpriv --reuid="$0" touch "$1"'
         argv = ["unshare", "--user", "--keep-caps", "sh", "-c", script, str(self.inside)]
@@ -122,7 +117,7 @@ class WriteTheMap(Exercise):
         if hasattr(self, "_waiting"):
             with self._waiting as waiting:  # closes its pipes, and waits for it
                 waiting.kill()
-            self._folder.cleanup()
+            self._folder.close()
 
     def task(self) -> str:
         """The task, with the two numbers."""
