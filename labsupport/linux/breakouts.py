@@ -188,7 +188,7 @@ def _calls(o: Outcome) -> tuple[bool, str]:
 
 
 ATTEMPTS = (
-    Attempt("pid", "processes", 'kill -0 "$OUTSIDER"', "kill -0 PID", _processes),
+    Attempt("pid", "other processes", 'kill -0 "$OUTSIDER"', "kill -0 PID", _processes),
     Attempt("mount", "mounts", 'busybox mount -t tmpfs "$TOKEN" "$HERE/mnt"',
             "mount -t tmpfs … /shared/mnt", _mounts),
     Attempt("root", "files", 'busybox cat "$SECRET"', "cat secret.txt", _files),
@@ -197,13 +197,13 @@ ATTEMPTS = (
             "cat /proc/sysvipc/shm", _memory),
     Attempt("net", "network", 'busybox wget -q -O - "$PAGE"',
             "wget http://127.0.0.1/", _network),
-    Attempt("user", "root's files", 'busybox touch "$HERE/by-root"',
+    Attempt("user", "root outside", 'busybox touch "$HERE/by-root"',
             "touch /shared/by-root", _users),
     Attempt("capabilities", "privileges", "busybox ip address add 192.0.2.66/32 dev lo",
             "ip address add 192.0.2.66/32 dev lo", _privileges),
     Attempt("seccomp", "system calls", "busybox unshare -r busybox grep CapEff /proc/self/status",
             "unshare -r grep CapEff /proc/self/status", _calls),
-    Attempt("cgroup", "how many", 'busybox sh -c "$SWARM" "$HERE/gate"; : <> "$HERE/gate"',
+    Attempt("cgroup", "many processes", 'busybox sh -c "$SWARM" "$HERE/gate"; : <> "$HERE/gate"',
             f"start {CHILDREN} processes", _children),
 )  # fmt: skip
 """In the order of trying: `kill` first, while numbers inside are small and none is the outsider's;
