@@ -42,6 +42,11 @@ class Server:
                     raise TimedOut(f"{self.argv[0]} does not answer", str(error)) from error
                 time.sleep(0.01)
 
+    def add_file(self, name: str, size_bytes: int) -> None:
+        """Offer a file of zeros for download; it takes no room on the disk."""
+        with (Path(self.folder.name) / name).open("wb") as file:
+            file.truncate(size_bytes)
+
     def _answer(self) -> str:
         family = socket.AF_UNIX if isinstance(self.address, str) else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as connection:
@@ -56,8 +61,10 @@ class Server:
         return words.decode().rpartition("\r\n\r\n")[2].strip().lstrip("+")
 
 
-def web_server(page: str = "Hello from PID 1\n") -> Server:
+def web_server(page: str = "Hello from PID 1\n", at: str | None = None) -> Server:
     """Return a web server on a free port of the loopback; the page is its only file.
+
+    `at` is another address and port, such as "10.0.0.2:80", for a sandbox with its own network.
 
     Raises:
         MissingCapability: busybox is not installed.
@@ -67,11 +74,9 @@ def web_server(page: str = "Hello from PID 1\n") -> Server:
     folder = tempfile.TemporaryDirectory(prefix=ownership.prefix("web"))
     Path(folder.name).chmod(0o755)
     (Path(folder.name) / "index.html").write_text(page)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    argv = [program, "httpd", "-f", "-p", f"127.0.0.1:{port}", "-h", folder.name]
-    return Server(argv, folder, ("127.0.0.1", port), b"GET / HTTP/1.0\r\n\r\n")
+    host, port = at.split(":") if at else ("127.0.0.1", str(_free_port()))
+    argv = [program, "httpd", "-f", "-p", f"{host}:{port}", "-h", folder.name]
+    return Server(argv, folder, (host, int(port)), b"GET / HTTP/1.0\r\n\r\n")
 
 
 def database() -> Server:
@@ -91,6 +96,12 @@ def database() -> Server:
     options = {"port": "0", "unixsocket": socket_path, "save": "", "dir": folder.name}
     argv = [program, *(word for name, value in options.items() for word in (f"--{name}", value))]
     return Server(argv, folder, socket_path, b"PING\r\n")
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def _find(program: str, package: str) -> str:

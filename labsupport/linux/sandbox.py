@@ -13,10 +13,10 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from labsupport import ownership, trace
 from labsupport.completed import Completed
@@ -31,6 +31,9 @@ from labsupport.linux.launch import Launch, spawn
 from labsupport.linux.options import check_options
 from labsupport.linux.process import Process
 from labsupport.linux.refusals import explain
+
+if TYPE_CHECKING:
+    from labsupport.linux.network import Net
 
 
 class Sandbox:
@@ -224,6 +227,35 @@ class Sandbox:
             self._steps.append(launch.settle())
         seconds = time.monotonic() - began
         return Completed(process.argv, process.output, process.errors, code, seconds)
+
+    def open_socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
+        """Return a socket of the sandbox's network; a socket never leaves the namespace it is of.
+
+        Raises:
+            OSError: the kernel knows no such family, kind or protocol.
+            SandboxEnded: the sandbox is closed, or its PID 1 has ended.
+
+        """
+        channel = self._ready_channel()
+        self._settle()
+        zygote_client.send(channel, (int(family), int(kind), protocol), ())
+        answer, fds = zygote_client.take(channel)
+        if not answer:
+            raise SandboxEnded("there is no socket", "the sandbox's helper process has ended")
+        if "error" in answer:
+            raise OSError(answer["error"]["errno"], answer["error"]["text"])
+        return socket.socket(family, kind, protocol, fileno=fds[0])
+
+    @cached_property
+    def net(self) -> Net:
+        """Its network: links, addresses, routes; needs "net" in `new`."""
+        from labsupport.linux.network import Net
+
+        return Net(self)
+
+    def record(self, step: trace.Step) -> None:
+        """Let `shell()` show a step that somebody else took in this sandbox."""
+        self._steps.append(lambda: step)
 
     def shell(self) -> trace.Steps:
         """Show each step as a shell command, with the system calls that were really made."""

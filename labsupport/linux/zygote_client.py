@@ -83,7 +83,7 @@ def order_holder(order: dict[str, Any]) -> socket.socket:
     return ours
 
 
-def send(channel: socket.socket, request: dict[str, Any], fds: tuple[int, ...]) -> None:
+def send(channel: socket.socket, request: object, fds: tuple[int, ...]) -> None:
     """Send a request; whether anybody took it is told by `take`."""
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         messages.send(channel, request, list(fds))
