@@ -12,14 +12,18 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.course.exercises import Exercise as Exercise
     from labsupport.course.predictions import predict as predict
     from labsupport.engine.client import Engine as Engine
+    from labsupport.engine.compared import ComparedContainer as ComparedContainer
     from labsupport.linux.capabilities import capabilities as capabilities
     from labsupport.linux.cgroups import Cgroup as Cgroup
+    from labsupport.linux.disks import Disk as Disk
+    from labsupport.linux.disks import SwapSpace as SwapSpace
     from labsupport.linux.drives import Drive as Drive
     from labsupport.linux.escape import try_escape as try_escape
     from labsupport.linux.folders import FolderOf as FolderOf
     from labsupport.linux.guards import who_said_no as who_said_no
     from labsupport.linux.ids import ordinary_uid as ordinary_uid
     from labsupport.linux.ids import uid_map as uid_map
+    from labsupport.linux.limit_files import limit_files_of as limit_files_of
     from labsupport.linux.mounting import unmount as unmount
     from labsupport.linux.mounts import mounts as mounts
     from labsupport.linux.namespaces import keepers as keepers
@@ -32,30 +36,39 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.linux.propagation import copied_mounts as copied_mounts
     from labsupport.linux.propagation import propagation as propagation
     from labsupport.linux.propagation import run_in as run_in
+    from labsupport.linux.rebooting import reboot_inside as reboot_inside
     from labsupport.linux.rootfs import small_root as small_root
     from labsupport.linux.sandbox import Sandbox as Sandbox
     from labsupport.linux.seccomp import Filter as Filter
     from labsupport.linux.sysvipc import segments as segments
     from labsupport.machine import probe as probe
+    from labsupport.neighbour import Neighbour as Neighbour
     from labsupport.rootless import RootlessContainer as RootlessContainer
     from labsupport.views.answers import attempts as attempts
+    from labsupport.views.capability_map import show_capabilities as show_capabilities
     from labsupport.views.cgroup_console import CgroupConsole as CgroupConsole
     from labsupport.views.escapes import show_escapes as show_escapes
     from labsupport.views.file_owners import FileOwners as FileOwners
+    from labsupport.views.gates import show_gates as show_gates
     from labsupport.views.keeping import Keeping as Keeping
+    from labsupport.views.limit_table import LimitTable as LimitTable
     from labsupport.views.mount_console import MountConsole as MountConsole
     from labsupport.views.mount_map import MountMap as MountMap
     from labsupport.views.namespace_table import NamespaceTable as NamespaceTable
     from labsupport.views.network_map import NetworkMap as NetworkMap
     from labsupport.views.pid_console import PidMap as PidMap
     from labsupport.views.propagation import show_propagation as show_propagation
+    from labsupport.views.response_times import show_response_times as show_response_times
+    from labsupport.views.shares import show_shares as show_shares
     from labsupport.views.syscall_console import SyscallGrid as SyscallGrid
     from labsupport.vm.guest import LabVM as LabVM
 
 _HOME = {
     "Cgroup": "labsupport.linux.cgroups",
     "CgroupConsole": "labsupport.views.cgroup_console",
+    "ComparedContainer": "labsupport.engine.compared",
     "Container": "labsupport.containers",
+    "Disk": "labsupport.linux.disks",
     "Drive": "labsupport.linux.drives",
     "Engine": "labsupport.engine.client",
     "Exercise": "labsupport.course.exercises",
@@ -64,18 +77,22 @@ _HOME = {
     "FolderOf": "labsupport.linux.folders",
     "Keeping": "labsupport.views.keeping",
     "LabVM": "labsupport.vm.guest",
+    "LimitTable": "labsupport.views.limit_table",
     "MountConsole": "labsupport.views.mount_console",
     "MountMap": "labsupport.views.mount_map",
     "NamespaceTable": "labsupport.views.namespace_table",
+    "Neighbour": "labsupport.neighbour",
     "NetworkMap": "labsupport.views.network_map",
     "PidMap": "labsupport.views.pid_console",
     "RootlessContainer": "labsupport.rootless",
     "Sandbox": "labsupport.linux.sandbox",
+    "SwapSpace": "labsupport.linux.disks",
     "SyscallGrid": "labsupport.views.syscall_console",
     "attempts": "labsupport.views.answers",
     "capabilities": "labsupport.linux.capabilities",
     "copied_mounts": "labsupport.linux.propagation",
     "keepers": "labsupport.linux.namespaces",
+    "limit_files_of": "labsupport.linux.limit_files",
     "mounts": "labsupport.linux.mounts",
     "namespace": "labsupport.linux.namespaces",
     "namespaces": "labsupport.linux.procfs",
@@ -84,18 +101,23 @@ _HOME = {
     "predict": "labsupport.course.predictions",
     "probe": "labsupport.machine",
     "processes": "labsupport.linux.procfs",
-    "record": "labsupport.linux.observing",
     "propagation": "labsupport.linux.propagation",
+    "reboot_inside": "labsupport.linux.rebooting",
+    "record": "labsupport.linux.observing",
     "run_in": "labsupport.linux.propagation",
     "segments": "labsupport.linux.sysvipc",
+    "show_capabilities": "labsupport.views.capability_map",
     "show_escapes": "labsupport.views.escapes",
+    "show_gates": "labsupport.views.gates",
     "show_propagation": "labsupport.views.propagation",
+    "show_response_times": "labsupport.views.response_times",
+    "show_shares": "labsupport.views.shares",
     "small_root": "labsupport.linux.rootfs",
     "status": "labsupport.linux.procfs",
-    "who_said_no": "labsupport.linux.guards",
     "try_escape": "labsupport.linux.escape",
     "uid_map": "labsupport.linux.ids",
     "unmount": "labsupport.linux.mounting",
+    "who_said_no": "labsupport.linux.guards",
 }
 __all__ = sorted(_HOME)  # noqa: PLE0605 (the words are the keys above)
 
