@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from labsupport.errors import CgroupRefused, MissingController, TimedOut
-from labsupport.linux.cgroup.folder import Folder, refusal
+from labsupport.linux.cgroup.folder import Folder, get, refusal
 
 SECONDS = 5.0  # a program that waits for a throttled disk dies only after that
 
@@ -132,8 +132,7 @@ def members(folders: Sequence[Folder]) -> set[int]:
     for folder in folders:
         for path in _tree(os.fspath(folder.path)):
             try:
-                with open(f"{path}/cgroup.procs") as file:
-                    found.update(map(int, file.read().split()))
+                found.update(map(int, get(f"{path}/cgroup.procs").split()))
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ENODEV):  # it has just been removed
                     raise refusal(error, Path(path, "cgroup.procs"), "read") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,9 +55,14 @@ def find(controller: str, proc: Path = SELF) -> Hierarchy | None:
 
 def trees(proc: Path = SELF) -> dict[str, Hierarchy]:
     """Return the tree of each controller; with v1, its `cpuacct` and `freezer` are among them."""
-    groups = [line.split(":", 2)[1:] for line in (proc / "cgroup").read_text().splitlines()]
+    return dict(_trees((proc / "mountinfo").read_text(), (proc / "cgroup").read_text()))
+
+
+@functools.lru_cache(maxsize=4)  # the two texts change when anything does that we look at
+def _trees(mountinfo: str, cgroup: str) -> dict[str, Hierarchy]:
+    groups = [line.split(":", 2)[1:] for line in cgroup.splitlines()]
     found: dict[str, Hierarchy] = {}
-    for kind, root, point, options in mounts(proc):
+    for kind, root, point, options in _mounts(mountinfo):
         number = 1 if kind == "cgroup" else 2
         offered = options if number == 1 else {*words(point / "cgroup.controllers")}
         for name in WORDS[number]:
@@ -69,8 +75,11 @@ def trees(proc: Path = SELF) -> dict[str, Hierarchy]:
 
 def mounts(proc: Path = SELF) -> list[tuple[str, str, Path, set[str]]]:
     """Read the cgroup mounts: (type, root, mount point, options); proc_pid_mountinfo(5)."""
-    lines = (proc / "mountinfo").read_text().splitlines()
-    return [_mount(line) for line in lines if " - cgroup" in line]
+    return _mounts((proc / "mountinfo").read_text())
+
+
+def _mounts(text: str) -> list[tuple[str, str, Path, set[str]]]:
+    return [_mount(line) for line in text.splitlines() if " - cgroup" in line]
 
 
 def _mount(line: str) -> tuple[str, str, Path, set[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ def new_name(name: str = "") -> str:
     return f"{ownership.prefix('cgroup')}{_pid_namespace()}-{number}"
 
 
+@functools.lru_cache(maxsize=1)  # a process never changes its own
 def _pid_namespace() -> int:
     return os.stat("/proc/self/ns/pid").st_ino
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def choose(required: Iterable[str]) -> dict[str, Place]:
     for name in sorted(required - known.keys()):
         raise no_controller(name)
     v1 = {name: tree for name, tree in known.items() if tree.version == 1}
-    found = {name: Place(tree, _writable(tree)[0]) for name, tree in v1.items()}
+    found = {name: Place(tree, next(_writable(tree))) for name, tree in v1.items()}
     if v2 := known.keys() - v1.keys():
         found |= _on_v2(known[min(v2)], v2, required & v2)
     return found
@@ -44,7 +44,7 @@ def choose(required: Iterable[str]) -> dict[str, Place]:
 
 def _on_v2(tree: Hierarchy, there: set[str], required: set[str]) -> dict[str, Place]:
     """Prefer the group above us that hands down the most, and of those the nearest."""
-    folders = _writable(tree)
+    folders = list(_writable(tree))
     best = max(folders, key=lambda folder: len(_handed_down(folder) & there))
     if not required <= _handed_down(best):
         best = delegation.hand_down_somewhere(folders, required)
@@ -57,18 +57,31 @@ def _handed_down(folder: Path) -> set[str]:
     return set(words(folder / "cgroup.subtree_control"))
 
 
-def _writable(tree: Hierarchy) -> list[Path]:
-    found = [folder for folder in tree.parents() if os.access(folder, os.W_OK)]
-    if found and not tree.read_only:
-        return found
+def _writable(tree: Hierarchy) -> Iterator[Path]:
+    """Yield the groups above a new one, the nearest first; at least one, or say why there is none.
+
+    Raises:
+        CgroupRefused: this user may make no group on this tree.
+
+    """
+    any_found = False
+    for folder in () if tree.read_only else tree.parents():
+        if os.access(folder, os.W_OK):
+            any_found = True
+            yield folder
+    if not any_found:
+        raise _not_writable(tree)
+
+
+def _not_writable(tree: Hierarchy) -> CgroupRefused:
     if tree.read_only:
-        raise CgroupRefused(
+        return CgroupRefused(
             f"no group can be made in {tree.mount}",
             "it is mounted read-only, as in an ordinary container",
             f"start the container with --privileged; {LAB_VM}",
         )
     remedy = "run ./lab as root" if tree.version == 1 else delegation.REMEDY
-    raise CgroupRefused(
+    return CgroupRefused(
         f"this user may make no group below {tree.own}",
         "its folder belongs to somebody else",
         f"{remedy}; {LAB_VM}",
