@@ -10,17 +10,24 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from labsupport.linux import syscalls as sc
+from labsupport.linux.cgroup.hierarchies import (
+    CONTROLLERS,
+    V1_NAME,
+    Hierarchy,
+    find,
+    mounts,
+    version,
+    words,
+)
 from labsupport.probes import facts
 from labsupport.probes.children import Refused, step
 
+__all__ = ["CONTROLLERS", "PROBES", "Hierarchy", "find", "version"]
 PUT_A_CHILD = "putting a child into a new cgroup"
 
-CONTROLLERS = ("memory", "cpu", "pids", "io")
-_V1_NAME = {"io": "blkio"}
 _CONFIG = {"memory": "MEMCG", "cpu": "CFS_BANDWIDTH", "pids": "CGROUP_PIDS", "io": "BLK_CGROUP"}
 _LIMIT = {  # (version, controller): file, what is written; it must be read back the same
     (1, "memory"): ("memory.limit_in_bytes", "16777216"),
@@ -34,70 +41,6 @@ _LIMIT = {  # (version, controller): file, what is written; it must be read back
 }
 
 
-@dataclass(frozen=True)
-class Hierarchy:
-    """A mounted cgroup tree: where it hangs, and the folder of the group we are in."""
-
-    version: int
-    mount: Path
-    own: Path
-    read_only: bool = False
-
-    def parents(self) -> list[Path]:
-        """Return where a new group could go: our own group first, the top last."""
-        above = [folder for folder in self.own.parents if folder.is_relative_to(self.mount)]
-        return [self.own, *above]
-
-
-def version(proc: Path = Path("/proc/self")) -> int | str | None:
-    """Say which cgroup version this machine has, by where the four controllers are.
-
-    1 if all that are there hang on v1 trees (a v2 mount without any of them does not count), 2 if
-    all are on v2, "hybrid" if they are spread over both, None if there are none.
-    """
-    found = {place.version for name in CONTROLLERS if (place := find(name, proc))}
-    return "hybrid" if len(found) == 2 else next(iter(found), None)
-
-
-def find(controller: str, proc: Path = Path("/proc/self")) -> Hierarchy | None:
-    """Return the tree on which a controller works, or None."""
-    mounts = [_mount(line) for line in (proc / "mountinfo").read_text().splitlines()]
-    groups = dict(_group(line) for line in (proc / "cgroup").read_text().splitlines())
-    for kind, root, point, options in mounts:
-        v1_name = _V1_NAME.get(controller, controller)
-        if kind == "cgroup" and v1_name in options:
-            return _hierarchy(1, root, point, groups.get(v1_name, "/"), options)
-        if kind == "cgroup2" and controller in _words(point / "cgroup.controllers"):
-            return _hierarchy(2, root, point, groups.get("", "/"), options)
-    return None
-
-
-def _mount(line: str) -> tuple[str, str, Path, set[str]]:
-    left, _, right = line.partition(" - ")
-    _, _, _, root, point, options, *_ = left.split()
-    kind, _, more = right.split(maxsplit=2)
-    return kind, root, Path(point), {*options.split(","), *more.split(",")}
-
-
-def _group(line: str) -> tuple[str, str]:
-    """Return the first controller of a line in /proc/PID/cgroup ("" for v2), and the path."""
-    _, names, path = line.split(":", 2)
-    return names.partition(",")[0], path
-
-
-def _hierarchy(number: int, root: str, point: Path, group: str, options: set[str]) -> Hierarchy:
-    inside = group.removeprefix(root) if root != "/" else group
-    own = point / inside.lstrip("/")
-    return Hierarchy(number, point, own if own.is_dir() else point, "ro" in options)
-
-
-def _words(file: Path) -> list[str]:
-    try:
-        return file.read_text().split()
-    except OSError:  # the file is not there, or not for us
-        return []
-
-
 def parent_for(controller: str, place: Hierarchy) -> Path:
     """Return the nearest group above us below which this controller's limits can be set."""
     writable = [folder for folder in place.parents() if os.access(folder, os.W_OK)]
@@ -108,7 +51,7 @@ def parent_for(controller: str, place: Hierarchy) -> Path:
 
 
 def _offers(folder: Path, controller: str, number: int) -> bool:
-    return number == 1 or controller in _words(folder / "cgroup.subtree_control")
+    return number == 1 or controller in words(folder / "cgroup.subtree_control")
 
 
 def why_no_parent(
@@ -135,7 +78,7 @@ def why_no_parent(
             f"move them to a group of their own below it, then: echo +{controller} > "
             f"{parent}/cgroup.subtree_control",
         )
-    on = ", ".join(_words(parent / "cgroup.subtree_control")) or "none"
+    on = ", ".join(words(parent / "cgroup.subtree_control")) or "none"
     return Refused(
         f"controller {controller} is off below {parent} (on: {on})",
         f"as root: echo +{controller} > {parent}/cgroup.subtree_control",
@@ -143,7 +86,7 @@ def why_no_parent(
 
 
 def _has_processes(folder: Path) -> bool:
-    return bool(_words(folder / "cgroup.procs"))
+    return bool(words(folder / "cgroup.procs"))
 
 
 @contextlib.contextmanager
@@ -177,7 +120,7 @@ def _try(controller: str) -> str:
 
 
 def _why_no_hierarchy(controller: str) -> Refused:
-    name = _V1_NAME.get(controller, controller)
+    name = V1_NAME.get(controller, controller)
     enabled = _known_controllers()
     if name not in enabled:
         return Refused(
@@ -195,10 +138,9 @@ def _why_no_hierarchy(controller: str) -> Refused:
 def _why_not_mounted(
     controller: str, known: facts.Facts, proc: Path = Path("/proc/self")
 ) -> Refused:
-    mounts = [_mount(line) for line in (proc / "mountinfo").read_text().splitlines()]
-    for kind, _, point, _ in mounts:
+    for kind, _, point, _ in mounts(proc):
         if kind == "cgroup2":
-            on = ", ".join(_words(point / "cgroup.controllers")) or "none"
+            on = ", ".join(words(point / "cgroup.controllers")) or "none"
             return Refused(
                 f"the controller {controller} is not handed down to {point} (there: {on})",
                 f"outside, above that group: echo +{controller} > cgroup.subtree_control",
@@ -233,7 +175,7 @@ def _put_a_child_into(group: Path) -> None:
     try:
         with step(PUT_A_CHILD):
             (group / "cgroup.procs").write_text(str(pid))
-        if str(pid) not in _words(group / "cgroup.procs"):
+        if str(pid) not in words(group / "cgroup.procs"):
             raise Refused(f"a child was put into {group}, but is not listed there")
     finally:
         os.kill(pid, signal.SIGKILL)

@@ -255,14 +255,18 @@ def test_an_unlimited_group_is_not_throttled():
 
 def test_weights_divide_a_cpu_that_both_want():
     cpu = max(os.sched_getaffinity(0))
-    with Cgroup(cpu_weight=100) as one, Cgroup(cpu_weight=300) as three:
-        with Sandbox(new={"pid"}, cgroup=one) as box, Sandbox(new={"pid"}, cgroup=three) as other:
-            code = f"import os; os.sched_setaffinity(0, {{{cpu}}})\nprint(1, flush=True)\nwhile 1: pass"
-            for each in (box, other):
-                each.start([sys.executable, "-I", "-S", "-c", code]).expect("1")
-            before = [group.usage().cpu_seconds for group in (one, three)]
-            time.sleep(2)
-            spent = [g.usage().cpu_seconds - b for g, b in zip((one, three), before, strict=True)]
+    pin = f"import os; os.sched_setaffinity(0, {{{cpu}}}); print(1, flush=True)"
+    with (
+        Cgroup(cpu_weight=100) as one,
+        Cgroup(cpu_weight=300) as three,
+        Sandbox(new={"pid"}, cgroup=one) as box,
+        Sandbox(new={"pid"}, cgroup=three) as other,
+    ):
+        for each in (box, other):
+            each.start([sys.executable, "-I", "-S", "-c", f"{pin}\nwhile 1: pass"]).expect("1")
+        before = [group.usage().cpu_seconds for group in (one, three)]
+        time.sleep(2)
+        spent = [g.usage().cpu_seconds - b for g, b in zip((one, three), before, strict=True)]
     assert 2 < spent[1] / spent[0] < 4.5
 
 
