@@ -39,6 +39,10 @@ class Net:
         self.box = box
         self.kernel = Netlink(box.open_socket(socket.AF_NETLINK, socket.SOCK_RAW))
 
+    def close(self) -> None:
+        """Give the socket back: a network namespace lives on while there is a socket of it."""
+        self.kernel.channel.close()
+
     def links(self) -> tuple[netstate.Link, ...]:
         """Read all links, in the order of their making."""
         return netstate.links(self.kernel)

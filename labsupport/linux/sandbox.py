@@ -136,6 +136,8 @@ class Sandbox:
         if self._channel is None:
             return
         channel, self._channel = self._channel, None
+        if net := self.__dict__.pop("net", None):
+            net.close()
         channel.shutdown(socket.SHUT_WR)
         # the end comes when the holder has ended the programs; before it, an answer not yet taken
         while zygote_client.take(channel)[0]:

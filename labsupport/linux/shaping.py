@@ -15,8 +15,8 @@ from labsupport.linux.netlink import NLM_F_CREATE, NLM_F_REPLACE
 TC_H_ROOT = 0xFFFFFFFF
 HANDLE = 0x10000
 LEAST_BURST_BYTES = 16_384
-BURST_SECONDS = 0.02  # two ticks of a kernel with 100 a second, as the Lab VM's is
-QUEUE_SECONDS = 0.2  # how long a packet may wait before it is thrown away
+BURST_SECONDS = 0.1  # a kernel that is itself a process, as the Lab VM, may pause as long
+QUEUE_SECONDS = 0.3  # how long a packet may wait before it is thrown away
 
 
 def burst_bytes(bytes_per_second: float) -> int:

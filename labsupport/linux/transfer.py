@@ -107,7 +107,7 @@ class Download:
 
 
 def download(
-    receiver: Sandbox, url: str, sender: Sandbox, seconds: float = 2.5, pause: float = 0.05
+    receiver: Sandbox, url: str, sender: Sandbox, seconds: float = 3, pause: float = 0.05
 ) -> Recording:
     """Download for some seconds and record how it went."""
     with Download(receiver, url, sender) as running:

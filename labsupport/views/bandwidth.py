@@ -54,7 +54,7 @@ def draw_bandwidth(axes: Axes, recordings: Mapping[float, Recording]) -> None:
         rate = each.bytes_per_second(WARM_UP_SECONDS) / MEGABYTE
         axes.text(longest * 1.01, limit / MEGABYTE, f"measured {rate:.2f}", va="center",
                   size=style.size("small"), color=style.INK)  # fmt: skip
-    axes.set(xlim=(0, longest), ylim=(0, 1.25 * top))
+    axes.set(xlim=(0, longest), ylim=(0, 1.6 * top))
     dress(axes)
     axes.set_title(finding(recordings), loc="left", size=style.size("title"), weight="bold", pad=12)
 

@@ -1,0 +1,118 @@
+"""Filters, maps and real downloads between sandboxes."""
+
+import pytest
+
+from labsupport import Sandbox, namespaces, network, probe
+from labsupport.errors import NoAnswer
+from labsupport.linux.firewall import Rule, parse, rules
+from labsupport.linux.netmap import End
+from labsupport.linux.transfer import Reading, Recording, download
+from labsupport.servers import web_server
+
+FILTER = """
+table inet test {
+    chain way_in {
+        type filter hook input priority 0; policy accept;
+        tcp dport 80 drop
+    }
+}
+"""
+
+
+@pytest.fixture
+def pair():
+    with Sandbox(new={"net"}) as left, Sandbox(new={"net"}) as right:
+        left.net.connect(right)
+        left.net.set_up("eth0", "10.0.0.1/24")
+        right.net.set_up("eth0", "10.0.0.2/24")
+        yield left, right
+
+
+@pytest.fixture
+def needs_nftables():
+    if no := probe().why_not("nftables"):
+        pytest.skip(f"needs nftables: {no.reason}")
+
+
+def test_a_rule_holds_in_one_network_only(pair, needs_nftables):
+    left, right = pair
+    pages = web_server("hello", at="10.0.0.2:80")
+    right.start(pages.argv)
+    assert left.net.ask("10.0.0.2") == "hello"
+    right.run(["nft", "-f", "-"], input=FILTER)
+    assert rules(right) == (Rule("input", "tcp dport 80 drop"),)
+    assert rules(left) == ()
+    with pytest.raises(NoAnswer, match="in time"):
+        left.net.ask("10.0.0.2", timeout=0.3)
+    right.run(["nft", "flush", "ruleset"])
+    assert rules(right) == ()
+    assert left.net.ask("10.0.0.2") == "hello"
+
+
+def test_a_listing_is_read_without_what_frames_the_rules():
+    listing = """table ip nat {
+	chain prerouting {
+		type nat hook prerouting priority dstnat; policy accept;
+		tcp dport 8080 dnat to 10.0.0.2:80
+	}
+	chain own {
+		ip saddr 10.0.0.1 reject
+	}
+}
+"""
+    assert parse(listing) == (
+        Rule("prerouting", "tcp dport 8080 dnat to 10.0.0.2:80"),
+        Rule("own", "ip saddr 10.0.0.1 reject"),
+    )
+
+
+def test_the_map_matches_the_ends_of_each_cable():
+    with Sandbox(new={"net"}) as hub, Sandbox(new={"net"}) as one, Sandbox(new={"net"}) as two:
+        hub.net.add_bridge("br0", "10.0.0.254/24")
+        hub.net.plug("br0", one, "10.0.0.1/24", port="p1")
+        hub.net.plug("br0", two, "10.0.0.2/24", port="p2", gateway="10.0.0.254")
+        hub.net.connect(hub, "x", "y")
+        found = network({"hub": hub, "one": one, "two": two})
+    assert {frozenset(cable) for cable in found.cables} == {
+        frozenset({End("hub", "p1"), End("one", "eth0")}),
+        frozenset({End("hub", "p2"), End("two", "eth0")}),
+        frozenset({End("hub", "x"), End("hub", "y")}),
+    }
+    assert found.host_inode == namespaces()["net"]
+    assert [str(route) for route in found["two"].routes][0] == "default via 10.0.0.254"
+
+
+def test_a_cable_to_somebody_who_is_not_asked_about_is_left_out(pair):
+    left, _ = pair
+    assert network({"left": left}).cables == ()
+
+
+@pytest.mark.parametrize("limit", [1e6, 4e6])
+def test_a_download_keeps_to_the_limit(pair, limit):
+    client, server = pair
+    pages = web_server("hello", at="10.0.0.2:80")
+    pages.add_file("big", 1 << 40)
+    server.start(pages.argv)
+    client.net.ask("10.0.0.2")
+    server.net.shape("eth0", limit)
+    recording = download(client, "http://10.0.0.2/big", server, seconds=2)
+    assert 0.9 < recording.bytes_per_second() / limit < 1.1
+    assert recording.readings[-1].limit_bytes_per_second == limit
+    server.net.unshape("eth0")
+    free = download(client, "http://10.0.0.2/big", server, seconds=1)
+    assert free.bytes_per_second() > 5 * limit
+
+
+def test_a_download_that_ends_is_told(pair):
+    client, server = pair
+    pages = web_server("hello", at="10.0.0.2:80")
+    server.start(pages.argv)
+    client.net.ask("10.0.0.2")
+    with pytest.raises(NoAnswer, match="404"):
+        download(client, "http://10.0.0.2/nothing", server, seconds=2)
+
+
+def test_a_curve_is_the_mean_of_the_window_before():
+    steady = Recording(tuple(Reading(n / 10, n * 100_000) for n in range(20)))
+    assert [rate for _, rate in steady.curve()] == pytest.approx([1e6] * 19)
+    assert steady.bytes_per_second() == pytest.approx(1e6)
