@@ -1,0 +1,68 @@
+"""A root file system run by runc or crun, the programs that make Docker's and Podman's containers.
+
+What such a runtime is given is a *bundle*: a folder with `config.json` (its format is the OCI
+runtime specification) and a root file system. `runc spec` writes the usual settings.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labsupport.engine.rootless import find_runtime
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle for a runtime; `folder` holds its `config.json`, and `state` its running containers.
+
+    `program` is the runtime's path.
+    """
+
+    program: str
+    folder: Path
+
+    @property
+    def runtime(self) -> str:
+        """The runtime's name: runc or crun."""
+        return Path(self.program).name
+
+    def run(self, name: str) -> list[str]:
+        """Return the command that runs a container of that name, until its program ends."""
+        state = f"--root={self.folder / 'state'}"
+        return [self.program, state, "run", f"--bundle={self.folder}", name]
+
+    def config(self) -> dict[str, Any]:
+        """Return what `config.json` says."""
+        settings: dict[str, Any] = json.loads((self.folder / "config.json").read_text())
+        return settings
+
+
+def bundle(
+    folder: Path, root: Path, argv: Sequence[str], *, cgroup: str = "", rootless: bool = False
+) -> Bundle:
+    """Make a bundle in an empty folder: the usual settings, and this root file system and program.
+
+    `cgroup` is the path of the control group that the runtime makes (and removes). `rootless`: for
+    somebody who is root in a user namespace only.
+
+    Raises:
+        RuntimeMissing: neither runc nor crun is installed.
+
+    """
+    program = find_runtime()
+    words = [program, "spec"] + (["--rootless"] if rootless else [])
+    subprocess.run(words, cwd=folder, check=True, capture_output=True)
+    config = json.loads((folder / "config.json").read_text())
+    config["process"] |= {"terminal": False, "args": list(argv)}
+    config["root"] = {"path": str(root), "readonly": False}
+    for map_ in ("uidMappings", "gidMappings") if rootless else ():
+        config["linux"][map_] = [{"containerID": 0, "hostID": 0, "size": 1}]
+    if cgroup:
+        config["linux"]["cgroupsPath"] = cgroup
+    (folder / "config.json").write_text(json.dumps(config, indent=1))
+    return Bundle(program, folder)
