@@ -99,7 +99,7 @@ class Neighbour:
         """
         for _ in range(WARM_UP):
             self._sort()
-        times = []
+        times: list[float] = []
         end = time.monotonic() + seconds
         while not times or time.monotonic() < end:
             began = time.perf_counter()

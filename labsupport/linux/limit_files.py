@@ -10,9 +10,10 @@ from pathlib import Path
 
 from labsupport.errors import ProcessGone
 from labsupport.linux.cgroup import v1, v2
+from labsupport.linux.cgroup.controllers import Controller
 from labsupport.linux.cgroup.hierarchies import CONTROLLERS, V1_NAME, Hierarchy, find
 
-KINDS = {
+KINDS: dict[int, dict[str, type[Controller]]] = {
     1: {"memory": v1.Memory, "cpu": v1.Cpu, "pids": v1.Pids, "io": v1.Io},
     2: {"memory": v2.Memory, "cpu": v2.Cpu, "pids": v2.Pids, "io": v2.Io},
 }

@@ -1,4 +1,4 @@
-"""A group's limits as a table: what the file is called here, what it says, its name in v1 and v2."""
+"""A group's limits as a table: the file here, what it says, and its name in v1 and v2."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ The scale is logarithmic: a tail that is ten times as long would otherwise hide 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ def show_response_times(*measured: ResponseTimes) -> None:
 def draw_histogram(axes: Axes, times: ResponseTimes, at: tuple[float, ...], colour: str) -> None:
     """Draw one histogram, with its median and 99th percentile named where they stand."""
     histogram = bars(times, at)
-    widths = [right - left for left, right in zip(at, at[1:], strict=False)]
+    widths = [right - left for left, right in itertools.pairwise(at)]
     axes.bar(at[:-1], histogram.shares, widths, align="edge", color=colour, alpha=0.6,
              edgecolor=style.PAPER, linewidth=0.6)  # fmt: skip
     top = max(histogram.shares)
