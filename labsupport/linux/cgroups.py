@@ -8,24 +8,19 @@ shares of one CPU, whatever the files count in.
 from __future__ import annotations
 
 import functools
-import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable
 from pathlib import Path
 from types import EllipsisType, TracebackType
-from typing import Any, Self
+from typing import Self
 
 from labsupport import trace
 from labsupport.errors import CgroupClosed
-from labsupport.linux.cgroup import delegation, ending, leftovers, places, v1, v2, wanted
+from labsupport.linux.cgroup import ending, leftovers, places, wanted
 from labsupport.linux.cgroup.amounts import Amount
-from labsupport.linux.cgroup.controllers import Controller
+from labsupport.linux.cgroup.body import Body
 from labsupport.linux.cgroup.events import Event, Events
 from labsupport.linux.cgroup.figures import Limits, Rates, Usage
-from labsupport.linux.cgroup.folder import Folder, refusal
-from labsupport.linux.cgroup.hierarchies import V1_NAME
-from labsupport.linux.cgroup.places import Place
 from labsupport.linux.cgroup.wanted import Disks
 
 __all__ = ["Cgroup", "Event", "Events", "Limits", "Rates", "Usage"]
@@ -78,49 +73,29 @@ class Cgroup:
         }
         self._wanted = wanted.understood({k: v for k, v in given.items() if v is not None})
         self.name = name
+        self._body: Body | None = None
         self._parent: Cgroup | None = None
         self._children: list[Cgroup] = []
         self._when_ended: list[Callable[[], None]] = []
-        self._places: dict[str, Place] = {}
-        self._by_path: dict[Path, Folder] = {}
-        self._controllers: list[Controller] = []
         self._steps: deque[trace.Step] = deque(maxlen=REMEMBERED)
 
     def open(self) -> Self:
         """Make the group and set its limits. A `with` statement does this, and `close()`."""
         _sweep_once()
         required = wanted.controllers_for(self._wanted)
-        above = self._parent
-        self._places = above._hand_down(required) if above else places.choose(required)
-        name = self.name if above else leftovers.new_name(self.name)
+        if self._parent:
+            where, name = self._parent._there.hand_down(required), self.name
+        else:
+            where, name = places.choose(required), leftovers.new_name(self.name)
+        self._body = Body(where, name, self._note)
         try:
-            self._make_folders(name)
-            self._controllers = list(_controllers(self._folder_of))
-            self._limit(self._wanted)
+            self._body.limit(self._wanted)
         except BaseException:
             self.close()
             raise
-        if above:
-            above._children.append(self)
+        if self._parent:
+            self._parent._children.append(self)
         return self
-
-    def _make_folders(self, name: str) -> None:
-        for place in self._places.values():
-            path = place.parent / name
-            if path in self._by_path:
-                continue
-            try:
-                path.mkdir()
-            except OSError as error:
-                raise refusal(error, path, "make") from error
-            self._note("Make the group", f"mkdir {path}")
-            self._by_path[path] = Folder(path, place.tree.version, self._note)
-
-    def _folder_of(self, controller: str) -> Folder | None:
-        place = self._places.get(controller)
-        if place is None:
-            return None
-        return next(f for f in self._by_path.values() if f.path.parent == place.parent)
 
     def __enter__(self) -> Self:
         return self.open()
@@ -137,17 +112,12 @@ class Cgroup:
         """End everything in the group and remove it; may be called twice."""
         for child in self._children[:]:
             child.close()
-        if self._by_path:
-            pids = ending.members(self._folders)
-            if os.getpid() in pids:
-                self._send_home(os.getpid())
-            if pids:
-                self._stop_throttling()
-                ending.kill(self._folders)
+        if self._body:
+            self._body.end()
             while self._when_ended:
                 self._when_ended.pop()()
-            ending.remove(self._folders)
-        self._by_path, self._controllers = {}, []
+            ending.remove(self._body.folders)
+        self._body = None
         if self._parent and self in self._parent._children:
             self._parent._children.remove(self)
 
@@ -155,15 +125,15 @@ class Cgroup:
         """Have something done when the group is closed, after its programs were ended."""
         self._when_ended.append(action)
 
-    def _send_home(self, pid: int) -> None:
-        for tree in {place.tree for place in self._places.values()}:
-            Folder(tree.own, tree.version, self._note).write("cgroup.procs", str(pid), "Go home")
-
-    def _stop_throttling(self) -> None:
-        """Let what waits for a throttled disk get through: nothing can be killed while it does."""
-        for controller in self._controllers:
-            for device in controller.limits().get("io", {}):
-                controller.limit({"io": {device: Rates()}})
+    @property
+    def _there(self) -> Body:
+        if self._body is None:
+            raise CgroupClosed(
+                "the group is not open",
+                "",
+                "use it inside `with Cgroup(...) as group:`, or open() it",
+            )
+        return self._body
 
     # --- what is in it -------------------------------------------------------------------------
 
@@ -176,17 +146,17 @@ class Cgroup:
             InternalProcesses: this group has handed controllers down to children (v2).
 
         """
-        for folder in self._open_folders():
+        for folder in self._there.folders:
             folder.write("cgroup.procs", str(pid), "Put a process into the group")
 
     def processes(self) -> list[int]:
         """Return the PIDs in the group itself, ordered; children have their own lists."""
-        return self._open_folders()[0].processes()
+        return self._there.folders[0].processes()
 
     @property
     def procs_paths(self) -> tuple[str, ...]:
         """The files to which a process writes `0` in order to enter: one for each tree."""
-        return tuple(str(folder.path / "cgroup.procs") for folder in self._open_folders())
+        return tuple(str(folder.path / "cgroup.procs") for folder in self._there.folders)
 
     # --- limits --------------------------------------------------------------------------------
 
@@ -217,81 +187,54 @@ class Cgroup:
             "cpu_weight": cpu_weight,
             "io": self.limits.io and dict.fromkeys(self.limits.io) if io is None else io,
         }
-        self._limit(wanted.understood({k: v for k, v in given.items() if v is not ...}))
+        self._there.limit(wanted.understood({k: v for k, v in given.items() if v is not ...}))
         return self.limits
-
-    def _limit(self, limits: Mapping[str, Any]) -> None:
-        for name in sorted(wanted.controllers_for(limits)):
-            if name not in self._places:
-                raise places.no_controller(name)
-        for controller in self._controllers:
-            controller.limit(limits)
 
     @property
     def limits(self) -> Limits:
         """The limits as they are in the kernel now."""
-        self._open_folders()
-        found: dict[str, Any] = {}
-        for controller in self._controllers:
-            found |= controller.limits()
-        return Limits(**found)
+        return self._there.limits()
 
     def files(self) -> dict[str, tuple[Path, str]]:
         """Return {limit: (its file, what the file says)}: its name in v1 or v2, and where it is."""
-        return self._read_files("limit_files")
-
-    def usage_files(self) -> dict[str, tuple[Path, str]]:
-        """Return {what is counted, as in `Usage`: (its file, what the file says)}."""
-        return self._read_files("usage_files")
-
-    def _read_files(self, which: str) -> dict[str, tuple[Path, str]]:
-        self._open_folders()
-        found = {}
-        for controller in self._controllers:
-            for what, file in getattr(controller, which).items():
-                clock = getattr(controller, "clock", None)
-                folder = clock if file.startswith("cpuacct.") else controller.folder
-                if folder and folder.has(file):
-                    found[what] = (folder.path / file, folder.read(file))
-        return found
+        return self._there.limit_files()
 
     # --- what it uses --------------------------------------------------------------------------
 
     def usage(self) -> Usage:
         """Read the kernel's counters. Descriptors are kept, so that this can be done often."""
-        self._open_folders()
-        found: dict[str, Any] = {}
-        for controller in self._controllers:
-            found |= controller.usage()
-        return Usage(**found)
+        return self._there.usage()
+
+    def usage_files(self) -> dict[str, tuple[Path, str]]:
+        """Return {what is counted, as in `Usage`: (its file, what the file says)}."""
+        return self._there.usage_files()
 
     def events(self) -> Events:
         """Return what notices OOM kills and refused forks from now on, without asking for them."""
-        self._open_folders()
-        return Events(self._folder_of("memory"), self._folder_of("pids"))
+        return Events(self._there.folder_of("memory"), self._there.folder_of("pids"))
 
     # --- stopping ------------------------------------------------------------------------------
 
     def freeze(self) -> None:
         """Stop everything in the group, where it stands; memory stays in use."""
-        ending.freeze(ending.freezer_of(self._open_folders()))
+        ending.freeze(ending.freezer_of(self._there.folders))
 
     def thaw(self) -> None:
         """Let a frozen group run again."""
-        ending.thaw(ending.freezer_of(self._open_folders()))
+        ending.thaw(ending.freezer_of(self._there.folders))
 
     @property
     def frozen(self) -> bool:
         """Whether everything in the group stands still."""
-        return ending.is_frozen(ending.freezer_of(self._open_folders()))
+        return ending.is_frozen(ending.freezer_of(self._there.folders))
 
     def while_still(self, end: Callable[[], None]) -> None:
         """Call what ends programs of the group; on v2 they are frozen meanwhile."""
-        ending.while_still(self._folders, end)
+        ending.while_still(self._body.folders if self._body else [], end)
 
     def kill(self) -> None:
         """End everything in the group and in those below it, and wait until it is gone."""
-        ending.kill(self._open_folders())
+        ending.kill(self._there.folders)
 
     # --- groups below it -----------------------------------------------------------------------
 
@@ -317,36 +260,17 @@ class Cgroup:
         group._parent = self
         return group
 
-    def _hand_down(self, required: AbstractSet[str]) -> dict[str, Place]:
-        """Return the places for a child, which gets all controllers that this group has."""
-        self._open_folders()
-        found = {}
-        for name, place in self._places.items():
-            folder = self._folder_of(name)
-            assert folder  # noqa: S101 (for the type checker)
-            found[name] = Place(place.tree, folder.path)
-            if folder.version == 2 and name:
-                delegation.hand_down(folder.path, [name])
-        for name in sorted(required - found.keys()):
-            raise places.no_controller(name)
-        return found
-
     # --- the rest ------------------------------------------------------------------------------
 
     @property
     def folders(self) -> dict[str, Path]:
         """Return {controller: the group's folder on its tree}."""
-        self._open_folders()
-        found = {name: self._folder_of(name) for name in self._places}
+        found = {name: self._there.folder_of(name) for name in self._there.places}
         return {name: folder.path for name, folder in found.items() if folder}
 
     def membership(self, controller: str) -> tuple[str, str]:
         """Return what /proc/PID/cgroup says of a member: (v1's controller or "" for v2, path)."""
-        place, folder = self._places.get(controller), self._folder_of(controller)
-        if place is None or folder is None:
-            raise places.no_controller(controller)
-        name = V1_NAME.get(controller, controller) if folder.version == 1 else ""
-        return name, place.tree.name_of(folder.path)
+        return self._there.membership(controller)
 
     def shell(self) -> trace.Steps:
         """Show what was done as commands for a shell: a group is folders and files."""
@@ -355,43 +279,12 @@ class Cgroup:
     def _note(self, what: str, line: str) -> None:
         self._steps.append(trace.Step(what, line))
 
-    @property
-    def _folders(self) -> list[Folder]:
-        return list(self._by_path.values())
-
-    def _open_folders(self) -> list[Folder]:
-        if not self._by_path:
-            raise CgroupClosed(
-                "the group is not open",
-                "",
-                "use it inside `with Cgroup(...) as group:`, or open() it",
-            )
-        return self._folders
-
     def __repr__(self) -> str:
-        if not self._by_path:
-            return f"<Cgroup {self.name} (not open)>".replace("  ", " ")
-        return f"<Cgroup {self._folders[0].path.name}: {len(self.processes())} processes>"
-
-
-def _controllers(folder_of: Any) -> Iterator[Controller]:
-    """Make the controllers of a group, each in the version that its tree has."""
-    kinds: dict[tuple[str, int], Any] = {
-        (kind.__name__.lower(), number): kind
-        for number, module in ((1, v1), (2, v2))
-        for kind in (module.Memory, module.Cpu, module.Pids, module.Io)
-    }
-    for name in ("memory", "pids", "cpu", "io"):
-        folder = folder_of(name)
-        if folder is None:
-            continue
-        kind = kinds[name, folder.version]
-        more = (folder_of("cpuacct"),) if kind is v1.Cpu else ()
-        controller: Controller = kind(folder, *more)
-        yield controller
-    bare = folder_of("")
-    if bare:
-        yield v2.Clock(bare)
+        if self._body is None:
+            return f"<Cgroup {self.name or 'without a name'}: not open>"
+        count = len(self.processes())
+        some = f"{count} processes" if count != 1 else "1 process"
+        return f"<Cgroup {self._body.folders[0].path.name}: {some}>"
 
 
 @functools.lru_cache(maxsize=1)

@@ -15,6 +15,7 @@ from labsupport.linux.cgroup.folder import Folder
 UNLIMITED = 1 << 62  # what v1 calls no limit is the largest number of pages, in bytes
 LIMIT, TOTAL = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
 READ_RATE, WRITE_RATE = "blkio.throttle.read_bps_device", "blkio.throttle.write_bps_device"
+CLOCK_FILES = {"cpu_seconds": "cpuacct.usage"}
 SERVED = "blkio.throttle.io_service_bytes"
 
 __all__ = ["Cpu", "Io", "Memory", "Pids"]
@@ -111,7 +112,6 @@ class Cpu:
 
     limit_files: ClassVar[Files] = {"cpu": "cpu.cfs_quota_us", "cpu_weight": "cpu.shares"}
     usage_files: ClassVar[Files] = {
-        "cpu_seconds": "cpuacct.usage",
         "periods": "cpu.stat",
         "throttled_periods": "cpu.stat",
         "throttled_seconds": "cpu.stat",
