@@ -485,3 +485,14 @@ class NetworkRefused(LabError):
 
 class NoAnswer(LabError):
     """Nobody answered at an address and port; `why` is the kernel's word for it."""
+
+
+class FilterOnNotebook(LabError):
+    """A seccomp filter was to be loaded into the notebook's own process."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a filter is not loaded into the notebook's own process",
+            "it could never be taken off again, and one that is too strict ends the notebook",
+            "load it into what runs in a sandbox: with Sandbox(filter=filter) as box: box.run(…)",
+        )

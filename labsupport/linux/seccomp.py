@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NoReturn
 
-from labsupport.errors import FilterRefused, UnknownErrno
+from labsupport.errors import FilterOnNotebook, FilterRefused, UnknownErrno
 from labsupport.linux import bpf, libseccomp
 from labsupport.linux.agreement import Agreement, compare
 from labsupport.linux.bpf import Instruction
@@ -109,6 +110,15 @@ class Filter:
     def count(self) -> Counter[str]:
         """Count the verdicts by kind: "allowed", "denied" and "depends" (on arguments)."""
         return Counter(verdict.kind for verdict in self.verdicts())
+
+    def load(self) -> NoReturn:
+        """Refuse: filters are loaded into children only, by `Sandbox(filter=...)`.
+
+        Raises:
+            FilterOnNotebook: always.
+
+        """
+        raise FilterOnNotebook
 
     def agreement(self) -> Agreement:
         """Try every call in a child under these filters, and compare with what they read.

@@ -5,8 +5,9 @@ import random
 
 import pytest
 
-from labsupport import Filter
+from labsupport import Filter, capabilities, probe
 from labsupport.errors import (
+    FilterOnNotebook,
     FilterRefused,
     LibraryMissing,
     UncoveredArchitecture,
@@ -151,6 +152,12 @@ def test_one_program_only_where_there_is_one():
     assert Filter.deny(["mkdir"]).program == Filter.deny(["mkdir"]).programs[0]
     with pytest.raises(FilterRefused, match="not one"):
         _ = Filter(()).program
+
+
+def test_the_notebooks_own_process_is_never_filtered():
+    with pytest.raises(FilterOnNotebook, match="Sandbox\\(filter=filter\\)"):
+        Filter.deny(["mkdir"]).load()
+    assert capabilities().seccomp == "off" or probe().why_not("seccomp.read")
 
 
 def test_a_filter_reads_as_lines():
