@@ -29,7 +29,7 @@ class SmallRoot:
     def __init__(self, folders: Iterable[str] = ()) -> None:
         program = _static_busybox()
         self._folder = tempfile.TemporaryDirectory(prefix=ownership.prefix("root"))
-        self.path = Path(self._folder.name) / "root"
+        self.path = Path(self._folder.name) / "rootfs"
         self.path.mkdir()
         Path(self._folder.name).chmod(0o755)
         _fill(self.path, program, folders)

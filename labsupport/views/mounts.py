@@ -93,7 +93,9 @@ def _cell(mount: Mount | None, index: int, owners: Sequence[set[str]]) -> Cell |
 
 
 def _name(point: str) -> str:
-    return "(the course)" if point == COURSE else point
+    """The point, but for where this course lies: that is a place on its user's disk."""
+    is_ours = point == COURSE or point.startswith(f"{COURSE}/")
+    return f"(the course){point.removeprefix(COURSE)}" if is_ours else point
 
 
 def _together(members: Sequence[Row]) -> Row:

@@ -226,7 +226,7 @@ def test_out_of_chroot_there_is_a_way_and_out_of_pivot_root_none(root):
     assert (chroot.before, chroot.after, chroot.escaped) == (pivot.before, "outside", True)
     assert (pivot.after, pivot.escaped) == (os.strerror(2), False)
     assert chroot.old_mounts > pivot.old_mounts == 0
-    assert root_of_the_namespace.endswith(root.parent.name + "/root")
+    assert root_of_the_namespace.endswith(root.parent.name + "/rootfs")
 
 
 def test_an_attempt_that_cannot_start_says_why(root):

@@ -76,6 +76,11 @@ def test_a_hidden_mount_is_not_drawn():
     assert cells["/data"][0].name == "tmpfs cover"
 
 
+def test_where_the_course_lies_is_nobodys_concern():
+    vm = column("the host", style.HOST, line(1, "8:1", "/"), line(2, "0:9", f"{mounts.COURSE}/x"))
+    assert [row.label for row in mounts.rows([vm])] == ["(the course)/x", "/"]
+
+
 def test_everything_fits_on_the_page():
     high = mounts.needed_height([HOST, A, B])
     figure = style.new_figure(9.2, 9.2 * high / 100)
