@@ -12,7 +12,7 @@ PYTEST = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:xdist"]
 V1_ONLY = 2  # tests of what only v1 does; they say so
 
 
-@pytest.mark.parametrize("name", ["test_cgroups", "test_dangers"])
+@pytest.mark.parametrize("name", ["test_cgroups", "test_delegation", "test_dangers"])
 def test_the_same_holds_for_v2(vm_kernel: Path, name: str) -> None:
     with LabVM.boot("512M") as guest:
         done = guest.run(

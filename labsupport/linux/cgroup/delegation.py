@@ -65,7 +65,10 @@ def hand_down_somewhere(folders: Sequence[Path], controllers: Iterable[str]) -> 
             said.append(error)
         else:
             return folder
-    raise next((error for error in said if isinstance(error, InternalProcesses)), said[0])
+    busy = next((error for error in said if isinstance(error, InternalProcesses)), None)
+    if busy:
+        raise InternalProcesses(busy.group, REMEDY) from busy
+    raise said[0]
 
 
 def is_delegated(folder: Path) -> bool:
