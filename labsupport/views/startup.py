@@ -22,7 +22,8 @@ def finding(starts: Sequence[Start]) -> str:
     times = slowest.seconds / first.seconds
     what, seconds = max(slowest.parts, key=lambda part: part[1])
     share = 100 * seconds / slowest.seconds
-    return f"{slowest.name}: {times:.1f} × {first.name}, {share:.0f} % of it {what}"
+    both = f"{first.name} {_time(first.seconds)}, {slowest.name} {_time(slowest.seconds)}"
+    return f"{both}: {times:.1f} times, and {share:.0f} % is {what}"
 
 
 def words(starts: Sequence[Start]) -> str:
@@ -44,9 +45,8 @@ def draw_starts(axes: Axes, starts: Sequence[Start]) -> None:
     """Draw a bar for each start, the first on top."""
     longest = max(start.seconds for start in starts) * 1000
     axes.set(xlim=(0, longest * 1.13), ylim=(len(starts) - 0.35, -0.65))
-    axes.set_title(
-        finding(starts), size=style.size("title"), weight="bold", loc="left", x=0, pad=10
-    )
+    title = finding(starts)
+    axes.figure.text(0.016, 0.98, title, size=style.size("title"), weight="bold", va="top")
     axes.set_xlabel("milliseconds from the order to the end of “true”", size=style.size("small"))
     axes.tick_params(labelsize=style.size("small"))
     axes.set_yticks(range(len(starts)), [start.name for start in starts], size=style.size("body"))
