@@ -49,6 +49,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.views.cgroup_console import CgroupConsole as CgroupConsole
     from labsupport.views.escapes import show_escapes as show_escapes
     from labsupport.views.file_owners import FileOwners as FileOwners
+    from labsupport.views.filter_counts import show_counts as show_counts
     from labsupport.views.gates import show_gates as show_gates
     from labsupport.views.keeping import Keeping as Keeping
     from labsupport.views.limit_table import LimitTable as LimitTable
@@ -107,6 +108,7 @@ _HOME = {
     "run_in": "labsupport.linux.propagation",
     "segments": "labsupport.linux.sysvipc",
     "show_capabilities": "labsupport.views.capability_map",
+    "show_counts": "labsupport.views.filter_counts",
     "show_escapes": "labsupport.views.escapes",
     "show_gates": "labsupport.views.gates",
     "show_propagation": "labsupport.views.propagation",

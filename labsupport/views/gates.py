@@ -19,23 +19,27 @@ HEADS = {
     CALL: "the call\nitself",
 }  # fmt: skip
 COLUMNS = dict(zip(HEADS, (34.5, 52.5, 70.5, 89.0), strict=True))
+LONGEST_TITLE = 60  # characters
 LEFT, TOP, ROW, BOTTOM = 1.5, 14.5, 5.4, 5.5
 WIDE, HIGH = 11.5, 3.3
 
 
-def finding(found: Sequence[WhoSaidNo]) -> str:
-    """Say in one line what the picture shows."""
+def finding(found: Sequence[WhoSaidNo], who: str = "") -> str:
+    """Say in one line what the picture shows, and of whom."""
     refused = [each for each in found if each.closed]
     twice = sum(len(each.closed) > 1 for each in refused)
+    whose = f"{who}: " if who else ""
     if not refused:
-        return f"No guard refuses any of these {len(found)} calls"
-    text = f"{len(refused)} of {len(found)} calls are refused by a guard"
+        return f"{whose}No guard refuses any of these {len(found)} calls"
+    text = f"{whose}{len(refused)} of {len(found)} calls are refused by a guard"
+    if len(text) > LONGEST_TITLE - len(", 9 guarded twice"):
+        text = f"{whose}{len(refused)} of {len(found)} calls are refused"
     return f"{text}, {twice} guarded twice" if twice else text
 
 
-def words(found: Sequence[WhoSaidNo]) -> str:
+def words(found: Sequence[WhoSaidNo], who: str = "") -> str:
     """Say all of it: the picture's text alternative."""
-    return " ".join([f"{finding(found)}.", *(_sentence(each) for each in found)])
+    return " ".join([f"{finding(found, who)}.", *(_sentence(each) for each in found)])
 
 
 def _sentence(each: WhoSaidNo) -> str:
@@ -137,8 +141,8 @@ def _draw_key(axes: Axes, middle: float) -> None:
         axes.text(left + 3.6, middle, text, size=style.size("small"), va="center")
 
 
-def show_gates(found: Sequence[WhoSaidNo], title: str = "") -> None:
+def show_gates(found: Sequence[WhoSaidNo], who: str = "") -> None:
     """Show the chain of gates in the notebook, with its words and the table behind it."""
     figure = style.new_figure(8.6, 8.6 * needed_height(found) / 100)
-    draw_gates(figure.add_axes((0, 0, 1, 1)), found, title)
-    style.show(figure, words(found), table(found))
+    draw_gates(figure.add_axes((0, 0, 1, 1)), found, finding(found, who))
+    style.show(figure, words(found, who), table(found))

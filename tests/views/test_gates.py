@@ -35,6 +35,12 @@ def test_the_finding_counts_who_is_guarded_twice():
     assert gates.finding(FOUND[2:]) == "No guard refuses any of these 1 calls"
 
 
+def test_the_finding_says_of_whom_and_stays_short():
+    said = gates.finding(FOUND, "docker run with a long word")
+    assert said == "docker run with a long word: 2 of 3 calls are refused, 1 guarded twice"
+    assert gates.finding(FOUND[2:], "nobody").startswith("nobody: No guard")
+
+
 def test_only_the_first_closed_gate_is_crossed_out(axes):
     texts = [text.get_text() for text in axes.texts]
     assert texts.count("✕ EPERM") == 2  # seccomp for reboot, the capability for ptrace
