@@ -81,6 +81,7 @@ def become_root() -> None:
         os.setgroups([])
     os.setgid(0)
     os.setuid(0)
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)  # a new identity has forgotten it
 
 
 def start(steps: Iterable[Step]) -> NoReturn:

@@ -140,6 +140,40 @@ class Workshop:
             tuple(argv), process.output, process.errors, code, time.monotonic() - began
         )
 
+    def save(
+        self, steps: Iterable[Step], argv: Sequence[str], folder: Path | None = None
+    ) -> list[str]:
+        """Write script and settings into a folder, and return the command that runs them.
+
+        It is for root; an ordinary user puts `unshare --map-root-user` before it.
+        """
+        folder = self.new_folder() if folder is None else folder
+        script, _ = self._write(folder, steps, argv, {}, "")
+        script.save(folder / "container.py")
+        return [str(folder / "container.py"), str(folder / "config.json")]
+
+    def ask(self, made: Handmade, path: str = "/") -> str:
+        """Fetch a page from a server in a container, from outside; wait until it listens.
+
+        Raises:
+            TimedOut: it does not answer.
+
+        """
+        until = time.monotonic() + _PATIENCE_SECONDS
+        words = ["busybox", "wget", "-q", "-O", "-", f"http://{made.address}{path}"]
+        while (answer := self.stage.run(words)).returncode:
+            if time.monotonic() > until:
+                raise TimedOut(f"{made.address} does not answer", answer.stderr.strip())
+            time.sleep(0.05)
+        return answer.stdout
+
+    def new_folder(self) -> Path:
+        """Make an empty folder, which is removed with the workshop."""
+        self._count += 1
+        folder = self.folder / str(self._count)
+        folder.mkdir()
+        return folder
+
     def settings(self, argv: Sequence[str], env: dict[str, str], journal: str) -> dict[str, Any]:
         """Return what a script finds in its `config.json`."""
         network = f"10.8.{self._count % NETWORKS}"
@@ -157,17 +191,25 @@ class Workshop:
             "journal": journal,
         }
 
+    def _write(
+        self,
+        folder: Path,
+        steps: Iterable[Step],
+        argv: Sequence[str],
+        env: dict[str, str],
+        journal: str,
+    ) -> tuple[scripts.Script, dict[str, Any]]:
+        script, config = self.script(steps), self.settings(argv, env, journal)
+        (folder / "container.py").write_text(script.text)
+        (folder / "config.json").write_text(json.dumps(config, indent=1))
+        return script, config
+
     def _launch(
         self, steps: Iterable[Step], argv: Sequence[str], env: dict[str, str], stdin: int | None
     ) -> Handmade:
-        self._count += 1
-        folder = self.folder / str(self._count)
-        folder.mkdir()
-        script = self.script(steps)
+        folder = self.new_folder()
         journal = folder / "journal"
-        (folder / "container.py").write_text(script.text)
-        config = self.settings(argv, env, str(journal))
-        (folder / "config.json").write_text(json.dumps(config, indent=1))
+        script, config = self._write(folder, steps, argv, env, str(journal))
         words = [sys.executable, "-I", "-S", "-c", _RUN, _PACKAGE_PARENT]
         asked = time.monotonic()
         self.stage.pid  # noqa: B018 (its PID 1 is there before the script)
@@ -193,10 +235,10 @@ class Handmade:
     @cached_property
     def pid(self) -> int:
         """The number, on this side, of the program in the container."""
-        child = _child_of(self.process.pid)
+        child = child_of(self.process.pid)
         if child is None:
             raise ProcessGone("the container has no process", "it has ended")
-        below = _child_of(child)  # with a PID namespace of its own, its process 1
+        below = child_of(child)  # with a PID namespace of its own, its process 1
         return below if below and procfs.status(below).pids[-1] == 1 else child
 
     @property
@@ -241,7 +283,8 @@ class Handmade:
         return f"<a container built by hand: {self.process!r}>"
 
 
-def _child_of(pid: int) -> int | None:
+def child_of(pid: int) -> int | None:
+    """Return a child of a process, or None if it has none."""
     for other in procfs.all_pids():
         try:
             if procfs.status(other).parent_pid == pid:
