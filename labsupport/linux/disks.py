@@ -1,4 +1,4 @@
-"""An empty disk to write to, and swap space on such a disk; loop(4), swapon(8)."""
+"""An empty disk to write to, and swap space; loop(4), swapon(8), admin-guide/blockdev/zram."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from labsupport import ownership
 from labsupport.errors import MissingCapability
 from labsupport.linux import loop
 from labsupport.linux.cgroup.amounts import Amount, bytes_of
+
+ZRAM, ZRAM_DEVICE = Path("/sys/block/zram0"), "/dev/zram0"
 
 
 class Disk:
@@ -56,10 +58,11 @@ class Disk:
 
 
 class SwapSpace:
-    """Swap space for a `with` block, on a disk of our own; `made` tells whether there is any.
+    """Swap space for a `with` block; `made` tells whether there is any.
 
     Swap is the whole machine's, so it is switched on in the Lab VM only, which is the student's;
-    elsewhere nothing is changed, and this says so.
+    elsewhere nothing is changed, and this says so. It lies in memory, packed (zram): a loop device
+    is too slow for a hog, which would then be killed although there is swap left.
 
     Raises:
         MissingCapability: the Lab VM's kernel took no such swap space.
@@ -67,34 +70,32 @@ class SwapSpace:
     """
 
     def __init__(self, size: Amount = "96M") -> None:
-        self._size = size
-        self._disk: Disk | None = None
-
-    @property
-    def made(self) -> bool:
-        """Whether swap space was switched on."""
-        return self._disk is not None
+        self._bytes = bytes_of(size, "size")
+        self.made = False
 
     def __enter__(self) -> Self:
         if os.environ.get("LAB_IN_VM") != "1":
             return self
-        self._disk = Disk(self._size)
+        if not ZRAM.exists():  # Debian's User-Mode Linux has it as a module
+            _run("modprobe", "zram")
+        (ZRAM / "disksize").write_text(str(self._bytes))
+        self.made = True
         try:
-            _run("mkswap", "--quiet", self._disk.device)
-            _run("swapon", self._disk.device)
+            _run("mkswap", "--quiet", ZRAM_DEVICE)
+            _run("swapon", ZRAM_DEVICE)
         except BaseException:
-            self._disk.close()
+            (ZRAM / "reset").write_text("1")
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._disk is not None:
-            _run("swapoff", self._disk.device)
-            self._disk.close()
+        if self.made:
+            _run("swapoff", ZRAM_DEVICE)
+            (ZRAM / "reset").write_text("1")
 
     def __repr__(self) -> str:
         if self.made:
-            return f"<{self._size} of swap space, for a moment>"
+            return f"<{self._bytes >> 20} MiB of swap space, for a moment>"
         return "<no swap space made: it would be the whole machine's, and this is not the Lab VM>"
 
 
@@ -102,7 +103,9 @@ def _run(program: str, *arguments: str) -> None:
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     found = shutil.which(program, path=path)
     if found is None:
-        raise MissingCapability(program, "the program is not installed", "sudo apt install mount")
+        raise MissingCapability(
+            program, "the program is not installed", "sudo apt install util-linux"
+        )
     done = subprocess.run([found, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise MissingCapability("swap space", f"{program}: {done.stderr.strip()}")

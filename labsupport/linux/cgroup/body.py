@@ -108,11 +108,15 @@ class Body:
         for name in sorted(required - self.places.keys()):
             raise places.no_controller(name)
         found = {}
+        on_v2: dict[Path, list[str]] = {}
         for name, place in self.places.items():
             folder = self._by_parent[place.parent]
             found[name] = Place(place.tree, folder.path)
             if folder.version == 2 and name:
-                delegation.hand_down(folder.path, [name])
+                on_v2.setdefault(folder.path, []).append(name)
+        # in one write: with processes inside, cpu alone would be taken, and make memory impossible
+        for path, names in on_v2.items():
+            delegation.hand_down(path, names)
         return found
 
     def end(self) -> None:
