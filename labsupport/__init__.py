@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.linux.escape import try_escape as try_escape
     from labsupport.linux.folders import FolderOf as FolderOf
     from labsupport.linux.guards import who_said_no as who_said_no
+    from labsupport.linux.handmade import Workshop as Workshop
     from labsupport.linux.ids import ordinary_uid as ordinary_uid
     from labsupport.linux.ids import uid_map as uid_map
     from labsupport.linux.limit_files import limit_files_of as limit_files_of
@@ -47,6 +48,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.views.answers import attempts as attempts
     from labsupport.views.capability_map import show_capabilities as show_capabilities
     from labsupport.views.cgroup_console import CgroupConsole as CgroupConsole
+    from labsupport.views.container_lights import ContainerLights as ContainerLights
     from labsupport.views.escapes import show_escapes as show_escapes
     from labsupport.views.file_owners import FileOwners as FileOwners
     from labsupport.views.filter_counts import show_counts as show_counts
@@ -69,6 +71,7 @@ _HOME = {
     "CgroupConsole": "labsupport.views.cgroup_console",
     "ComparedContainer": "labsupport.engine.compared",
     "Container": "labsupport.containers",
+    "ContainerLights": "labsupport.views.container_lights",
     "Disk": "labsupport.linux.disks",
     "Drive": "labsupport.linux.drives",
     "Engine": "labsupport.engine.client",
@@ -89,6 +92,7 @@ _HOME = {
     "Sandbox": "labsupport.linux.sandbox",
     "SwapSpace": "labsupport.linux.disks",
     "SyscallGrid": "labsupport.views.syscall_console",
+    "Workshop": "labsupport.linux.handmade",
     "attempts": "labsupport.views.answers",
     "capabilities": "labsupport.linux.capabilities",
     "copied_mounts": "labsupport.linux.propagation",

@@ -138,6 +138,7 @@ _ROWS: tuple[tuple[str, Callable[[Portrait], str], str], ...] = (
     ("in /dev", lambda of: _listed(of.devices), "programs expect null, zero, random, a terminal"),
     ("file system of /", lambda of: of.root_type,
      "overlay: the image stays as it is, what is written goes to a layer of its own"),
-    ("mounts", lambda of: str(of.mounts), "the pieces of its file tree; each one let in is one to think about"),
+    ("mounts", lambda of: str(of.mounts),
+     "the pieces of its file tree; each one let in is one to think about"),
     ("cgroup", lambda of: of.cgroup, "where its limits are, and where it is counted"),
 )  # fmt: skip
