@@ -24,6 +24,8 @@ from pathlib import Path
 VARIABLE = "LABSUPPORT_OWNER"
 FINDERS = ("labsupport.linux.cgroup.leftovers",)
 """Modules that find more, by their `find()`; imported when somebody looks."""
+SLOW_FINDERS = ("labsupport.engine.leftovers",)
+"""And those that only `./lab clean` asks; `Engine.connect` sweeps its own engine."""
 _OWNED_NAME = re.compile(r"labsupport-\w+-(\d+)-(\d+)-")
 
 
@@ -109,6 +111,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="say it, but remove nothing")
     dry = parser.parse_args(argv).dry_run
     found = list(leftovers())
+    for module in SLOW_FINDERS:
+        found += import_module(module).find()
     for leftover in found:
         print(f"{'would remove' if dry else 'removed'}: {leftover.what}")
         if not dry:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import docker
 from docker.utils import version_lt
 
-from labsupport.engine import daemon, finding
+from labsupport.engine import daemon, finding, leftovers
 from labsupport.engine.base_image import base_image
 from labsupport.errors import EngineTooOld
 
@@ -50,9 +50,11 @@ class Engine:
         """
         if os.environ.get("LAB_IN_VM") == "1":
             own = daemon.in_guest()
-            return cls._of(docker.DockerClient(base_url=own.address), own.address)
-        client, address = finding.find()
-        return cls._of(client, address)
+            engine = cls._of(docker.DockerClient(base_url=own.address), own.address)
+        else:
+            engine = cls._of(*finding.find())
+        _sweep(engine)
+        return engine
 
     @classmethod
     def start_private(cls) -> Engine:
@@ -110,3 +112,9 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _sweep(engine: Engine) -> None:
+    """Remove what notebooks that were killed have left in the engine."""
+    for leftover in leftovers.find_in(engine.client):
+        leftover.remove()

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
+
+from labsupport import ownership
 
 OWNER = "org.labsupport.owner"
 COURSE = "course"  # the owner of what all notebooks share, and no session's end removes
 
 
 def owner_labels() -> dict[str, str]:
-    """Label for what this process makes: its process ID and start time, in clock ticks since boot.
+    """Label for what this process makes: its mark, and where that mark means something."""
+    return {OWNER: f"{ownership.mark()}@{_here()}"}
 
-    A process ID alone is used again after a while; field 22 of proc_pid_stat(5) is not.
-    """
-    stat = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    return {OWNER: f"{os.getpid()}-{stat[19]}"}
+
+def is_left(label: str) -> bool:
+    """Tell whether a label is that of a process of this machine's which has ended."""
+    mark, _, where = label.partition("@")
+    return where == _here() and not ownership.is_alive(mark)
+
+
+@functools.lru_cache(maxsize=1)
+def _here() -> str:
+    """Return boot and PID namespace: the engine may serve other machines and containers, too."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"

@@ -56,8 +56,16 @@ def _ours() -> Iterator[Path]:
         if kind not in ("cgroup", "cgroup2") or "ro" in options:
             continue
         for path, inside, _ in os.walk(point):
-            yield from (Path(path, name) for name in inside if _NAME.match(name))
+            named = (Path(path, name) for name in inside if _NAME.match(name))
+            yield from (folder for folder in named if _is_ours_to_remove(folder))
             inside[:] = [name for name in inside if not _NAME.match(name)]
+
+
+def _is_ours_to_remove(folder: Path) -> bool:
+    try:
+        return os.geteuid() in (0, folder.stat().st_uid)
+    except FileNotFoundError:  # another notebook sweeps, too
+        return False
 
 
 def _remove(paths: list[Path]) -> None:
