@@ -92,6 +92,6 @@ def _facts(raw: bytes, complaint: str, argv: Sequence[str]) -> dict[str, Any]:
     if not facts:
         last = complaint.strip().splitlines() or ["it said nothing"]
         raise TrialFailed("the program could not be observed", last[-1])
-    if facts["timed_out"]:
+    if "timed_out" in facts:
         raise TimedOut(f"{trace.command(argv)} has not ended", "", "give it more time: timeout=")
     return facts

@@ -28,7 +28,9 @@ PROGRAM = HOME.replace("prober", "recorder") + "recorder.main()"
 def main() -> None:
     """Arguments: where to write the result, how many seconds it may take, the program."""
     result, seconds, *argv = sys.argv[1:]
-    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGTERM)  # if the notebook dies, so do we, tidily
+    sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)
     with open(int(result), "w") as file:
         json.dump(record(argv, float(seconds), int(result)), file)
 
@@ -45,9 +47,14 @@ def record(argv: list[str], seconds: float, hidden: int) -> dict[str, object]:
     if said < 0:
         os.waitpid(pid, 0)
         return {"error": -said}
-    counts, timed_out = _listen(said - 1, pid, time.monotonic() + seconds)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return {"status": status, "timed_out": timed_out, "counts": list(counts.items())}
+    try:
+        counts = _listen(said - 1, time.monotonic() + seconds)
+        if counts is not None:
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            return {"status": status, "counts": list(counts.items())}
+    finally:
+        _end_all()
+    return {"timed_out": True}
 
 
 def _be_program(argv: list[str], told: memoryview, hidden: int) -> NoReturn:
@@ -66,17 +73,47 @@ def _be_program(argv: list[str], told: memoryview, hidden: int) -> NoReturn:
         os._exit(127)
 
 
-def _listen(listener: int, pid: int, until: float) -> tuple[dict[int, int], bool]:
-    """Count calls until nobody makes any more; what happened before the first execve is ours."""
+def _listen(listener: int, until: float) -> dict[int, int] | None:
+    """Count calls until nobody is left who makes any; None if that takes too long.
+
+    What happened before the first execve is ours, and not counted.
+    """
     counts: dict[int, int] = {}
-    timed_out = False
     for call in notifications.calls(listener, until):
         if call is None:
-            timed_out = True
-            os.killpg(pid, signal.SIGKILL)
-            continue
+            return None
         if counts or call.number == sc.NR_EXECVE[os.uname().machine]:
             counts[call.number] = counts.get(call.number, 0) + 1
         notifications.let_pass(listener, call)
     os.close(listener)
-    return counts, timed_out
+    return counts
+
+
+def _end_all() -> None:
+    """Kill the program and all it has started; who loses its parent becomes our child."""
+    try:
+        while True:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                for child in _children():
+                    os.kill(child, signal.SIGKILL)
+                os.waitpid(-1, 0)
+    except ChildProcessError:
+        return
+
+
+def _children() -> list[int]:
+    """Our children, adopted ones included; those that have ended keep their numbers for us.
+
+    /proc/PID/task/TID/children would tell, but not every kernel has it.
+    """
+    return [
+        int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _parent(pid) == os.getpid()
+    ]
+
+
+def _parent(pid: str) -> int:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return int(file.read().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0

@@ -64,10 +64,28 @@ def test_without_one_of_its_calls_it_fails():
 def test_a_program_that_takes_too_long_is_ended_with_its_children():
     began = time.monotonic()
     with pytest.raises(TimedOut, match="sleep 4711"):
-        record(["sh", "-c", "sleep 4711 & sleep 4711"], timeout=0.5)
+        record(["sh", "-c", "setsid sleep 4711 & sleep 4711"], timeout=0.5)
     assert time.monotonic() - began < 5
+    assert sleepers("4711") == 0
+
+
+def sleepers(seconds):
     listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    assert "sleep 4711" not in listing.stdout
+    return listing.stdout.splitlines().count(f"sleep {seconds}")
+
+
+def test_nothing_outlives_a_notebook_that_is_killed():
+    code = "from labsupport import record; record(['sh', '-c', 'setsid sleep 4713 & sleep 4713'])"
+    notebook = subprocess.Popen([sys.executable, "-c", code])
+    until = time.monotonic() + 20
+    while sleepers("4713") < 2:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    notebook.kill()
+    notebook.wait()
+    while sleepers("4713"):
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def test_a_missing_program():
