@@ -37,6 +37,11 @@ class ResponseTimes:
         return statistics.median(self.seconds)
 
     @property
+    def mean(self) -> float:
+        """The average, in seconds."""
+        return statistics.mean(self.seconds)
+
+    @property
     def p99(self) -> float:
         """99 of 100 answers took no longer, in seconds."""
         return sorted(self.seconds)[max(0, -(-len(self.seconds) * 99 // 100) - 1)]

@@ -81,7 +81,14 @@ def _folders() -> Iterator[Leftover]:
     for folder in Path(tempfile.gettempdir()).glob("labsupport-*"):
         found = _OWNED_NAME.match(folder.name)
         if found and folder.stat().st_uid == os.getuid() and not is_alive(":".join(found.groups())):
-            yield Leftover(f"folder {folder}", functools.partial(shutil.rmtree, folder))
+            yield Leftover(f"folder {folder}", functools.partial(_remove, folder))
+
+
+def _remove(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:  # another notebook sweeps at the same time, and was faster
+        return
 
 
 def _processes() -> Iterator[Leftover]:
