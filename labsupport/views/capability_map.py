@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import fill
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
@@ -11,9 +12,11 @@ from labsupport.linux.capabilities import CapabilitySets
 from labsupport.views import style
 
 HAS, COULD, NO = "has it", "could gain it", "can never have it"
+COLOURS = (style.HOST, *style.WHO, style.SHARED)
 LONGEST_TITLE = 62  # characters
 ROW = 1.9  # in units of which the picture is 100 wide
-LEFT, TOP, BOTTOM = 30.0, 17.0, 6.0
+LEFT, TOP, BOTTOM = 30.0, 20.5, 6.0
+CHARACTER = 1.55  # width of one in a column's heading
 
 
 def standing(sets: CapabilitySets, name: str) -> str:
@@ -77,25 +80,29 @@ def draw_capabilities(axes: Axes, who: Mapping[str, CapabilitySets], title: str 
               va="center")  # fmt: skip
     width = (98 - LEFT) / max(1, len(who))
     for column, (label, sets) in enumerate(who.items()):
-        _draw_head(axes, LEFT + width * (column + 0.5), label, sets)
+        lines = fill(label, max(8, int(width / CHARACTER)), break_long_words=False)
+        _draw_head(axes, LEFT + width * (column + 0.5), lines, sets)
     for row, name in enumerate(order(who)):
         top = TOP + row * ROW
         axes.text(LEFT - 1, top + ROW / 2, name.removeprefix("CAP_"), size=style.size("small"),
                   ha="right", va="center_baseline", family="monospace")  # fmt: skip
         for column, sets in enumerate(who.values()):
-            colour = (style.HOST, *style.WHO)[column % 4]
+            colour = COLOURS[min(column, len(COLOURS) - 1)]
             box = (LEFT + width * column + 0.3, top + 0.15, width - 0.6, ROW - 0.3)
             _draw_cell(axes, box, standing(sets, name), colour)
     _draw_key(axes, high - BOTTOM / 2)
 
 
 def _draw_head(axes: Axes, middle: float, label: str, sets: CapabilitySets) -> None:
-    axes.text(middle, 9, label, size=style.size("body"), weight="bold", ha="center", va="center")
-    notes = f"user {sets.uid} · {len(sets.effective)} of {len(sets.known)}"
-    axes.text(middle, 12, notes, size=style.size("small"), ha="center", va="center")
+    axes.text(middle, 11.4, label, size=style.size("body"), weight="bold", ha="center", va="bottom",
+              linespacing=1.15)  # fmt: skip
     more = "no_new_privs" if sets.no_new_privs else "filtered" if sets.seccomp == "filter" else ""
-    axes.text(middle, 14.8, more, size=style.size("small"), ha="center", va="center",
-              style="italic")  # fmt: skip
+    has = f"{len(sets.effective)} of {len(sets.known)}"
+    for top, text, slant in (
+        (13.0, f"user {sets.uid}", "normal"), (15.6, has, "normal"), (18.2, more, "italic"),
+    ):  # fmt: skip
+        axes.text(middle, top, text, size=style.size("small"), ha="center", va="center",
+                  style=slant)  # fmt: skip
 
 
 def _draw_cell(axes: Axes, box: tuple[float, float, float, float], what: str, colour: str) -> None:
