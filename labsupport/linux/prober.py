@@ -34,6 +34,7 @@ Request = tuple[int, list[int]]
 
 def main() -> None:
     """Read {"programs": […], "calls": […]} and write a list of numbers, one a call."""
+    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     request = json.load(sys.stdin)
     programs = [bytes.fromhex(program) for program in request["programs"]]
     json.dump(outcomes(programs, request["calls"]), sys.stdout)
