@@ -497,3 +497,7 @@ class FilterOnNotebook(LabError):
             "it could never be taken off again, and one that is too strict ends the notebook",
             "load it into what runs in a sandbox: with Sandbox(filter=filter) as box: box.run(…)",
         )
+
+
+class EngineElsewhere(LabError):
+    """An engine runs its containers on another kernel than ours: /proc does not show them."""

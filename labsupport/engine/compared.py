@@ -6,10 +6,12 @@ have gone, however that came about. Then it ends, and the engine removes the con
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from labsupport.engine.labels import owner_labels
+from labsupport.errors import EngineElsewhere
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -27,6 +29,7 @@ class ComparedContainer:
     `security_opt=["seccomp=unconfined"]`, `user="65534"`.
 
     Raises:
+        EngineElsewhere: the engine's containers are not processes of this kernel.
         docker.errors.APIError: the engine does not take an option; it says which.
 
     """
@@ -41,10 +44,11 @@ class ComparedContainer:
             self._input: Any = self.container.attach_socket(params={"stdin": 1, "stream": 1})
             self.container.start()
             self.container.reload()
+            self.pid = int(self.container.attrs["State"]["Pid"])
+            _require_here(self.pid, str(self.container.id), engine.address)
         except BaseException:
-            self.container.remove(force=True)
+            _end(self.container)
             raise
-        self.pid = int(self.container.attrs["State"]["Pid"])
 
     @property
     def command(self) -> str:
@@ -72,6 +76,17 @@ class ComparedContainer:
 
     def __repr__(self) -> str:
         return f"<{self.command}: PID {self.pid}>"
+
+
+def _require_here(pid: int, identity: str, address: str) -> None:
+    """See that the number is that of the container's process here, and not of somebody else's."""
+    file = Path(f"/proc/{pid}/cgroup")
+    if not file.exists() or identity not in file.read_text():
+        raise EngineElsewhere(
+            "the container cannot be looked at from here",
+            f"the engine at {address} runs its containers on another kernel (in a virtual machine)",
+            "choose the kernel “Lab VM” for this notebook",
+        )
 
 
 def _end(container: Container) -> None:
