@@ -16,6 +16,8 @@ class Mutant(NamedTuple):
 
     broken: str
     code: str
+    needs: str = ""
+    """A capability of the machine without which the cells that would notice are skipped."""
 
 
 def _forgets(flag: str) -> str:
@@ -110,10 +112,92 @@ real = sysvipc.segments
 sysvipc.segments = lambda of=None: real()
 """
 
+LEAVES_BRIDGES_OFF = """
+from labsupport.linux.network import Net
+real = Net.up
+Net.up = lambda self, name: None if name.startswith("br") else real(self, name)
+"""
+SHAPES_NOTHING = """
+from labsupport.linux.network import Net
+Net.shape = lambda self, name, bytes_per_second: None
+"""
+WRITES_NO_FILTER = """
+from labsupport.completed import Completed
+from labsupport.linux.sandbox import Sandbox
+real = Sandbox.run
+Sandbox.run = lambda self, argv, **more: (
+    Completed(tuple(argv), "", "", 0, 0.0) if list(argv[:2]) == ["nft", "-f"]
+    else real(self, argv, **more)
+)
+"""
+FORWARDS_ALWAYS = """
+from labsupport.linux.network import Net
+real = Net.forward
+Net.forward = lambda self, on=True: real(self, True)
+"""
+
+VERDICTS_INVERTED = """
+from labsupport.linux.verdicts import Verdict
+real = Verdict.kind.fget
+other = {"allowed": "denied", "denied": "allowed", "depends": "depends"}
+Verdict.kind = property(lambda self: other[real(self)])
+"""
+LOADS_NO_FILTER = """
+from labsupport.linux.confinement import Confinement
+real = Confinement.order
+Confinement.order = lambda self: {**real(self), "filters": ()}
+"""
+KEEPS_CAPABILITIES = """
+from labsupport.linux.confinement import Confinement
+real = Confinement.order
+Confinement.order = lambda self: {**real(self), "keep_caps": None}
+"""
+ITS_OWN_CAPABILITIES = """
+from labsupport.linux import capabilities as module
+real = module.capabilities
+module.capabilities = lambda pid="self": real()
+"""
+MISSES_A_CALL = """
+from dataclasses import replace
+from labsupport.linux import observing
+real = observing.record
+def record(argv, **options):
+    seen = real(argv, **options)
+    return replace(seen, counts={n: c for n, c in seen.counts.items() if n != "mmap"})
+observing.record = record
+"""
+REBOOTS_NOTHING = """
+from labsupport.linux import rebooting
+rebooting.reboot_inside = lambda box: box.run(["true"])
+"""
+REBOOTS_ANYWHERE = """
+from labsupport.linux import rebooting
+rebooting._require_new = lambda box: ["0", "0"]  # the program in the sandbox refuses then
+"""
+BLAMES_SECCOMP = """
+from labsupport.linux.guards import WhoSaidNo
+WhoSaidNo.closed = property(lambda self: ("seccomp",))
+"""
+IGNORES_CAPABILITIES = """
+from labsupport.linux import guards
+real = guards._ask
+everything = guards.capability_mask(guards.capabilities().permitted)
+def ask(calls, tries, device):
+    return real(calls, [(filters, everything, own) for filters, _, own in tries], device)
+guards._ask = ask
+"""
+
 MUTANTS: Mapping[str, Sequence[Mutant]] = {
     "00_start_here.ipynb": [
         Mutant("Sandbox forgets CLONE_NEWPID", _forgets("CLONE_NEWPID")),
         Mutant("processes(of=box) tells of everybody", SEES_ALL),
+    ],
+    "04_network_namespaces.ipynb": [
+        Mutant("Sandbox forgets CLONE_NEWNET", _forgets("CLONE_NEWNET")),
+        Mutant("a bridge is left switched off", LEAVES_BRIDGES_OFF),
+        Mutant("shaping is not applied", SHAPES_NOTHING),
+        Mutant("the packet filter is not written", WRITES_NO_FILTER),
+        Mutant("a router forwards although it must not", FORWARDS_ALWAYS),
     ],
     "02_pid_namespaces.ipynb": [
         Mutant("Sandbox forgets CLONE_NEWPID", _forgets("CLONE_NEWPID")),
@@ -137,6 +221,17 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
         Mutant("the user map is ignored", NO_MAP),
         Mutant("an open descriptor is not seen to keep a namespace", SEES_NO_DESCRIPTORS),
         Mutant("segments are those of this notebook", SEGMENTS_OF_ALL),
+    ],
+    "07_seccomp_and_capabilities.ipynb": [
+        Mutant("verdicts are inverted", VERDICTS_INVERTED),
+        Mutant("filters are not loaded", LOADS_NO_FILTER),
+        Mutant("capabilities are kept", KEEPS_CAPABILITIES),
+        Mutant("capabilities are those of this notebook", ITS_OWN_CAPABILITIES),
+        Mutant("a call is not recorded", MISSES_A_CALL),
+        Mutant("reboot is not called", REBOOTS_NOTHING),
+        Mutant("reboot is tried in any namespace", REBOOTS_ANYWHERE),
+        Mutant("seccomp is always blamed", BLAMES_SECCOMP, "seccomp.read"),
+        Mutant("capabilities are never missing", IGNORES_CAPABILITIES, "seccomp.read"),
     ],
 }
 

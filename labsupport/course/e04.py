@@ -157,9 +157,8 @@ class OnePort(_Scene):
     hints = (
         "The rule belongs into exercise.server, and is asked at the hook `input`. Rules are asked "
         "in order; the first that accepts or drops decides.",
-        'exercise.server.run(["nft", "-f", "-"], input="table inet mine { chain input { type '
-        'filter hook input priority 0; tcp dport ? drop; } }") drops one port; `tcp dport != ? '
-        "drop` drops all others.",
+        "Take the packet filter of the lesson, and let exercise.server.run it with nft. "
+        "`tcp dport 80 drop` drops one port; `tcp dport != 80 drop` drops all others.",
     )
 
     def begin(self) -> None:

@@ -12,10 +12,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from labsupport import trace
-from labsupport.errors import AddressInUse, NetworkRefused, NoNetwork, UnknownLink
+from labsupport.errors import AddressInUse, NetworkRefused, NoAnswer, NoNetwork, UnknownLink
 from labsupport.linux import addresses, netlink, netstate, recipes, shaping, talking
 from labsupport.linux.netlink import NLM_F_CREATE, NLM_F_EXCL, Netlink
 from labsupport.linux.netrefusals import network_refused
+from labsupport.linux.procfs import namespaces
 
 if TYPE_CHECKING:
     from labsupport.linux.sandbox import Sandbox
@@ -34,7 +35,7 @@ class Net:
     """
 
     def __init__(self, box: Sandbox) -> None:
-        if "net" not in box.new:
+        if "net" not in box.new or _network_of(box.holder_pid) == _network_of("self"):
             raise NoNetwork
         self.box = box
         self.kernel = Netlink(box.open_socket(socket.AF_NETLINK, socket.SOCK_RAW))
@@ -174,6 +175,29 @@ class Net:
         make = partial(self.box.open_socket, socket.AF_INET, socket.SOCK_STREAM)
         return talking.fetch(make, addresses.alone(address), port, timeout)
 
+    def attempt(self, address: str, port: int = 80, timeout: float = 1) -> str:
+        """Return the page at an address and port, or else why there is none."""
+        try:
+            return self.ask(address, port, timeout)
+        except NoAnswer as no:
+            return no.why
+
+    def announce(self, address: str, name: str = "eth0") -> None:
+        """Tell everybody on the network that an address is here, unasked; arping(8)."""
+        argv = [
+            "busybox",
+            "arping",
+            "-A",
+            "-c",
+            "1",
+            "-w",
+            "1",
+            "-I",
+            name,
+            addresses.alone(address),
+        ]
+        self.box.run(argv)
+
     def _switch(self, name: str, flag: int, word: str) -> None:
         index = self.link(name).index
         header: dict[str, Any] = {"index": index, "flags": flag, "change": IFF_UP}
@@ -242,3 +266,7 @@ class Net:
     def _in_here(self, argv: Sequence[str]) -> str:
         entered = self.box.new - {"pid", "mount"}
         return trace.command(recipes.nsenter(entered, self.box.holder_pid, argv))
+
+
+def _network_of(pid: int | str) -> int | None:
+    return namespaces(pid).get("net")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from labsupport.linux.transfer import Recording
 from labsupport.views import style
+from labsupport.views.painter import Box, Scene
 
 MEGABYTE = 1e6
+HIGH = 10.0  # MB/s at the upper end of a live picture
+TITLE: Box = (0, 1.2 * HIGH, 4, -0.17 * HIGH)
 WARM_UP_SECONDS = 0.5
 
 
@@ -92,21 +96,30 @@ def now(recording: Recording) -> str:
     return f"Limit {limit / MEGABYTE:g} MB/s, received {points[-1][1] / MEGABYTE:.1f} MB/s."
 
 
-def draw_live(axes: Axes, recording: Recording, seconds: float) -> None:
-    """Draw the rate so far, and the limit as it was set: a dashed line with steps."""
-    points = recording.curve()
-    limits = [
-        (reading.at_seconds, (reading.limit_bytes_per_second or 0) / MEGABYTE)
-        for reading in recording.readings
-    ]
-    axes.plot([at for at, _ in points], [rate / MEGABYTE for _, rate in points],
-              color=style.FIRST, linewidth=2.4)  # fmt: skip
-    axes.step([at for at, _ in limits], [limit for _, limit in limits], where="post",
-              color=style.INK, linestyle="--", linewidth=1.3)  # fmt: skip
-    at, limit = limits[-1]
-    axes.annotate(f"limit {limit:g} MB/s", (min(at, seconds), limit), xytext=(-4, 5),
-                  textcoords="offset points", ha="right" if at > seconds / 4 else "left",
-                  va="bottom", size=style.size("small"))  # fmt: skip
-    axes.set(xlim=(0, seconds), ylim=(0, 1.3 * max(4.0, *(each for _, each in limits))))
+def live_scene(recording: Recording, seconds: float) -> Scene:
+    """What a live picture of so many seconds shows now; repainting it is cheap."""
+    return Scene(seconds, {(0, HIGH, seconds, -HIGH): recording, TITLE: now(recording)})
+
+
+def draw_live_background(axes: Axes, seconds: float) -> None:
+    """Draw the empty axes."""
+    axes.set(xlim=(0, seconds), ylim=(0, HIGH), position=(0.08, 0.16, 0.86, 0.7))
     dress(axes)
-    axes.set_title(now(recording), loc="left", size=style.size("title"), weight="bold", pad=12)
+
+
+def draw_live_tile(axes: Axes, box: Box, content: Recording | str) -> list[Artist]:
+    """Draw the rate so far and the limit as it was set, a dashed line; or the title."""
+    if isinstance(content, str):
+        return [axes.text(0, 1.06 * HIGH, content, size=style.size("title"), weight="bold")]
+    points = content.curve()
+    limits = [(r.at_seconds, (r.limit_bytes_per_second or 0) / MEGABYTE) for r in content.readings]
+    drawn: list[Artist] = []
+    drawn += axes.plot([at for at, _ in points], [rate / MEGABYTE for _, rate in points],
+                       color=style.FIRST, linewidth=2.4)  # fmt: skip
+    drawn += axes.step([at for at, _ in limits], [limit for _, limit in limits], where="post",
+                       color=style.INK, linestyle="--", linewidth=1.3)  # fmt: skip
+    at, limit = limits[-1]
+    early = at < box[2] / 4
+    drawn.append(axes.text(at, limit + 0.15, f"limit {limit:g} MB/s", va="bottom",
+                           ha="left" if early else "right", size=style.size("small")))  # fmt: skip
+    return drawn

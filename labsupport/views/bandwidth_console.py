@@ -12,6 +12,7 @@ from labsupport.linux.sandbox import Sandbox
 from labsupport.linux.transfer import Download, Recording
 from labsupport.views import bandwidth, style
 from labsupport.views.live import LivePicture, Shown
+from labsupport.views.painter import Painter
 
 SLOWEST, FASTEST, START = 0.5, 8.0, 2.0  # MB/s
 
@@ -26,6 +27,7 @@ class Bandwidth:
         self.receiver, self.sender, self.url, self.link = receiver, sender, url, link
         self.picture = LivePicture()
         self.recording = Recording(())
+        self._painter: Painter | None = None
 
     async def run(self, seconds: float = 8, frames_per_second: float = 6) -> Recording:
         """Download and paint for some seconds, or until Stop."""
@@ -69,10 +71,12 @@ class Bandwidth:
         return ipywidgets.VBox([slider, self.picture])
 
     def _paint(self, seconds: float) -> None:
-        figure = style.new_figure(9.2, 3.8)
-        bandwidth.draw_live(figure.add_axes((0.08, 0.16, 0.86, 0.7)), self.recording, seconds)
-        self.picture.width = style.pixels(figure)
-        self.picture.png = style.png(figure, sharpness=1.0)
+        if self._painter is None:
+            figure = style.new_figure(9.2, 3.8)
+            draw = bandwidth.draw_live_background, bandwidth.draw_live_tile
+            self._painter = Painter(figure, *draw)
+            self.picture.width = style.pixels(figure)
+        self.picture.png = self._painter.paint(bandwidth.live_scene(self.recording, seconds))
         self.picture.status = bandwidth.now(self.recording)
 
     def _words(self) -> str:

@@ -6,6 +6,7 @@ is what the kernel says, see `labsupport.linux.netmap`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from matplotlib.axes import Axes
@@ -16,6 +17,7 @@ from labsupport.linux.netstate import Link
 from labsupport.views import style
 from labsupport.views.netlayout import ROW, Place, Row, arrange
 
+_DNAT = re.compile(r"dport (\d+) dnat to (\S+)")
 STRIP = 6.6  # where the machine's own frame begins
 
 
@@ -36,6 +38,15 @@ def finding(snapshot: Snapshot) -> str:
     shared = [
         address for address, ends in owners.items() if len(ends) > 1 and address[:4] != "127."
     ]
+    published = [
+        (network.label, *found.groups())
+        for network in snapshot.networks
+        for rule in network.rules
+        if (found := _DNAT.search(rule.text))
+    ]
+    if published:
+        ways = ", ".join(f"{port} leads to {there}" for _, port, there in published)
+        return f"Ports of {published[0][0]}: {ways}"
     filters = [network.label for network in snapshot.networks if network.rules]
     if len(filters) == 1:
         return f"A firewall in one network only: {filters[0]}"
@@ -132,8 +143,8 @@ def draw_network(axes: Axes, snapshot: Snapshot, shared: frozenset[str] = frozen
     _tab(axes, 2.4, STRIP, own, style.HOST)
     chosen = colours(snapshot, shared)
     by_label = {place.network.label: place for place in places}
-    for one, other in snapshot.cables:
-        _draw_cable(axes, snapshot, (one, other), by_label)
+    for cable, bend in _bends(snapshot, by_label):
+        _draw_cable(axes, snapshot, cable, by_label, bend)
     for place in places:
         _draw_place(axes, place, chosen[place.network.label])
 
@@ -158,8 +169,24 @@ def _draw_row(axes: Axes, place: Place, at: float, row: Row, colour: str) -> Non
     axes.text(left, at, row.text, size=style.size("small"), va="center", color=ink, weight=weight)
 
 
+def _bends(
+    snapshot: Snapshot, places: Mapping[str, Place]
+) -> Iterator[tuple[tuple[End, End], float]]:
+    """Say for each cable where, on its way from left to right, it turns: no two at one place."""
+    beside: dict[str, list[tuple[float, float, tuple[End, End]]]] = {}
+    for cable in snapshot.cables:
+        left, right = sorted(cable, key=lambda end: places[end.network].left)
+        ends = [places[end.network].row_of(end.link) for end in (left, right)]
+        beside.setdefault(left.network, []).append((ends[0], ends[1], cable))
+    for group in beside.values():
+        group.sort(key=lambda each: each[0])
+        for number, (out, into, cable) in enumerate(group):
+            turn = number + 1 if into < out else len(group) - number  # so that they do not cross
+            yield cable, turn / (len(group) + 1)
+
+
 def _draw_cable(
-    axes: Axes, snapshot: Snapshot, cable: tuple[End, End], places: Mapping[str, Place]
+    axes: Axes, snapshot: Snapshot, cable: tuple[End, End], places: Mapping[str, Place], bend: float
 ) -> None:
     first, second = ((places[end.network], end.link) for end in cable)
     if first[0].left > second[0].left:
@@ -169,7 +196,7 @@ def _draw_cable(
     start = (one.left + one.width, one.row_of(out))
     end = (other.left + (other.width if same else 0), other.row_of(into))
     live = all(_link(snapshot, e).carrier and _link(snapshot, e).up for e in cable)
-    middle = max(start[0], end[0]) + 3 if same else (start[0] + end[0]) / 2
+    middle = max(start[0], end[0]) + 3 if same else start[0] + bend * (end[0] - start[0])
     axes.plot(
         [start[0], middle, middle, end[0]], [start[1], start[1], end[1], end[1]],
         color=style.INK if live else "#999999", linestyle="-" if live else (0, (2, 2)),

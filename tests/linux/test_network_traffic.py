@@ -79,7 +79,7 @@ def test_the_map_matches_the_ends_of_each_cable():
         frozenset({End("hub", "x"), End("hub", "y")}),
     }
     assert found.host_inode == namespaces()["net"]
-    assert [str(route) for route in found["two"].routes][0] == "default via 10.0.0.254"
+    assert str(found["two"].routes[0]) == "default via 10.0.0.254"
 
 
 def test_a_cable_to_somebody_who_is_not_asked_about_is_left_out(pair):
