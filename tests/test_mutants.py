@@ -2,6 +2,7 @@
 
 import pytest
 
+from labsupport import probe
 from tests.mutants import MUTANTS, MutantNotApplied, is_caught
 from tests.toys import CHECKOUT, write_notebook
 
@@ -18,6 +19,8 @@ BREAK_SUM = "import builtins\nbuiltins.sum = lambda numbers: 99"
     ],
 )
 def test_a_broken_helper_turns_its_notebook_red(notebook, mutant, tmp_path):
+    if mutant.needs and (no := probe().why_not(mutant.needs)):
+        pytest.skip(f"needs {mutant.needs}: {no}")
     path = CHECKOUT / "notebooks" / notebook
     assert is_caught(path, mutant.code, tmp_path), f"{notebook} does not notice: {mutant.broken}"
 
