@@ -13,7 +13,7 @@ from typing import Any
 
 import ipywidgets
 
-from labsupport.errors import LabError, NoLimit, UnknownDanger
+from labsupport.errors import CgroupClosed, LabError, NoLimit, UnknownDanger
 from labsupport.linux import dangers
 from labsupport.linux.cgroups import Cgroup
 from labsupport.linux.dangers import Danger
@@ -209,24 +209,33 @@ class CgroupConsole:
 
     def _moved(self, name: str, value: float) -> None:
         whole = round(value * MIB) if name == "memory" else value
+        self._try(self._wake)
         self._try(lambda: self.set(name, whole))
-        self._show_controls()
+        self._try(self._show_controls)
 
     def _pressed(self, name: str) -> None:
-        if not self.picture.running:
-            self._task = asyncio.get_running_loop().create_task(self._watch_again())
+        self._try(self._wake)
         if name != "watch":
-            asyncio.get_running_loop().call_soon(self._try, self._action(name))
+            self._try(self._action(name))
 
-    async def _watch_again(self) -> None:
-        self._start_anew(AGAIN_SECONDS)
-        await self._watch(AGAIN_SECONDS, {})
+    def _wake(self) -> None:
+        """Watch again, if the cell has ended."""
+        if not self.picture.running:
+            self._start_anew(AGAIN_SECONDS)
+            self.picture.running = True  # it is soon, and must not begin twice
+            self._task = asyncio.get_running_loop().create_task(self._watch_on())
 
     async def _end_task(self) -> None:
         """End what a button began, if this goes on."""
         if self._task and not self._task.done():
             self.picture.stopping = True
             await self._task
+
+    async def _watch_on(self) -> None:
+        try:
+            await self._watch(AGAIN_SECONDS, {})
+        except CgroupClosed as closed:  # by a later cell
+            self._say(closed.what)
 
     def _action(self, what: Action) -> Callable[[], Any]:
         if not isinstance(what, str):
@@ -239,13 +248,11 @@ class CgroupConsole:
             action()
         except LabError as error:
             self._say(str(error))
-            self.picture.status = error.what
 
     def _say(self, line: str) -> None:
         at = self._record.now if self.picture.running else None
         self.lines.append(line if at is None else f"{at:.1f} s: {line}")
         self.log.lines = self.lines[-50:]
-        self.picture.status = line
 
     def _notice_end(self, danger: Danger) -> None:
         try:

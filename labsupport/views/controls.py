@@ -41,7 +41,7 @@ export default {
       label.htmlFor = input.id;
       input.addEventListener('change', () =>
         model.send({ set: spec.name, value: Number(input.value) }));
-      row.append(label, output, input);
+      row.append(label, input, output);
       sliders.append(row);
       return { input, output };
     };
@@ -78,10 +78,11 @@ _CSS = """
   font-size: var(--jp-ui-font-size1, 13px); max-width: 920px; }
 .labsupport-controls .sliders { display: grid; gap: .2em 1.6em;
   grid-template-columns: repeat(auto-fit, minmax(260px, 1fr)); margin-bottom: .5em; }
-.labsupport-controls .slider { display: grid; grid-template-columns: 1fr auto; gap: 0 .8em; }
+.labsupport-controls .slider { display: grid; grid-template-columns: 1fr 5.6em; gap: 0 .8em;
+  align-items: center; }
+.labsupport-controls label { grid-column: 1 / -1; white-space: nowrap; }
 .labsupport-controls output { font-weight: 600; font-variant-numeric: tabular-nums; }
-.labsupport-controls input { grid-column: 1 / -1; width: 100%; margin: .2em 0;
-  accent-color: #E69F00; }
+.labsupport-controls input { width: 100%; margin: .2em 0; accent-color: #E69F00; }
 .labsupport-controls .buttons { display: flex; flex-wrap: wrap; gap: .5em; margin-bottom: .4em; }
 .labsupport-controls button { width: auto; }
 .labsupport-controls button:disabled { opacity: .5; }
