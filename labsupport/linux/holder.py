@@ -5,6 +5,7 @@ from __future__ import annotations
 import marshal
 import os
 import select
+from errno import EPERM
 
 from labsupport.linux import syscalls as sc
 from labsupport.linux.becoming import (
@@ -31,11 +32,15 @@ class Ahead:
     """A child that waits, in a PID namespace of its own, to become the first program.
 
     Its program comes through `channel`, but it looks there only once `gate` was written to: woken
-    by the message itself, it would run before the holder has answered the notebook.
+    by the message itself, it would run before the holder has answered the notebook. `has_proc`
+    is at its end once its fresh /proc is mounted.
     """
 
-    def __init__(self, pid: int, pidfd: int, channel: socket.socket, gate: int) -> None:
-        self.pid, self.pidfd, self.channel, self.gate = pid, pidfd, channel, gate
+    def __init__(
+        self, pid: int, pidfd: int, channel: socket.socket, gate: int, has_proc: int
+    ) -> None:
+        self.pid, self.pidfd, self.channel = pid, pidfd, channel
+        self.gate, self.has_proc = gate, has_proc
         self.calls = sc.take_notes()
 
 
@@ -168,10 +173,7 @@ class Holder:
         self.late |= wanted & ~early & ~(sc.CLONE_NEWPID | sc.CLONE_NEWTIME)
         self.flags = wanted
         if order["rootfs"]:
-            with Stage("enter the root file system"):
-                # the kernel gives a user namespace a fresh /proc only where one is to be seen
-                keep = self.flags & sc.CLONE_NEWUSER or not self.flags & sc.CLONE_NEWPID
-                enter_root(order["rootfs"], share_proc=bool(keep))
+            self._enter_root(order["rootfs"], early)
         if order["hostname"]:
             with Stage("set the host name"):
                 sc.sethostname(order["hostname"])
@@ -179,6 +181,16 @@ class Holder:
             # no PID namespace will end what our programs leave behind, so orphans become ours
             with Stage("become the reaper of orphans"):
                 sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)
+
+    def _enter_root(self, rootfs: str, early: int) -> None:
+        if self.ahead and early & sc.CLONE_NEWNS:
+            os.read(self.ahead.has_proc, 1)  # else it may yet be mounted in the new root
+        with Stage("enter the root file system"):
+            if not self.flags & sc.CLONE_NEWNS:  # this machine's root is not ours to take away
+                raise PermissionError(EPERM, "it needs a mount namespace of its own")
+            # the kernel gives a user namespace a fresh /proc only where one is to be seen
+            keep = self.flags & sc.CLONE_NEWUSER or not self.flags & sc.CLONE_NEWPID
+            enter_root(rootfs, share_proc=bool(keep))
 
     def _mounts_have_changed(self) -> bool:
         """Tell whether our mounts are no longer a copy of those at home; proc(5)."""
@@ -261,6 +273,7 @@ class Holder:
             remount = 2 if self.proc_mounted else 1
         send(child.channel, (late, remount, request), fds + self.groups)
         child.channel.close()
+        os.close(child.has_proc)
         self.gate = child.gate
         return child.pid, child.pidfd
 
@@ -271,23 +284,27 @@ class Holder:
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         gate, gate_write = os.pipe2(os.O_CLOEXEC)
+        has_proc, tell_proc = os.pipe2(os.O_CLOEXEC)
         with Stage("make the PID namespace"):
             pid, pidfd = sc.clone3(sc.CLONE_NEWPID)
         if pid == 0:
             ours.close()
             os.close(gate_write)
-            live(self._be_first, theirs, gate, early)
+            os.close(has_proc)
+            live(self._be_first, theirs, gate, tell_proc, early)
         theirs.close()
         os.close(gate)
-        return Ahead(pid, pidfd, ours, gate_write)
+        os.close(tell_proc)
+        return Ahead(pid, pidfd, ours, gate_write, has_proc)
 
-    def _be_first(self, channel: socket.socket, gate: int, early: bool) -> None:
+    def _be_first(self, channel: socket.socket, gate: int, has_proc: int, early: bool) -> None:
         die_with(self.self_fd)
         forget_signals()
         os.setsid()
         sc.take_notes()
         if early and self.flags & sc.CLONE_NEWNS:
             fresh_proc()
+        os.close(has_proc)
         if not os.read(gate, 1):
             return
         data, fds = receive(channel)
@@ -351,6 +368,7 @@ class Holder:
         if self.ahead:
             self.ahead.channel.close()
             os.close(self.ahead.gate)
+            os.close(self.ahead.has_proc)
             os.close(self.ahead.pidfd)
             os.waitpid(self.ahead.pid, 0)
             self.ahead = None
@@ -377,9 +395,11 @@ class Holder:
             for pid in self._children():
                 os.kill(pid, signal.SIGKILL)
             try:
-                os.waitpid(-1, 0)
+                pid, status = os.waitpid(-1, 0)
             except ChildProcessError:
                 return
+            if (pipe := self.status_pipes.pop(pid, None)) is not None:
+                tell(pipe, os.waitstatus_to_exitcode(status))
 
     def _children(self) -> list[int]:
         """Our children, adopted orphans included, as the host's /proc has them."""

@@ -157,7 +157,14 @@ class Sandbox:
 
     @property
     def holder_pid(self) -> int:
-        """The process that holds the namespaces; it is not one of the sandbox's programs."""
+        """The process that holds the namespaces; it is not one of the sandbox's programs.
+
+        Raises:
+            SandboxEnded: the sandbox is closed; that process serves others now.
+
+        """
+        if self._channel is None:
+            raise _not_open()
         self._settle()
         return self._holder_pid
 
@@ -290,11 +297,7 @@ class Sandbox:
 
     def _ready_channel(self) -> socket.socket:
         if self._channel is None:
-            raise SandboxEnded(
-                "the sandbox is not open",
-                "",
-                "use it inside `with Sandbox(...) as box:`, or open() it",
-            )
+            raise _not_open()
         init = self._init
         if init and init.returncode is not None and init.lasting:
             raise SandboxEnded(
@@ -320,6 +323,11 @@ class Sandbox:
             write = partial(recipes.nsenter, self.new, target, argv)
         groups = self._confined["cgroups"]
         return what, lambda: trace.command(recipes.in_cgroup(groups, write()))
+
+
+def _not_open() -> SandboxEnded:
+    remedy = "use it inside `with Sandbox(...) as box:`, or open() it"
+    return SandboxEnded("the sandbox is not open", "", remedy)
 
 
 def _refused(answer: Mapping[str, Any], new: Iterable[str]) -> NamespaceRefused:

@@ -71,7 +71,7 @@ def test_who_is_inside_is_told_and_nobody_else():
     with Sandbox(new={"uts"}) as box:
         program = box.start(["sleep", "60"])
         inside = namespace("uts", of=box).pids
-    assert set(inside) == {box.holder_pid, program.pid}
+        assert set(inside) == {box.holder_pid, program.pid}
 
 
 def test_a_process_a_descriptor_and_a_mount_each_keep_it(box, kept, tmp_path):

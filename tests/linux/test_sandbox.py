@@ -23,6 +23,8 @@ from labsupport.errors import (
 )
 from labsupport.linux import zygote_client
 from labsupport.linux.procfs import all_pids
+from labsupport.linux.rootfs import small_root
+from labsupport.linux.syscalls import CLONE_NEWPID
 from labsupport.linux.zygote_client import may_make_namespaces
 
 ALL = {"mount", "pid", "net", "uts", "ipc", "cgroup"}
@@ -392,3 +394,33 @@ def test_the_steps_show_what_was_done():
     assert second.shell.startswith(f"nsenter --target={target} ")
     assert any(call.startswith("setns(") and "CLONE_NEWPID" in call for call in second.calls)
     assert "<details>" in box.shell()._repr_html_()
+
+
+def test_closing_a_sandbox_tells_how_its_programs_ended():
+    with Sandbox(new={"pid", "mount"}) as box:
+        first, second = box.start(["sleep", "60"]), box.start(["sleep", "60"])
+    assert first.wait(timeout=5) == second.wait(timeout=5) == -signal.SIGKILL
+
+
+def test_a_closed_sandbox_has_no_holder():
+    with Sandbox(new={"uts"}) as box:
+        assert box.holder_pid in all_pids()
+    with pytest.raises(SandboxEnded):
+        box.holder_pid  # noqa: B018
+
+
+def test_a_root_is_never_entered_without_a_mount_namespace(tmp_path, monkeypatch):
+    """Else the machine's own root would be taken away."""
+    real = zygote_client.order_holder
+    monkeypatch.setattr(
+        zygote_client, "order_holder", lambda order: real({**order, "flags": CLONE_NEWPID})
+    )
+    with pytest.raises(NamespaceRefused, match="enter the root"), Sandbox(rootfs=tmp_path):
+        pass
+
+
+def test_many_roots_one_after_the_other_have_one_proc_each():
+    with small_root() as root:
+        for _ in range(20):
+            with Sandbox(rootfs=root) as box:
+                assert box.run(["grep", "-c", " /proc ", "/proc/mounts"]).stdout == "1\n"
