@@ -36,6 +36,7 @@ from labsupport.errors import (
     NoSpace,
 )
 from labsupport.linux import syscalls
+from labsupport.vm import mends
 from labsupport.vm.fragment import Fragment
 from labsupport.vm.progress import Progress
 
@@ -68,10 +69,10 @@ def user_kernels() -> Path:
 
 
 def cached_kernel(folders: Sequence[Path] | None = None) -> Path | None:
-    """Find the newest kernel of our own, or None; one built from today's fragment goes first."""
+    """Find the newest kernel of our own, or None; one built by today's recipe goes first."""
     if platform.machine() != "x86_64":
         return None
-    wanted = Fragment.read().hash
+    wanted = mends.recipe_hash(Fragment.read())
     found = [
         (match[2] == wanted, _numbers(match[1]), -place, path)
         for place, folder in enumerate(folders or (user_kernels(), SYSTEM_KERNELS))
@@ -145,7 +146,7 @@ def build(output: Path, source: Path | None = None, *, jobs: int = 0, again: boo
     fragment = Fragment.read()
     archive = source or find_source()
     version = source_version(archive)
-    kernel = output / f"linux-{version}-{fragment.hash}"
+    kernel = output / f"linux-{version}-{mends.recipe_hash(fragment)}"
     if is_kernel(kernel) and not again:
         print(f"already there: {kernel}")
         return kernel
@@ -154,6 +155,7 @@ def build(output: Path, source: Path | None = None, *, jobs: int = 0, again: boo
     with _build_folder(output) as folder:
         with Progress(f"unpacking {archive.name}"):
             _unpack(archive, folder)
+            mends.apply(folder)
         with Progress("configuring"):
             _configure(folder, fragment, archive.name)
         with Progress(f"compiling Linux {version}", FILES_TO_COMPILE) as progress:

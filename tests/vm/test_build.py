@@ -28,6 +28,7 @@ from labsupport.errors import (
     NoSpace,
 )
 from labsupport.vm import build as builder
+from labsupport.vm import mends
 from labsupport.vm.fragment import FRAGMENT, Fragment
 from labsupport.vm.progress import Progress
 
@@ -102,6 +103,24 @@ def test_the_hash_follows_the_symbols_and_not_the_prose(tmp_path):
     assert Fragment.read(first).hash == Fragment.read(second).hash != Fragment.read(third).hash
 
 
+def test_a_mend_changes_its_lines_once_and_leaves_another_version_alone(tmp_path):
+    [mend] = mends.MENDS
+    file = tmp_path / mend.file
+    assert mends.apply(tmp_path) == []  # no such file
+    file.parent.mkdir(parents=True)
+    file.write_text(f"before\n{mend.old}after\n")
+
+    assert mends.apply(tmp_path) == [mend]
+    assert file.read_text() == f"before\n{mend.new}after\n"
+    assert mends.apply(tmp_path) == []  # it is mended
+
+
+def test_the_hash_follows_the_mends(monkeypatch):
+    before = mends.recipe_hash(Fragment.read())
+    monkeypatch.setattr(mends, "MENDS", ())
+    assert mends.recipe_hash(Fragment.read()) != before
+
+
 def test_every_line_of_our_fragment_is_understood_and_none_is_there_twice():
     lines = Fragment.read().lines
 
@@ -169,7 +188,7 @@ def test_the_kernel_is_built_once_and_nothing_else_is_left(tmp_path, scratch, mo
     archive = source(tmp_path)
     kernel = builder.build(tmp_path / "out", archive)
 
-    assert kernel.name == f"linux-6.1.7-{Fragment.read().hash}"
+    assert kernel.name == f"linux-6.1.7-{mends.recipe_hash(Fragment.read())}"
     assert subprocess.run([kernel], check=False).returncode == 0
     assert list((tmp_path / "out").iterdir()) == [kernel]
     assert list(scratch.iterdir()) == []
@@ -281,7 +300,7 @@ def _wait_until_gone(pid: int) -> None:
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="User-Mode Linux is for x86-64")
 def test_the_newest_kernel_of_todays_fragment_is_used(tmp_path):
-    wanted = Fragment.read().hash
+    wanted = mends.recipe_hash(Fragment.read())
     user, system = tmp_path / "user", tmp_path / "system"
     elf(user / "linux-6.12.9-0123456789")  # of an older fragment
     elf(user / f"linux-6.1.9-{wanted}")
