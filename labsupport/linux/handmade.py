@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from labsupport import ownership
 from labsupport.completed import Completed
-from labsupport.errors import ProcessGone, TimedOut
+from labsupport.errors import NamespaceRefused, ProcessGone, TimedOut
 from labsupport.linux import impossible, procfs, scripts
 from labsupport.linux.building import FAILED, Step
 from labsupport.linux.capabilities import capability_mask
@@ -69,7 +69,9 @@ class Workshop:
         self.folder = Path(self._folder.name)
         self.folder.chmod(0o755)
         self.stage.open()
-        self.stage.run(["ip", "link", "set", "lo", "up"])
+        done = self.stage.run(["ip", "link", "set", "lo", "up"])
+        if done.returncode:
+            raise NamespaceRefused("the stage has no loopback", done.stderr.strip())
         return self
 
     def close(self) -> None:
@@ -159,11 +161,19 @@ class Workshop:
             TimedOut: it does not answer.
 
         """
+        return self.fetch(f"http://{made.address}{path}")
+
+    def fetch(self, page: str) -> str:
+        """Fetch a page from the stage; wait until its server listens.
+
+        Raises:
+            TimedOut: it does not answer.
+
+        """
         until = time.monotonic() + _PATIENCE_SECONDS
-        words = ["busybox", "wget", "-q", "-O", "-", f"http://{made.address}{path}"]
-        while (answer := self.stage.run(words)).returncode:
+        while (answer := self.stage.run(["busybox", "wget", "-q", "-O", "-", page])).returncode:
             if time.monotonic() > until:
-                raise TimedOut(f"{made.address} does not answer", answer.stderr.strip())
+                raise TimedOut(f"{page} does not answer", f"{answer.stderr} {answer.ending}")
             time.sleep(0.05)
         return answer.stdout
 

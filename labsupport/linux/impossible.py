@@ -23,7 +23,7 @@ def explain(told: Sequence[Mapping[str, Any]], script: Script) -> StepFailed:
     done = [line for line in told if "step" in line]
     why, remedy = _order(failure, done) or _general(failure)
     return StepFailed(
-        step, number, f"step {step} failed{where}", f"{text}. {why}" if why else text, remedy
+        step, number, f"step {step} failed{where}", f"{text}\n{why}" if why else text, remedy
     )
 
 

@@ -24,7 +24,7 @@ class Portrait:
     `own` are the kinds of namespaces that it does not share with this notebook. `root_is` is the
     user, outside, who is user 0 inside; None: nobody. `capabilities` counts the effective ones.
     `filters` counts seccomp filters. `hidden` and `read_only` are paths of /proc and /sys,
-    `devices` the names in /dev. `root_type` is the file system of `/`. `cgroup` is its path.
+    `devices` the names in /dev. `root` says what is mounted at `/`. `cgroup` is its path.
     """
 
     own: frozenset[str]
@@ -35,7 +35,7 @@ class Portrait:
     hidden: tuple[str, ...]
     read_only: tuple[str, ...]
     devices: tuple[str, ...]
-    root_type: str
+    root: str
     mounts: int
     cgroup: str
 
@@ -72,7 +72,7 @@ def portrait(pid: int) -> Portrait:
         hidden=tuple(each.point for each in table if _in_kernel(each) and _hides(each)),
         read_only=tuple(each.point for each in table if _in_kernel(each) and _fixed(each)),
         devices=tuple(sorted(os.listdir(f"/proc/{pid}/root/dev"))),
-        root_type=table.at("/").fstype,
+        root=_root_mount(table.at("/")),
         mounts=len(table),
         cgroup=_cgroup(pid),
     )
@@ -97,6 +97,10 @@ def _hides(mount: Mount) -> bool:
 
 def _fixed(mount: Mount) -> bool:
     return mount.fstype in ("proc", "sysfs") and mount.read_only
+
+
+def _root_mount(mount: Mount) -> str:
+    return mount.fstype if mount.root == "/" else f"a folder on {mount.fstype}"
 
 
 def _root_outside(pid: int) -> int | None:
@@ -136,8 +140,8 @@ _ROWS: tuple[tuple[str, Callable[[Portrait], str], str], ...] = (
     ("read-only in /proc and /sys", lambda of: _listed(of.read_only),
      "settings of the kernel that root could turn"),
     ("in /dev", lambda of: _listed(of.devices), "programs expect null, zero, random, a terminal"),
-    ("file system of /", lambda of: of.root_type,
-     "overlay: the image stays as it is, what is written goes to a layer of its own"),
+    ("mounted at /", lambda of: of.root,
+     "on an overlay of its own, what is written stays out of the image"),
     ("mounts", lambda of: str(of.mounts),
      "the pieces of its file tree; each one let in is one to think about"),
     ("cgroup", lambda of: of.cgroup, "where its limits are, and where it is counted"),

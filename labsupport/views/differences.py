@@ -8,15 +8,12 @@ from dataclasses import dataclass
 
 from labsupport.linux.portrait import Difference
 
-_STYLE = """
-.lab-differences {border-collapse: collapse; font-size: 14px; color: inherit}
-.lab-differences caption {text-align: left; font-weight: bold; padding: .4em 0; color: inherit}
-.lab-differences th, .lab-differences td {text-align: left !important; vertical-align: top;
- padding: .3em .8em; border-bottom: 1px solid rgba(128, 128, 128, .4); white-space: normal;
- overflow-wrap: anywhere}
-.lab-differences .differs td.value {background: rgba(230, 159, 0, .16); font-weight: bold}
-.lab-differences td.why {min-width: 13em}
-"""
+# on each cell: where a notebook is not trusted, style sheets are taken out of its outputs
+_CELL = (
+    "text-align:left;vertical-align:top;padding:.3em .8em;white-space:normal;"
+    "overflow-wrap:anywhere;border-bottom:1px solid rgba(128,128,128,.4)"
+)
+_DIFFERS = ";background:rgba(230,159,0,.16);font-weight:bold"
 
 
 @dataclass(frozen=True)
@@ -41,19 +38,23 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         heads = ["", *self.names, "what it is good for"]
-        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in heads)
+        head = "".join(
+            f'<th scope="col" style="{_CELL}">{html.escape(name)}</th>' for name in heads
+        )
         body = "".join(map(_row, self.rows))
         return (
-            f"<style>{_STYLE}</style><table class='lab-differences'>"
-            f"<caption>{html.escape(self.caption)}</caption>"
+            "<table style='border-collapse:collapse;font-size:14px;color:inherit'>"
+            "<caption style='text-align:left;font-weight:bold;padding:.4em 0;color:inherit'>"
+            f"{html.escape(self.caption)}</caption>"
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         )
 
 
 def _row(row: Difference) -> str:
-    sign = "≠" if row.differs else "="
-    cells = "".join(f'<td class="value">{html.escape(value)}</td>' for value in row.values)
+    style = _CELL + (_DIFFERS if row.differs else "")
+    cells = "".join(f'<td style="{style}">{html.escape(value)}</td>' for value in row.values)
     return (
-        f'<tr class="{"differs" if row.differs else "same"}"><th scope="row">{sign} '
-        f'{html.escape(row.what)}</th>{cells}<td class="why">{html.escape(row.good_for)}</td></tr>'
+        f'<tr><th scope="row" style="{_CELL}">{"≠" if row.differs else "="} '
+        f"{html.escape(row.what)}</th>{cells}"
+        f'<td style="{_CELL}">{html.escape(row.good_for)}</td></tr>'
     )

@@ -17,7 +17,7 @@ LAMP = 6.6  # the top of the lamps' row is here
 LINE = 2.3  # from one line of words to the next
 _EVIDENCE = 26.6  # and the lines of evidence begin here
 _GLOW = ((4.6, 0.10), (3.9, 0.16))  # radii and strengths around a lamp that is on
-_WRAP = 104  # characters
+_WRAP = 116  # characters
 
 
 def finding(lights: Sequence[Light], before: Sequence[Light] = ()) -> str:

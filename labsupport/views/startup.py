@@ -11,7 +11,7 @@ from labsupport.views import style
 
 WIDTH = 9.6  # inches
 SHARES = (0.95, 0.5, 0.72, 0.32, 0.6)  # how strong the pieces of a bar are, in turn
-_LETTERS = 96  # as many have room beside each other along the longest bar
+_LETTERS = 84  # as many have room beside each other along the longest bar
 
 
 def finding(starts: Sequence[Start]) -> str:
@@ -22,8 +22,7 @@ def finding(starts: Sequence[Start]) -> str:
     times = slowest.seconds / first.seconds
     what, seconds = max(slowest.parts, key=lambda part: part[1])
     share = 100 * seconds / slowest.seconds
-    both = f"{first.name} {_time(first.seconds)}, {slowest.name} {_time(slowest.seconds)}"
-    return f"{both}: {times:.1f} times, and {share:.0f} % is {what}"
+    return f"{slowest.name} takes {times:.1f} times as long; {share:.0f} % of it is {what}"
 
 
 def words(starts: Sequence[Start]) -> str:
@@ -73,8 +72,8 @@ def _draw_bar(axes: Axes, row: int, start: Start, colour: str, longest: float) -
     axes.text(left + 0.01 * longest, row, _time(start.seconds), size=style.size("body"),
               weight="bold", va="center")  # fmt: skip
     more = ", ".join(untold)
-    if more and len(more) < (1 - left / longest) * _LETTERS:
-        axes.text(left + 0.11 * longest, row, more, size=style.size("small"), va="center")
+    if more and len(more) < (0.85 - left / longest) * _LETTERS:
+        axes.text(left + 0.13 * longest, row, more, size=style.size("small"), va="center")
 
 
 def show(starts: Sequence[Start]) -> None:
