@@ -216,7 +216,8 @@ class StopTheBomb(Exercise):
         """See who still runs in which group."""
         assert self.bomb  # noqa: S101 (`begin` has started it)
         left = len(self.groups[self.where].processes())
-        alive = sum(sibling.returncode is None for sibling in self.siblings)
+        there = {pid for name in self.boxes for pid in self.groups[name].processes()}
+        alive = sum(sibling.pid in there for sibling in self.siblings)
         if alive < len(self.siblings):
             return Verdict(False, f"only {alive} of the {len(self.siblings)} other programs still "
                                   "run. Start again with exercise.start().")  # fmt: skip

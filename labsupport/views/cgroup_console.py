@@ -228,8 +228,9 @@ class CgroupConsole:
     async def _end_task(self) -> None:
         """End what a button began, if this goes on."""
         if self._task and not self._task.done():
-            self.picture.stopping = True
-            await self._task
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self.picture.running = False
 
     async def _watch_on(self) -> None:
         try:

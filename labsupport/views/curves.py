@@ -173,7 +173,8 @@ def scene(data: Curves, high: float) -> Scene:
         box = (LEFT, top, RIGHT - LEFT, each - HEADING_HIGH - GAP)
         scale = _Scale(kind, data, box)
         panels.append(scale.panel())
-        tiles[LEFT, top - 0.4, RIGHT - LEFT, box[3] + 0.8] = scale.curve()
+        # a little wider than the box, since lines have a width
+        tiles[LEFT - 0.6, top - 0.4, RIGHT - LEFT + 1, box[3] + 0.8] = scale.curve()
         tiles[RIGHT + 0.6, top - 1, 99 - RIGHT, box[3] + 2] = scale.label()
     return Scene(Backdrop(tuple(panels), tuple(_times(data))), tiles)
 

@@ -1,0 +1,96 @@
+"""A student moves a slider of the console: the kernel's file changes. And the keys suffice."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import expect
+
+from labsupport import probe
+from tests.browser.lab import Lab, jupyterlab
+from tests.browser.page import opened
+from tests.toys import write_notebook
+
+pytestmark = pytest.mark.browser
+SECONDS = 60_000
+SET_UP = """
+from labsupport import Cgroup, CgroupConsole
+group = Cgroup(memory="64M", pids=20, cpu=0.2).open()
+console = CgroupConsole(group)
+"""
+RUN = "await console.run(seconds=1)"
+READ = "print(group.files()['memory'][1], group.files()['pids'][1], len(group.processes()))"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory) -> Iterator[Lab]:
+    if missing := probe().missing("cgroup.memory", "cgroup.pids", "cgroup.cpu"):
+        pytest.skip(f"needs {', '.join(missing)}")
+    with jupyterlab(tmp_path_factory.mktemp("console")) as running:
+        yield running
+
+
+@pytest.fixture
+def page(lab, running_chromium):
+    path = write_notebook(lab.root / "console.ipynb", SET_UP, RUN, READ, "group.close()")
+    with opened(running_chromium, lab, path) as page:
+        page.page.set_default_timeout(SECONDS)
+        for number in (0, 1):
+            run(page, number)
+        yield page
+        run(page, 3)
+
+
+def run(page, number):
+    """Run one cell and return what it printed."""
+    page.page.evaluate(
+        """async number => {
+          const app = window.jupyterapp, content = app.shell.currentWidget.content;
+          content.deselectAll();
+          content.activeCellIndex = number;
+          await app.commands.execute('notebook:run-cell');
+        }""",
+        number,
+    )
+    page.page.wait_for_timeout(200)
+    outputs = page.cells()[number]["outputs"]
+    return "".join("".join(each.get("text", "")) for each in outputs)
+
+
+def says(page):
+    """What the kernel's files say: memory limit, limit of tasks, processes inside."""
+    return [int(word) for word in run(page, 2).split()]
+
+
+def test_a_moved_slider_changes_the_kernels_file(page):
+    slider = page.page.get_by_label("memory limit")
+    assert slider.get_attribute("aria-valuetext") == "64 MiB"
+    slider.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuetext", "72 MiB")
+    assert says(page)[0] == 72 << 20
+    page.page.get_by_label("task limit").press("ArrowLeft")
+    expect(page.page.get_by_label("task limit")).to_have_attribute("aria-valuetext", "18 tasks")
+    assert says(page)[1] == 18
+
+
+def test_buttons_start_a_program_and_the_log_reads_it_out(page):
+    log = page.page.get_by_role("log")
+    page.page.get_by_role("button", name="CPU burner").press("Enter")
+    expect(log).to_contain_text("CPU burner started")
+    expect(log).to_contain_text("the kernel struck: throttled")
+    assert says(page)[2] >= 1
+    page.page.get_by_role("button", name="stop all programs").press("Enter")
+    expect(log).to_contain_text("all programs in the group were ended")
+    assert says(page)[2] == 0
+
+
+def test_the_kill_is_drawn_and_said(page):
+    page.page.get_by_role("button", name="memory hog").click()
+    expect(page.page.get_by_role("log")).to_contain_text("the kernel struck: OOM kill")
+    picture = page.page.locator(".labsupport-live img")
+    expect(picture).to_have_attribute("alt", "The kernel struck: 1 OOM kill")
+
+
+def test_a_disk_writer_cannot_be_started_without_a_disk(page):
+    button = page.page.get_by_role("button", name="disk writer")
+    assert button.is_disabled()
+    assert "starts only with a limit" in (button.get_attribute("title") or "")
