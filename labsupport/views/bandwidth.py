@@ -13,7 +13,7 @@ from labsupport.views.painter import Box, Scene
 
 MEGABYTE = 1e6
 HIGH = 10.0  # MB/s at the upper end of a live picture
-TITLE: Box = (0, 1.2 * HIGH, 4, -0.17 * HIGH)
+TITLE: Box = (0, 1.2 * HIGH, 7.5, -0.17 * HIGH)
 WARM_UP_SECONDS = 0.5
 
 
@@ -118,8 +118,8 @@ def draw_live_tile(axes: Axes, box: Box, content: Recording | str) -> list[Artis
                        color=style.FIRST, linewidth=2.4)  # fmt: skip
     drawn += axes.step([at for at, _ in limits], [limit for _, limit in limits], where="post",
                        color=style.INK, linestyle="--", linewidth=1.3)  # fmt: skip
-    at, limit = limits[-1]
+    at, limit = min(limits[-1][0], box[2]), limits[-1][1]
     early = at < box[2] / 4
-    drawn.append(axes.text(at, limit + 0.15, f"limit {limit:g} MB/s", va="bottom",
+    drawn.append(axes.text(at, limit + 0.2, f"limit {limit:g} MB/s", va="bottom",
                            ha="left" if early else "right", size=style.size("small")))  # fmt: skip
     return drawn

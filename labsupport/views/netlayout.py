@@ -55,7 +55,9 @@ def rows(network: Network, width: float) -> list[Row]:
     shown = [link for link in network.links if link.up or link.kind in DRAWN]
     found = [row for link in shown for row in _link_rows(link)]
     found += [Row(f"→ {r.to}: {r.via or r.link}", "route") for r in network.routes]
-    found += [Row(f"✕ {rule.text}", "rule") for rule in network.rules]
+    for rule in network.rules:
+        rewrites = " dnat " in rule.text or "masquerade" in rule.text
+        found.append(Row(f"{'⇄' if rewrites else '✕'} {rule.text}", "rule"))
     room = int((width - 3.4) / CHARACTER)
     wrapped = []
     for row in found:
