@@ -187,6 +187,31 @@ def ask(calls, tries, device):
 guards._ask = ask
 """
 
+LIGHTS_ALL = """
+from dataclasses import replace
+from labsupport.linux import breakouts
+real = breakouts._judged
+breakouts._judged = lambda *given: tuple(replace(each, held=%s) for each in real(*given))
+"""
+FORGETS_A_STEP = """
+from labsupport.linux import scripts
+real = scripts.collect
+scripts.collect = lambda steps: real([s for s in steps if s.__name__ != "own_pids"])
+"""
+KEEPS_ALL_PRIVILEGES = """
+from labsupport.linux import handmade
+handmade.capability_mask = lambda names: (1 << 41) - 1
+"""
+ROOT_IS_ROOT = """
+from labsupport.linux import handmade
+handmade.MANY_USERS = "0 0 65536"
+"""
+FILTERS_NOTHING = """
+from labsupport import Filter
+real = Filter.deny
+Filter.deny = classmethod(lambda cls, names, errno="EPERM": real(["reboot"], errno))
+"""
+
 MUTANTS: Mapping[str, Sequence[Mutant]] = {
     "00_start_here.ipynb": [
         Mutant("Sandbox forgets CLONE_NEWPID", _forgets("CLONE_NEWPID")),
@@ -232,6 +257,14 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
         Mutant("reboot is tried in any namespace", REBOOTS_ANYWHERE),
         Mutant("seccomp is always blamed", BLAMES_SECCOMP, "seccomp.read"),
         Mutant("capabilities are never missing", IGNORES_CAPABILITIES, "seccomp.read"),
+    ],
+    "08_build_a_container.ipynb": [
+        Mutant("every lamp is on", LIGHTS_ALL % True),
+        Mutant("every lamp is off", LIGHTS_ALL % False),
+        Mutant("a step is forgotten", FORGETS_A_STEP),
+        Mutant("all capabilities are kept", KEEPS_ALL_PRIVILEGES),
+        Mutant("the user map leaves root what it is", ROOT_IS_ROOT),
+        Mutant("the filter refuses next to nothing", FILTERS_NOTHING),
     ],
 }
 

@@ -154,7 +154,7 @@ class _Journal:
 def _standing() -> dict[str, Any]:
     """What we may do now: it explains a later refusal."""
     user = os.stat("/proc/self/ns/user").st_ino if os.path.exists("/proc/self/ns/user") else 0
-    return {"capabilities": linux.capget()[0], "user_namespace": user}
+    return {"capabilities": linux.capget()[0], "user_namespace": user, "pid": os.getpid()}
 
 
 def _line_of(trace: TracebackType | None) -> int:

@@ -21,7 +21,7 @@ def explain(told: Sequence[Mapping[str, Any]], script: Script) -> StepFailed:
     text = failure["text"] + (f" ({name})" if name else "")
     where = f", in: {line}" if (line := _line(script, failure["line"])) else ""
     done = [line for line in told if "step" in line]
-    why, remedy = _order(failure, done) or _general(failure)
+    why, remedy = _order(failure, done) or _forked(done, script, step) or _general(failure)
     return StepFailed(
         step, number, f"step {step} failed{where}", f"{text}\n{why}" if why else text, remedy
     )
@@ -65,6 +65,18 @@ def _order(failure: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> tup
             "we have every capability, but only over what was made in our new user namespace; this "
             "belongs to the old one",
             "take the step that makes the user namespace before the others that make namespaces",
+        )
+    return None
+
+
+def _forked(done: Sequence[Mapping[str, Any]], script: Script, step: str) -> tuple[str, str] | None:
+    """Find out whether the step names, to the parent, a process that it no longer is."""
+    body = script.text.partition(f"def {step}(")[2].partition("\n\n\n")[0]
+    new = next((line["step"] for line in done if line["pid"] != done[0]["pid"]), None)
+    if done and done[-1]["pid"] == 1 and "c.pid" in body:
+        return (
+            f"c.pid is who we were at first, and {new or done[0]['step']} has forked a child",
+            f"take {step} before it",
         )
     return None
 
