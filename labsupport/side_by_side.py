@@ -9,7 +9,7 @@ from typing import Self
 from labsupport.engine.client import Engine
 from labsupport.engine.compared import ComparedContainer
 from labsupport.engine.oci_runtime import Bundle, bundle
-from labsupport.errors import ContainerEnded, TimedOut
+from labsupport.errors import ContainerEnded, ProcessGone, TimedOut
 from labsupport.linux.cgroup.leftovers import new_name
 from labsupport.linux.handmade import Workshop, child_of
 from labsupport.linux.portrait import Portrait, differences, portrait
@@ -50,7 +50,7 @@ class RuntimeContainer:
         until = time.monotonic() + _PATIENCE_SECONDS
         while not self.pid:
             child = child_of(self._process.pid)
-            if child and status_fields(child)["Name"] == "busybox":
+            if child and _name(child) == _SLEEP[0]:
                 self.pid = child
             elif self._process.returncode is not None:
                 said = (self._process.output + self._process.errors).strip()
@@ -61,20 +61,15 @@ class RuntimeContainer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.signal(15)  # which runc hands on; PID 1 ignores it, or ends
-        inside = self.workshop.stage.run(
-            [
-                self.bundle.program,
-                f"--root={self.bundle.folder / 'state'}",
-                "kill",
-                "beside",
-                "KILL",
-            ],
-            cwd="/",
-        )
-        if inside.returncode:
-            self._process.signal(9)
-        self._process.wait(_PATIENCE_SECONDS)
+        self.workshop.stage.run(self.bundle.kill("beside"), cwd="/")
+        self._process.wait(_PATIENCE_SECONDS)  # then the runtime takes away what it has made
+
+
+def _name(pid: int) -> str:
+    try:
+        return status_fields(pid)["Name"]
+    except ProcessGone:  # a runtime forks twice on the way
+        return ""
 
 
 class EngineContainer:

@@ -33,8 +33,15 @@ class Bundle:
 
     def run(self, name: str) -> list[str]:
         """Return the command that runs a container of that name, until its program ends."""
-        state = f"--root={self.folder / 'state'}"
-        return [self.program, state, "run", f"--bundle={self.folder}", name]
+        return [*self._program, "run", f"--bundle={self.folder}", name]
+
+    def kill(self, name: str) -> list[str]:
+        """Return the command that ends that container; what runs it then removes what it made."""
+        return [*self._program, "kill", name, "KILL"]
+
+    @property
+    def _program(self) -> tuple[str, str]:
+        return self.program, f"--root={self.folder / 'state'}"
 
     def config(self) -> dict[str, Any]:
         """Return what `config.json` says."""
