@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+TAKEN = b"!"
+"""What a holder writes into the zygote's pipe when it serves, and no other is free."""
+
+
 class Ahead:
     """A child that waits, in a PID namespace of its own, to become the first program.
 
@@ -98,7 +102,7 @@ class Holder:
             return
         finally:
             if seats.all_free():
-                os.write(taken, b"!")
+                os.write(taken, TAKEN)
         waiting = select.poll()
         for fd in (channel.fileno(), self.owner, self.wake_read):
             waiting.register(fd, select.POLLIN)

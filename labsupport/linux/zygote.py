@@ -21,11 +21,13 @@ import select
 import sys
 
 from labsupport.linux import syscalls as sc
-from labsupport.linux.holder import Holder
+from labsupport.linux.holder import TAKEN, Holder
 from labsupport.linux.light import signal, socket
 from labsupport.linux.messages import live, receive
 from labsupport.linux.seats import Seats
 
+LEAVING = b"."
+"""What a holder writes into the pipe before it ends as it should."""
 MOST_DEATHS = 20  # then something is wrong that another fork will not mend
 
 
@@ -41,13 +43,13 @@ def zygote(requests: socket.socket, owner: int, need_user: bool) -> None:
     gc.disable()  # the collector would only unshare pages
     gc.freeze()
     seats = Seats()
-    taken_read, taken_write = os.pipe2(os.O_CLOEXEC)
+    taken_read, taken_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     waiting = select.poll()
     waiting.register(taken_read, select.POLLIN)
     waiting.register(owner, select.POLLIN)
     waiting.register(requests, 0)  # its end only
     home = os.pidfd_open(os.getpid())
-    deaths = 0  # of holders, since a request was served
+    deaths = 0  # of holders that had not announced it, since a request was served
     while deaths < MOST_DEATHS:
         if seats.all_free():
             pid, pidfd = sc.clone3()
@@ -61,17 +63,23 @@ def zygote(requests: socket.socket, owner: int, need_user: bool) -> None:
         if owner in ready or requests.fileno() in ready:
             break
         for fd in ready:
-            if fd == taken_read:
-                os.read(taken_read, 64)
-                deaths = 0
-            else:  # a holder has ended
+            if fd != taken_read:  # a holder has ended
                 deaths += 1
                 waiting.unregister(fd)
                 os.close(fd)
+        news = _read_all(taken_read)
+        deaths = (min(deaths, 0) if TAKEN in news else deaths) - news.count(LEAVING)
     try:  # noqa: SIM105 (contextlib would be loaded for this)
         os.waitpid(-1, 0)  # with SIGCHLD ignored, it returns when the last holder has ended
     except ChildProcessError:
         pass
+
+
+def _read_all(pipe: int) -> bytes:
+    try:
+        return os.read(pipe, 1 << 16)
+    except BlockingIOError:
+        return b""
 
 
 def _be_holder(holder: Holder, requests: socket.socket, seats: Seats, taken: int) -> None:
@@ -88,6 +96,7 @@ def _be_holder(holder: Holder, requests: socket.socket, seats: Seats, taken: int
         holder.serve(marshal.loads(data), channel, seats, taken)  # noqa: S302
         channel.close()  # this tells the notebook that every program has ended
         if not holder.go_home():
+            os.write(taken, LEAVING)
             return
 
 

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ _PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
 CAP_SYS_ADMIN = 21  # linux/capability.h
 ANSWER_BYTES = 1 << 16  # answers hold a few lines of calls
 _lock = threading.Lock()
+_sandboxes: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 _running: tuple[int, socket.socket, subprocess.Popen[bytes]] | None = None
 
 
@@ -71,6 +73,9 @@ def _has_sys_admin(pid: int) -> bool:
 
 def _stop(pid: int, channel: socket.socket, process: subprocess.Popen[bytes]) -> None:
     if pid == os.getpid():
+        for sandbox in _sandboxes:  # those that nobody has closed
+            if sandbox.fileno() != -1:
+                sandbox.shutdown(socket.SHUT_WR)
         channel.close()
         process.wait()
 
@@ -80,6 +85,7 @@ def order_holder(order: dict[str, Any]) -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         messages.send(connect(), order, [theirs.fileno()])
+    _sandboxes.add(ours)
     return ours
 
 

@@ -424,3 +424,21 @@ def test_many_roots_one_after_the_other_have_one_proc_each():
         for _ in range(20):
             with Sandbox(rootfs=root) as box:
                 assert box.run(["grep", "-c", " /proc ", "/proc/mounts"]).stdout == "1\n"
+
+
+def test_a_program_may_end_with_an_open_sandbox():
+    code = "from labsupport import Sandbox; box = Sandbox().open(); box.start(['sleep', '60'])"
+    done = subprocess.run([sys.executable, "-c", code], timeout=10, check=False)
+    assert done.returncode == 0
+
+
+def test_many_sandboxes_may_be_closed_in_a_row():
+    """Each holder of a user namespace ends with its sandbox: that is no failure."""
+    boxes = [Sandbox(new={"user", "uts"}).open() for _ in range(50)]
+    for box in boxes:
+        box.holder_pid  # noqa: B018 (made, in fact)
+    for box in boxes:
+        box.close()
+    for _ in range(5):  # the spares that were there before would serve a few
+        with Sandbox(new={"user", "uts"}) as box:
+            assert box.run(["true"]).returncode == 0

@@ -10,6 +10,7 @@ import pytest
 
 from labsupport.vm.build import cached_kernel
 from labsupport.vm.guest import LabVM
+from tests.toys import CHECKOUT
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("LAB_IN_VM") == "1" or not cached_kernel(),
@@ -109,3 +110,28 @@ def test_the_filter_of_a_live_process_can_be_read(guest):
 def test_it_starts_without_modules_and_knows_its_name(guest):
     assert guest.release.endswith("-lab")
     assert guest.run(["cat", "/proc/modules"]).returncode != 0
+
+
+BOMBS = """
+import os, signal
+from labsupport import Cgroup
+from labsupport.linux.dangers import bomb
+
+for _ in range(10):
+    with Cgroup(pids=40, memory="200M") as group:
+        bomb(group)
+        while group.usage().pids < 35:
+            pass
+        for pid in group.processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+print("alive")
+"""
+
+
+def test_processes_killed_inside_fork_do_not_end_the_guest(guest):
+    """Without our mend (`labsupport.vm.mends`), 6.12 panics in the first or second round."""
+    done = guest.run([sys.executable, "-c", BOMBS], cwd=CHECKOUT, timeout=120)
+    assert done.stdout == "alive\n", done.stderr
