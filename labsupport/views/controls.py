@@ -17,6 +17,9 @@ export default {
   render({ model, el }) {
     const root = document.createElement('div');
     root.className = 'labsupport-controls';
+    // JupyterLab would take the arrow keys
+    root.dataset.lmSuppressShortcuts = 'true';
+    root.addEventListener('keydown', (event) => event.stopPropagation());
     const sliders = document.createElement('div');
     const buttons = document.createElement('div');
     sliders.className = 'sliders';
@@ -104,6 +107,8 @@ export default {
     list.setAttribute('aria-live', 'polite');
     list.setAttribute('aria-label', model.get('label'));
     list.tabIndex = 0;
+    list.dataset.lmSuppressShortcuts = 'true';
+    list.addEventListener('keydown', (event) => event.stopPropagation());  // arrow keys scroll
     el.replaceChildren(list);
     const show = () => {
       const lines = model.get('lines');

@@ -1,5 +1,6 @@
 """A student moves a slider of the console: the kernel's file changes. And the keys suffice."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.browser
 SECONDS = 60_000
 SET_UP = """
 from labsupport import Cgroup, CgroupConsole
-group = Cgroup(memory="64M", pids=20, cpu=0.2).open()
+group = Cgroup(memory="24M", pids=20, cpu=0.5).open()
 console = CgroupConsole(group)
 """
 RUN = "await console.run(seconds=1)"
@@ -32,7 +33,7 @@ def lab(tmp_path_factory) -> Iterator[Lab]:
 @pytest.fixture
 def page(lab, running_chromium):
     path = write_notebook(lab.root / "console.ipynb", SET_UP, RUN, READ, "group.close()")
-    with opened(running_chromium, lab, path) as page:
+    with opened(running_chromium, lab, path, "lab-host") as page:
         page.page.set_default_timeout(SECONDS)
         for number in (0, 1):
             run(page, number)
@@ -63,10 +64,10 @@ def says(page):
 
 def test_a_moved_slider_changes_the_kernels_file(page):
     slider = page.page.get_by_label("memory limit")
-    assert slider.get_attribute("aria-valuetext") == "64 MiB"
+    assert slider.get_attribute("aria-valuetext") == "24 MiB"
     slider.press("ArrowRight")
-    expect(slider).to_have_attribute("aria-valuetext", "72 MiB")
-    assert says(page)[0] == 72 << 20
+    expect(slider).to_have_attribute("aria-valuetext", "32 MiB")
+    assert says(page)[0] == 32 << 20
     page.page.get_by_label("task limit").press("ArrowLeft")
     expect(page.page.get_by_label("task limit")).to_have_attribute("aria-valuetext", "18 tasks")
     assert says(page)[1] == 18
@@ -87,7 +88,7 @@ def test_the_kill_is_drawn_and_said(page):
     page.page.get_by_role("button", name="memory hog").click()
     expect(page.page.get_by_role("log")).to_contain_text("the kernel struck: OOM kill")
     picture = page.page.locator(".labsupport-live img")
-    expect(picture).to_have_attribute("alt", "The kernel struck: 1 OOM kill")
+    expect(picture).to_have_attribute("alt", re.compile("1 OOM kill"))
 
 
 def test_a_disk_writer_cannot_be_started_without_a_disk(page):
