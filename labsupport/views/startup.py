@@ -18,7 +18,7 @@ def finding(starts: Sequence[Start]) -> str:
     """Say in one line how the slowest compares with the first."""
     first, slowest = starts[0], max(starts, key=lambda start: start.seconds)
     if slowest is first:
-        return f"{first.name}: {_time(first.seconds)}"
+        return ", ".join(f"{start.name} {_time(start.seconds)}" for start in starts)
     times = slowest.seconds / first.seconds
     what, seconds = max(slowest.parts, key=lambda part: part[1])
     share = 100 * seconds / slowest.seconds
