@@ -60,23 +60,25 @@ def png(figure: Figure, *, sharpness: float = 1.25) -> bytes:
     return file.getvalue()
 
 
-def few_colours(image: Any) -> Any:
-    """Reduce a PIL image to 128 colours; areas of one colour keep theirs exactly.
+def few_colours(image: Any, exact: int = 48) -> Any:
+    """Reduce a PIL image in RGB to 128 colours; the `exact` most frequent ones stay as they are.
 
-    An octree averages the colours that it puts together: paper would turn grey. So each entry of
-    the palette becomes the most frequent of its colours.
+    An octree alone averages the colours that it puts together: paper turns grey, and light areas
+    become paper.
     """
+    import numpy as np
     from PIL import Image
 
-    few = image.quantize(128, method=Image.Quantize.FASTOCTREE)
-    counted = sorted(image.getcolors(image.width * image.height))
-    colours = Image.new("RGB", (len(counted), 1))
-    colours.putdata([colour for _, colour in counted])
-    entries = colours.quantize(palette=few, dither=Image.Dither.NONE).getdata()
-    palette = few.getpalette()
-    for (_, colour), entry in zip(counted, entries, strict=True):  # the most frequent comes last
-        palette[3 * entry : 3 * entry + 3] = colour
-    few.putpalette(palette)
+    counted = sorted(image.getcolors(image.width * image.height), reverse=True)
+    colours = np.array([colour for _, colour in counted])
+    rough = image.quantize(128 - exact, method=Image.Quantize.FASTOCTREE).getpalette()
+    palette = np.concatenate([colours[:exact], np.reshape(rough, (-1, 3))])[:128]
+    nearest = ((colours[:, None] - palette[None]) ** 2).sum(axis=2).argmin(axis=1)
+    entry = np.zeros(1 << 24, np.uint8)  # by colour; only the pages of those here are touched
+    entry[colours @ (1, 1 << 8, 1 << 16)] = nearest
+    pixels = np.frombuffer(image.convert("RGBA").tobytes(), "<u4") & 0xFFFFFF
+    few = Image.frombytes("P", image.size, entry[pixels].tobytes())
+    few.putpalette(palette.astype(np.uint8).tobytes())
     return few
 
 
