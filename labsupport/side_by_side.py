@@ -10,8 +10,9 @@ from labsupport.engine.client import Engine
 from labsupport.engine.compared import ComparedContainer
 from labsupport.engine.oci_runtime import Bundle, bundle
 from labsupport.errors import ContainerEnded, ProcessGone, TimedOut
+from labsupport.linux.built import child_of
 from labsupport.linux.cgroup.leftovers import new_name
-from labsupport.linux.handmade import Workshop, child_of
+from labsupport.linux.handmade import Workshop
 from labsupport.linux.portrait import Portrait, differences, portrait
 from labsupport.linux.procfs import status_fields
 from labsupport.views.differences import Comparison
