@@ -211,6 +211,48 @@ from labsupport import Filter
 real = Filter.deny
 Filter.deny = classmethod(lambda cls, names, errno="EPERM": real(["reboot"], errno))
 """
+LIMITS_NOTHING = """
+from labsupport.linux import cgroups
+from labsupport.linux.cgroup.folder import Folder
+real = Folder.write
+Folder.write = lambda self, file, text, what="": (
+    None if file.startswith(("memory.", "pids.max", "cpu.", "blkio.", "io.max"))
+    else real(self, file, text, what)
+)
+"""
+READS_ANOTHER_GROUP = """
+from labsupport.linux import cgroups
+Usage = cgroups.Usage
+cgroups.Cgroup.usage = lambda self: Usage(
+    memory_bytes=0, oom_kills=0, cpu_seconds=0.0, throttled_periods=0, pids=0, pids_refused=0,
+    io_written_bytes=0,
+)
+"""
+COUNTS_NO_THROTTLING = """
+from dataclasses import replace
+from labsupport.linux.cgroups import Cgroup
+real = Cgroup.usage
+Cgroup.usage = lambda self: replace(real(self), throttled_periods=0)
+"""
+FREEZES_NOTHING = """
+from labsupport.linux.cgroups import Cgroup
+Cgroup.freeze = lambda self: None
+"""
+TELLS_OF_NOTHING = """
+from labsupport.linux.cgroup.events import Events
+Events.read = lambda self: []
+"""
+WEIGHS_ALL_ALIKE = """
+from labsupport.linux.cgroups import Cgroup
+real = Cgroup.__init__
+def alike(self, **limits):
+    real(self, **{name: amount for name, amount in limits.items() if name != "cpu_weight"})
+Cgroup.__init__ = alike
+"""
+NEVER_GOES_OFF = """
+from labsupport.linux import dangers
+dangers.bomb = lambda group, **options: None
+"""
 
 MUTANTS: Mapping[str, Sequence[Mutant]] = {
     "00_start_here.ipynb": [
@@ -246,6 +288,15 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
         Mutant("the user map is ignored", NO_MAP),
         Mutant("an open descriptor is not seen to keep a namespace", SEES_NO_DESCRIPTORS),
         Mutant("segments are those of this notebook", SEGMENTS_OF_ALL),
+    ],
+    "06_cgroups.ipynb": [
+        Mutant("limits are not written", LIMITS_NOTHING, "cgroup.memory"),
+        Mutant("usage is that of another group", READS_ANOTHER_GROUP, "cgroup.memory"),
+        Mutant("throttling is not counted", COUNTS_NO_THROTTLING, "cgroup.cpu"),
+        Mutant("weights are ignored", WEIGHS_ALL_ALIKE, "cgroup.cpu"),
+        Mutant("freezing does nothing", FREEZES_NOTHING, "cgroup.cpu"),
+        Mutant("the kernel's events are not told", TELLS_OF_NOTHING, "cgroup.memory"),
+        Mutant("the bomb never goes off", NEVER_GOES_OFF, "cgroup.pids"),
     ],
     "07_seccomp_and_capabilities.ipynb": [
         Mutant("verdicts are inverted", VERDICTS_INVERTED),
