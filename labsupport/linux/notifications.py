@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+LOOK_SECONDS = 0.02
 MARK = 0x6C61627375707074  # as the sixth argument: this call is a trial
 _NOTIFICATION = struct.Struct("=QIIiIQ6Q")  # id, pid, flags, then struct seccomp_data
 _RESPONSE = struct.Struct("=QqiI")  # id, result, error, flags
@@ -69,19 +70,41 @@ def announce(program: bytes, tell: int) -> None:
     os.write(tell, str(said).encode())
 
 
-def calls(listener: int, until: float = float("inf")) -> Iterator[Call | None]:
+class Children:
+    """Our children that have ended, waited for by and by: `look` takes the statuses there are."""
+
+    def __init__(self) -> None:
+        self._statuses: dict[int, int] = {}
+
+    def look(self) -> None:
+        """Wait for all that have ended."""
+        try:
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                self._statuses[found[0]] = found[1]
+        except ChildProcessError:  # there is none any more
+            return
+
+    def status_of(self, pid: int) -> int:
+        """Wait for one of them, and return how it ended, as os.waitpid does."""
+        return self._statuses[pid] if pid in self._statuses else os.waitpid(pid, 0)[1]
+
+
+def calls(listener: int, children: Children, until: float = float("inf")) -> Iterator[Call | None]:
     """Wait for calls, one after another, until nobody is left under the filter.
 
+    Before Linux 6.11, who has ended is left there until waited for: so we look after `children`.
     When the time `until` has come (by time.monotonic), yields None, once.
     """
     waiting = select.poll()
     waiting.register(listener, select.POLLIN)
     while True:
         left = until - time.monotonic()
-        ready = waiting.poll(None if left == float("inf") else max(0, left * 1000))
+        ready = waiting.poll(max(0.0, min(left, LOOK_SECONDS) * 1000))
         if not ready:
-            until = float("inf")
-            yield None
+            children.look()
+            if left <= 0:
+                until = float("inf")
+                yield None
             continue
         if not ready[0][1] & select.POLLIN:
             return

@@ -63,13 +63,14 @@ def _until_killed(
     listener = int(told)
     if listener < 0:
         raise SystemExit(f"no seccomp filter can be loaded here: {os.strerror(-listener)}")
-    for call in filter(None, notifications.calls(listener)):
+    children = notifications.Children()
+    for call in filter(None, notifications.calls(listener, children)):
         if call.number == calls[results[len(calls)]][0]:
             notifications.refuse(listener, call, PASSED)
         else:  # the return from a signal handler: our mark was still in its register
             notifications.let_pass(listener, call)
     os.close(listener)
-    ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    ended = os.waitstatus_to_exitcode(children.status_of(pid))
     at = results[len(calls)]
     if at == len(calls):  # it is done; how it ended was up to the filters
         return at

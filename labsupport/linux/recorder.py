@@ -47,10 +47,11 @@ def record(argv: list[str], seconds: float, hidden: int) -> dict[str, object]:
     if said < 0:
         os.waitpid(pid, 0)
         return {"error": -said}
+    children = notifications.Children()
     try:
-        counts = _listen(said - 1, time.monotonic() + seconds)
+        counts = _listen(said - 1, children, time.monotonic() + seconds)
         if counts is not None:
-            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            status = os.waitstatus_to_exitcode(children.status_of(pid))
             return {"status": status, "counts": list(counts.items())}
     finally:
         _end_all()
@@ -73,13 +74,13 @@ def _be_program(argv: list[str], told: memoryview, hidden: int) -> NoReturn:
         os._exit(127)
 
 
-def _listen(listener: int, until: float) -> dict[int, int] | None:
+def _listen(listener: int, children: notifications.Children, until: float) -> dict[int, int] | None:
     """Count calls until nobody is left who makes any; None if that takes too long.
 
     What happened before the first execve is ours, and not counted.
     """
     counts: dict[int, int] = {}
-    for call in notifications.calls(listener, until):
+    for call in notifications.calls(listener, children, until):
         if call is None:
             return None
         if counts or call.number == sc.NR_EXECVE[os.uname().machine]:
