@@ -20,15 +20,16 @@ from labsupport.linux.dangers import Danger
 from labsupport.views import curves, curves_drawing, style
 from labsupport.views.console_controls import PROGRAMS, buttons, cpus, names_of_limits, sliders
 from labsupport.views.controls import Controls, Log
-from labsupport.views.curves import MIB, Sample, Strike
+from labsupport.views.curves import MIB, Curve, Sample, Strike
 from labsupport.views.group_record import GroupRecord
 from labsupport.views.live import LivePicture, Shown
-from labsupport.views.painter import Painter
+from labsupport.views.painter import Box, Painter, Scene
 
 WIDTH, HEIGHT = 9.2, 4.9  # inches
 IN_VM = os.environ.get("LAB_IN_VM") == "1"
 FRAMES_PER_SECOND = 5 if IN_VM else 10
 READINGS_PER_FRAME = 2
+FRAMES_FOR_WORDS = 4
 DANGER_SECONDS = 5.0
 AGAIN_SECONDS = 10.0  # how long it watches when a button is pressed after its cell has ended
 
@@ -62,6 +63,7 @@ class CgroupConsole:
             figure, curves_drawing.draw_backdrop, curves_drawing.draw_tile,
             palette=curves_drawing.palette(),
         )  # fmt: skip
+        self._words: tuple[dict[Box, Any], Any, int] = ({}, None, 0)
         self._show_controls()
 
     @property
@@ -184,10 +186,20 @@ class CgroupConsole:
         data = self.data
         high = 100 * HEIGHT / WIDTH
         self.picture.width = style.pixels(self._painter.figure)
-        self.picture.png = self._painter.paint(curves.scene(data, high))
+        self.picture.png = self._painter.paint(self._with_steady_words(curves.scene(data, high)))
         said = curves.finding(data)
         if self.picture.alt != said:
             self.picture.alt = said
+
+    def _with_steady_words(self, scene: Scene) -> Scene:
+        """Let words stand for some frames: nobody reads faster, and they cost half of all."""
+        still, background, frames = self._words
+        if background != scene.background or frames <= 0 or not self.picture.running:
+            words = {b: tile for b, tile in scene.tiles.items() if not isinstance(tile, Curve)}
+            self._words = (words, scene.background, FRAMES_FOR_WORDS)
+            return scene
+        self._words = (still, background, frames - 1)
+        return Scene(background, {**scene.tiles, **still})
 
     def _struck(self, events: Any) -> None:
         for event in events.read():

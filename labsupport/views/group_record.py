@@ -15,7 +15,7 @@ from labsupport.views.curves import Curves, Sample, Strike
 
 PERIOD_SECONDS = 0.1  # in which a CPU quota is counted
 RATE_SECONDS = 0.5  # over which CPU time is averaged: a throttled group runs in bursts
-SAME_SECONDS = 0.6  # strikes of a kind that are so close make one stretch
+SAME_SECONDS = 1.0  # strikes of a kind that are so close make one stretch
 
 
 class GroupRecord:

@@ -62,7 +62,7 @@ def test_bursts_of_a_throttled_group_are_averaged_over_its_periods(clock):
 
 def test_throttled_periods_that_follow_each_other_are_one_stretch(clock):
     record = GroupRecord(clock, clock)
-    for throttled in (0, 1, 1, 0, 1, *[0] * 10, 2):
+    for throttled in (0, 1, 1, 0, 1, *[0] * 12, 2):
         clock.go(0.2, throttled, seconds=0.1)
         record.sample()
     first, second = record.strikes
