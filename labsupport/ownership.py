@@ -10,6 +10,7 @@ is ever touched.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import os
 import re
@@ -26,7 +27,7 @@ FINDERS = ("labsupport.linux.cgroup.leftovers",)
 """Modules that find more, by their `find()`; imported when somebody looks."""
 SLOW_FINDERS = ("labsupport.engine.leftovers",)
 """And those that only `./lab clean` asks; `Engine.connect` sweeps its own engine."""
-_OWNED_NAME = re.compile(r"labsupport-\w+-(\d+)-(\d+)-")
+_OWNED_NAME = re.compile(r"labsupport-\w+-(\d+)-(\d+)-([0-9a-f]{8})-")
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,14 @@ def _read_mark(pid: int) -> str:
 
 
 def prefix(what: str) -> str:
-    """Return the start of a name for what this process owns: `labsupport-web-PID-TIME-`."""
-    return f"labsupport-{what}-{mark().replace(':', '-')}-"
+    """Return the start of a name for what this process owns: `labsupport-web-PID-TIME-BOOT-`."""
+    return f"labsupport-{what}-{mark().replace(':', '-')}-{_boot()}-"
+
+
+@functools.lru_cache(maxsize=1)
+def _boot() -> str:
+    """Return which kernel we run on: the Lab VM sees its host's files, with other PIDs in them."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
 
 
 def is_alive(owner: str) -> bool:
@@ -80,15 +87,11 @@ def leftovers() -> Iterator[Leftover]:
 def _folders() -> Iterator[Leftover]:
     for folder in Path(tempfile.gettempdir()).glob("labsupport-*"):
         found = _OWNED_NAME.match(folder.name)
-        if found and folder.stat().st_uid == os.getuid() and not is_alive(":".join(found.groups())):
-            yield Leftover(f"folder {folder}", functools.partial(_remove, folder))
-
-
-def _remove(folder: Path) -> None:
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:  # another notebook sweeps at the same time, and was faster
-        return
+        if not found or found[3] != _boot() or is_alive(f"{found[1]}:{found[2]}"):
+            continue
+        with contextlib.suppress(FileNotFoundError):  # its owner, or another notebook, was faster
+            if folder.stat().st_uid == os.getuid():
+                yield Leftover(f"folder {folder}", functools.partial(shutil.rmtree, folder))
 
 
 def _processes() -> Iterator[Leftover]:

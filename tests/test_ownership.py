@@ -60,13 +60,16 @@ def test_programs_in_sandboxes_carry_the_mark():
 
 def test_folders_of_dead_owners_are_removed(dead_mark, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    left = tmp_path / f"labsupport-web-{dead_mark.replace(':', '-')}-abc"
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    left = tmp_path / f"labsupport-web-{dead_mark.replace(':', '-')}-{boot}-abc"
     owned = tmp_path / f"{ownership.prefix('web')}abc"
     foreign = tmp_path / "labsupport-notes"
-    for folder in (left, owned, foreign):
+    hosts = tmp_path / f"labsupport-web-{dead_mark.replace(':', '-')}-00000000-abc"  # seen in a VM
+    for folder in (left, owned, foreign, hosts):
         folder.mkdir()
         (folder / "file").write_text("x")
     assert ownership.main([]) == 0
     assert not left.exists()
     assert owned.exists()
     assert foreign.exists()
+    assert hosts.exists()

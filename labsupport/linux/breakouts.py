@@ -80,6 +80,7 @@ class Host:
         self.token = f"outside-{secrets.token_hex(4)}"
         self._server: servers.Server | None = None
         self._targets: Targets | None = None
+        self._open_gate = -1
 
     @property
     def targets(self) -> Targets:
@@ -145,6 +146,8 @@ class Host:
                 if fd >= 0:
                     os.close(fd)
         made.process.wait(_PATIENCE_SECONDS)
+        # children that were not at the gate yet find it open, and end as well
+        self._open_gate = os.open(targets.shared / "gate", os.O_RDWR | os.O_CLOEXEC)
         return Lights(_judged(made.process.output, targets, outside), made.script.steps)
 
     def _look_outside(self) -> dict[str, str]:
@@ -158,11 +161,19 @@ class Host:
 
     def _clear(self) -> None:
         """Make the gate anew, and take back what an earlier attempt has left."""
+        self.close_gate()
         gate = self.targets.shared / "gate"
         gate.unlink(missing_ok=True)
         os.mkfifo(gate, 0o666)
         gate.chmod(0o666)
         self.workshop.stage.run(["ip", "address", "flush", "dev", "lo", "to", "192.0.2.66/32"])
+
+
+    def close_gate(self) -> None:
+        """Let go of the gate, before the next children are to wait at it."""
+        if self._open_gate >= 0:
+            os.close(self._open_gate)
+            self._open_gate = -1
 
 
 def _wait(made: Handmade) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import inspect
 import re
-import sys
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from labsupport.errors import SourceMissing
 from labsupport.linux.building import Step
 
 _HEAD = '''\
-#!{python}
+#!/usr/bin/env python3
 """A container, by hand."""
 {imports}
 
@@ -64,7 +63,7 @@ def collect(steps: Iterable[Step]) -> Script:
     sources = [_source(each) for each in functions]
     used = {name for each in functions for name in each.__code__.co_names}
     names = [_name(step) for step in steps]
-    head = _HEAD.format(python=sys.executable, imports="\n".join(_imports(used, sources)))
+    head = _HEAD.format(imports="\n".join(_imports(used, sources)))
     last = f"start([{', '.join(names)}])"
     if len(last) > 88:
         last = "start([\n" + textwrap.indent(textwrap.fill(", ".join(names), 80), "    ") + "\n])"

@@ -18,12 +18,12 @@ from labsupport.linux.cgroup.folder import Folder
 from labsupport.linux.cgroup.hierarchies import mounts
 
 # PIDs mean something in one PID namespace only, so its inode is in the name, too
-_NAME = re.compile(r"labsupport-cgroup-(\d+)-(\d+)-(\d+)-")
+_NAME = re.compile(r"labsupport-cgroup-(\d+)-(\d+)-[0-9a-f]{8}-(\d+)-")
 _numbers = count(1)
 
 
 def new_name(name: str = "") -> str:
-    """Return a name for a group of this process: `labsupport-cgroup-PID-TIME-NAMESPACE-1`."""
+    """Return a name for a group of this process: `labsupport-cgroup-PID-TIME-BOOT-NAMESPACE-1`."""
     number = f"{next(_numbers)}-{name}" if name else str(next(_numbers))
     return f"{ownership.prefix('cgroup')}{_pid_namespace()}-{number}"
 
