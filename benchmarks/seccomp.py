@@ -18,9 +18,9 @@ from contextlib import contextmanager
 
 from labsupport import Filter, Sandbox
 from labsupport.errors import LabError
-from labsupport.linux.observing import record
+from labsupport.linux.filters.observing import record
+from labsupport.linux.filters.syscall_table import numbers
 from labsupport.linux.seccomp import BYPASS_SECCOMP
-from labsupport.linux.syscall_table import numbers
 
 
 @contextmanager

@@ -19,9 +19,9 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.linux.disks import SwapSpace as SwapSpace
     from labsupport.linux.drives import Drive as Drive
     from labsupport.linux.escape import try_escape as try_escape
+    from labsupport.linux.filters.guards import who_said_no as who_said_no
+    from labsupport.linux.filters.observing import record as record
     from labsupport.linux.folders import FolderOf as FolderOf
-    from labsupport.linux.guards import who_said_no as who_said_no
-    from labsupport.linux.handmade import Workshop as Workshop
     from labsupport.linux.ids import ordinary_uid as ordinary_uid
     from labsupport.linux.ids import uid_map as uid_map
     from labsupport.linux.limit_files import limit_files_of as limit_files_of
@@ -29,8 +29,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.linux.mounts import mounts as mounts
     from labsupport.linux.namespaces import keepers as keepers
     from labsupport.linux.namespaces import namespace as namespace
-    from labsupport.linux.netmap import network as network
-    from labsupport.linux.observing import record as record
+    from labsupport.linux.net.netmap import network as network
     from labsupport.linux.procfs import namespaces as namespaces
     from labsupport.linux.procfs import processes as processes
     from labsupport.linux.procfs import status as status
@@ -42,6 +41,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.linux.sandbox import Sandbox as Sandbox
     from labsupport.linux.seccomp import Filter as Filter
     from labsupport.linux.sysvipc import segments as segments
+    from labsupport.linux.workshop.handmade import Workshop as Workshop
     from labsupport.machine import probe as probe
     from labsupport.neighbour import Neighbour as Neighbour
     from labsupport.rootless import RootlessContainer as RootlessContainer
@@ -92,7 +92,7 @@ _HOME = {
     "Sandbox": "labsupport.linux.sandbox",
     "SwapSpace": "labsupport.linux.disks",
     "SyscallGrid": "labsupport.views.syscall_console",
-    "Workshop": "labsupport.linux.handmade",
+    "Workshop": "labsupport.linux.workshop.handmade",
     "attempts": "labsupport.views.answers",
     "capabilities": "labsupport.linux.capabilities",
     "copied_mounts": "labsupport.linux.propagation",
@@ -101,14 +101,14 @@ _HOME = {
     "mounts": "labsupport.linux.mounts",
     "namespace": "labsupport.linux.namespaces",
     "namespaces": "labsupport.linux.procfs",
-    "network": "labsupport.linux.netmap",
+    "network": "labsupport.linux.net.netmap",
     "ordinary_uid": "labsupport.linux.ids",
     "predict": "labsupport.course.predictions",
     "probe": "labsupport.machine",
     "processes": "labsupport.linux.procfs",
     "propagation": "labsupport.linux.propagation",
     "reboot_inside": "labsupport.linux.rebooting",
-    "record": "labsupport.linux.observing",
+    "record": "labsupport.linux.filters.observing",
     "run_in": "labsupport.linux.propagation",
     "segments": "labsupport.linux.sysvipc",
     "show_capabilities": "labsupport.views.capability_map",
@@ -123,7 +123,7 @@ _HOME = {
     "try_escape": "labsupport.linux.escape",
     "uid_map": "labsupport.linux.ids",
     "unmount": "labsupport.linux.mounting",
-    "who_said_no": "labsupport.linux.guards",
+    "who_said_no": "labsupport.linux.filters.guards",
 }
 __all__ = sorted(_HOME)  # noqa: PLE0605 (the words are the keys above)
 

@@ -10,11 +10,11 @@ from labsupport.engine.client import Engine
 from labsupport.engine.compared import ComparedContainer
 from labsupport.engine.oci_runtime import Bundle, bundle
 from labsupport.errors import ContainerEnded, ProcessGone, TimedOut
-from labsupport.linux.built import child_of
 from labsupport.linux.cgroup.leftovers import new_name
-from labsupport.linux.handmade import Workshop
-from labsupport.linux.portrait import Portrait, differences, portrait
 from labsupport.linux.procfs import status_fields
+from labsupport.linux.workshop.built import child_of
+from labsupport.linux.workshop.handmade import Workshop
+from labsupport.linux.workshop.portrait import Portrait, differences, portrait
 from labsupport.views.differences import Comparison
 
 _PATIENCE_SECONDS = 30.0

@@ -15,8 +15,8 @@ from typing import Any
 from labsupport.engine.client import Engine
 from labsupport.engine.labels import owner_labels
 from labsupport.engine.oci_runtime import Bundle
-from labsupport.linux.building import Step
-from labsupport.linux.handmade import Workshop
+from labsupport.linux.workshop.building import Step
+from labsupport.linux.workshop.handmade import Workshop
 
 PROGRAM = ("busybox", "true")
 ROUNDS = 3

@@ -137,7 +137,7 @@ Net.forward = lambda self, on=True: real(self, True)
 """
 
 VERDICTS_INVERTED = """
-from labsupport.linux.verdicts import Verdict
+from labsupport.linux.filters.verdicts import Verdict
 real = Verdict.kind.fget
 other = {"allowed": "denied", "denied": "allowed", "depends": "depends"}
 Verdict.kind = property(lambda self: other[real(self)])
@@ -159,7 +159,7 @@ module.capabilities = lambda pid="self": real()
 """
 MISSES_A_CALL = """
 from dataclasses import replace
-from labsupport.linux import observing
+from labsupport.linux.filters import observing
 real = observing.record
 def record(argv, **options):
     seen = real(argv, **options)
@@ -175,11 +175,11 @@ from labsupport.linux import rebooting
 rebooting._require_new = lambda box: ["0", "0"]  # the program in the sandbox refuses then
 """
 BLAMES_SECCOMP = """
-from labsupport.linux.guards import WhoSaidNo
+from labsupport.linux.filters.guards import WhoSaidNo
 WhoSaidNo.closed = property(lambda self: ("seccomp",))
 """
 IGNORES_CAPABILITIES = """
-from labsupport.linux import guards
+from labsupport.linux.filters import guards
 real = guards._ask
 everything = guards.capability_mask(guards.capabilities().permitted)
 def ask(calls, tries, device):
@@ -189,21 +189,21 @@ guards._ask = ask
 
 LIGHTS_ALL = """
 from dataclasses import replace
-from labsupport.linux import breakouts
+from labsupport.linux.workshop import breakouts
 real = breakouts._judged
 breakouts._judged = lambda *given: tuple(replace(each, held=%s) for each in real(*given))
 """
 FORGETS_A_STEP = """
-from labsupport.linux import scripts
+from labsupport.linux.workshop import scripts
 real = scripts.collect
 scripts.collect = lambda steps: real([s for s in steps if s.__name__ != "own_pids"])
 """
 KEEPS_ALL_PRIVILEGES = """
-from labsupport.linux import handmade
+from labsupport.linux.workshop import handmade
 handmade.capability_mask = lambda names: (1 << 41) - 1
 """
 ROOT_IS_ROOT = """
-from labsupport.linux import handmade
+from labsupport.linux.workshop import handmade
 handmade.MANY_USERS = "0 0 65536"
 """
 FILTERS_NOTHING = """

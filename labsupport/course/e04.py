@@ -185,7 +185,7 @@ class OnePort(_Scene):
     def look(self) -> Verdict:
         """Try all three ports from the client, and see that it was a filter that closed them."""
         answers = [port for port in self.ports if self._answers(port)]
-        from labsupport.linux.firewall import rules
+        from labsupport.linux.net.firewall import rules
 
         if not rules(self.server):
             return Verdict(False, f"exercise.server has no rule; ports {answers} answer.")

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from labsupport.course.exercises import Exercise, Verdict
-from labsupport.linux import attempts
 from labsupport.linux.capabilities import CapabilitySets, capabilities
+from labsupport.linux.filters import attempts
 from labsupport.linux.procfs import processes
 from labsupport.linux.sandbox import Sandbox
 from labsupport.linux.seccomp import Filter

@@ -6,17 +6,17 @@ from typing import ClassVar
 
 from labsupport.course.exercises import Exercise, Verdict
 from labsupport.errors import StepFailed
-from labsupport.linux import steps as by_hand
-from labsupport.linux.breakouts import Host, Lights
-from labsupport.linux.building import Step
-from labsupport.linux.handmade import Workshop
 from labsupport.linux.seccomp import Filter
+from labsupport.linux.workshop import steps as by_hand
+from labsupport.linux.workshop.breakouts import Host, Lights
+from labsupport.linux.workshop.building import Step
+from labsupport.linux.workshop.handmade import Workshop
 
 KEPT = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID", "SETFCAP")
 DENIED = ("unshare", "setns", "mount", "umount2", "pivot_root", "ptrace", "reboot", "keyctl")
 # own_cgroup needs a control group, which not every place has
 STEPS = tuple(step for step in by_hand.STEPS if step is not by_hand.own_cgroup)
-FROM = "from labsupport.linux.steps import {}\n"
+FROM = "from labsupport.linux.workshop.steps import {}\n"
 
 
 class _OnAStage(Exercise):

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from labsupport import trace
 from labsupport.errors import AddressInUse, NetworkRefused, NoAnswer, NoNetwork, UnknownLink
-from labsupport.linux import addresses, netlink, netstate, recipes, shaping, talking
-from labsupport.linux.netlink import NLM_F_CREATE, NLM_F_EXCL, Netlink
-from labsupport.linux.netrefusals import network_refused
+from labsupport.linux import recipes
+from labsupport.linux.net import addresses, netlink, netstate, shaping, talking
+from labsupport.linux.net.netlink import NLM_F_CREATE, NLM_F_EXCL, Netlink
+from labsupport.linux.net.netrefusals import network_refused
 from labsupport.linux.procfs import namespaces
 
 if TYPE_CHECKING:

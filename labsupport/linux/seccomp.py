@@ -14,13 +14,13 @@ from functools import cached_property
 from typing import NoReturn
 
 from labsupport.errors import FilterOnNotebook, FilterRefused, UnknownErrno
-from labsupport.linux import bpf, libseccomp
-from labsupport.linux.agreement import Agreement, compare
-from labsupport.linux.bpf import Instruction
-from labsupport.linux.filter_reading import read_filters
-from labsupport.linux.libseccomp import Rule
-from labsupport.linux.syscall_table import BYPASS_SECCOMP, number_of, numbers
-from labsupport.linux.verdicts import Verdict, action_of, judge, said
+from labsupport.linux.filters import bpf, libseccomp
+from labsupport.linux.filters.agreement import Agreement, compare
+from labsupport.linux.filters.bpf import Instruction
+from labsupport.linux.filters.filter_reading import read_filters
+from labsupport.linux.filters.libseccomp import Rule
+from labsupport.linux.filters.syscall_table import BYPASS_SECCOMP, number_of, numbers
+from labsupport.linux.filters.verdicts import Verdict, action_of, judge, said
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
-from labsupport.linux.transfer import Recording
+from labsupport.linux.net.transfer import Recording
 from labsupport.views import style
 from labsupport.views.painter import Box, Scene
 

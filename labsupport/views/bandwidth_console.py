@@ -8,8 +8,8 @@ import ipywidgets
 
 from labsupport import trace
 from labsupport.errors import LabError
+from labsupport.linux.net.transfer import Download, Recording
 from labsupport.linux.sandbox import Sandbox
-from labsupport.linux.transfer import Download, Recording
 from labsupport.views import bandwidth, style
 from labsupport.views.live import LivePicture, Shown
 from labsupport.views.painter import Painter

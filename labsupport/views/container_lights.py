@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from labsupport.linux.breakouts import Host, Light, Lights
-from labsupport.linux.building import Step
-from labsupport.linux.handmade import Workshop
+from labsupport.linux.workshop.breakouts import Host, Light, Lights
+from labsupport.linux.workshop.building import Step
+from labsupport.linux.workshop.handmade import Workshop
 from labsupport.views import lights as picture
 from labsupport.views import style
 

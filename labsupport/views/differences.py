@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from labsupport.linux.portrait import Difference
+from labsupport.linux.workshop.portrait import Difference
 
 # on each cell: where a notebook is not trusted, style sheets are taken out of its outputs
 _CELL = (

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from labsupport.linux.verdicts import Verdict
+from labsupport.linux.filters.verdicts import Verdict
 from labsupport.views import style, syscall_grid
 
 LECTURE = 44

@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
-from labsupport.linux.guards import CALL, CAPABILITY, NAMESPACE, NEEDS, SECCOMP, Gate, WhoSaidNo
+from labsupport.linux.filters.guards import (
+    CALL,
+    CAPABILITY,
+    NAMESPACE,
+    NEEDS,
+    SECCOMP,
+    Gate,
+    WhoSaidNo,
+)
 from labsupport.views import style
 
 HEADS = {

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyBboxPatch
 
-from labsupport.linux.breakouts import Light
+from labsupport.linux.workshop.breakouts import Light
 from labsupport.views import style
 
 WIDTH = 10.0  # inches

@@ -10,8 +10,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from labsupport.linux.netmap import Network, Snapshot
-from labsupport.linux.netstate import Link
+from labsupport.linux.net.netmap import Network, Snapshot
+from labsupport.linux.net.netstate import Link
 
 ROW, GAP, TAB = 3.5, 2.0, 3.2  # heights, in units of which the page is 100 wide
 LEFT, RIGHT, TOP = 2.2, 97.8, 11.6

@@ -1,7 +1,7 @@
 """The network map: a box for each network namespace, with its links, routes and firewall rules.
 
 Cables are lines between links; a broken line is a cable with an end that is switched off. All of it
-is what the kernel says, see `labsupport.linux.netmap`.
+is what the kernel says, see `labsupport.linux.net.netmap`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
-from labsupport.linux.netmap import End, Snapshot
-from labsupport.linux.netstate import Link
+from labsupport.linux.net.netmap import End, Snapshot
+from labsupport.linux.net.netstate import Link
 from labsupport.views import style
 from labsupport.views.netlayout import ROW, Place, Row, arrange
 

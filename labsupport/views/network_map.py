@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from labsupport.linux.netmap import Snapshot, network
+from labsupport.linux.net.netmap import Snapshot, network
 from labsupport.linux.sandbox import Sandbox
 from labsupport.views import network as picture
 from labsupport.views import style

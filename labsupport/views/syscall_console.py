@@ -9,7 +9,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from labsupport.linux.verdicts import Verdict
+from labsupport.linux.filters.verdicts import Verdict
 from labsupport.views import style, syscall_grid
 from labsupport.views.live import Shown
 

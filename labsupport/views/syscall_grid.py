@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 
-from labsupport.linux.syscall_groups import GROUPS
-from labsupport.linux.verdicts import Verdict
+from labsupport.linux.filters.syscall_groups import GROUPS
+from labsupport.linux.filters.verdicts import Verdict
 from labsupport.views import style
 
 KINDS = {"allowed": "allowed", "depends": "depend on arguments", "denied": "refused"}

@@ -3,7 +3,7 @@
 import pytest
 
 from labsupport import Exercise, Filter
-from labsupport.linux import steps
+from labsupport.linux.workshop import steps
 
 NUMBERS = ("08.1", "08.2", "08.3")
 

@@ -7,9 +7,9 @@ import pytest
 
 from labsupport import Filter, capabilities
 from labsupport.errors import TrialFailed, UnknownSystemCall
-from labsupport.linux import guards
 from labsupport.linux.capabilities import capability_mask
-from labsupport.linux.guards import CALL, CAPABILITY, NAMESPACE, NEEDS, SECCOMP, who_said_no
+from labsupport.linux.filters import guards
+from labsupport.linux.filters.guards import CALL, CAPABILITY, NAMESPACE, NEEDS, SECCOMP, who_said_no
 
 NOTHING = Filter(())
 ALL = capabilities().permitted
@@ -107,7 +107,7 @@ def test_a_call_that_has_no_harmless_arguments_here():
 def test_without_privileges_the_gates_cannot_be_opened(as_user):
     code = (
         "from labsupport import Filter\n"
-        "from labsupport.linux.guards import who_said_no\n"
+        "from labsupport.linux.filters.guards import who_said_no\n"
         "who_said_no(filter=Filter(()))\n"
     )
     done = as_user([sys.executable, "-c", code], cwd="/")

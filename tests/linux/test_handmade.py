@@ -12,11 +12,11 @@ import pytest
 
 from labsupport import Workshop, capabilities, namespaces, ownership, status
 from labsupport.errors import SourceMissing, StepFailed
-from labsupport.linux import steps as by_hand
-from labsupport.linux.breakouts import Host
 from labsupport.linux.procfs import all_pids
 from labsupport.linux.seccomp import Filter
-from labsupport.linux.steps import (
+from labsupport.linux.workshop import steps as by_hand
+from labsupport.linux.workshop.breakouts import Host
+from labsupport.linux.workshop.steps import (
     STEPS,
     few_capabilities,
     own_cgroup,
@@ -207,7 +207,7 @@ def tree(source):
 
 
 def test_the_steps_are_those_of_the_notebook():
-    module = ast.parse((CHECKOUT / "labsupport/linux/steps.py").read_text())
+    module = ast.parse((CHECKOUT / "labsupport/linux/workshop/steps.py").read_text())
     here = {n.name: tree(ast.unparse(n)) for n in module.body if isinstance(n, ast.FunctionDef)}
     cells = nbformat.read(CHECKOUT / "notebooks/08_build_a_container.ipynb", as_version=4).cells
     sources = [c.source for c in cells if c.cell_type == "code" and c.source.startswith("def ")]
@@ -218,8 +218,8 @@ def test_the_steps_are_those_of_the_notebook():
 OPENED = """
 import sys, time
 from labsupport import Workshop
-from labsupport.linux.breakouts import Host
-from labsupport.linux.steps import STEPS, own_cgroup, few_capabilities, own_filter
+from labsupport.linux.workshop.breakouts import Host
+from labsupport.linux.workshop.steps import STEPS, own_cgroup, few_capabilities, own_filter
 workshop = Workshop().open()
 host = Host(workshop).targets
 wanted = [s for s in STEPS if s not in (own_cgroup, few_capabilities, own_filter)]

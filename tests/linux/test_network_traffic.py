@@ -4,9 +4,9 @@ import pytest
 
 from labsupport import Sandbox, namespaces, network, probe
 from labsupport.errors import NoAnswer
-from labsupport.linux.firewall import Rule, parse, rules
-from labsupport.linux.netmap import End
-from labsupport.linux.transfer import Reading, Recording, download
+from labsupport.linux.net.firewall import Rule, parse, rules
+from labsupport.linux.net.netmap import End
+from labsupport.linux.net.transfer import Reading, Recording, download
 from labsupport.servers import web_server
 
 FILTER = """

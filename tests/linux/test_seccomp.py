@@ -14,11 +14,11 @@ from labsupport.errors import (
     UnknownErrno,
     UnknownSystemCall,
 )
-from labsupport.linux import bpf, judging, libseccomp, syscall_table
-from labsupport.linux.bpf import Instruction
-from labsupport.linux.libseccomp import Rule
-from labsupport.linux.syscall_table import audit_arch, number_of
-from labsupport.linux.verdicts import action_of, answer, judge, strictest
+from labsupport.linux.filters import bpf, judging, libseccomp, syscall_table
+from labsupport.linux.filters.bpf import Instruction
+from labsupport.linux.filters.libseccomp import Rule
+from labsupport.linux.filters.syscall_table import audit_arch, number_of
+from labsupport.linux.filters.verdicts import action_of, answer, judge, strictest
 
 ERRNO_EPERM = libseccomp.act_errno(errno.EPERM)
 

@@ -8,10 +8,10 @@ import pytest
 
 from labsupport import Filter, capabilities, probe
 from labsupport.engine.client import Engine
-from labsupport.linux import attempts
-from labsupport.linux.agreement import judged, samples
-from labsupport.linux.bpf import decode
-from labsupport.linux.syscall_table import BYPASS_SECCOMP, numbers
+from labsupport.linux.filters import attempts
+from labsupport.linux.filters.agreement import judged, samples
+from labsupport.linux.filters.bpf import decode
+from labsupport.linux.filters.syscall_table import BYPASS_SECCOMP, numbers
 
 DOCKERD = shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin")
 pytestmark = pytest.mark.skipif(

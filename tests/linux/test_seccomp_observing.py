@@ -10,7 +10,7 @@ import pytest
 
 from labsupport import Filter, Sandbox
 from labsupport.errors import ProgramNotFound, TimedOut
-from labsupport.linux.observing import record
+from labsupport.linux.filters.observing import record
 
 COUNTING = ["sh", "-c", "mkdir -p /tmp/. ; echo counted"]
 
@@ -94,5 +94,5 @@ def test_a_missing_program():
 
 
 def test_an_ordinary_user_can_observe(as_user):
-    code = "from labsupport.linux.observing import record; print(record(['true']).names[0])"
+    code = "from labsupport.linux.filters.observing import record; print(record(['true']).names[0])"
     assert as_user([sys.executable, "-c", code], cwd="/").stdout == "execve\n"

@@ -7,12 +7,12 @@ import pytest
 
 from labsupport import Filter, status
 from labsupport.errors import ProcessGone, TrialFailed
-from labsupport.linux import attempts, libseccomp
-from labsupport.linux.agreement import judged, samples
-from labsupport.linux.bpf import decode
-from labsupport.linux.libseccomp import Rule
+from labsupport.linux.filters import attempts, libseccomp
+from labsupport.linux.filters.agreement import judged, samples
+from labsupport.linux.filters.bpf import decode
+from labsupport.linux.filters.libseccomp import Rule
+from labsupport.linux.filters.syscall_table import BYPASS_SECCOMP, number_of, numbers
 from labsupport.linux.procfs import command
-from labsupport.linux.syscall_table import BYPASS_SECCOMP, number_of, numbers
 
 FILTERS = {
     "none": Filter(()),

@@ -2,7 +2,15 @@
 
 import pytest
 
-from labsupport.linux.guards import CALL, CAPABILITY, NAMESPACE, SECCOMP, Attempt, Gate, WhoSaidNo
+from labsupport.linux.filters.guards import (
+    CALL,
+    CAPABILITY,
+    NAMESPACE,
+    SECCOMP,
+    Attempt,
+    Gate,
+    WhoSaidNo,
+)
 from labsupport.views import gates, style
 
 

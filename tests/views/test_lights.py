@@ -2,8 +2,8 @@
 
 import pytest
 
-from labsupport.linux.breakouts import Light
-from labsupport.linux.portrait import Difference
+from labsupport.linux.workshop.breakouts import Light
+from labsupport.linux.workshop.portrait import Difference
 from labsupport.starting import Start, explained
 from labsupport.views import lights as picture
 from labsupport.views import startup, style

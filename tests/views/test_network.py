@@ -2,10 +2,10 @@
 
 import pytest
 
-from labsupport.linux.firewall import Rule
-from labsupport.linux.netmap import End, Network, Snapshot
-from labsupport.linux.netstate import Link, Route
-from labsupport.linux.transfer import Reading, Recording
+from labsupport.linux.net.firewall import Rule
+from labsupport.linux.net.netmap import End, Network, Snapshot
+from labsupport.linux.net.netstate import Link, Route
+from labsupport.linux.net.transfer import Reading, Recording
 from labsupport.views import bandwidth, style
 from labsupport.views import network as view
 from labsupport.views.netlayout import arrange

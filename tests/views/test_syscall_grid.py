@@ -3,10 +3,10 @@
 import pytest
 
 from labsupport import Filter, SyscallGrid
-from labsupport.linux import libseccomp
-from labsupport.linux.libseccomp import Rule
-from labsupport.linux.syscall_groups import GROUPS
-from labsupport.linux.syscall_table import number_of
+from labsupport.linux.filters import libseccomp
+from labsupport.linux.filters.libseccomp import Rule
+from labsupport.linux.filters.syscall_groups import GROUPS
+from labsupport.linux.filters.syscall_table import number_of
 from labsupport.views import style
 from labsupport.views import syscall_grid as grid
 

@@ -1,7 +1,7 @@
 """The nine steps from a process to a container, as notebook 08 has its reader write them.
 
 The exercises and the tests take them from here; a test holds them equal to the notebook's cells.
-They run in the process of a container script, see `labsupport.linux.building`.
+They run in the process of a container script, see `labsupport.linux.workshop.building`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from labsupport.linux import syscalls as linux
-from labsupport.linux.building import (
+from labsupport.linux.workshop.building import (
     Container,
     Step,
     become_root,

@@ -17,8 +17,8 @@ import os
 import signal
 import sys
 
-from labsupport.linux import notifications
 from labsupport.linux import syscalls as sc
+from labsupport.linux.filters import notifications
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 PASSED = 4094  # as errno: the filters let the call pass
 TRAPPED, ZERO, KILLED = -1, -2, -3  # not an errno: SIGSYS came, it "succeeded", it ended the child
-HOME = "import sys; sys.path.insert(0, sys.argv.pop(1)); from labsupport.linux import prober; "
+HOME = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from labsupport.linux.filters import prober; "
+)
 PROGRAM = f"{HOME}prober.main()"
 
 Request = tuple[int, list[int]]

@@ -20,8 +20,8 @@ from typing import Any
 from labsupport import trace
 from labsupport.completed import Completed
 from labsupport.errors import ProgramNotFound, TimedOut, TrialFailed
-from labsupport.linux import recorder
-from labsupport.linux.syscall_table import names
+from labsupport.linux.filters import recorder
+from labsupport.linux.filters.syscall_table import names
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def record(
     began = time.monotonic()
     with tempfile.TemporaryFile() as result:
         helper = [sys.executable, "-I", "-S", "-c", recorder.PROGRAM]
-        helper += [str(Path(__file__).parents[2]), str(result.fileno()), str(timeout)]
+        helper += [str(Path(__file__).parents[3]), str(result.fileno()), str(timeout)]
         done = subprocess.run(
             [*helper, program, *words[1:]], env=env, cwd=cwd, input=input, capture_output=True,
             text=True, errors="replace", pass_fds=[result.fileno()], check=False,

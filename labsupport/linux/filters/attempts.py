@@ -1,6 +1,6 @@
 """Try system calls under filters, as the second way beside reading the filters.
 
-The trying is done by a helper process, `labsupport.linux.prober`; no call is really made.
+The trying is done by a helper process, `labsupport.linux.filters.prober`; no call is really made.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labsupport.errors import TrialFailed
-from labsupport.linux import prober
-from labsupport.linux.notifications import MARK
-from labsupport.linux.syscall_table import BYPASS_SECCOMP, names
+from labsupport.linux.filters import prober
+from labsupport.linux.filters.notifications import MARK
+from labsupport.linux.filters.syscall_table import BYPASS_SECCOMP, names
 
 SECONDS = 60
 Call = tuple[int, tuple[int, ...]]
@@ -63,7 +63,7 @@ def try_calls(programs: Iterable[bytes], calls: Sequence[Call]) -> list[Trial]:
 
 def command() -> list[str]:
     """The helper's command line; it reads a request and writes outcomes, both JSON."""
-    home = str(Path(__file__).parents[2])
+    home = str(Path(__file__).parents[3])
     return [sys.executable, "-I", "-S", "-c", prober.PROGRAM, home]
 
 

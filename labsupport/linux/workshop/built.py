@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from labsupport.errors import ProcessGone, TimedOut
-from labsupport.linux import impossible, procfs, scripts
+from labsupport.linux import procfs
 from labsupport.linux.process import Process
+from labsupport.linux.workshop import impossible, scripts
 
 PATIENCE_SECONDS = 20.0
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from labsupport.errors import NoAnswer
-from labsupport.linux import netstate
+from labsupport.linux.net import netstate
 
 if TYPE_CHECKING:
     from labsupport.linux.sandbox import Sandbox

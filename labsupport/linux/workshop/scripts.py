@@ -13,7 +13,7 @@ from types import FunctionType
 from typing import Any
 
 from labsupport.errors import SourceMissing
-from labsupport.linux.building import Step
+from labsupport.linux.workshop.building import Step
 
 _HEAD = '''\
 #!/usr/bin/env python3
@@ -76,8 +76,8 @@ def _imports(used: set[str], sources: list[str]) -> Iterator[str]:
     yield from (f"import {module}" for module in ("os", "signal") if module in used)
     if "linux" in used:
         yield "from labsupport.linux import syscalls as linux"
-    words = {"write", "run", "wait_and_exit", "become_root", "start"}
-    yield f"from labsupport.linux.building import {', '.join(sorted(words & {*used, 'start'}))}"
+    words = sorted({"write", "run", "wait_and_exit", "become_root", "start"} & {*used, "start"})
+    yield f"from labsupport.linux.workshop.building import {', '.join(words)}"
 
 
 def _with_helpers(function: Any) -> Iterator[FunctionType]:

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from labsupport import servers
 from labsupport.errors import ProcessGone, TimedOut
-from labsupport.linux.attempts_out import ATTEMPTS, ORDER, SWARM, Outcome, Targets
-from labsupport.linux.building import Step
-from labsupport.linux.built import Handmade
-from labsupport.linux.handmade import Workshop
 from labsupport.linux.procfs import status_fields
+from labsupport.linux.workshop.attempts_out import ATTEMPTS, ORDER, SWARM, Outcome, Targets
+from labsupport.linux.workshop.building import Step
+from labsupport.linux.workshop.built import Handmade
+from labsupport.linux.workshop.handmade import Workshop
 
 _PATIENCE_SECONDS = 30.0
 _USED_INSIDE = 9  # when the first thing is tried, a container has only just begun to count
@@ -167,7 +167,6 @@ class Host:
         os.mkfifo(gate, 0o666)
         gate.chmod(0o666)
         self.workshop.stage.run(["ip", "address", "flush", "dev", "lo", "to", "192.0.2.66/32"])
-
 
     def close_gate(self) -> None:
         """Let go of the gate, before the next children are to wait at it."""

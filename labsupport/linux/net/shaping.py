@@ -10,7 +10,7 @@ from typing import Any
 
 from pyroute2.netlink.rtnl.tcmsg import sched_tbf
 
-from labsupport.linux.netlink import NLM_F_CREATE, NLM_F_REPLACE
+from labsupport.linux.net.netlink import NLM_F_CREATE, NLM_F_REPLACE
 
 TC_H_ROOT = 0xFFFFFFFF
 HANDLE = 0x10000

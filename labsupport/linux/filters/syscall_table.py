@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from labsupport.errors import UncoveredArchitecture, UnknownSystemCall
 from labsupport.linux import syscalls as sc
-from labsupport.linux.syscall_groups import GROUPS
+from labsupport.linux.filters.syscall_groups import GROUPS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

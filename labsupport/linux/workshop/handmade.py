@@ -19,14 +19,14 @@ from typing import Any, Self
 from labsupport import ownership
 from labsupport.completed import Completed
 from labsupport.errors import NamespaceRefused, TimedOut
-from labsupport.linux import scripts
-from labsupport.linux.building import FAILED, Step
-from labsupport.linux.built import PATIENCE_SECONDS, Handmade
 from labsupport.linux.capabilities import capability_mask
 from labsupport.linux.cgroups import Cgroup
 from labsupport.linux.rootfs import small_root
 from labsupport.linux.sandbox import Sandbox
 from labsupport.linux.seccomp import Filter
+from labsupport.linux.workshop import scripts
+from labsupport.linux.workshop.building import FAILED, Step
+from labsupport.linux.workshop.built import PATIENCE_SECONDS, Handmade
 
 HOST_NAME = "the-host"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -37,7 +37,7 @@ _RUN = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); path = sys.argv.pop(1); "
     "exec(compile(open(path).read(), path, 'exec'))"
 )
-_PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
+_PACKAGE_PARENT = str(Path(__file__).resolve().parents[3])
 
 
 class Workshop:

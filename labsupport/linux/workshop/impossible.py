@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labsupport.errors import StepFailed
-from labsupport.linux.scripts import Script
+from labsupport.linux.workshop.scripts import Script
 
 CAP_SYS_ADMIN = 21  # linux/capability.h
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from labsupport.linux import netlink
-from labsupport.linux.netlink import Netlink, attributes
+from labsupport.linux.net import netlink
+from labsupport.linux.net.netlink import Netlink, attributes
 
 IFF_UP = 1
 NUD_PERMANENT, NUD_NOARP, NUD_FAILED = 0x80, 0x40, 0x20  # linux/neighbour.h

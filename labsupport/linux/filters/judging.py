@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from labsupport.errors import FilterTooComplex
-from labsupport.linux import bpf
-from labsupport.linux.bpf import Instruction
+from labsupport.linux.filters import bpf
+from labsupport.linux.filters.bpf import Instruction
 
 MOST_PATHS = 4096
 _IF_EQUAL, _LOAD, _GOTO = bpf.JMP | bpf.JEQ, bpf.LD | bpf.ABS, bpf.JMP | bpf.JA

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from labsupport.linux import bpf
-from labsupport.linux.judging import Condition, Value, words_of
+from labsupport.linux.filters import bpf
+from labsupport.linux.filters.judging import Condition, Value, words_of
 
 _SIGNS = {bpf.JEQ: ("==", "!="), bpf.JGT: (">", "<="), bpf.JGE: (">=", "<")}
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from labsupport.linux import bpf, judging
-from labsupport.linux.bpf import Instruction
-from labsupport.linux.conditions import arguments_in, in_words
-from labsupport.linux.judging import Path
-from labsupport.linux.syscall_table import audit_arch, group_of, names
+from labsupport.linux.filters import bpf, judging
+from labsupport.linux.filters.bpf import Instruction
+from labsupport.linux.filters.conditions import arguments_in, in_words
+from labsupport.linux.filters.judging import Path
+from labsupport.linux.filters.syscall_table import audit_arch, group_of, names
 
 # linux/seccomp.h, from the most to the least restrictive
 KILL_PROCESS = 0x80000000

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from labsupport.linux import firewall, netstate
+from labsupport.linux.net import firewall, netstate
 from labsupport.linux.procfs import namespaces
 
 if TYPE_CHECKING:

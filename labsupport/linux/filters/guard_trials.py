@@ -16,7 +16,7 @@ import struct
 import sys
 
 from labsupport.linux import syscalls as sc
-from labsupport.linux.prober import HOME
+from labsupport.linux.filters.prober import HOME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _SOMEBODY = 12345
 
 
 def arguments(name: str, target: int, device: str) -> tuple[int | bytes, ...]:
-    """Return the arguments of one of the calls; see `labsupport.linux.guards` for why they are so.
+    """Return the arguments of one of the calls; the module `guards` says why they are so.
 
     `target` is a process to be traced, `device` one with a file system that may have quotas.
     """

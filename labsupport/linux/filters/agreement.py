@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from labsupport.linux import attempts, judging
-from labsupport.linux.attempts import Call, Trial
-from labsupport.linux.bpf import Instruction, decode
-from labsupport.linux.conditions import arguments_in
-from labsupport.linux.syscall_table import audit_arch
-from labsupport.linux.verdicts import action_of, answer
+from labsupport.linux.filters import attempts, judging
+from labsupport.linux.filters.attempts import Call, Trial
+from labsupport.linux.filters.bpf import Instruction, decode
+from labsupport.linux.filters.conditions import arguments_in
+from labsupport.linux.filters.syscall_table import audit_arch
+from labsupport.linux.filters.verdicts import action_of, answer
 
 MOST_SAMPLES = 200  # of one system call
 

@@ -27,10 +27,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labsupport.errors import TrialFailed, UnknownSystemCall
-from labsupport.linux import guard_trials
 from labsupport.linux.capabilities import capabilities, capability_mask, decode
+from labsupport.linux.filters import guard_trials
+from labsupport.linux.filters.syscall_table import number_of
 from labsupport.linux.seccomp import Filter
-from labsupport.linux.syscall_table import number_of
 
 SECCOMP, CAPABILITY, NAMESPACE, CALL = "seccomp", "capability", "user namespace", "the call itself"
 NEEDS = {
@@ -161,7 +161,7 @@ def _ask(
         "combinations": [dict(zip(keys, each, strict=True)) for each in tries],
         "device": device,
     }
-    home = str(Path(__file__).parents[2])
+    home = str(Path(__file__).parents[3])
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", guard_trials.PROGRAM, home], input=json.dumps(request),
         capture_output=True, text=True, check=False, timeout=SECONDS,

@@ -14,9 +14,9 @@ import signal
 import sys
 import time
 
-from labsupport.linux import notifications
 from labsupport.linux import syscalls as sc
-from labsupport.linux.prober import HOME
+from labsupport.linux.filters import notifications
+from labsupport.linux.filters.prober import HOME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
