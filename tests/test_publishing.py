@@ -1,11 +1,16 @@
 """What `./lab notebooks` saves, and what it refuses."""
 
+import base64
+import io
+
 import pytest
 from nbformat import v4
+from PIL import Image
 
 from labsupport import publishing
 from labsupport.errors import NotFitToPublish
 from labsupport.needs import bundle
+from labsupport.views import style
 
 
 def skipped(*names):
@@ -28,5 +33,29 @@ def test_anything_else_may_not(names):
 
 def test_a_path_of_this_machine_is_refused():
     cell = v4.new_code_cell("", outputs=[v4.new_output("stream", text="/home/somebody/x")])
+    with pytest.raises(NotFitToPublish, match="cell 3 shows a path"):
+        publishing._tidy("05", 3, cell)
+
+
+def test_a_picture_is_saved_once_with_its_words_and_its_table_below():
+    figure = style.new_figure(2, 1)
+    data = style.bundle(style.png(figure), 'three <boxes>, "PID 1"', [["PID"], [1]], 200)
+    cell = v4.new_code_cell("", outputs=[v4.new_output("execute_result", data=data)])
+    publishing._tidy("05", 3, cell)
+
+    picture, words = cell.outputs
+    assert set(picture.data) == {"image/png", "text/plain"}
+    assert picture.metadata["image/png"] == {"alt": data["text/plain"], "width": 200}
+    with Image.open(io.BytesIO(base64.b64decode(picture.data["image/png"]))) as image:
+        assert image.width == 250
+    assert "base64" not in words.data["text/html"]
+    assert "<td>1</td>" in words.data["text/html"]
+    assert "three &lt;boxes&gt;, &quot;PID 1&quot;" in words.data["text/html"]
+    v4.nbbase.validate(v4.new_notebook(cells=[cell]))
+
+
+def test_a_path_of_the_checkout_is_refused():
+    path = str(publishing.NOTEBOOKS)
+    cell = v4.new_code_cell("", outputs=[v4.new_output("stream", text=f"#!{path}/x")])
     with pytest.raises(NotFitToPublish, match="cell 3 shows a path"):
         publishing._tidy("05", 3, cell)

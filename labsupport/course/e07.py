@@ -9,7 +9,7 @@ from pathlib import Path
 from labsupport.course.exercises import Exercise, Verdict
 from labsupport.linux.capabilities import CapabilitySets, capabilities
 from labsupport.linux.filters import attempts
-from labsupport.linux.procfs import processes
+from labsupport.linux.procfs import ProcessSnapshot, processes
 from labsupport.linux.sandbox import Sandbox
 from labsupport.linux.seccomp import Filter
 
@@ -136,7 +136,7 @@ class OneCapability(Exercise):
         if not {"pid", "mount", "net"} <= self.box.new:
             return Verdict(False, "the sandbox lacks one of the namespaces pid, mount and net.")
         wanted = f"busybox httpd -f -p {self.port}"
-        servers = [p for p in processes(of=self.box) if p.command == wanted]
+        servers = self._servers(self.box, wanted)
         if not servers:
             return Verdict(False, f"no process in the sandbox runs `{wanted}`. Look at .errors of "
                                   "what start() returned.")  # fmt: skip
@@ -149,6 +149,16 @@ class OneCapability(Exercise):
         return Verdict(
             True, f"the server listens at port {self.port}, and {self.needed} is all that it has."
         )
+
+    def _servers(self, box: Sandbox, wanted: str) -> list[ProcessSnapshot]:
+        """Find the server, which may be on its way: chroot and unshare execute it in their turn."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            found = processes(of=box)
+            on_its_way = " ".join(self.argv) in {each.command for each in found} - {wanted}
+            if not on_its_way or time.monotonic() > until:
+                return [each for each in found if each.command == wanted]
+            time.sleep(0.05)
 
     def _complaint(self, has: Collection[str], found: CapabilitySets) -> str:
         if self.needed not in has:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,9 +46,14 @@ def new_figure(width: float = 8.6, height: float = 4.0) -> Figure:
     return figure
 
 
-def png(figure: Figure, *, sharpness: float = 1.25) -> bytes:
-    """Draw a figure and return it as a small PNG of at most 128 colours."""
+def png(figure: Figure) -> bytes:
+    """Draw a figure and return it as a small PNG of at most 128 colours.
+
+    It has 1.25 pixels for each of the page's, or `LAB_SHARPNESS` (1: notebooks saved for git).
+    """
     from PIL import Image
+
+    sharpness = float(os.environ.get("LAB_SHARPNESS", "1.25"))
 
     canvas = figure.canvas
     if not isinstance(canvas, FigureCanvasAgg):

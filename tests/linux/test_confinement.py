@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from labsupport import Cgroup, Sandbox
+from labsupport import Cgroup, Sandbox, probe
 from labsupport.errors import UnknownLinuxCapability
 from labsupport.linux.capabilities import capability_mask
 
@@ -27,6 +27,8 @@ def status(pid):
 
 @pytest.fixture
 def group():
+    if refusal := probe().why_not("cgroup.pids"):
+        pytest.skip(f"needs cgroup.pids: {refusal.reason}")
     with Cgroup(pids=20) as group:
         yield group
 

@@ -109,7 +109,8 @@ def test_auto_takes_the_guest_which_is_small_and_dies_with_its_launcher(run: Run
     assert found["running"] > 2
     assert found["left"] == []
     assert len(found["zombies"]) <= 1  # the keeper, if it was orphaned
-    assert found["files"] == []
+    own = CHECKOUT.relative_to("/tmp").parts[:1] if CHECKOUT.is_relative_to("/tmp") else ()
+    assert set(found["files"]) <= set(own)
 
 
 def test_a_notebook_runs_there_with_nothing_left_out(run: Run) -> None:
