@@ -26,11 +26,13 @@ class Bandwidth:
     def __init__(self, receiver: Sandbox, url: str, sender: Sandbox, link: str = "eth0") -> None:
         self.receiver, self.sender, self.url, self.link = receiver, sender, url, link
         self.picture = LivePicture()
+        self.slider = self._make_slider()
         self.recording = Recording(())
         self._painter: Painter | None = None
 
     async def run(self, seconds: float = 8, frames_per_second: float = 6) -> Recording:
         """Download and paint for some seconds, or until Stop."""
+        self.slider.value = START
         self._set(START)
         with Download(self.receiver, self.url, self.sender, self.link) as running:
             running.read()
@@ -41,8 +43,12 @@ class Bandwidth:
                 self._paint(seconds)
 
             step()
-            shown = Shown(self._console(), self._words())
-            await self.picture.keep_going(step, seconds, frames_per_second)
+            shown = Shown(ipywidgets.VBox([self.slider, self.picture]), self._words())
+            self.slider.layout.visibility = "visible"
+            try:
+                await self.picture.keep_going(step, seconds, frames_per_second)
+            finally:  # with no download there is nothing to be limited
+                self.slider.layout.visibility = "hidden"
         self.picture.alt = self._words()
         shown.leave(self.picture.png, self._words(), self._table(), self.picture.width)
         return self.recording
@@ -55,20 +61,23 @@ class Bandwidth:
     def _set(self, megabytes_per_second: float) -> None:
         self.sender.net.shape(self.link, megabytes_per_second * bandwidth.MEGABYTE)
 
-    def _console(self) -> ipywidgets.VBox:
+    def _make_slider(self) -> ipywidgets.FloatSlider:
         slider = ipywidgets.FloatSlider(
             description="tbf rate: MB/s", min=SLOWEST, max=FASTEST, step=0.5, value=START,
-            style={"description_width": "initial"}, layout={"width": "30em"},
+            style={"description_width": "initial"},
+            layout={"width": "30em", "visibility": "hidden"},
         )  # fmt: skip
 
         def moved(change: Any) -> None:
+            if not self.picture.running:
+                return
             try:
                 self._set(change["new"])
             except LabError as error:
                 self.picture.status = str(error)
 
         slider.observe(moved, "value")
-        return ipywidgets.VBox([slider, self.picture])
+        return slider
 
     def _paint(self, seconds: float) -> None:
         if self._painter is None:

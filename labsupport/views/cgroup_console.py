@@ -43,7 +43,8 @@ class CgroupConsole:
     or, given `disk=` (a loop device), a disk writer in the group, each for five seconds. From
     Python the same is `console.set("memory", "64M")` and `console.start("hog")`.
 
-    `samples` and `strikes` hold what was recorded while it ran last, `lines` the log.
+    `samples`, `strikes` and `count()` tell what `run()` has recorded. A control that is used after
+    that makes it watch on for a while, which changes its picture and not the recording.
     """
 
     def __init__(self, group: Cgroup, *, disk: str | None = None) -> None:
@@ -53,7 +54,7 @@ class CgroupConsole:
         self.picture = LivePicture()
         self.controls = Controls(self._moved, self._pressed)
         self.log = Log()
-        self._record = GroupRecord(group)
+        self._record = self._shown = GroupRecord(group)
         self._seconds = AGAIN_SECONDS
         self._task: asyncio.Task[None] | None = None
         self._readings = self._strikes_said = 0
@@ -78,12 +79,12 @@ class CgroupConsole:
 
     def count(self, kind: str) -> int:
         """How often the kernel struck: "oom_kill", "throttled" (periods) or "fork_refused"."""
-        return curves.count(self.data, kind)
+        return curves.count(self._record.curves(self._seconds, self._files), kind)
 
     @property
     def data(self) -> curves.Curves:
         """What the picture shows now."""
-        return self._record.curves(self._seconds, self._files)
+        return self._shown.curves(self._seconds, self._files)
 
     # --- acting on the group -------------------------------------------------------------------
 
@@ -143,13 +144,14 @@ class CgroupConsole:
         """
         await self._end_task()
         self._start_anew(seconds)
+        self._record = self._shown
         shown = Shown(self._widgets(), self.picture.alt)
         await self._watch(seconds, dict(actions or {}))
         shown.leave(self.picture.png, self.picture.alt, curves.table(self.data), self.picture.width)
         return self.data
 
     def _start_anew(self, seconds: float) -> None:
-        self._record, self._seconds = GroupRecord(self.group), seconds
+        self._shown, self._seconds = GroupRecord(self.group), seconds
         self._readings = self._strikes_said = 0
         self.lines = []
         self._show_controls()
@@ -175,14 +177,14 @@ class CgroupConsole:
     def _read(self) -> None:
         self._readings += 1
         if self._readings % READINGS_PER_FRAME:
-            self._record.sample()
+            self._shown.sample()
         else:
             self.refresh()
         self._say_strikes()
 
     def refresh(self) -> None:
         """Read the group and repaint what has changed."""
-        self._record.sample()
+        self._shown.sample()
         data = self.data
         high = 100 * HEIGHT / WIDTH
         self.picture.width = style.pixels(self._painter.figure)
@@ -203,13 +205,14 @@ class CgroupConsole:
 
     def _struck(self, events: Any) -> None:
         for event in events.read():
-            self._record.struck(event)
+            self._shown.struck(event)
         self._say_strikes()
 
     def _say_strikes(self) -> None:
-        for strike in self.strikes[self._strikes_said :]:
+        strikes = self._shown.strikes
+        for strike in strikes[self._strikes_said :]:
             self._say(f"the kernel struck: {strike.words}")
-        self._strikes_said = len(self.strikes)
+        self._strikes_said = len(strikes)
 
     # --- its widgets ---------------------------------------------------------------------------
 
@@ -263,7 +266,7 @@ class CgroupConsole:
             self._say(str(error))
 
     def _say(self, line: str) -> None:
-        at = self._record.now if self.picture.running else None
+        at = self._shown.now if self.picture.running else None
         self.lines.append(line if at is None else f"{at:.1f} s: {line}")
         self.log.lines = self.lines[-50:]
 

@@ -163,7 +163,8 @@ class NotebookPage:
         is_live = not control.is_visible() or control.is_disabled()
         if is_live:
             self.page.evaluate(RUN_ONE, number)
-            control.and_(self.page.locator(":enabled")).wait_for()
+            # a slider is no form element: `:enabled` would never match it
+            control.and_(self.page.locator(":not(:disabled)")).wait_for()
         before = outputs.first.evaluate(PICTURES)
         if is_live:
             self._wait_for_change(outputs, before)

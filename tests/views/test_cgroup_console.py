@@ -215,3 +215,23 @@ def test_closing_the_group_while_it_is_watched_is_no_accident(nothing_is_left):
         return console
 
     assert "not open" in asyncio.run(closed()).lines[-1]
+
+
+def test_a_control_used_afterwards_leaves_the_recording_as_it_is(group):
+    """The next cell asserts on it, and a student may play with the sliders before."""
+
+    async def play():
+        console = CgroupConsole(group)
+        recorded = await console.run(1.5, {0.1: "hog"})
+        samples, strikes = list(console.samples), list(console.strikes)
+        console.controls._told(None, {"set": "pids", "value": 8}, [])
+        await asyncio.sleep(0.5)
+        assert console.picture.running
+        assert len(console.data.samples) > 1
+        assert (console.samples, console.strikes) == (samples, strikes)
+        assert console.count("oom_kill") == 1
+        assert recorded.samples == tuple(samples)
+        console.picture.stopping = True
+        await console._task
+
+    asyncio.run(play())

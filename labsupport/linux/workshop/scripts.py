@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from typing import Any
 from labsupport.errors import SourceMissing
 from labsupport.linux.workshop.building import Step
 
+ANY_PYTHON = "#!/usr/bin/env python3"
 _HEAD = '''\
-#!/usr/bin/env python3
+{python}
 """A container, by hand."""
 {imports}
 
@@ -38,9 +40,12 @@ class Script:
         return sum(bool(line.split("#")[0].strip()) for line in text.splitlines())
 
     def save(self, path: str | Path) -> Path:
-        """Write it to a file that can be executed, and return where that is."""
+        """Write it to a file that can be executed, and return where that is.
+
+        Its first line names this very Python: another one may not have the course's modules.
+        """
         path = Path(path)
-        path.write_text(self.text)
+        path.write_text(self.text.replace(ANY_PYTHON, f"#!{sys.executable}", 1))
         path.chmod(0o755)
         return path
 
@@ -63,7 +68,7 @@ def collect(steps: Iterable[Step]) -> Script:
     sources = [_source(each) for each in functions]
     used = {name for each in functions for name in each.__code__.co_names}
     names = [_name(step) for step in steps]
-    head = _HEAD.format(imports="\n".join(_imports(used, sources)))
+    head = _HEAD.format(python=ANY_PYTHON, imports="\n".join(_imports(used, sources)))
     last = f"start([{', '.join(names)}])"
     if len(last) > 88:
         last = "start([\n" + textwrap.indent(textwrap.fill(", ".join(names), 80), "    ") + "\n])"
