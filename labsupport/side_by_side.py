@@ -73,20 +73,16 @@ def _name(pid: int) -> str:
         return ""
 
 
-class EngineContainer:
-    """A container of the engine that is here, running `cat`; use it in a `with`."""
+class EngineContainer(ComparedContainer):
+    """A container of the engine that is here, with its own connection; use it in a `with`."""
 
     def __init__(self) -> None:
-        self.engine = Engine.connect()
+        super().__init__(Engine.connect())
         self.name = self.engine.kind
 
-    def __enter__(self) -> Self:
-        self._container = ComparedContainer(self.engine)
-        self.pid = self._container.pid
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._container.close()
+    def close(self) -> None:
+        """End it, and the connection."""
+        super().close()
         self.engine.close()
 
 

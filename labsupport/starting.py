@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from labsupport.engine.client import Engine
 from labsupport.engine.labels import owner_labels
@@ -84,7 +83,7 @@ def by_engine(engine: Engine, network: str = "bridge") -> Start:
             container.wait()
             ended = time.monotonic()
         finally:
-            _remove(container)
+            container.remove(force=True)
         parts = (
             ("create", created - began), ("start", started - created), ("wait", ended - started)
         )  # fmt: skip
@@ -114,7 +113,3 @@ def explained(bridged: Start, bare: Start, runtime: Start) -> Start:
 def _middle(once: Callable[[], Start]) -> Start:
     found = sorted((once() for _ in range(ROUNDS)), key=lambda start: start.seconds)
     return found[ROUNDS // 2]
-
-
-def _remove(container: Any) -> None:
-    container.remove(force=True)

@@ -27,12 +27,6 @@ class EndOneFromOutside(Exercise):
         self.wanted: Process = self.random.choice(self.started)
         self.number = self.wanted.pids[-1]
 
-    def stop(self) -> None:
-        """Close the sandbox."""
-        super().stop()
-        if hasattr(self, "box"):
-            self.box.close()
-
     def task(self) -> str:
         """The task, with the chosen number."""
         return (

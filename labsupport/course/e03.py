@@ -25,8 +25,7 @@ class _InASandbox(Exercise):
     def stop(self) -> None:
         """Close the sandbox and remove its root."""
         super().stop()
-        if hasattr(self, "box"):
-            self.box.close()
+        if hasattr(self, "root"):
             self.root.close()
 
     def inside(self, *argv: str) -> str:

@@ -41,12 +41,6 @@ class NameOfOneNetworkOfAnother(Exercise):
             program.expect("ready")
         self.programs: dict[str, Process] = found
 
-    def stop(self) -> None:
-        """Close the sandbox."""
-        super().stop()
-        if hasattr(self, "box"):
-            self.box.close()
-
     def task(self) -> str:
         """The task, with the two names."""
         return (
@@ -178,12 +172,6 @@ class KeepWithoutAProcess(Exercise):
         self.program = self.box.start(start)
         self.program.expect("ready")
         self.inode = namespaces(self.program.pid)["uts"]
-
-    def stop(self) -> None:
-        """Close the sandbox."""
-        super().stop()
-        if hasattr(self, "box"):
-            self.box.close()
 
     def task(self) -> str:
         """The task, with the namespace's number."""

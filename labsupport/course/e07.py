@@ -115,12 +115,6 @@ class OneCapability(Exercise):
         }[variant]  # fmt: skip
         self.box: Sandbox | None = None
 
-    def stop(self) -> None:
-        """Close the student's sandbox."""
-        super().stop()
-        if getattr(self, "box", None):
-            self.box.close()  # type: ignore[union-attr]
-
     def task(self) -> str:
         """The task, with the command."""
         return (

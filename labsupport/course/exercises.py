@@ -122,8 +122,10 @@ class Exercise(ABC):
         return Text("One way to do it", self.answer(), is_code=True)
 
     def stop(self) -> None:
-        """Take the scene down."""
+        """Take the scene down; its sandbox `box`, if it has one, is closed."""
         self._started = False
+        if box := getattr(self, "box", None):
+            box.close()
 
     @abstractmethod
     def task(self) -> str:
