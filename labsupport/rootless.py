@@ -7,10 +7,9 @@ unprivileged user; so it ends with the notebook, as every sandbox does.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Self
 
-from labsupport.engine.rootless import write_bundle
+from labsupport.engine.oci_runtime import bundle
 from labsupport.errors import ContainerEnded, RuntimeMissing, TimedOut
 from labsupport.linux.folders import FolderOf
 from labsupport.linux.ids import ordinary_uid
@@ -48,15 +47,17 @@ class RootlessContainer:
 
         """
         try:
-            command = write_bundle(self._folder.path, self._root.path, PROGRAM)
+            made = bundle(
+                self._folder.path, self._root.path, PROGRAM, rootless=True, read_only=True
+            )
         except RuntimeMissing as missing:
             self.runtime = f"a Sandbox: {missing.what}"
             self._box = Sandbox(new=LIKE_RUNC, uid=self.uid).open()
             self.pid = self._box.start(PROGRAM).pid
         else:
-            self.runtime = Path(command[0]).name
+            self.runtime = made.runtime
             self._box = Sandbox(new={"user", "pid", "mount"}, uid=self.uid).open()
-            self.pid = self._wait_for(self._box, self._box.start(command))
+            self.pid = self._wait_for(self._box, self._box.start(made.run("rootless")))
         return self
 
     def _wait_for(self, box: Sandbox, runtime: Process) -> int:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from labsupport import NamespaceTable, RootlessContainer, namespace, ordinary_uid, uid_map
-from labsupport.engine import rootless
-from labsupport.engine.rootless import find_runtime, write_bundle
+from labsupport.engine import oci_runtime
+from labsupport.engine.oci_runtime import bundle, find_runtime
 from labsupport.errors import ContainerEnded, RuntimeMissing
 from labsupport.linux.procfs import all_pids
 
@@ -71,7 +71,7 @@ def test_it_ends_with_its_owner_however_that_ends(runtime):
 
 
 def test_without_a_runtime_it_is_a_sandbox_and_says_so(monkeypatch):
-    monkeypatch.setattr(rootless, "RUNTIMES", ("no-such-runtime",))
+    monkeypatch.setattr(oci_runtime, "RUNTIMES", ("no-such-runtime",))
     with RootlessContainer() as container:
         assert "a Sandbox: there is no container runtime" in repr(container)
         assert os.stat(f"/proc/{container.pid}").st_uid == ordinary_uid()
@@ -86,7 +86,9 @@ def test_a_runtime_that_gives_up_is_quoted(runtime, monkeypatch):
 
 
 def test_the_bundle_is_what_the_runtime_asks_for(runtime, tmp_path):
-    command = write_bundle(tmp_path, Path("/somewhere"), ["sleep", "1"])
+    command = bundle(
+        tmp_path, Path("/somewhere"), ["sleep", "1"], rootless=True, read_only=True
+    ).run("rootless")
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["root"] == {"path": "/somewhere", "readonly": True}
     assert config["process"]["args"] == ["sleep", "1"]
@@ -95,6 +97,6 @@ def test_the_bundle_is_what_the_runtime_asks_for(runtime, tmp_path):
 
 
 def test_a_missing_runtime_is_told_with_its_package(monkeypatch):
-    monkeypatch.setattr(rootless, "RUNTIMES", ("no-such-runtime",))
+    monkeypatch.setattr(oci_runtime, "RUNTIMES", ("no-such-runtime",))
     with pytest.raises(RuntimeMissing, match=r"none of no-such-runtime.*\n.*docker\.io"):
         find_runtime()

@@ -7,13 +7,35 @@ runtime specification) and a root file system. `runc spec` writes the usual sett
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labsupport.engine.rootless import find_runtime
+from labsupport.errors import RuntimeMissing
+
+RUNTIMES = ("runc", "crun")
+_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin"
+
+
+def find_runtime() -> str:
+    """Find an OCI runtime; runc comes with every Docker.
+
+    Raises:
+        RuntimeMissing: there is none.
+
+    """
+    for name in RUNTIMES:
+        if found := shutil.which(name, path=_PATH):
+            return found
+    raise RuntimeMissing(
+        "there is no container runtime",
+        f"none of {', '.join(RUNTIMES)} is installed",
+        "sudo apt-get install runc (docker.io brings it)",
+    )
 
 
 @dataclass(frozen=True)
@@ -50,12 +72,14 @@ class Bundle:
 
 
 def bundle(
-    folder: Path, root: Path, argv: Sequence[str], *, cgroup: str = "", rootless: bool = False
-) -> Bundle:
+    folder: Path, root: Path, argv: Sequence[str], *,
+    cgroup: str = "", rootless: bool = False, read_only: bool = False,
+) -> Bundle:  # fmt: skip
     """Make a bundle in an empty folder: the usual settings, and this root file system and program.
 
     `cgroup` is the path of the control group that the runtime makes (and removes). `rootless`: for
-    somebody who is root in a user namespace only.
+    somebody who is root in a user namespace only, as in a `Sandbox`; the container then has no
+    network of its own. `read_only`: the container cannot write to its root.
 
     Raises:
         RuntimeMissing: neither runc nor crun is installed.
@@ -66,7 +90,8 @@ def bundle(
     subprocess.run(words, cwd=folder, check=True, capture_output=True)
     config = json.loads((folder / "config.json").read_text())
     config["process"] |= {"terminal": False, "args": list(argv)}
-    config["root"] = {"path": str(root), "readonly": False}
+    config["root"] = {"path": str(root), "readonly": read_only}
+    # root inside is root of the user namespace around
     for map_ in ("uidMappings", "gidMappings") if rootless else ():
         config["linux"][map_] = [{"containerID": 0, "hostID": 0, "size": 1}]
     if cgroup:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from labsupport.errors import NotAnIdMap, ProcessGone
 
-LARGEST = 2**32 - 2  # 2**32 - 1 is (uid_t) -1, which means "nobody in particular" to system calls
 UNPRIVILEGED = 60_000  # a number that Debian gives to nobody: its users end at 59,999
 
 

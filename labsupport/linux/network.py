@@ -17,13 +17,13 @@ from labsupport.linux import recipes
 from labsupport.linux.net import addresses, netlink, netstate, shaping, talking
 from labsupport.linux.net.netlink import NLM_F_CREATE, NLM_F_EXCL, Netlink
 from labsupport.linux.net.netrefusals import network_refused
+from labsupport.linux.net.netstate import IFF_UP, RT_TABLE_MAIN, RTN_UNICAST
 from labsupport.linux.procfs import namespaces
 
 if TYPE_CHECKING:
     from labsupport.linux.sandbox import Sandbox
 
-IFF_UP = 1  # linux/if.h
-RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RTN_UNICAST = 254, 3, 0, 253, 1
+RTPROT_BOOT, RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 3, 0, 253  # linux/rtnetlink.h
 NEW = NLM_F_CREATE | NLM_F_EXCL
 
 
@@ -185,18 +185,8 @@ class Net:
 
     def announce(self, address: str, name: str = "eth0") -> None:
         """Tell everybody on the network that an address is here, unasked; arping(8)."""
-        argv = [
-            "busybox",
-            "arping",
-            "-A",
-            "-c",
-            "1",
-            "-w",
-            "1",
-            "-I",
-            name,
-            addresses.alone(address),
-        ]
+        once = ["-c", "1", "-w", "1", "-I", name]
+        argv = ["busybox", "arping", "-A", *once, addresses.alone(address)]
         self.box.run(argv)
 
     def _switch(self, name: str, flag: int, word: str) -> None:

@@ -11,9 +11,8 @@ from labsupport.linux.net import netlink
 from labsupport.linux.net.netlink import Netlink, attributes
 
 IFF_UP = 1
-NUD_PERMANENT, NUD_NOARP, NUD_FAILED = 0x80, 0x40, 0x20  # linux/neighbour.h
+NUD_NOARP, NUD_FAILED = 0x40, 0x20  # linux/neighbour.h
 RT_TABLE_MAIN, RTN_UNICAST = 254, 1
-RTEXT_FILTER_SKIP_STATS = 8
 
 
 @dataclass(frozen=True)
