@@ -182,17 +182,24 @@ def processes(of: Box | Iterable[Box] | None = None) -> list[ProcessSnapshot]:
     """Take a snapshot of the processes, ordered by PID.
 
     `of` is a sandbox or several: then only the processes in it, those in PID namespaces nested in
-    it included. Without it, all whose namespaces we may read.
+    it included, ordered by their numbers in there. Without it, all whose namespaces we may read.
     """
     if of is None:
         return list(_snapshots(all_pids()))
     boxes = list(of) if isinstance(of, Iterable) else [of]
     found: dict[int, ProcessSnapshot] = {}
     for box in boxes:
-        for pid in members(box):
-            for process in _snapshots([pid]):
-                found[process.pid] = process
-    return [found[pid] for pid in sorted(found)]
+        for process in by_number_inside(_snapshots(members(box))):
+            found.setdefault(process.pid, process)
+    return list(found.values())
+
+
+def by_number_inside(found: Iterable[ProcessSnapshot]) -> list[ProcessSnapshot]:
+    """Order the processes of a sandbox by their numbers in there: PID 1 is the first.
+
+    By their numbers here it would not be, once those have begun anew: at `kernel.pid_max`.
+    """
+    return sorted(found, key=lambda process: (process.pids[1:], process.pid))
 
 
 def members(box: Box) -> list[int]:
@@ -219,13 +226,15 @@ class Watcher:
     def read(self) -> list[ProcessSnapshot]:
         """Return what `processes(of=boxes)` would, for sandboxes with a new PID namespace."""
         now = all_pids()
-        homes = {home for box in self.boxes if (home := _home(box, "pid"))}
-        chains = {pid: self._chains.get(pid) or _chain(pid) for pid in now}
-        self._chains = chains
-        inside = [pid for pid in now if not homes.isdisjoint(chains[pid])]
-        found = [self._read_one(pid) for pid in inside]
-        self._known = {process.pid: process for process in found if process}
-        return list(self._known.values())
+        homes = [home for box in self.boxes if (home := _home(box, "pid"))]
+        self._chains = {pid: self._chains.get(pid) or _chain(pid) for pid in now}
+        known: dict[int, ProcessSnapshot] = {}
+        for home in homes:
+            inside = [pid for pid in now if home in self._chains[pid] and pid not in known]
+            found = [process for pid in inside if (process := self._read_one(pid))]
+            known |= {process.pid: process for process in by_number_inside(found)}
+        self._known = known
+        return list(known.values())
 
     def _read_one(self, pid: int) -> ProcessSnapshot | None:
         try:

@@ -12,7 +12,7 @@ import ipywidgets
 
 from labsupport.errors import LabError
 from labsupport.linux.process import Process
-from labsupport.linux.procfs import ProcessSnapshot, Watcher, namespaces, snapshot
+from labsupport.linux.procfs import ProcessSnapshot, Watcher, by_number_inside, namespaces, snapshot
 from labsupport.linux.sandbox import Sandbox
 from labsupport.views import pidmap, style
 from labsupport.views.live import LivePicture, Shown
@@ -128,5 +128,5 @@ class PidMap:
         if pid is not None:
             self._inodes[label] = namespaces(pid)["pid"]
         inode = self._inodes.get(label, 0)
-        inside = [shown[pid] for pid in sorted(shown) if inode in shown[pid].pid_namespaces]
+        inside = by_number_inside(p for p in shown.values() if inode in p.pid_namespaces)
         return pidmap.group(label, inode, inside, depth=len(self._notebook.pids))

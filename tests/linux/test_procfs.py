@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import time
 
 import pytest
@@ -108,3 +109,32 @@ def test_a_watcher_sees_what_a_full_reading_sees():
         time.sleep(0.4)
         assert facts(watcher.read()) == facts(processes(of=[one, two]))
         assert procfs.command(changing.pid) == "sleep 61"
+
+
+BEGIN_ANEW = """
+from pathlib import Path
+from labsupport import Sandbox, processes
+from labsupport.linux import procfs
+
+last = Path("/proc/sys/kernel/ns_last_pid")
+with Sandbox() as box:
+    watcher = procfs.Watcher([box])
+    last.write_text("30000")
+    first = box.start(["sleep", "60"])
+    last.write_text("400")
+    second = box.start(["sleep", "61"])
+    assert first.pid > second.pid, (first.pids, second.pids)
+    for found in (processes(of=box), processes(of=[box]), watcher.read()):
+        print(*(process.pids[-1] for process in found))
+"""
+
+
+@pytest.mark.skipif(
+    not os.path.exists("/proc/sys/kernel/ns_last_pid"),
+    reason="needs /proc/sys/kernel/ns_last_pid (CONFIG_CHECKPOINT_RESTORE)",
+)
+def test_pid_1_is_the_first_even_when_the_numbers_outside_have_begun_anew():
+    """In a PID namespace of our own, where numbers may be set."""
+    with Sandbox() as outer:
+        done = outer.run([sys.executable, "-c", BEGIN_ANEW])
+    assert done.stdout.split("\n")[:3] == ["1 2"] * 3, done.stderr
