@@ -1,0 +1,1 @@
+"""What `labsupport.engine.images` is made of: archives, layers, and what can be told of them."""
