@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.course.predictions import predict as predict
     from labsupport.engine.client import Engine as Engine
     from labsupport.engine.compared import ComparedContainer as ComparedContainer
+    from labsupport.engine.images import Image as Image
     from labsupport.linux.capabilities import capabilities as capabilities
     from labsupport.linux.cgroups import Cgroup as Cgroup
     from labsupport.linux.disks import Disk as Disk
@@ -79,6 +80,7 @@ _HOME = {
     "FileOwners": "labsupport.views.file_owners",
     "Filter": "labsupport.linux.seccomp",
     "FolderOf": "labsupport.linux.folders",
+    "Image": "labsupport.engine.images",
     "Keeping": "labsupport.views.keeping",
     "LabVM": "labsupport.vm.guest",
     "LimitTable": "labsupport.views.limit_table",
