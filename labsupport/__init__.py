@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
 
     from labsupport.containers import Container as Container
     from labsupport.course.exercises import Exercise as Exercise
+    from labsupport.course.export import export_progress as export_progress
     from labsupport.course.predictions import predict as predict
     from labsupport.engine.client import Engine as Engine
     from labsupport.engine.compared import ComparedContainer as ComparedContainer
@@ -50,6 +51,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.views.capability_map import show_capabilities as show_capabilities
     from labsupport.views.cgroup_console import CgroupConsole as CgroupConsole
     from labsupport.views.container_lights import ContainerLights as ContainerLights
+    from labsupport.views.course_map import CourseMap as CourseMap
     from labsupport.views.escapes import show_escapes as show_escapes
     from labsupport.views.file_owners import FileOwners as FileOwners
     from labsupport.views.filter_counts import show_counts as show_counts
@@ -73,6 +75,7 @@ _HOME = {
     "ComparedContainer": "labsupport.engine.compared",
     "Container": "labsupport.containers",
     "ContainerLights": "labsupport.views.container_lights",
+    "CourseMap": "labsupport.views.course_map",
     "Disk": "labsupport.linux.disks",
     "Drive": "labsupport.linux.drives",
     "Engine": "labsupport.engine.client",
@@ -98,6 +101,7 @@ _HOME = {
     "attempts": "labsupport.views.answers",
     "capabilities": "labsupport.linux.capabilities",
     "copied_mounts": "labsupport.linux.propagation",
+    "export_progress": "labsupport.course.export",
     "keepers": "labsupport.linux.namespaces",
     "limit_files_of": "labsupport.linux.limit_files",
     "mounts": "labsupport.linux.mounts",
@@ -143,14 +147,18 @@ def __dir__() -> list[str]:
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """`%load_ext labsupport`: obey `# needs:` comments (see `labsupport.needs`)."""
+    """`%load_ext labsupport`: obey `# needs:` comments, note what is run (`course.cells`)."""
     from labsupport import needs
+    from labsupport.course import cells
 
     needs.load(shell)
+    cells.load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """`%unload_ext labsupport`."""
     from labsupport import needs
+    from labsupport.course import cells
 
     needs.unload(shell)
+    cells.unload(shell)

@@ -53,6 +53,8 @@ COMMANDS = [
     Command(
         "notebooks", "[NAME …]", "run notebooks and save their outputs", "labsupport.publishing"
     ),
+    Command("progress", "[--export FILE]", "what you have done so far", "labsupport.course.export"),
+    Command("recheck", "FILE …", "run handed-in answers once more", "labsupport.course.recheck"),
     Command("test", "[…]", "run all tests", "tests/"),
     Command("bench", "[NAME …]", "measure the numbers of the README", "benchmarks/"),
 ]

@@ -501,3 +501,23 @@ class FilterOnNotebook(LabError):
 
 class EngineElsewhere(LabError):
     """An engine runs its containers on another kernel than ours: /proc does not show them."""
+
+
+class ProgressNotKept(LabError):
+    """The file that holds the student's progress cannot be written."""
+
+
+class ProgressUnreadable(LabError):
+    """A file that should hold progress, or an export of it, holds something else."""
+
+
+class FileInTheWay(LabError):
+    """A file would be written where something else of that name is."""
+
+
+class RegistryMissing(LabError):
+    """There is no registry's program here, and none could be fetched."""
+
+
+class RegistryFailed(LabError):
+    """A registry did not start, or does not answer."""

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import re
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,9 @@ def publish(path: Path, kernel: str) -> None:
         notebook, kernel_name=kernel, timeout=300, resources=folder, record_timing=False
     )
     try:
-        client.execute(env={**os.environ, "LAB_SHARPNESS": "1"})
+        with tempfile.TemporaryDirectory(prefix="lab-progress-") as scratch:
+            own = {"LAB_SHARPNESS": "1", "LAB_PROGRESS": f"{scratch}/progress.jsonl"}
+            client.execute(env={**os.environ, **own})
     except CellExecutionError as error:
         raise NotFitToPublish(path.name, str(error)) from error
     notebook.metadata = nbformat.from_dict(kept)

@@ -10,11 +10,12 @@ import html
 import random
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, ClassVar
 
-from labsupport.errors import ExerciseNotStarted, UnknownExercise
+from labsupport.course import cells, progress
+from labsupport.errors import ExerciseNotStarted, ProgressNotKept, UnknownExercise
 
 
 def marked(text: str) -> str:
@@ -24,22 +25,28 @@ def marked(text: str) -> str:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found: whether the task is done, and what it saw."""
+    """What a check found: whether the task is done, and what it saw.
+
+    `lost` says why the verdict could not be kept among the student's progress, if so.
+    """
 
     passed: bool
     saw: str
+    lost: str = ""
 
     def __bool__(self) -> bool:
         return self.passed
 
     def __repr__(self) -> str:
-        return f"{'Done ✓' if self.passed else 'Not yet'}: {self.saw}"
+        lost = f"\n({self.lost})" if self.lost else ""
+        return f"{'Done ✓' if self.passed else 'Not yet'}: {self.saw}{lost}"
 
     def _repr_html_(self) -> str:
         colour = "#009E73" if self.passed else "#D55E00"
+        lost = f"<br>({marked(self.lost)})" if self.lost else ""
         return (
             f"<div style='border-left:5px solid {colour};padding:.3em .8em'>"
-            f"<b>{'Done ✓' if self.passed else 'Not yet'}</b>: {marked(self.saw)}</div>"
+            f"<b>{'Done ✓' if self.passed else 'Not yet'}</b>: {marked(self.saw)}{lost}</div>"
         )
 
 
@@ -76,7 +83,9 @@ class Exercise(ABC):
         self.seed = random.SystemRandom().randrange(10_000) if seed is None else seed
         self.random = random.Random(self.seed)
         self._hints_given = 0
+        self._solution_shown = False
         self._started = False
+        self._began_at = cells.here()
 
     @staticmethod
     def of(name: str, seed: int | None = None) -> Exercise:
@@ -96,10 +105,13 @@ class Exercise(ABC):
         self.random = random.Random(self.seed)
         self.begin()
         self._started = True
+        self._began_at = cells.here()
         return Text(f"Exercise {self.name} (variant {self.seed})", self.task())
 
     def check(self) -> Verdict:
         """Look at the kernel's state and judge it. A crash of the check is never a pass.
+
+        The verdict is kept among the student's progress, with the cells that led to it.
 
         Raises:
             ExerciseNotStarted: there is nothing to look at yet.
@@ -107,18 +119,31 @@ class Exercise(ABC):
         """
         if not self._started:
             raise ExerciseNotStarted(f"exercise {self.name} has not been started")
-        return self.look()
+        verdict = self.look()
+        try:
+            self._keep(verdict)
+        except ProgressNotKept as error:
+            return replace(verdict, lost=str(error))
+        return verdict
+
+    def _keep(self, verdict: Verdict) -> None:
+        progress.note(
+            progress.EXERCISE, name=self.name, seed=self.seed, passed=verdict.passed,
+            saw=verdict.saw, answer=cells.since(self._began_at), hints=self._hints_given,
+            solution_shown=self._solution_shown,
+        )  # fmt: skip
 
     def hint(self) -> Text:
         """Return the first hint, then the second."""
         number = min(self._hints_given, len(self.hints) - 1)
-        self._hints_given += 1
+        self._hints_given = min(self._hints_given + 1, len(self.hints))
         return Text(f"Hint {number + 1} of {len(self.hints)}", self.hints[number])
 
     def solution(self) -> Text:
         """Return one way to do it, as code for a cell."""
         if not self._started:
             self.start()
+        self._solution_shown = True
         return Text("One way to do it", self.answer(), is_code=True)
 
     def stop(self) -> None:

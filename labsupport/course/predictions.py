@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from labsupport.course import progress
+from labsupport.errors import ProgressNotKept
 
 
 @dataclass(frozen=True)
@@ -14,8 +17,16 @@ class Prediction:
     guess: object = None
 
     def beside(self, measured: object, what: str = "the kernel says") -> Outcome:
-        """Set the guess beside what was measured."""
-        return Outcome(self.question, self.guess, measured, what)
+        """Set the guess beside what was measured; both are kept among the student's progress."""
+        outcome = Outcome(self.question, self.guess, measured, what)
+        try:
+            progress.note(
+                progress.PREDICTION, question=self.question, guess=self.guess, measured=measured,
+                met=outcome.met,
+            )  # fmt: skip
+        except ProgressNotKept as error:
+            return replace(outcome, lost=str(error))
+        return outcome
 
     def __repr__(self) -> str:
         guess = "no guess" if self.guess is None else repr(self.guess)
@@ -30,6 +41,8 @@ class Outcome:
     guess: object
     measured: object
     what: str
+    lost: str = ""
+    """Why it could not be kept among the student's progress, if so."""
 
     @property
     def met(self) -> bool | None:
@@ -47,7 +60,9 @@ class Outcome:
 
     def __repr__(self) -> str:
         guess = "-" if self.guess is None else self.guess
-        return f"{self.question}\n  you: {guess}   {self.what}: {self.measured}   ({self.verdict})"
+        lost = f"\n  ({self.lost})" if self.lost else ""
+        outcome = f"you: {guess}   {self.what}: {self.measured}   ({self.verdict})"
+        return f"{self.question}\n  {outcome}{lost}"
 
     def _repr_html_(self) -> str:
         guess = "-" if self.guess is None else html.escape(str(self.guess))
@@ -59,6 +74,7 @@ class Outcome:
             f"<th scope='col'>{html.escape(self.what)}</th><th scope='col'></th></tr>"
             f"<tr><td>{guess}</td><td><b>{html.escape(str(self.measured))}</b></td>"
             f"<td>{self.verdict}</td></tr></table>"
+            + (f"<p>({html.escape(self.lost)})</p>" if self.lost else "")
         )
 
 

@@ -1,0 +1,110 @@
+"""What the course holds, read out of its notebooks: titles, questions, exercises, claims, lengths.
+
+Nothing is listed twice by hand: a map, a table of contents or a table of corrections that is made
+from here cannot drift from the notebooks.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+WORDS_PER_MINUTE = 180  # of a technical text, read in order to understand it
+
+_QUESTION = re.compile(r"""\bpredict\(\s*(["'])(?P<text>(?:\\.|(?!\1).)*)\1""", re.DOTALL)
+_EXERCISE = re.compile(r"""Exercise\.of\(\s*["'](?P<name>\d\d\.\d+)["']""")
+_MINUTES = re.compile(r"About (?:an? )?(?P<number>\d+|hour)")
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One notebook: its number ("02"), title, the question it asks, and what is in it.
+
+    `claims` maps a claim of the lecture ("C07") to the ids of the checked cells that show it,
+    `corrections` an id of a cell to what is said there about a simplification of the slides.
+    `minutes` is what the notebook promises, `reading_minutes` what reading its text alone takes.
+    """
+
+    number: str
+    title: str
+    asks: str
+    file: str
+    questions: tuple[str, ...]
+    exercises: tuple[str, ...]
+    claims: Mapping[str, tuple[str, ...]]
+    corrections: Mapping[str, Mapping[str, str]]
+    minutes: int | None
+    reading_minutes: int
+
+
+@functools.lru_cache(maxsize=4)
+def chapters(folder: Path = NOTEBOOKS) -> tuple[Chapter, ...]:
+    """Read the notebooks of a folder, in order."""
+    return tuple(_read(path) for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")))
+
+
+def chapter_of_question(question: str) -> str | None:
+    """Return the number of the notebook that asks this, if one does."""
+    found = (chapter.number for chapter in chapters() if question in chapter.questions)
+    return next(found, None)
+
+
+def _read(path: Path) -> Chapter:
+    cells = json.loads(path.read_bytes())["cells"]
+    prose = [_source(cell) for cell in cells if cell["cell_type"] == "markdown"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    sources = "\n".join(map(_source, code))
+    number, title = _heading(prose[0], path)
+    return Chapter(
+        number=number,
+        title=title,
+        asks=next(iter(re.findall(r"^\*\*(.+)\*\*$", prose[0], re.MULTILINE)), ""),
+        file=path.name,
+        questions=tuple(_unescaped(found["text"]) for found in _QUESTION.finditer(sources)),
+        exercises=tuple(dict.fromkeys(found["name"] for found in _EXERCISE.finditer(sources))),
+        claims=_claims(code),
+        corrections=dict(_corrections(cells)),
+        minutes=_minutes(prose[0]),
+        reading_minutes=max(1, round(len(" ".join(prose).split()) / WORDS_PER_MINUTE)),
+    )
+
+
+def _source(cell: Mapping[str, Any]) -> str:
+    return "".join(cell["source"])
+
+
+def _heading(text: str, path: Path) -> tuple[str, str]:
+    found = re.match(r"# (\d\d) · (.+)", text)
+    return (found[1], found[2].strip()) if found else (path.stem[:2], path.stem[3:])
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
+
+
+def _minutes(text: str) -> int | None:
+    found = _MINUTES.search(text)
+    if not found:
+        return None
+    return 60 if found["number"] == "hour" else int(found["number"])
+
+
+def _claims(code: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for cell in code:
+        for claim in cell["metadata"].get("lecture", []):
+            found.setdefault(claim, []).append(cell["id"])
+    return {claim: tuple(cells) for claim, cells in sorted(found.items())}
+
+
+def _corrections(cells: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Find cells with the metadata {"lab": {"corrects": {"slide": …, "fact": …}}}."""
+    for cell in cells:
+        if corrects := cell["metadata"].get("lab", {}).get("corrects"):
+            yield cell["id"], corrects

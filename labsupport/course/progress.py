@@ -1,0 +1,104 @@
+"""What the student has done: guesses made and exercises tried, in one small file of their own.
+
+A line of JSON is added for each event and nothing is ever changed, so that two notebooks, or a
+notebook in the Lab VM and one on the machine, may write at the same time (open(2), `O_APPEND`).
+The file lies beside the notebooks, which is the folder that the Lab VM shares; `LAB_PROGRESS` names
+another one. No name, no address, no machine is written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from labsupport.errors import ProgressNotKept, ProgressUnreadable
+
+VARIABLE = "LAB_PROGRESS"
+FILE = "my_progress.jsonl"
+EXERCISE, PREDICTION = "exercise", "prediction"
+LONGEST_TEXT = 2000  # characters of an answer or a verdict that are kept
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that was done: `kind` is "exercise" or "prediction", `at` an ISO 8601 time (UTC).
+
+    `facts` of an exercise: name, seed, passed, saw, answer, hints, solution_shown. Of a prediction:
+    question, guess, measured, met (None if no guess was made).
+    """
+
+    kind: str
+    at: str
+    facts: Mapping[str, Any]
+
+
+def file() -> Path:
+    """Return where the student's progress is kept."""
+    return Path(os.environ.get(VARIABLE) or FILE).absolute()
+
+
+def note(kind: str, **facts: Any) -> None:
+    """Add an event.
+
+    Raises:
+        ProgressNotKept: the file cannot be written.
+
+    """
+    line = json.dumps({"kind": kind, "at": _now(), **{k: _short(v) for k, v in facts.items()}})
+    try:
+        descriptor = os.open(file(), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, f"{line}\n".encode())
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise ProgressNotKept(
+            "your progress cannot be kept",
+            f"{file().name} cannot be written: {error.strerror}",
+            f"let {VARIABLE} name a file that you may write, and restart the kernel",
+        ) from error
+
+
+def events() -> list[Event]:
+    """Return all events, the oldest first; none if nothing has been done yet.
+
+    Raises:
+        ProgressUnreadable: the file holds something else; the line is named.
+
+    """
+    try:
+        text = file().read_text()
+    except FileNotFoundError:
+        return []
+    return list(_parsed(text))
+
+
+def _parsed(text: str) -> Iterator[Event]:
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            facts = json.loads(line)
+            yield Event(facts.pop("kind"), facts.pop("at"), facts)
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise ProgressUnreadable(
+                "your progress cannot be read",
+                f"line {number} of {file().name} is no event: {line[:60]!r}",
+                f"remove that line, or move {file().name} away to begin anew",
+            ) from error
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _short(value: Any) -> Any:
+    """Cut long texts; what JSON does not know becomes its text."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    home = str(Path.home())
+    text = str(value) if home == "/" else str(value).replace(home, "~")  # a name may be in it
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"

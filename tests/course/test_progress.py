@@ -1,0 +1,208 @@
+"""Progress: what is kept, counted, handed in, and run once more."""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from labsupport import Exercise, predict, probe
+from labsupport.course import export, progress, recheck, scoreboard
+from labsupport.course.catalogue import NOTEBOOKS, chapters
+from labsupport.errors import FileInTheWay, ProgressNotKept, ProgressUnreadable
+from labsupport.views.course_map import CourseMap
+
+QUESTION = "How many kinds of namespaces does this kernel have?"
+ANSWER = "import os, signal\n[it] = [p for p in processes(of=exercise.box) if p.pids[-1] == {}]\n"
+ANSWER += "os.kill(it.pids[0], signal.SIGKILL)"
+
+
+@pytest.fixture(autouse=True)
+def own_file(tmp_path, monkeypatch):
+    path = tmp_path / "progress.jsonl"
+    monkeypatch.setenv("LAB_PROGRESS", str(path))
+    return path
+
+
+@pytest.fixture
+def unwritable(monkeypatch):
+    monkeypatch.setenv("LAB_PROGRESS", "/proc/nothing/progress.jsonl")
+
+
+def score_of(number):
+    [score] = [score for score in scoreboard.scores() if score.number == number]
+    return score
+
+
+def test_nothing_has_been_done_before_anything_was():
+    assert progress.events() == []
+    assert CourseMap().begun == []
+
+
+def test_a_guess_counts_as_met_missed_or_skipped():
+    predict(QUESTION, 8).beside(8)
+    assert (score_of("02").guessed, score_of("02").met, score_of("02").skipped) == (1, 1, 0)
+
+
+def test_the_first_real_guess_counts_not_one_made_after_the_answer_was_seen():
+    predict(QUESTION).beside(8)
+    assert (score_of("02").guessed, score_of("02").skipped) == (0, 1)
+    predict(QUESTION, 3).beside(8)
+    predict(QUESTION, 8).beside(8)
+    assert (score_of("02").guessed, score_of("02").met) == (1, 0)
+
+
+def test_the_map_says_what_was_done():
+    predict(QUESTION, 8).beside(8)
+    shown = CourseMap()
+    assert shown.begun == ["02"]
+    assert "02 Process IDs: 1 of 1 guesses right" in repr(shown)
+    bundle = shown._repr_mimebundle_()
+    assert "image/png" in bundle
+    assert 'href="02_pid' in bundle["text/html"].replace("'", '"')
+
+
+def test_two_writers_lose_nothing(own_file):
+    with ProcessPoolExecutor(4) as pool:
+        list(pool.map(note_many, range(4)))
+    assert len(progress.events()) == 400
+
+
+def note_many(number):
+    for count in range(100):
+        progress.note("exercise", name=f"{number}.{count}", saw="x" * 500)
+
+
+def test_a_file_that_cannot_be_written_is_told_beside_the_verdict(unwritable):
+    assert "cannot be kept" in repr(predict(QUESTION, 8).beside(8))
+    with pytest.raises(ProgressNotKept, match="LAB_PROGRESS"):
+        progress.note("exercise")
+
+
+def test_a_damaged_file_names_the_line_and_is_left_alone(own_file):
+    predict(QUESTION, 8).beside(8)
+    own_file.write_text(own_file.read_text() + "no event\n")
+    with pytest.raises(ProgressUnreadable, match=r"line 2 of progress\.jsonl"):
+        CourseMap()
+    assert own_file.read_text().endswith("no event\n")
+
+
+def test_no_home_folder_is_written(own_file, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/alice")
+    predict(QUESTION, "/home/alice/x").beside(8)
+    assert "alice" not in own_file.read_text()
+
+
+def test_every_question_and_exercise_of_the_notebooks_is_in_the_catalogue():
+    for chapter in chapters():
+        cells = json.loads((NOTEBOOKS / chapter.file).read_text())["cells"]
+        code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+        assert len(chapter.questions) == code.count(" predict(") + code.count("\npredict("), chapter
+        assert len(chapter.exercises) == code.count("Exercise.of("), chapter
+    questions = [question for chapter in chapters() for question in chapter.questions]
+    assert len(questions) == len(set(questions))
+
+
+# ---- handing in, and running once more ------------------------------------------------------
+
+
+def as_a_student(own_file, lines):
+    """Run cells in an IPython of their own, as a notebook does."""
+    code = "from IPython.core.interactiveshell import InteractiveShell\n"
+    code += "shell = InteractiveShell.instance()\n"
+    code += "".join(f"shell.run_cell({line!r}).raise_error()\n" for line in lines)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "LAB_PROGRESS": str(own_file)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def solved(own_file, answer=ANSWER, hints=0):
+    if refusal := probe().why_not("ns.pid"):
+        pytest.skip(f"needs ns.pid: {refusal.reason}")
+    number = answer.format("exercise.number")
+    as_a_student(
+        own_file,
+        [
+            "%load_ext labsupport\nfrom labsupport import Exercise, processes",
+            'exercise = Exercise.of("02.1", 7)\nexercise.start()',
+            *["exercise.hint()"] * hints,
+            number,
+            "exercise.check()\nexercise.stop()",
+        ],
+    )
+
+
+def test_a_solved_exercise_is_kept_with_its_seed_evidence_and_cells(own_file):
+    solved(own_file, hints=1)
+    [kept] = export.collect()["exercises"]
+    assert (kept["name"], kept["seed"], kept["passed"], kept["hints"]) == ("02.1", 7, True, 1)
+    assert "os.kill(it.pids[0]" in kept["answer"]
+    assert "exercise.check" not in kept["answer"]
+    assert "has ended" in kept["saw"]
+
+
+def test_an_answer_passes_once_more_on_the_teachers_machine(own_file, tmp_path):
+    solved(own_file)
+    path = export.export_progress(tmp_path / "handed_in.json")
+    [(exercise, outcome)] = recheck.recheck(path, here=True)
+    assert exercise["name"] == "02.1"
+    assert outcome["passed"], outcome
+
+
+def test_an_answer_passes_once_more_in_the_lab_vm(own_file, tmp_path):
+    if refusal := probe().why_not("vm"):
+        pytest.skip(f"needs vm: {refusal.reason}")
+    solved(own_file)
+    path = export.export_progress(tmp_path / "handed_in.json")
+    [(_, outcome)] = recheck.recheck(path)
+    assert outcome["passed"], outcome
+
+
+@pytest.mark.parametrize("forged", ["pass", "raise SystemExit", "1/0", "def", "print('{}')"])
+def test_a_forged_answer_does_not_pass(own_file, tmp_path, forged):
+    solved(own_file)
+    path = export.export_progress(tmp_path / "handed_in.json")
+    content = json.loads(path.read_text())
+    content["exercises"][0]["answer"] = forged
+    path.write_text(json.dumps(content))
+    [(_, outcome)] = recheck.recheck(path, here=True)
+    assert outcome["passed"] is False
+
+
+def test_the_command_tells_and_its_status_says_whether_all_pass(own_file, tmp_path, capsys):
+    solved(own_file)
+    path = export.export_progress(tmp_path / "handed_in.json")
+    assert recheck.main(["--here", str(path)]) == 0
+    assert "02.1 (variant 7): passes again" in capsys.readouterr().out
+
+
+def test_a_strangers_file_is_not_overwritten(tmp_path):
+    path = tmp_path / "thesis.json"
+    path.write_text("{}")
+    with pytest.raises(FileInTheWay):
+        export.export_progress(path)
+    assert path.read_text() == "{}"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"format": "other"}', "\0"])
+def test_what_is_no_export_is_refused(tmp_path, text):
+    path = tmp_path / "file"
+    path.write_text(text)
+    with pytest.raises(ProgressUnreadable):
+        export.read(path)
+
+
+def test_an_exercise_without_ipython_is_kept_without_cells(own_file):
+    if refusal := probe().why_not("ns.pid"):
+        pytest.skip(f"needs ns.pid: {refusal.reason}")
+    exercise = Exercise.of("02.1")
+    exercise.start()
+    assert not exercise.check()
+    exercise.stop()
+    assert export.collect()["exercises"][0]["answer"] == ""
+    assert Path(own_file).stat().st_mode & 0o077 == 0
