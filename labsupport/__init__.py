@@ -12,9 +12,11 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.course.exercises import Exercise as Exercise
     from labsupport.course.export import export_progress as export_progress
     from labsupport.course.predictions import predict as predict
+    from labsupport.engine.builds import Build as Build
     from labsupport.engine.client import Engine as Engine
     from labsupport.engine.compared import ComparedContainer as ComparedContainer
     from labsupport.engine.images import Image as Image
+    from labsupport.engine.registry import Registry as Registry
     from labsupport.linux.capabilities import capabilities as capabilities
     from labsupport.linux.cgroups import Cgroup as Cgroup
     from labsupport.linux.disks import Disk as Disk
@@ -70,6 +72,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.vm.guest import LabVM as LabVM
 
 _HOME = {
+    "Build": "labsupport.engine.builds",
     "Cgroup": "labsupport.linux.cgroups",
     "CgroupConsole": "labsupport.views.cgroup_console",
     "ComparedContainer": "labsupport.engine.compared",
@@ -93,6 +96,7 @@ _HOME = {
     "Neighbour": "labsupport.neighbour",
     "NetworkMap": "labsupport.views.network_map",
     "PidMap": "labsupport.views.pid_console",
+    "Registry": "labsupport.engine.registry",
     "RootlessContainer": "labsupport.rootless",
     "Sandbox": "labsupport.linux.sandbox",
     "SwapSpace": "labsupport.linux.disks",

@@ -521,3 +521,29 @@ class RegistryMissing(LabError):
 
 class RegistryFailed(LabError):
     """A registry did not start, or does not answer."""
+
+
+class DockerfileMissing(LabError):
+    """A build's context has no Dockerfile of the name that was asked for."""
+
+    def __init__(self, name: str, where: str, there: Iterable[str]) -> None:
+        super().__init__(
+            f"there is no {name} in {where}",
+            nearest(name, there),
+            'name it with dockerfile="…", as it is called in the context',
+        )
+
+
+class BuildLogUnreadable(LabError):
+    """A text is no log of a build that could be read; `why` says what was looked for."""
+
+
+class BuildFailed(LabError):
+    """A build ended in an error; `steps` are those so far, `exit_status` that of a `RUN`."""
+
+    def __init__(
+        self, why: str, steps: Iterable[object] = (), exit_status: int | None = None,
+        remedy: str = "",
+    ) -> None:  # fmt: skip
+        self.steps, self.exit_status = tuple(steps), exit_status
+        super().__init__("the build failed", why, remedy)
