@@ -2,8 +2,8 @@
 
 `python -m labsupport.linux.reaper OWNER [--cover DIR]… [--cgroup NAME] [--remove DIR] -- COMMAND…`.
 A container engine starts helpers that outlive it. This process is their subreaper (prctl(2)), so
-every orphan among them becomes its child; and what they mount lies in a mount namespace of theirs,
-which goes with the last of them. The end comes when `OWNER` (a process ID) is gone, however it
+every orphan among them becomes its child; and with `--cover`, what they mount lies in a mount
+namespace of theirs, which goes with the last of them. The end comes when `OWNER` (a process ID) is gone, however it
 went, when the standard input has a byte or is closed, at SIGTERM, or when the command ends.
 """
 
@@ -96,7 +96,9 @@ def remove_cgroups(name: str) -> None:
 
 
 def _cover(folders: Sequence[Path]) -> None:
-    """Enter a mount namespace, and put an empty file system over folders there."""
+    """Enter a mount namespace, and put an empty file system over folders there; takes root."""
+    if not folders:
+        return
     try:
         syscalls.unshare(syscalls.CLONE_NEWNS)
         syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)

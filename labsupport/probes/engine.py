@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 from errno import EACCES, ECONNREFUSED, ENOENT
 from urllib.parse import urlsplit
 
+from labsupport.engine import registry_program
 from labsupport.probes import facts
 from labsupport.probes.children import Refused
 
@@ -109,9 +109,9 @@ def why_no_engine(failures: dict[str, OSError], known: facts.Facts, *, has_docke
 
 
 def registry() -> str:
-    """The program docker-registry, or the engine's image of that name."""
-    if program := shutil.which("docker-registry"):
-        return program
+    """A registry's program, or the engine's image of that name."""
+    if program := registry_program.find():
+        return str(program)
     address, _ = find()
     if address:
         status, body = get(
@@ -121,7 +121,7 @@ def registry() -> str:
             return "the engine's image registry"
     raise Refused(
         "neither the program docker-registry nor an engine with the image registry is here",
-        facts.gather().install("docker-registry", "docker-registry"),
+        "./lab registry (it fetches the program, and installs nothing)",
     )
 
 

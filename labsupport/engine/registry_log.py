@@ -1,0 +1,114 @@
+"""What a registry says of each request, in its log: who asked for what, and what they got.
+
+docker-registry writes one JSON object a line, several for each request; `http.request.id` joins
+them. At its level "debug" the log also says when a request begins, so that we know when all
+requests that we hear of have ended.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+OWN_AGENT = "labsupport"
+"""The `User-Agent` of our own questions, which are no part of the story."""
+_BLOB = re.compile(r"/blobs/(sha256:[0-9a-f]{64})|digest=(sha256(?::|%3A)[0-9a-f]{64})")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, as the registry saw it.
+
+    `user` is whom the registry let in, empty if nobody: for a `status` of 401 nobody was.
+    `sent_bytes` went to whoever asked, `stored_bytes` is the size of the layer or configuration
+    (a *blob*) that this request completed. `status` is 0 while it is being answered.
+    """
+
+    method: str
+    path: str
+    status: int = 0
+    user: str = ""
+    sent_bytes: int = 0
+    stored_bytes: int = 0
+    agent: str = ""
+
+    @property
+    def blob(self) -> str:
+        """The digest of the blob that it is about, empty for others."""
+        found = _BLOB.search(self.path)
+        return (found[1] or found[2]).replace("%3A", ":") if found else ""
+
+    @property
+    def repository(self) -> str:
+        """The repository's name, as `student/app`; empty for others."""
+        found = re.match(r"/v2/(.+?)/(?:blobs|manifests|tags)/", self.path)
+        return found[1] if found else ""
+
+
+class Journal:
+    """The requests in a log, line by line, in the order in which they began.
+
+    `words` are its last lines that are about no request: how it started, or why it did not.
+    """
+
+    def __init__(self) -> None:
+        self.words: deque[str] = deque(maxlen=20)
+        self._found: dict[str, Request] = {}
+        self._open: set[str] = set()
+
+    def add(self, line: str) -> None:
+        """Take in one line; one that is no JSON is a word, too."""
+        entry = _parse(line)
+        if not (key := entry.get("http.request.id")):
+            self.words.append(str(entry.get("msg", "")))
+            return
+        self._found[key] = request = _merge(self._found.get(key), entry)
+        (self._open.discard if request.status else self._open.add)(key)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every request that has begun has also ended."""
+        return not self._open
+
+    def requests(self, stored: Callable[[str], int]) -> list[Request]:
+        """Return them, but for our own; `stored` tells the size of a blob by its digest."""
+        found = [request for request in self._found.values() if request.agent != OWN_AGENT]
+        return [_with_size(request, stored) for request in found]
+
+
+def _parse(line: str) -> Mapping[str, Any]:
+    try:
+        entry: Any = json.loads(line)
+    except ValueError:
+        entry = None
+    return entry if isinstance(entry, dict) else {"msg": line.strip()}
+
+
+def _merge(request: Request | None, entry: Mapping[str, Any]) -> Request:
+    if request is None:
+        request = Request(
+            entry["http.request.method"],
+            entry["http.request.uri"],
+            agent=entry.get("http.request.useragent", ""),
+        )
+    if "auth.user.name" in entry:
+        request = replace(request, user=entry["auth.user.name"])
+    if "http.response.status" in entry:
+        return replace(
+            request,
+            status=int(entry["http.response.status"]),
+            sent_bytes=int(entry.get("http.response.written", 0)),
+        )
+    if entry["msg"].startswith("error authorizing context"):
+        return replace(request, status=401)
+    return request
+
+
+def _with_size(request: Request, stored: Callable[[str], int]) -> Request:
+    if request.method == "PUT" and request.status == 201 and request.blob:
+        return replace(request, stored_bytes=stored(request.blob))
+    return request
