@@ -25,8 +25,8 @@ from pathlib import Path
 VARIABLE = "LABSUPPORT_OWNER"
 FINDERS = ("labsupport.linux.cgroup.leftovers",)
 """Modules that find more, by their `find()`; imported when somebody looks."""
-SLOW_FINDERS = ("labsupport.engine.leftovers",)
-"""And those that only `./lab clean` asks; `Engine.connect` sweeps its own engine."""
+SLOW_FINDERS = ("labsupport.engine.leftovers", "labsupport.linux.net.bridges")
+"""And those that only `./lab clean` asks; who makes such things again sweeps them first."""
 _OWNED_NAME = re.compile(r"labsupport-\w+-(\d+)-(\d+)-([0-9a-f]{8})-")
 
 
@@ -58,11 +58,11 @@ def _read_mark(pid: int) -> str:
 
 def prefix(what: str) -> str:
     """Return the start of a name for what this process owns: `labsupport-web-PID-TIME-BOOT-`."""
-    return f"labsupport-{what}-{mark().replace(':', '-')}-{_boot()}-"
+    return f"labsupport-{what}-{mark().replace(':', '-')}-{boot()}-"
 
 
 @functools.lru_cache(maxsize=1)
-def _boot() -> str:
+def boot() -> str:
     """Return which kernel we run on: the Lab VM sees its host's files, with other PIDs in them."""
     return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
 
@@ -87,7 +87,7 @@ def leftovers() -> Iterator[Leftover]:
 def _folders() -> Iterator[Leftover]:
     for folder in Path(tempfile.gettempdir()).glob("labsupport-*"):
         found = _OWNED_NAME.match(folder.name)
-        if not found or found[3] != _boot() or is_alive(f"{found[1]}:{found[2]}"):
+        if not found or found[3] != boot() or is_alive(f"{found[1]}:{found[2]}"):
             continue
         with contextlib.suppress(FileNotFoundError):  # its owner, or another notebook, was faster
             if folder.stat().st_uid == os.getuid():

@@ -60,7 +60,8 @@ class Engine:
     def start_private(cls) -> Engine:
         """Start an engine apart from the machine's own; it ends with this process or `close()`.
 
-        Takes root. It has no bridge: containers run with `network_mode` `"none"` or `"host"`.
+        Takes root. Its containers reach each other and this machine, and ports are published at
+        127.0.0.1; only with `network_mode="host"` do they reach the world.
         """
         own = daemon.private()
         return cls._of(docker.DockerClient(base_url=own.address), own.address, own)

@@ -32,6 +32,8 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 # No firewall rules: in the guest there is no outside to translate addresses for, and they take two
 # seconds; at a host they are not ours to make. Ports are published by docker-proxy.
 _OPTIONS: Mapping[str, object] = {"iptables": False, "ip6tables": False, "log-level": "warn"}
+# The reaper makes the bridge, and writes its name and its range here.
+_NETWORKS = ("--bridge={bridge}", "--default-address-pool=base={networks},size=24")
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def in_guest(folder: Path = GUEST_FOLDER) -> Daemon:
             return Daemon(folder)
         _cover_settings()
         with (folder / "log").open("w+b") as log:
-            _start([], dockerd, folder, {}, log)
+            _start([], [dockerd], folder, {}, log)
         if USUAL_SOCKET.is_symlink() or not USUAL_SOCKET.exists():
             USUAL_SOCKET.unlink(missing_ok=True)
             USUAL_SOCKET.symlink_to(folder / "docker.sock")
@@ -76,8 +78,10 @@ def in_guest(folder: Path = GUEST_FOLDER) -> Daemon:
 def private(owner: int | None = None) -> Daemon:
     """Start a daemon that has nothing in common with the machine's own, and ends with `owner`.
 
-    It has no bridge, so its containers have the network `none` or `host`. `owner` is a process ID,
-    by default this process.
+    It has a bridge of its own: containers reach each other and this machine, and the world is out
+    of reach (no address translation), but for the network `host`. Ports are published at 127.0.0.1
+    from that bridge; from a network that was made later, at all addresses unless told otherwise.
+    `owner` is a process ID, by default this process.
     """
     dockerd = _program()
     if os.geteuid() != 0:
@@ -90,25 +94,26 @@ def private(owner: int | None = None) -> Daemon:
     group = f"/{folder.name}"
     reaper = [sys.executable, "-m", "labsupport.linux.reaper", str(owner or os.getpid())]
     reaper += ["--cover=/etc/docker", "--cover=/run/containerd"]
-    reaper += [f"--cgroup={folder.name}", f"--remove={folder}", "--"]
+    reaper += [f"--cgroup={folder.name}", f"--remove={folder}", f"--bridge={folder / 'data'}", "--"]
     options = {
-        "bridge": "none",
+        "ip": "127.0.0.1",
+        "ip-forward": False,
         "cgroup-parent": group,
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
     }
     with (folder / "log").open("w+b") as log:
-        return Daemon(folder, _start(reaper, dockerd, folder, options, log))
+        return Daemon(folder, _start(reaper, [dockerd, *_NETWORKS], folder, options, log))
 
 
 def _start(
     prefix: Sequence[str],
-    dockerd: str,
+    dockerd: Sequence[str],
     folder: Path,
     options: Mapping[str, object],
     log: IO[bytes],
 ) -> subprocess.Popen[bytes]:
     (folder / "daemon.json").write_text(json.dumps({**_OPTIONS, **options}))
-    argv = [*prefix, dockerd, f"--config-file={folder / 'daemon.json'}"]
+    argv = [*prefix, *dockerd, f"--config-file={folder / 'daemon.json'}"]
     argv += [f"--data-root={folder / 'data'}", f"--exec-root={folder / 'exec'}"]
     argv += [f"--pidfile={folder / 'pid'}", f"--host=unix://{folder / 'docker.sock'}"]
     (folder / "pid").unlink(missing_ok=True)

@@ -1,10 +1,15 @@
 """Run a program, and end it with all its descendants when it stops, or its owner does.
 
-`python -m labsupport.linux.reaper OWNER [--cover DIR]… [--cgroup NAME] [--remove DIR] -- COMMAND…`.
+`python -m labsupport.linux.reaper OWNER [--cover DIR]… [--cgroup NAME] [--remove DIR] [--bridge
+DATA_ROOT] -- COMMAND…`.
 A container engine starts helpers that outlive it. This process is their subreaper (prctl(2)), so
 every orphan among them becomes its child; and with `--cover`, what they mount lies in a mount
 namespace of theirs, which goes with the last of them. The end comes when `OWNER` (a process ID) is gone, however it
 went, when the standard input has a byte or is closed, at SIGTERM, or when the command ends.
+
+With `--bridge` the command gets a bridge of its own: `{bridge}` in its words becomes the link's
+name, `{networks}` the range for more networks. Those that are in the database below DATA_ROOT are
+removed with it.
 """
 
 from __future__ import annotations
@@ -21,7 +26,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from labsupport.errors import NetworkRefused
 from labsupport.linux import syscalls
+from labsupport.linux.net import bridges
 
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -37,21 +44,38 @@ def main(argv: Sequence[str]) -> int:
     made = [folder for folder in chosen.cover if not folder.exists()]
     for folder in made:
         folder.mkdir(parents=True)
+    bridge = None
     try:
+        bridge = bridges.make() if chosen.bridge else None
         command = subprocess.Popen(
-            chosen.command,
+            _with_bridge(chosen.command, bridge),
             stdin=subprocess.DEVNULL,
             preexec_fn=partial(_cover, chosen.cover),  # noqa: PLW1509 (no threads here)
         )
         return _wait(command.pid, bell, [owner_gone, 0])
+    except NetworkRefused as error:
+        print(error, file=sys.stderr)
+        return 1
     finally:
         end_descendants()
+        if bridge:
+            for name in [*bridges.made_by_engine(chosen.bridge), bridge.name]:
+                bridges.remove(name)
         for folder in made:
             folder.rmdir()
         if chosen.remove:
             shutil.rmtree(chosen.remove, ignore_errors=True)
         if chosen.cgroup:
             remove_cgroups(chosen.cgroup)
+
+
+def _with_bridge(command: Sequence[str], bridge: bridges.Bridge | None) -> list[str]:
+    if not bridge:
+        return list(command)
+    words = {"{bridge}": bridge.name, "{networks}": str(bridge.networks)}
+    for word, text in words.items():
+        command = [part.replace(word, text) for part in command]
+    return list(command)
 
 
 def end_descendants() -> None:
@@ -130,6 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cover", type=Path, action="append", default=[])
     parser.add_argument("--cgroup", default="")
     parser.add_argument("--remove", type=Path)
+    parser.add_argument("--bridge", type=Path, metavar="DATA_ROOT")
     parser.add_argument("command", nargs="+")
     return parser
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from labsupport.errors import (
     EngineRefused,
     EngineTooOld,
 )
+from labsupport.linux.net import bridges
 
 DOCKERD = shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin")
 needs_dockerd = pytest.mark.skipif(
@@ -160,44 +162,118 @@ def test_a_closed_engine_leaves_nothing():
     assert traces(folder) == []
 
 
+SERVES = ["sh", "-c", "mkdir /web; echo hello > /web/index.html; httpd -f -p 80 -h /web"]
+OWNER_OF_AN_ENGINE = f"""
+import time
+from labsupport.engine.client import Engine
+engine = Engine.start_private()
+network = engine.client.networks.create("own")
+container = engine.client.containers.run(
+    engine.base_image(), {SERVES}, ports={{"80/tcp": None}}, network="own", detach=True)
+pid = engine.client.api.inspect_container(container.id)["State"]["Pid"]
+print(engine.address, pid, flush=True)
+time.sleep(600)
+"""
+
+
+@contextmanager
+def owner_of_an_engine():
+    """Start a program with an engine, a network and a server; yield it, folder and server's PID."""
+    argv = [sys.executable, "-c", OWNER_OF_AN_ENGINE]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as owner:
+        address, pid = owner.stdout.readline().split()
+        assert is_alive(int(pid))
+        yield owner, Path(address.removeprefix("unix://")).parent, int(pid)
+
+
+def wait_until(done, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not done() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def links_of(reaper: int) -> set[str]:
+    """The bridge of an engine whose reaper this is, and what is plugged in."""
+    bridges_ = [
+        link.name
+        for link in bridges.LINKS.glob("labengine*")
+        if f"labsupport-engine-{reaper}-" in (link / "ifalias").read_text()
+    ]
+    return {*bridges_, *(port for name in bridges_ for port in bridges._ports(name))}
+
+
+def all_links() -> set[str]:
+    return set(os.listdir(bridges.LINKS))
+
+
 @needs_dockerd
 def test_a_killed_owner_leaves_nothing():
-    program = (
-        "import time\n"
-        "from labsupport.engine.client import Engine\n"
-        "engine = Engine.start_private()\n"
-        "container = engine.client.containers.run(\n"
-        "    engine.base_image(), ['sleep', '600'], network_mode='none', detach=True)\n"
-        "pid = engine.client.api.inspect_container(container.id)['State']['Pid']\n"
-        "print(engine.address, pid, flush=True)\n"
-        "time.sleep(600)\n"
-    )
-    owner = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    address, pid = owner.stdout.readline().split()
-    folder = Path(address.removeprefix("unix://")).parent
-    assert is_alive(int(pid))
+    with owner_of_an_engine() as (owner, folder, pid):
+        [reaper] = map(
+            int, Path(f"/proc/{owner.pid}/task/{owner.pid}/children").read_text().split()
+        )
+        links = {*links_of(reaper), *bridges.made_by_engine(folder / "data")}
+        assert len(links) == 2  # the engine's bridge, and that of its other network
+        links |= {port for name in links for port in bridges._ports(name)}
+        owner.send_signal(signal.SIGKILL)
+    wait_until(lambda: not traces(folder))
 
-    owner.send_signal(signal.SIGKILL)
-    owner.communicate()
-    deadline = time.monotonic() + 10
-    while traces(folder) and time.monotonic() < deadline:
-        time.sleep(0.05)
-
-    assert not is_alive(int(pid))
+    assert not is_alive(pid)
     assert traces(folder) == []
+    assert len(links) == 3
+    assert not links & all_links()
 
 
 @needs_dockerd
-def test_the_machines_own_folders_are_not_touched():
+def test_a_bridge_whose_reaper_was_killed_is_found_by_its_alias():
+    with Engine.start_private() as engine:
+        reaper = engine._daemon.process
+        [bridge] = links_of(reaper.pid)
+        assert f"bridge {bridge}" not in [left.what for left in bridges.find()]
+        reaper.kill()
+        reaper.wait()
+        assert f"bridge {bridge}" in [left.what for left in bridges.find()]
+        for name in ("pid", "exec/containerd/containerd.pid"):
+            os.kill(int((folder_of(engine) / name).read_text()), signal.SIGKILL)
+    shutil.rmtree(folder_of(engine))
+
+    with Engine.start_private() as engine:
+        assert links_of(reaper.pid) == set()
+
+
+@needs_dockerd
+def test_ports_are_published_on_the_loopback_and_names_are_known(engine):
+    client, image = engine.client, engine.base_image()
+    network = client.networks.create("talk")
+    published = {"80/tcp": None}
+    web = client.containers.run(image, SERVES, name="web", ports=published, detach=True)
+    network.connect(web)
+    web.reload()
+    [port] = web.ports["80/tcp"]
+    assert port["HostIp"] == "127.0.0.1"
+    with urllib.request.urlopen(f"http://127.0.0.1:{port['HostPort']}", timeout=10) as page:
+        assert page.read() == b"hello\n"
+    question = ["wget", "-q", "-O-", "http://web/"]
+    assert client.containers.run(image, question, network="talk", remove=True) == b"hello\n"
+    web.remove(force=True)
+    network.remove()
+
+
+@needs_dockerd
+def test_the_machines_network_is_not_touched():
     def seen():
-        folders = (Path("/etc/docker"), Path("/run/containerd"), Path("/var/lib/docker"))
-        return {path: path.stat().st_mtime_ns for top in folders for path in top.glob("**/*")}
+        programs = [["iptables-save"], ["nft", "list", "ruleset"]]
+        rules = [subprocess.check_output(argv, text=True) for argv in programs]
+        routes = Path("/proc/net/route").read_text().splitlines()
+        routes = [line for line in routes if not line.startswith(("labengine", "br-"))]
+        links = {name for name in all_links() if not name.startswith(("labengine", "br-", "veth"))}
+        return [Path("/proc/sys/net/ipv4/ip_forward").read_text(), links, routes, *rules]
 
     before = seen()
     with Engine.start_private() as engine:
+        engine.client.networks.create("own")
         start_sleeper(engine)
         assert seen() == before
-        assert folder_of(engine).name not in Path("/proc/self/mountinfo").read_text()
     assert seen() == before
 
 
