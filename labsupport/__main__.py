@@ -51,7 +51,7 @@ COMMANDS = [
     Command("vm", "[-- PROGRAM …]", "a shell or program in the Lab VM", "labsupport.vm.command"),
     Command("kernels", "", "install the notebook kernels", "labsupport.vm.kernelspecs"),
     Command(
-        "registry", "[--anew]", "fetch a registry's program", "labsupport.engine.registry_program"
+        "registry", "[--anew]", "fetch a registry's program", "labsupport.engine.registry_fetching"
     ),
     Command(
         "notebooks", "[NAME …]", "run notebooks and save their outputs", "labsupport.publishing"
