@@ -49,6 +49,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.machine import probe as probe
     from labsupport.neighbour import Neighbour as Neighbour
     from labsupport.rootless import RootlessContainer as RootlessContainer
+    from labsupport.terminal import Terminal as Terminal
     from labsupport.views.answers import attempts as attempts
     from labsupport.views.capability_map import show_capabilities as show_capabilities
     from labsupport.views.cgroup_console import CgroupConsole as CgroupConsole
@@ -101,6 +102,7 @@ _HOME = {
     "Sandbox": "labsupport.linux.sandbox",
     "SwapSpace": "labsupport.linux.disks",
     "SyscallGrid": "labsupport.views.syscall_console",
+    "Terminal": "labsupport.terminal",
     "Workshop": "labsupport.linux.workshop.handmade",
     "attempts": "labsupport.views.answers",
     "capabilities": "labsupport.linux.capabilities",

@@ -547,3 +547,11 @@ class BuildFailed(LabError):
     ) -> None:  # fmt: skip
         self.steps, self.exit_status = tuple(steps), exit_status
         super().__init__("the build failed", why, remedy)
+
+
+class TerminalClosed(LabError):
+    """Something was typed into a terminal whose program has ended."""
+
+
+class NotPrinted(LabError):
+    """A terminal did not print within its time what was waited for."""
