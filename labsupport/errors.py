@@ -555,3 +555,7 @@ class TerminalClosed(LabError):
 
 class NotPrinted(LabError):
     """A terminal did not print within its time what was waited for."""
+
+
+class NotOnThisBench(LabError):
+    """An image was asked for by a name that nothing has been built under."""
