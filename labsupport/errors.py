@@ -559,3 +559,35 @@ class NotPrinted(LabError):
 
 class NotOnThisBench(LabError):
     """An image was asked for by a name that nothing has been built under."""
+
+
+class ShippingRefused(LabError):
+    """A login, a push or a pull was refused; `why` has the engine's words."""
+
+
+class LoginRefused(ShippingRefused):
+    """A registry does not let this user in with this token, or nobody has logged in."""
+
+
+class NameNotYours(ShippingRefused):
+    """An image's name leads to where this user may not write."""
+
+
+class RegistryOutOfReach(ShippingRefused):
+    """The registry that an image's name leads to does not answer."""
+
+
+class ImageUnknown(ShippingRefused):
+    """There is no image of that name: not here for a push, not there for a pull."""
+
+
+class RateLimited(ShippingRefused):
+    """Docker Hub has counted too many pulls from this address or user."""
+
+
+class NoRoom(ShippingRefused):
+    """A disk is full: the registry's, or the engine's."""
+
+
+class StepsUnknown(LabError):
+    """A build left no images of its steps, so what each instruction did cannot be compared."""
