@@ -19,6 +19,7 @@ from pathlib import Path
 
 from labsupport.machine import CAPABILITIES, NEVER_IN_VM, NOT_IN_DEBIANS
 from labsupport.vm.build import cached_kernel
+from tests.engines import engine_for_notebooks
 from tests.toys import CHECKOUT, NBVAL, verdicts
 from tests.users import User, made_user
 
@@ -118,10 +119,16 @@ def unit(report: Path, extra: Sequence[str], python: str = sys.executable, **who
     return Stage(title, [*argv, "tests"], report, AT_HOST, **who)
 
 
-def notebooks(report: Path, extra: Sequence[str], python: str = sys.executable, **who) -> Stage:
+def notebooks(
+    report: Path,
+    extra: Sequence[str],
+    python: str = sys.executable,
+    env: Mapping[str, str] = AT_HOST,
+    **who,
+) -> Stage:
     """Run every notebook on this machine itself."""
     argv = [python, *PYTEST, *HONEST, *NBVAL, f"--junit-xml={report}", *extra, "notebooks"]
-    return Stage(f"notebooks{_as(who)}", argv, report, AT_HOST, **who)
+    return Stage(f"notebooks{_as(who)}", argv, report, env, **who)
 
 
 def notebooks_in_vm(
@@ -154,9 +161,9 @@ def vm_kernels() -> Iterator[list[Path]]:
         yield found if has_vm() else []
 
 
-def browser(report: Path, extra: Sequence[str]) -> Stage:
+def browser(report: Path, extra: Sequence[str], env: Mapping[str, str]) -> Stage:
     argv = [sys.executable, *PYTEST, "-m", "browser", f"--junit-xml={report}", *extra]
-    return Stage("browser", [*argv, "tests/browser"], report, AT_HOST)
+    return Stage("browser", [*argv, "tests/browser"], report, env)
 
 
 def _as(who: Mapping[str, object]) -> str:
@@ -232,7 +239,8 @@ def all_stages(kinds: set[str], extra: Sequence[str], reports: Path) -> Iterator
         yield unit(reports / "unit.xml", extra)
     has_notebooks = any(NOTEBOOKS.glob("*.ipynb"))
     if "notebooks" in kinds and has_notebooks:
-        yield notebooks(reports / "notebooks.xml", extra)
+        with engine_for_notebooks() as engine:
+            yield notebooks(reports / "notebooks.xml", extra, env={**AT_HOST, **engine})
     if os.geteuid() == 0 and kinds & {"user", "notebooks", "vm"}:
         with made_user() as user:
             try:
@@ -244,7 +252,8 @@ def all_stages(kinds: set[str], extra: Sequence[str], reports: Path) -> Iterator
             for kernel in found:
                 yield notebooks_in_vm(kernel, reports / f"{kernel.name}.xml", extra)
     if "browser" in kinds:
-        yield browser(reports / "browser.xml", extra)
+        with engine_for_notebooks() as engine:
+            yield browser(reports / "browser.xml", extra, {**AT_HOST, **engine})
 
 
 def main() -> int:

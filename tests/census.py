@@ -2,12 +2,16 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 from labsupport import ownership
 from labsupport.linux.procfs import all_pids
+
+# an engine of our own, a network of a user's, a container's cable
+ENGINES_LINK = re.compile(r"labengine\d+$|br-[0-9a-f]{12}$|veth[0-9a-f]{7}$|docker0$")
 
 
 def owned_by(mark: str) -> set[int]:
@@ -74,5 +78,5 @@ def loop_devices(folder: Path) -> list[str]:
 
 
 def links() -> list[str]:
-    """Network links of this network namespace."""
-    return sorted(os.listdir("/sys/class/net"))
+    """Network links of this network namespace, but for those that engines make."""
+    return sorted(name for name in os.listdir("/sys/class/net") if not ENGINES_LINK.match(name))

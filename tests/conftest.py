@@ -1,12 +1,15 @@
-"""What tests of several modules need: an ordinary user, and programs run with their rights."""
+"""What tests of several modules need: an ordinary user, an engine, a fair share of the cores."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from subprocess import CompletedProcess
 
 import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
+from tests.engines import engine_for_notebooks, why_none
 from tests.users import User, made_user, me
 
 
@@ -29,3 +32,35 @@ def as_user(ordinary_user: User) -> Callable[..., CompletedProcess[str]]:
     if ordinary_user.run([sys.executable, "-c", "import labsupport"], cwd="/").returncode:
         pytest.skip("needs a checkout and a Python that an ordinary user can read")
     return ordinary_user.run
+
+
+@pytest.fixture(scope="session")
+def _engine_of_the_session() -> Iterator[dict[str, str]]:
+    with engine_for_notebooks() as environment:
+        yield environment
+
+
+@pytest.fixture
+def an_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let `Engine.connect` find an engine of our own, one for all tests; return its address."""
+    if why := why_none():
+        pytest.skip(why)
+    environment = request.getfixturevalue("_engine_of_the_session")
+    monkeypatch.setenv("DOCKER_HOST", environment["DOCKER_HOST"])
+    return environment["DOCKER_HOST"]
+
+
+class ByFileOrNotebook(LoadScopeScheduling):
+    """Files go to one core each; those that run all notebooks are dealt out by the notebook."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, case = nodeid.partition("::")
+        notebook = re.search(r"\[(\d\d)_", case)
+        return f"{file}::{notebook[1]}" if notebook else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling | None:
+    if config.getvalue("dist") != "loadfile":
+        return None
+    return ByFileOrNotebook(config, log)

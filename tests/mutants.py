@@ -17,7 +17,7 @@ class Mutant(NamedTuple):
     broken: str
     code: str
     needs: str = ""
-    """A capability of the machine without which the cells that would notice are skipped."""
+    """Capabilities (a blank between) without which the cells that would notice are skipped."""
 
 
 def _forgets(flag: str) -> str:

@@ -17,8 +17,12 @@ from jupyter_client import KernelManager
 from jupyter_client.kernelspec import KernelSpec
 
 from labsupport import ownership, probe
+from labsupport.engine import leftovers
+from labsupport.engine.client import Engine
+from labsupport.engine.labels import OWNER
 from labsupport.linux.procfs import all_pids
 from tests import census
+from tests.engines import uses_engine, why_none
 from tests.toys import CHECKOUT
 
 ROUNDS = int(os.environ.get("LAB_ROUNDS", "1"))
@@ -39,7 +43,18 @@ class HostKernel(KernelManager):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def engine(notebook, request):
+    """A connection to an engine, if the notebook uses one and we may start one."""
+    if why_none() or not uses_engine(notebook):
+        yield None
+        return
+    request.getfixturevalue("an_engine")
+    with Engine.connect() as engine:
+        yield engine
+
+
+@pytest.fixture
+def folder(engine, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
@@ -47,7 +62,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_nothing_is_left_of_a_killed_notebook(notebook, seed, folder):
+def test_nothing_is_left_of_a_killed_notebook(notebook, seed, engine, folder):
     if notebook.stem == "06_cgroups" and (refusal := probe().why_not("cgroup.memory")):
         pytest.skip(f"needs cgroup.memory: {refusal.reason}")
     links = census.links()
@@ -74,7 +89,20 @@ def test_nothing_is_left_of_a_killed_notebook(notebook, seed, folder):
     ownership.sweep()
     assert {what: found for what, found in census.made(mark, folder).items() if found} == {}
     assert census.links() == links
+    if engine:
+        for leftover in leftovers.find_in(engine.client):
+            leftover.remove()
+        assert labelled(engine.client, mark) == []
     assert [path.name for path in folder.glob("labsupport-*")] == []
+
+
+def labelled(client, mark):
+    """What is in an engine with the label of this owner."""
+    mine = {"label": OWNER}
+    found = [*client.containers.list(all=True, filters=mine, ignore_removed=True)]
+    found += [*client.networks.list(filters=mine), *client.volumes.list(filters=mine)]
+    labels = [getattr(each, "labels", None) or each.attrs.get("Labels") or {} for each in found]
+    return [each.name for each, of in zip(found, labels, strict=True) if of[OWNER].startswith(mark)]
 
 
 def wait_for_the_end(running, mark, kernel):

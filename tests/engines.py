@@ -1,0 +1,49 @@
+"""An engine of the tests' own for notebooks on this machine, where root runs them."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+
+SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
+NEEDS = re.compile(r"\A\s*# needs:(.*)")
+
+
+def why_none() -> str:
+    """Tell why root has no engine of its own here; "" if it has one."""
+    if os.geteuid() != 0:
+        return "needs root, to start an engine of its own"
+    if not shutil.which("dockerd", path=f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_PATH}"):
+        return "needs dockerd (apt-get install docker.io)"
+    return ""
+
+
+@contextmanager
+def engine_for_notebooks() -> Iterator[dict[str, str]]:
+    """Start an engine; yield the environment that leads to it, with what must not be missing.
+
+    Where there is none, notebooks go without, and skip what needs it.
+    """
+    if why_none():
+        yield {}
+        return
+    from labsupport.engine import registry_program
+    from labsupport.engine.client import Engine
+
+    must_have = [os.environ.get("LAB_MUST_HAVE", ""), "engine"]
+    if registry_program.find():
+        must_have.append("registry")
+    with Engine.start_private() as engine:
+        engine.base_image()
+        yield {"DOCKER_HOST": engine.address, "LAB_MUST_HAVE": " ".join(must_have)}
+
+
+def uses_engine(notebook: Path) -> bool:
+    """Tell whether a cell of the notebook needs an engine."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    needs = [NEEDS.match(cell.source) for cell in cells if cell.cell_type == "code"]
+    return any("engine" in found[1].replace(",", " ").split() for found in needs if found)
