@@ -134,9 +134,8 @@ class Terminal:
         from labsupport.views.terminal import TerminalWidget
 
         return TerminalWidget(
-            self._keys, self.close, label=f"terminal: {self.command}",
-            rows=self.rows, columns=self.columns, so_far=self._printed, running=self.running,
-            font_size=round(style.size("body") + 1),
+            self._keys, self.close, lambda: self._printed, command=self.command, rows=self.rows,
+            columns=self.columns, running=self.running, font_size=round(style.size("body") + 1),
         )  # fmt: skip
 
     def _keys(self, keys: str) -> None:

@@ -29,14 +29,18 @@ export default {
     button.textContent = '■ Close';
     const words = document.createElement('span');
     words.setAttribute('role', 'status');
-    foot.append(button, words);
+    const own = document.createElement('span');
+    const line = document.createElement('code');
+    line.textContent = model.get('command');
+    own.append('In a terminal of your own: ', line);
+    foot.append(button, words, own);
     frame.append(screen, foot);
     el.replaceChildren(frame);
     const terminal = new Terminal({ rows: model.get('rows'), cols: model.get('columns'),
       screenReaderMode: true, fontSize: model.get('font_size'), theme: THEME, cursorBlink: false,
       minimumContrastRatio: 4.5, scrollback: 2000 });
     terminal.open(screen);
-    terminal.textarea?.setAttribute('aria-label', model.get('label'));
+    terminal.textarea?.setAttribute('aria-label', `terminal: ${model.get('command')}`);
     terminal.attachCustomKeyEventHandler((event) => {
       event.stopPropagation();
       if (event.type === 'keydown' && event.shiftKey && event.key === 'Escape') {
@@ -45,9 +49,11 @@ export default {
       }
       return true;
     });
-    terminal.write(model.get('so_far'));
     terminal.onData((keys) => model.send({ keys }));
-    const receive = (message) => terminal.write(message.output ?? '');
+    const receive = (message) => {
+      // ESC c resets in its turn; terminal.reset() would overtake what waits to be written
+      terminal.write(message.all === undefined ? message.output : '\\x1bc' + message.all);
+    };
     const state = () => {
       const open = model.get('running');
       button.hidden = !open;
@@ -58,6 +64,7 @@ export default {
     model.on('msg:custom', receive);
     model.on('change:running', state);
     state();
+    model.send({ ready: true });  // what was printed before there was a screen is sent now
     return () => { model.off('msg:custom', receive); terminal.dispose(); };
   }
 };
@@ -69,8 +76,8 @@ _CSS = """
   border-radius: 6px; width: max-content; max-width: 100%; box-sizing: border-box; }
 .labsupport-terminal > div:first-child:focus-within { outline: 2px solid #E69F00;
   outline-offset: 2px; }
-.labsupport-terminal > div:last-child { display: flex; gap: 1em; align-items: center;
-  min-height: 2.2em; }
+.labsupport-terminal > div:last-child { display: flex; gap: .2em 1em; align-items: center;
+  flex-wrap: wrap; min-height: 2.2em; }
 .labsupport-terminal button[hidden] { display: none; }
 .labsupport-terminal button:focus-visible { outline: 2px solid #0072B2; outline-offset: 2px; }
 """
@@ -85,22 +92,28 @@ def _module() -> str:
 
 
 class TerminalWidget(anywidget.AnyWidget):
-    """The widget: `label` is its accessible name; `on_keys` and `on_close` take what is done."""
+    """The widget: `command` is shown and its accessible name.
+
+    `on_keys` and `on_close` take what is done; `so_far` returns all that was printed.
+    """
 
     _esm = _module()
     _css = (_XTERM / "xterm.css").read_text() + _CSS
     rows = traitlets.Int(14).tag(sync=True)
     columns = traitlets.Int(90).tag(sync=True)
     font_size = traitlets.Int(13).tag(sync=True)
-    label = traitlets.Unicode("terminal").tag(sync=True)
-    so_far = traitlets.Unicode("").tag(sync=True)
+    command = traitlets.Unicode("").tag(sync=True)
     running = traitlets.Bool(True).tag(sync=True)
 
     def __init__(
-        self, on_keys: Callable[[str], None], on_close: Callable[[], None], **traits: Any
+        self,
+        on_keys: Callable[[str], None],
+        on_close: Callable[[], None],
+        so_far: Callable[[], str],
+        **traits: Any,
     ) -> None:
         super().__init__(**traits)
-        self._on_keys, self._on_close = on_keys, on_close
+        self._on_keys, self._on_close, self._so_far = on_keys, on_close, so_far
         self.on_msg(self._received)
 
     def write(self, text: str) -> None:
@@ -112,3 +125,5 @@ class TerminalWidget(anywidget.AnyWidget):
             self._on_keys(str(message["keys"]))
         elif message.get("close"):
             self._on_close()
+        elif message.get("ready"):
+            self.send({"all": self._so_far()})
