@@ -27,7 +27,7 @@ def test_a_terminal_is_used_and_left_by_keyboard(tmp_path, running_chromium):
         screen = page.get_by_role("textbox", name="terminal: nsenter")
         screen.focus()
         page.keyboard.type("echo second $((6*8))\n")
-        page.locator(".xterm-accessibility").get_by_text("second 48").wait_for(state="attached")
+        page.get_by_role("listitem").get_by_text("second 48").wait_for(state="attached")
         page.keyboard.press("Shift+Escape")
         assert page.evaluate("document.activeElement.textContent") == "■ Close"
         page.keyboard.press("Enter")
