@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this module, too
+    from typing import Any
+
 
 class LabError(Exception):
     """The base of all: `what` failed, because of `why`; the `remedy` is a thing to do or type."""
@@ -526,11 +530,23 @@ class RegistryFailed(LabError):
 class DockerfileMissing(LabError):
     """A build's context has no Dockerfile of the name that was asked for."""
 
-    def __init__(self, name: str, where: str, there: Iterable[str]) -> None:
+    def __init__(self, name: str, where: str, there: Iterable[str], why: str = "") -> None:
         super().__init__(
             f"there is no {name} in {where}",
-            nearest(name, there),
-            'name it with dockerfile="…", as it is called in the context',
+            why or nearest(name, there),
+            'name it as it is called in the context: dockerfile="…"',
+        )
+
+
+class ContextTooLarge(LabError):
+    """A build's context is more than one would want to send to an engine."""
+
+    def __init__(self, size: int, largest: Iterable[tuple[str, int]]) -> None:
+        named = [f"{name} ({bytes_ / 1e6:.0f} MB)" for name, bytes_ in largest]
+        super().__init__(
+            "the build's context is too large",
+            f"{size / 1e6:.0f} MB would be sent to the engine; the largest: {', '.join(named)}",
+            "name what the build does not need in a file .dockerignore, one pattern a line",
         )
 
 
@@ -539,14 +555,67 @@ class BuildLogUnreadable(LabError):
 
 
 class BuildFailed(LabError):
-    """A build ended in an error; `steps` are those so far, `exit_status` that of a `RUN`."""
+    """A build ended in an error: `step` is where, `steps` are all so far.
+
+    `exit_status` is that of the program of a `RUN`, `output` what it printed.
+    """
 
     def __init__(
-        self, why: str, steps: Iterable[object] = (), exit_status: int | None = None,
+        self,
+        why: str,
+        steps: Iterable[Any] = (),
+        step: Any = None,
+        *,
+        exit_status: int | None = None,
+        what: str = "the build failed",
         remedy: str = "",
-    ) -> None:  # fmt: skip
-        self.steps, self.exit_status = tuple(steps), exit_status
-        super().__init__("the build failed", why, remedy)
+    ) -> None:
+        self.steps, self.step, self.exit_status = tuple(steps), step, exit_status
+        self.output = step.output if step else ""
+        at = f" in step {step.name}, {step.instruction}" if step else ""
+        super().__init__(f"{what}{at}", why, remedy)
+
+
+class BuildStopped(BuildFailed):
+    """A build was stopped from outside; `steps` are those so far."""
+
+    def __init__(self, steps: Iterable[Any], step: Any = None) -> None:
+        super().__init__(
+            "somebody asked for it", steps, step, what="the build was stopped",
+            remedy="run it again: what was finished comes from the cache",
+        )  # fmt: skip
+
+
+class DockerfileWrong(BuildFailed):
+    """The builder does not understand a Dockerfile."""
+
+    def __init__(self, why: str, steps: Iterable[Any] = ()) -> None:
+        super().__init__(
+            why, steps, what="the Dockerfile cannot be read",
+            remedy="the instructions: https://docs.docker.com/reference/dockerfile/",
+        )  # fmt: skip
+
+
+class NotInContext(BuildFailed):
+    """A `COPY` or `ADD` named what was not sent to the engine."""
+
+    def __init__(self, why: str, steps: Iterable[Any], step: Any) -> None:
+        super().__init__(
+            why, steps, step,
+            remedy="paths are relative to the context, nothing outside of it can be copied, and "
+            "what .dockerignore names is not in it",
+        )  # fmt: skip
+
+
+class BaseImageMissing(BuildFailed):
+    """The image after a `FROM` is not here, and could not be pulled."""
+
+    def __init__(self, why: str, steps: Iterable[Any], step: Any) -> None:
+        super().__init__(
+            why, steps, step,
+            remedy="docker images lists what is here; without a network, build on "
+            "labsupport/busybox (engine.base_image() makes it)",
+        )  # fmt: skip
 
 
 class TerminalClosed(LabError):
@@ -591,3 +660,146 @@ class NoRoom(ShippingRefused):
 
 class StepsUnknown(LabError):
     """A build left no images of its steps, so what each instruction did cannot be compared."""
+
+
+class NotAnImage(LabError):
+    """A file or folder holds no image in a layout that we know."""
+
+
+class ImageMissing(LabError):
+    """An engine has no image of that name."""
+
+
+class ImageNotKept(LabError):
+    """There is no room for an image's archive in the folder for temporary files."""
+
+
+class ImageTruncated(LabError):
+    """An archive, or a layer in it, ends before it should."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__("the image is cut off", why, "save or copy it again")
+
+
+class BadManifest(LabError):
+    """What an image says of itself is no JSON, of another form, or not true."""
+
+
+class BadLayer(LabError):
+    """A layer is no tar archive as the engines would take it."""
+
+
+class DigestMismatch(LabError):
+    """Something in an image is not what its digest says: it was changed, or damaged."""
+
+    def __init__(self, what: str, said: str, found: str) -> None:
+        self.said, self.found = said, found
+        super().__init__(
+            f"{what} does not match its digest",
+            f"the image says {said}, and its content has {found}",
+            "somebody changed it, or it was damaged: save or copy it again, from a source you trust",
+        )
+
+
+class PathLeadsOut(LabError):
+    """A file in an archive has a name that leads out of it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the file name {name[:200]!r} leads out of the image",
+            "an engine that obeyed it would write to a folder of its host's",
+            "do not load this image: no honest builder makes such names",
+        )
+
+
+class LinkLeadsOut(LabError):
+    """A link in an archive, or in an OCI folder, leads to what is not in it."""
+
+    def __init__(self, name: str, target: str) -> None:
+        super().__init__(
+            f"the link {name[:200]!r} leads out of the image",
+            f"its target is {target[:200]!r}",
+            "do not load this image: no honest builder makes such links",
+        )
+
+
+class DuplicateMember(LabError):
+    """An archive has two files of one name, and the engines would not agree on which to take."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the archive has more than one {name[:200]!r}",
+            "which of them is meant cannot be told",
+            "save the image again",
+        )
+
+
+class TooManyFiles(LabError):
+    """An image has more files, or more layers, than we take."""
+
+    def __init__(self, most: int, what: str = "files") -> None:
+        super().__init__(
+            f"the image has too many {what}",
+            f"more than {most:,} are not read",
+            "if you trust it: Image.open(path, limits=Limits(…))",
+        )
+
+
+class TooManyBytes(LabError):
+    """A layer becomes much larger than it is stored: a decompression bomb, perhaps."""
+
+    def __init__(self, size: int, stored: int, allowed: int) -> None:
+        super().__init__(
+            "a layer becomes too big when it is decompressed",
+            f"{stored:,} bytes became more than {size:,}, and {allowed:,} are left for the image",
+            "if you trust it: Image.open(path, limits=Limits(…))",
+        )
+
+
+class TooMuchMetadata(LabError):
+    """A file of JSON, or the headers of a tar archive, are larger than they can honestly be."""
+
+    def __init__(self, what: str, most: int) -> None:
+        super().__init__(
+            f"{what} take too much room",
+            f"at most {most:,} bytes are read",
+            "if you trust it: Image.open(path, limits=Limits(…))",
+        )
+
+
+class GiantFile(LabError):
+    """A file says it is larger than all layers may be (a sparse one, perhaps), or than we return."""
+
+    def __init__(self, path: str, size: int, most: int) -> None:
+        super().__init__(
+            f"the file {path[:200]!r} is too large",
+            f"it says that it has {size:,} bytes, and {most:,} are the most that is read",
+            "if you trust it: Image.open(path, limits=Limits(…))",
+        )
+
+
+class SeveralImages(LabError):
+    """An archive holds several images, and which is meant was not said."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        names = sorted(names)
+        super().__init__(
+            f"the archive holds {len(names)} images",
+            ", ".join(names),
+            f"say which: Image.open(path, name={names[0]!r})",
+        )
+
+
+class NoSuchImage(LabError):
+    """An archive holds no image of that name, or none for that kind of machine."""
+
+
+class NoSuchFile(LabError):
+    """An image, or one of its layers, has no file of that name."""
+
+    def __init__(self, path: str, where: str, known: Iterable[str] = ()) -> None:
+        close = get_close_matches(path, list(known)[:20_000], n=1)
+        super().__init__(
+            f"there is no file {path!r} in {where}",
+            f"did you mean {close[0]!r}?" if close else "",
+        )
