@@ -646,8 +646,12 @@ class RegistryOutOfReach(ShippingRefused):
     """The registry that an image's name leads to does not answer."""
 
 
-class ImageUnknown(ShippingRefused):
-    """There is no image of that name: not here for a push, not there for a pull."""
+class NotHere(ShippingRefused):
+    """The engine has no image of the name that is to be pushed."""
+
+
+class NotThere(ShippingRefused):
+    """The registry has no image of the name that is to be pulled."""
 
 
 class RateLimited(ShippingRefused):
@@ -802,4 +806,26 @@ class NoSuchFile(LabError):
         super().__init__(
             f"there is no file {path!r} in {where}",
             f"did you mean {close[0]!r}?" if close else "",
+        )
+
+
+class UnknownLayer(LabError):
+    """A layer was chosen that an image does not have, or of an image that is not shown."""
+
+    def __init__(
+        self, layer: int, image: str | None, images: Iterable[str], numbers: Iterable[int]
+    ) -> None:
+        of = f" of {image!r}" if image is not None else ""
+        known = ", ".join(map(str, numbers)) or f"no such image; shown are {', '.join(images)}"
+        super().__init__(f"there is no layer {layer}{of}", f"there are: {known}")
+
+
+class BuilderMissing(LabError):
+    """The engine has no builder of that name."""
+
+    def __init__(self, builder: str, engine: str) -> None:
+        super().__init__(
+            f"there is no builder {builder!r} in this engine",
+            f"{engine} has {'its own, whatever is asked for' if engine == 'podman' else 'others'}",
+            'builder="classic" takes what every engine has; Docker has "buildkit", too',
         )

@@ -1,1 +1,1 @@
-"""How a build is run, and how its builders' words are read: the parts of `labsupport.engine.builds`."""
+"""The parts of `labsupport.engine.builds`: run a build, and read what its builder says."""

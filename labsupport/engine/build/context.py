@@ -1,68 +1,115 @@
-"""Pack a build's context, as `docker build` does before anything else."""
+"""Pack a build's context: the files that a build may use, and all that is sent to the engine."""
 
 from __future__ import annotations
 
 import io
 import tarfile
 import tempfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from docker.utils.build import exclude_paths
+from docker.utils.build import PatternMatcher, create_archive, exclude_paths
 
-from labsupport.engine.build.marking import marked
-from labsupport.errors import DockerfileMissing
+from labsupport.errors import ContextTooLarge, DockerfileMissing
 
 Files = Mapping[str, str | bytes]
+MOST_BYTES = 512 << 20  # a folder that is larger was hardly meant to be sent
 
 
-def pack(context: str | Path | Files, dockerfile: str, labels: Mapping[str, str]) -> IO[bytes]:
-    """Pack a folder, but for what its `.dockerignore` names, or a mapping of names to contents.
+@dataclass(frozen=True)
+class Context:
+    """A packed context, ready to be sent: close it afterwards."""
 
-    The Dockerfile in it is marked with labels, if there are any.
+    packed: IO[bytes]
+    size: int
+
+
+def read_dockerfile(context: str | Path | Files, name: str) -> str:
+    """Read the Dockerfile of a context.
+
+    Raises:
+        DockerfileMissing: there is none of that name.
+
     """
-    packed = tempfile.TemporaryFile()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
+    if isinstance(context, Mapping):
+        if name not in context:
+            raise DockerfileMissing(name, "the mapping", context)
+        content = context[name]
+        return content if isinstance(content, str) else content.decode()
+    folder = Path(context)
+    if not folder.is_dir():
+        raise DockerfileMissing(name, str(folder), (), "there is no such folder")
+    if not (folder / name).is_file():
+        raise DockerfileMissing(name, str(folder), (path.name for path in folder.iterdir()))
+    return (folder / name).read_text()
+
+
+def pack(context: str | Path | Files, name: str, dockerfile: str) -> Context:
+    """Pack all but what `.dockerignore` names; the Dockerfile `name` gets another text.
+
+    Raises:
+        ContextTooLarge: there are more than 512 MiB.
+
+    """
+    packed = tempfile.TemporaryFile()  # noqa: SIM115 (it is closed when it has been sent)
+    try:
         if isinstance(context, Mapping):
-            _pack_files(tar, context, dockerfile, labels)
+            _pack_files(packed, {**context, name: dockerfile}, name)
         else:
-            _pack_folder(tar, Path(context), dockerfile, labels)
-    packed.seek(0)
-    return packed
+            _pack_folder(packed, Path(context), name, dockerfile)
+        size = packed.seek(0, io.SEEK_END)
+        packed.seek(0)
+    except BaseException:
+        packed.close()
+        raise
+    return Context(packed, size)
 
 
-def _pack_files(
-    tar: tarfile.TarFile, files: Files, dockerfile: str, labels: Mapping[str, str]
-) -> None:
-    if dockerfile not in files:
-        raise DockerfileMissing(dockerfile, "the mapping", files)
-    for name, content in files.items():
-        text = content.encode() if isinstance(content, str) else content
-        _add(tar, name, _marked(text, labels) if name == dockerfile else text)
+def _pack_files(packed: IO[bytes], files: Files, dockerfile: str) -> None:
+    ignored = files.get(".dockerignore", "")
+    text = ignored if isinstance(ignored, str) else ignored.decode()
+    is_left_out = PatternMatcher([*_patterns(text), f"!{dockerfile}"]).matches
+    contents = {
+        name: content.encode() if isinstance(content, str) else content
+        for name, content in files.items()
+        if not is_left_out(name)
+    }
+    _check({name: len(content) for name, content in contents.items()})
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            member.mode = 0o755 if content.startswith(b"#!") else 0o644
+            tar.addfile(member, io.BytesIO(content))
 
 
-def _pack_folder(
-    tar: tarfile.TarFile, folder: Path, dockerfile: str, labels: Mapping[str, str]
-) -> None:
-    if not (folder / dockerfile).is_file():
-        there = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-        raise DockerfileMissing(dockerfile, str(folder), there)
+def _pack_folder(packed: IO[bytes], folder: Path, name: str, dockerfile: str) -> None:
     ignore = folder / ".dockerignore"
-    patterns = ignore.read_text().splitlines() if ignore.exists() else []
-    patterns = [line.strip() for line in patterns if line.strip() and not line.startswith("#")]
-    for name in sorted(exclude_paths(str(folder), patterns, dockerfile)):
-        if name == dockerfile:
-            _add(tar, name, _marked((folder / name).read_bytes(), labels))
-        else:
-            tar.add(folder / name, name, recursive=False)
+    patterns = _patterns(ignore.read_text() if ignore.is_file() else "")
+    find: Callable[..., Iterable[str]] = exclude_paths
+    files = sorted(find(str(folder), patterns, name))
+    sizes: Counter[str] = Counter()
+    for file in files:
+        with suppress(FileNotFoundError):  # it may vanish meanwhile
+            sizes[file] = (folder / file).lstat().st_size
+    _check(sizes)
+    make: Callable[..., object] = create_archive
+    make(root=str(folder), files=files, fileobj=packed, extra_files=[(name, dockerfile)])
 
 
-def _marked(dockerfile: bytes, labels: Mapping[str, str]) -> bytes:
-    return marked(dockerfile.decode(), labels).encode() if labels else dockerfile
+def _patterns(ignore: str) -> list[str]:
+    lines = (line.strip() for line in ignore.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
 
 
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size, member.mode = len(content), 0o644
-    tar.addfile(member, io.BytesIO(content))
+def _check(sizes: Mapping[str, int]) -> None:
+    if (total := sum(sizes.values())) <= MOST_BYTES:
+        return
+    of_top: Counter[str] = Counter()
+    for name, size in sizes.items():
+        of_top[name.partition("/")[0]] += size
+    raise ContextTooLarge(total, of_top.most_common(3))
