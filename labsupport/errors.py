@@ -685,6 +685,15 @@ class ImageTruncated(LabError):
         super().__init__("the image is cut off", why, "save or copy it again")
 
 
+class ImageClosed(LabError):
+    """A file was to be read out of an image that has been closed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} cannot be read", "the image has been closed", "open it again: Image.open(…)"
+        )
+
+
 class BadManifest(LabError):
     """What an image says of itself is no JSON, of another form, or not true."""
 
@@ -701,7 +710,7 @@ class DigestMismatch(LabError):
         super().__init__(
             f"{what} does not match its digest",
             f"the image says {said}, and its content has {found}",
-            "somebody changed it, or it was damaged: save or copy it again, from a source you trust",
+            "it was changed or damaged: save or copy it again, from a source that you trust",
         )
 
 
@@ -772,7 +781,7 @@ class TooMuchMetadata(LabError):
 
 
 class GiantFile(LabError):
-    """A file says it is larger than all layers may be (a sparse one, perhaps), or than we return."""
+    """A file is larger than all layers may be (a sparse one, perhaps), or than we return."""
 
     def __init__(self, path: str, size: int, most: int) -> None:
         super().__init__(
@@ -828,4 +837,13 @@ class BuilderMissing(LabError):
             f"there is no builder {builder!r} in this engine",
             f"{engine} has {'its own, whatever is asked for' if engine == 'podman' else 'others'}",
             'builder="classic" takes what every engine has; Docker has "buildkit", too',
+        )
+
+
+class NotAHistory(LabError):
+    """A file holds no history of an image as `docker history` prints it."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(
+            f"{path} holds no history", why, 'wanted: {"history": [{"created_by": …, "size": …}]}'
         )

@@ -11,9 +11,10 @@ from datetime import datetime
 class Entry:
     """A file, folder or link of one layer.
 
-    `path` is absolute, as in a container; `kind` is "file", "folder", "symlink", "hardlink", "fifo",
-    "character device" or "block device"; `target` is where a link leads, as the layer has it (a hard
-    link's is a path in the image). Only a file has a size. `modified_at` is in seconds since 1970.
+    `path` is absolute, as in a container; `kind` is "file", "folder", "symlink", "hardlink",
+    "fifo", "character device" or "block device". Only a file has a size; a hard link is a second
+    name for one of its layer's, its `target`. A symbolic link's `target` is as the layer has it.
+    `modified_at` is in seconds since 1970; `layer` is the number of the layer it is in.
     """
 
     path: str
@@ -32,11 +33,13 @@ class Entry:
 class Layer:
     """One layer: what it is called, how big it is, and what it does to the ones below.
 
-    `number` counts from 1, the lowest. `digest` names the layer as it is stored in the archive
-    (perhaps compressed, `blob_bytes` long), `diff_id` the tar archive in it. `size_bytes` is the sum
-    of its regular files. `files` are its entries by path, whiteouts left out. `added` and `changed`
-    are the paths that it brings; `deleted` those of the layers below that it hides, all that was in a
-    deleted folder included. `verified` tells that its content has the digests that the image names.
+    `number` counts from 1, the lowest. `digest` is that of the layer as it is stored in the archive
+    (perhaps compressed, `blob_bytes` long), `diff_id` that of the tar archive in it. `size_bytes`
+    is the sum of its regular files. `created_by` is its line of the history, "" if that is not
+    known. `files` are its entries by path, whiteouts left out. `added` and `changed` are the paths
+    that it brings (a folder is changed by another mode or owner), `deleted` those of the layers
+    below that it takes away, all that is in a deleted folder included. `verified` tells that its
+    content has the digests that the image says; an image that lies is not opened.
     """
 
     number: int
@@ -54,7 +57,11 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One line of an image's history; `layer` is what it made, None if it made none (`empty`)."""
+    """One line of an image's history, and the layer that it made; one that is `empty` made none.
+
+    `created` is None where the image does not say it. If the history does not fit the layers, no
+    line has a layer.
+    """
 
     created: datetime | None
     created_by: str
@@ -65,7 +72,10 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class LostFile:
-    """A file that a later layer deleted, and that an earlier one still gives away."""
+    """A file that a later layer deleted, and that an earlier one still gives away.
+
+    `added_in` is the layer that still has it.
+    """
 
     path: str
     size_bytes: int

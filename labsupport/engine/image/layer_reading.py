@@ -1,15 +1,24 @@
-"""Read a layer's entries out of its tar archive."""
+"""Read a layer: verify its digests, and note what its tar archive holds."""
 
 from __future__ import annotations
 
-import hashlib
+import math
 import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import cast
 
+from labsupport.engine.image.blobs import Blob
 from labsupport.engine.image.entries import Entry
+from labsupport.engine.image.limits import Meter
+from labsupport.engine.image.naming import link_target, plain_path
+from labsupport.engine.image.streams import Feed, Hashing, decompressed, is_compressed, metered
+from labsupport.engine.image.tar_walking import walk
+from labsupport.errors import BadLayer, DigestMismatch, LabError, PathLeadsOut
 
+# see layer.md of the OCI image specification
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
+_AUFS = ".wh..wh."  # what aufs notes for itself; engines leave it out
 _KINDS = {
     tarfile.DIRTYPE: "folder",
     tarfile.SYMTYPE: "symlink",
@@ -22,44 +31,110 @@ _KINDS = {
 
 @dataclass
 class Contents:
-    """What a layer's archive holds: entries, paths it deletes, folders whose lower side it hides."""
+    """What a layer holds: its entries, the paths it deletes, the folders whose lower part it hides.
 
+    `pieces` tells of a sparse file where its stored bytes belong: offsets and sizes. `digest` is
+    that of the layer as it is stored.
+    """
+
+    digest: str = ""
     files: dict[str, Entry] = field(default_factory=dict)
     whiteouts: list[str] = field(default_factory=list)
     opaque: list[str] = field(default_factory=list)
-    diff_id: str = ""
+    pieces: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
 
 
-def read_layer(blob: BinaryIO, number: int) -> Contents:
-    """Read all of a layer."""
-    found = Contents()
-    with tarfile.open(fileobj=blob, mode="r:") as tar:
-        while (member := tar.next()) is not None:
-            tar.members.clear()  # type: ignore[attr-defined]
-            _note(member, found, number)
-    blob.seek(0)
-    found.diff_id = "sha256:" + hashlib.file_digest(blob, "sha256").hexdigest()
-    return found
+def read_layer(blob: Blob, digest: str, diff_id: str, number: int, meter: Meter) -> Contents:
+    """Read a layer to its end; `digest` is the one it is stored under, if it is.
+
+    Raises `BadLayer`, `ImageTruncated`, `DigestMismatch`, `PathLeadsOut`, `LinkLeadsOut`, or one of
+    the errors of `Meter`.
+    """
+    contents = Contents()
+    stored, plain = Hashing(_algorithm(digest)), Hashing(_algorithm(diff_id))
+    twofold = is_compressed(blob.first()) or _algorithm(digest) != _algorithm(diff_id)
+    chunks = stored.flow(blob.chunks()) if twofold else blob.chunks()
+    feed = Feed(plain.flow(metered(decompressed(chunks), meter, blob.size_bytes)))
+    try:
+        for member in walk(feed, meter.limits.header_bytes):
+            _note(member, contents, number, meter)
+        feed.drain()
+        meter.layer_ends(plain.size)
+        contents.digest = stored.digest if twofold else plain.digest
+        _compare("its content", diff_id, plain.digest)
+        _compare("what is stored of it", digest, contents.digest)
+    except LabError as error:
+        error.what = f"layer {number}: {error.what}"
+        raise
+    return contents
 
 
-def _note(member: tarfile.TarInfo, found: Contents, number: int) -> None:
-    path = "/" + member.name.removeprefix("./").strip("/")
+def content_of(blob: Blob, entry: Entry, pieces: Iterable[tuple[int, int]] | None) -> bytes:
+    """Read one file out of a layer whose digest was verified before."""
+    feed = Feed(decompressed(blob.chunks()))
+    feed.seek(entry.offset)
+    if pieces is None:
+        return feed.read(entry.size_bytes)
+    content = bytearray(entry.size_bytes)
+    for offset, size in pieces:
+        content[offset : offset + size] = feed.read(size)
+    return bytes(content)
+
+
+def _note(member: tarfile.TarInfo, contents: Contents, number: int, meter: Meter) -> None:
+    path = plain_path(member.name)
     folder, _, name = path.rpartition("/")
     if name == OPAQUE:
-        found.opaque.append(folder or "/")
+        contents.opaque.append(folder or "/")
+    elif name.startswith(_AUFS):
+        pass
     elif name.startswith(WHITEOUT):
-        found.whiteouts.append(f"{folder}/{name.removeprefix(WHITEOUT)}")
+        deleted = name.removeprefix(WHITEOUT)
+        if deleted in ("", ".", ".."):
+            raise PathLeadsOut(member.name)
+        contents.whiteouts.append(f"{folder}/{deleted}")
     else:
-        kind = _KINDS.get(member.type, "file")
-        found.files[path] = Entry(
-            path,
-            kind,
-            member.size if kind == "file" else 0,
-            member.mode & 0o7777,
-            member.uid,
-            member.gid,
-            "/" + member.linkname.lstrip("/") if kind == "hardlink" else member.linkname,
-            float(member.mtime),
-            number,
-            member.offset,
-        )
+        contents.files[path] = _entry(member, path, number)
+        meter.file(path, member.size)
+    pieces = _pieces(member)
+    if pieces is not None:
+        contents.pieces[path] = pieces
+    meter.entry(path, member.linkname, pieces=len(pieces or ()))
+
+
+def _entry(member: tarfile.TarInfo, path: str, number: int) -> Entry:
+    kind = _KINDS.get(member.type, "file")
+    return Entry(
+        path,
+        kind,
+        member.size if kind == "file" else 0,
+        member.mode & 0o7777,  # Docker adds the file's kind to it
+        member.uid,
+        member.gid,
+        link_target(path, member.linkname) if kind == "hardlink" else member.linkname,
+        float(member.mtime) if math.isfinite(member.mtime) else 0.0,
+        number,
+        member.offset_data,
+    )
+
+
+def _pieces(member: tarfile.TarInfo) -> list[tuple[int, int]] | None:
+    """Return where the stored bytes of a sparse file belong; raises `BadLayer` if they cannot."""
+    if not member.issparse():
+        return None
+    pieces = cast("list[tuple[int, int]]", member.sparse)
+    end = 0
+    for offset, size in pieces:
+        if offset < end or size < 0 or offset + size > member.size:
+            raise BadLayer(f"the sparse file {member.name!r} is damaged", "its pieces overlap")
+        end = offset + size
+    return pieces
+
+
+def _algorithm(digest: str) -> str:
+    return digest.partition(":")[0] or "sha256"
+
+
+def _compare(what: str, said: str, found: str) -> None:
+    if said and said != found:
+        raise DigestMismatch(what, said, found)

@@ -1,49 +1,108 @@
-"""Stack layers: what each adds, changes and deletes, and what is there in the end."""
+"""Stack layers as overlayfs does: what each adds, changes and deletes, and what stays."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from labsupport.engine.image.entries import Entry
 from labsupport.engine.image.layer_reading import Contents
+from labsupport.engine.image.limits import Meter
+from labsupport.errors import BadLayer
+
+_IMPLIED = -1  # the offset of a folder that no layer names
+Gone = dict[str, Entry]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Change:
-    """What a layer does to the tree below; `hidden` are the entries that it took away."""
+    """What a layer did: paths it brought anew, paths it changed, and entries that it took away.
 
-    added: tuple[str, ...]
-    changed: tuple[str, ...]
-    deleted: tuple[str, ...]
-    hidden: dict[str, Entry]
+    `replaced` are the files in whose place it put something else than a file.
+    """
 
-
-def stack(tree: dict[str, Entry], layer: Contents) -> Change:
-    """Put a layer on a tree (which it changes), and say what it did."""
-    gone = {path for whiteout in layer.whiteouts for path in _with_below(tree, whiteout)}
-    gone |= {path for folder in layer.opaque for path in _with_below(tree, folder)} - {
-        *layer.opaque
-    }
-    for path, entry in layer.files.items():
-        if entry.kind != "folder" and path in tree and tree[path].kind == "folder":
-            gone |= {below for below in _with_below(tree, path)}
-    hidden = {path: tree[path] for path in gone if path not in layer.files}
-    added = tuple(path for path in layer.files if path not in tree)
-    changed = tuple(
-        path for path, entry in layer.files.items() if path in tree and _differs(entry, tree[path])
-    )
-    for path in hidden:
-        del tree[path]
-    tree.update(layer.files)
-    return Change(added, changed, tuple(sorted(hidden)), hidden)
+    added: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    deleted: Gone = field(default_factory=dict)
+    replaced: Gone = field(default_factory=dict)
 
 
-def _with_below(tree: dict[str, Entry], top: str) -> list[str]:
-    inside = top.rstrip("/") + "/"
-    return [path for path in tree if path == top or path.startswith(inside)]
+class Tree:
+    """What the layers so far make together; `entries` by path.
+
+    Folders that no layer names, but that have something in them, are there too.
+    """
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self.entries: dict[str, Entry] = {}
+        self._inside: dict[str, set[str]] = {}
+
+    def put(self, layer: Contents, number: int) -> Change:
+        """Put a layer on top, and say what it did. Raises `BadLayer` if it contradicts itself."""
+        gone: Gone = {}
+        for path in layer.whiteouts:
+            self._remove(path, gone)
+        for folder in layer.opaque:
+            self._empty(folder, gone)
+        for path, entry in layer.files.items():
+            if entry.kind != "folder":
+                self._empty(path, gone)
+        change = Change()
+        for path, entry in layer.files.items():
+            self._make_folders(path, layer, number, gone)
+            old = gone.pop(path, None) or self.entries.get(path)
+            _compare(old, entry, change)
+            self._set(entry)
+        change.deleted = {path: old for path, old in gone.items() if old.offset != _IMPLIED}
+        return change
+
+    def _make_folders(self, path: str, layer: Contents, number: int, gone: Gone) -> None:
+        """Make the folders that a path lies in, in place of what else may be there."""
+        while path := path.rpartition("/")[0]:
+            above = layer.files.get(path)
+            if above and above.kind != "folder":
+                raise BadLayer(f"{path!r} is no folder", "yet there are files in it")
+            if self._is_folder(path):
+                return
+            if not above:  # else its turn comes
+                self._remove(path, gone)
+                self._meter.entry(path)
+                self._set(Entry(path, "folder", mode=0o755, layer=number, offset=_IMPLIED))
+
+    def _is_folder(self, path: str) -> bool:
+        return path in self.entries and self.entries[path].kind == "folder"
+
+    def _set(self, entry: Entry) -> None:
+        self.entries[entry.path] = entry
+        if entry.path != "/":
+            folder = entry.path.rpartition("/")[0] or "/"
+            self._inside.setdefault(folder, set()).add(entry.path)
+
+    def _remove(self, path: str, gone: Gone) -> None:
+        """Take a path away, and all below."""
+        self._empty(path, gone)
+        if path in self.entries:
+            gone[path] = self.entries.pop(path)
+            self._inside[path.rpartition("/")[0] or "/"].discard(path)
+
+    def _empty(self, folder: str, gone: Gone) -> None:
+        """Take away all below a path; without recursion, for folders may be very deep."""
+        waiting = list(self._inside.pop(folder, ()))
+        while waiting:
+            path = waiting.pop()
+            gone[path] = self.entries.pop(path)
+            waiting.extend(self._inside.pop(path, ()))
 
 
-def _differs(new: Entry, old: Entry) -> bool:
-    if new.kind == old.kind == "folder":
-        return (new.mode, new.uid, new.gid) != (old.mode, old.uid, old.gid)
-    return True
+def _compare(old: Entry | None, new: Entry, change: Change) -> None:
+    """Note what an entry is to what was in its place: a folder's time alone is no change."""
+    if old is None or old.offset == _IMPLIED:
+        change.added.append(new.path)
+    elif not old.kind == new.kind == "folder" or (old.mode, old.uid, old.gid) != (
+        new.mode,
+        new.uid,
+        new.gid,
+    ):
+        change.changed.append(new.path)
+        if old.kind == "file" != new.kind:
+            change.replaced[new.path] = old
