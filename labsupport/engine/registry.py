@@ -19,14 +19,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.error import URLError
 from urllib.request import Request as Question
 from urllib.request import urlopen
 
 from labsupport import ownership
-from labsupport.engine import registry_log, registry_program
+from labsupport.engine import registry_log, registry_program, shipping
 from labsupport.errors import AddressInUse, RegistryFailed
+
+if TYPE_CHECKING:
+    from labsupport.engine.client import Engine
 
 READY_SECONDS = 30.0
 ANSWER_SECONDS = 10.0
@@ -101,6 +104,17 @@ class Registry:
         """User and token, as the Docker SDK's `auth_config` takes them."""
         return {"username": self.user, "password": self.password}
 
+    def login(self, engine: Engine, token: str | None = None) -> str:
+        """Have the engine try user and token, as `docker login` does; return what it says.
+
+        Nothing is written anywhere: the Docker SDK keeps them in this connection's memory.
+
+        Raises:
+            LoginRefused: that is not the token.
+
+        """
+        return shipping.login(engine, self.address, self.user, token or self.password)
+
     def log(self) -> list[registry_log.Request]:
         """Return the requests so far, as its log has them, when all that began have ended."""
         return self._log.requests(self._stored)
@@ -110,9 +124,35 @@ class Registry:
         names: list[str] = self._ask("_catalog")["repositories"]
         return {name: sorted(self._ask(f"{name}/tags/list")["tags"] or ()) for name in names}
 
-    def manifest(self, repository: str, tag: str) -> dict[str, Any]:
+    def manifest(self, name: str) -> dict[str, Any]:
         """Ask for an image's manifest: its configuration and layers, by digest and size."""
-        return self._ask(f"{repository}/manifests/{tag}")
+        repository, tag = self._parts(name)
+        manifest: dict[str, Any] = self._ask(f"{repository}/manifests/{tag}")
+        return manifest
+
+    def contents(self, name: str) -> list[tuple[str, str, int]]:
+        """Ask for an image's layers, the lowest first: digest, made by, bytes as stored."""
+        manifest = self.manifest(name)
+        repository, _ = self._parts(name)
+        config = self._ask(f"{repository}/blobs/{manifest['config']['digest']}")
+        history = config.get("history", ())
+        made_by = [step.get("created_by", "") for step in history if not step.get("empty_layer")]
+        layers = manifest["layers"]
+        if len(made_by) != len(layers):  # a history is not obligatory
+            made_by = [""] * len(layers)
+        return [
+            (layer["digest"], words, int(layer["size"]))
+            for layer, words in zip(layers, made_by, strict=True)
+        ]
+
+    def explain(self, words: str) -> str:
+        """Add to the engine's words what the registry itself says of its last failure."""
+        why = self._log.last_failure() if "HTTP status: 5" in words else ""
+        return f"{words} (the registry: {why})" if why else words
+
+    def _parts(self, name: str) -> tuple[str, str]:
+        repository, _, tag = name.removeprefix(f"{self.address}/").rpartition(":")
+        return repository, tag
 
     @property
     def stored_bytes(self) -> int:
@@ -126,7 +166,7 @@ class Registry:
         data = blobs / kind / number[:2] / number / "data"
         return data.stat().st_size if data.exists() else 0
 
-    def _ask(self, what: str) -> dict[str, Any]:
+    def _ask(self, what: str) -> Any:
         words = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
         question = Question(
             f"http://{self.address}/v2/{what}",
@@ -138,10 +178,9 @@ class Registry:
         )
         try:
             with urlopen(question, timeout=ANSWER_SECONDS) as answer:  # noqa: S310 (http, loopback)
-                told: dict[str, Any] = json.load(answer)
+                return json.load(answer)
         except URLError as error:
             raise RegistryFailed(f"{question.full_url} cannot be had", str(error.reason)) from error
-        return told
 
     def __enter__(self) -> Self:
         return self
@@ -182,6 +221,12 @@ class _Log:
         with self._news:
             self._wait(lambda: self._journal.is_complete, ANSWER_SECONDS)
             return self._journal.requests(stored)
+
+    def last_failure(self) -> str:
+        """Return the registry's own words for its last failure, if there was one."""
+        with self._news:
+            self._wait(lambda: self._journal.is_complete, ANSWER_SECONDS)
+            return self._journal.failure
 
     def wait_for_address(self) -> str:
         """Return where it listens, which it says when it does."""

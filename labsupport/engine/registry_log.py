@@ -53,10 +53,12 @@ class Journal:
     """The requests in a log, line by line, in the order in which they began.
 
     `words` are its last lines that are about no request: how it started, or why it did not.
+    `failure` is what it said of the last failure of its own (HTTP status 500 and above).
     """
 
     def __init__(self) -> None:
         self.words: deque[str] = deque(maxlen=20)
+        self.failure = ""
         self._found: dict[str, Request] = {}
         self._open: set[str] = set()
 
@@ -67,6 +69,8 @@ class Journal:
             self.words.append(str(entry.get("msg", "")))
             return
         self._found[key] = request = _merge(self._found.get(key), entry)
+        if entry.get("level") == "error" and request.status >= 500:
+            self.failure = str(entry.get("err.detail") or entry.get("err.message", ""))
         (self._open.discard if request.status else self._open.add)(key)
 
     @property

@@ -1,0 +1,135 @@
+"""What is in an engine, and whose: images, containers, networks, volumes; and removing our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from labsupport.engine.labels import COURSE, OWNER, owner_labels
+
+if TYPE_CHECKING:
+    from labsupport.engine.client import Engine
+
+MINE, THE_COURSES, ANOTHERS, SOMEBODYS = (
+    "this notebook's", "the course's", "another notebook's", "not ours",
+)  # fmt: skip
+KINDS = ("container", "image", "network", "volume")
+_BUILT_IN = ("bridge", "host", "none", "podman")
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something in an engine. `bytes` is an image's size, `state` a container's; `whose` by label.
+
+    `key` tells it from others of its kind: an ID, or a volume's name.
+    """
+
+    kind: str
+    key: str
+    name: str
+    whose: str
+    bytes: int = 0
+    state: str = ""
+
+    @property
+    def short(self) -> str:
+        """The key as `docker` shows it: twelve digits of an ID."""
+        return self.key.removeprefix("sha256:")[:12]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} ({self.whose})"
+
+
+@dataclass(frozen=True)
+class Belongings:
+    """All that was in an engine at one moment, containers first."""
+
+    things: tuple[Thing, ...]
+
+    @classmethod
+    def of(cls, engine: Engine) -> Belongings:
+        """Ask the engine; what comes with every engine (its three networks) is left out."""
+        return cls(tuple(_read(engine)))
+
+    def whose(self, *owners: str) -> tuple[Thing, ...]:
+        """Return what belongs to one of `owners`."""
+        return tuple(thing for thing in self.things if thing.whose in owners)
+
+    @property
+    def mine(self) -> tuple[Thing, ...]:
+        """What carries the label of this notebook."""
+        return self.whose(MINE)
+
+    @property
+    def others(self) -> tuple[Thing, ...]:
+        """All the rest."""
+        return tuple(thing for thing in self.things if thing.whose != MINE)
+
+    def keys(self) -> set[tuple[str, str]]:
+        """Return kind and key of each: two moments are compared by them."""
+        return {(thing.kind, thing.key) for thing in self.things}
+
+
+def clean_up(engine: Engine) -> tuple[Thing, ...]:
+    """Remove what carries this notebook's label, and return it; nothing else is touched.
+
+    It is `docker container|image|network|volume prune --filter label=…`, but for running
+    containers, too. An image that a container of somebody else's uses stays.
+    """
+    from docker.errors import APIError, NotFound
+
+    gone = []
+    for thing in Belongings.of(engine).mine:
+        try:
+            _remove(engine, thing)
+        except NotFound:  # it went with another: a parent of an image, an auto-removed container
+            pass
+        except APIError as error:
+            if error.status_code != 409:  # in use
+                raise
+            continue
+        gone.append(thing)
+    return tuple(gone)
+
+
+def _remove(engine: Engine, thing: Thing) -> None:
+    client: Any = engine.client
+    if thing.kind == "image":
+        client.images.remove(thing.key, force=True)
+    elif thing.kind == "container":
+        client.containers.get(thing.key).remove(force=True, v=True)
+    elif thing.kind == "network":
+        client.networks.get(thing.key).remove()
+    else:
+        client.volumes.get(thing.key).remove()
+
+
+def _read(engine: Engine) -> Iterator[Thing]:
+    client: Any = engine.client
+    for found in client.api.containers(all=True):
+        name = found["Names"][0].lstrip("/")
+        whose = _whose(found["Labels"])
+        yield Thing("container", found["Id"], name, whose, state=found["Status"])
+    for found in client.api.images():
+        names = sorted(_names(found["RepoTags"]))
+        whose = _whose(found["Labels"])
+        yield Thing("image", found["Id"], ", ".join(names), whose, bytes=found["Size"])
+    for found in client.api.networks():
+        if found["Name"] not in _BUILT_IN:
+            yield Thing("network", found["Id"], found["Name"], _whose(found["Labels"]))
+    for found in client.api.volumes()["Volumes"] or ():
+        yield Thing("volume", found["Name"], found["Name"], _whose(found["Labels"]))
+
+
+def _names(tags: Iterable[str] | None) -> list[str]:
+    return [tag for tag in tags or () if tag != "<none>:<none>"] or ["<none>"]
+
+
+def _whose(labels: dict[str, str] | None) -> str:
+    owner = (labels or {}).get(OWNER)
+    if not owner:
+        return SOMEBODYS
+    if owner == owner_labels()[OWNER]:
+        return MINE
+    return THE_COURSES if owner == COURSE else ANOTHERS

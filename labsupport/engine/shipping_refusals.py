@@ -1,0 +1,67 @@
+"""Why a login, a push or a pull was refused: the engine's words, sorted by cause and remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from labsupport.errors import (
+    LoginRefused,
+    NameNotYours,
+    NoRoom,
+    NotHere,
+    NotThere,
+    RateLimited,
+    RegistryOutOfReach,
+    ShippingRefused,
+)
+
+HUB = "docker.io"
+_CAUSES: Mapping[tuple[str, ...], type[ShippingRefused]] = {
+    ("toomanyrequests", "too many requests", "rate limit"): RateLimited,
+    ("no space left",): NoRoom,
+    ("does not exist locally",): NotHere,
+    ("no such host", "connection refused", "unreachable", "timeout", "to https client"):
+        RegistryOutOfReach,
+    ("access to the resource is denied", "access denied"): NameNotYours,
+    ("no basic auth", "unauthorized", "authentication required"): LoginRefused,
+    ("manifest unknown", "not found", "name unknown"): NotThere,
+}  # fmt: skip
+
+
+def registry_of(name: str) -> str:
+    """Return where an image's name leads: what stands before the first "/", if it is an address.
+
+    That is the engine's rule: a name without a dot, a colon or "localhost" there is Docker Hub's.
+    """
+    first, slash, _ = name.partition("/")
+    return first if slash and ("." in first or ":" in first or first == "localhost") else HUB
+
+
+def read(verb: str, name: str, words: str) -> ShippingRefused:
+    """Turn the engine's words into the error of their cause; the first that fits."""
+    low = words.lower()
+    what = f"docker {verb} {name.rstrip('/')}"
+    for signs, error in _CAUSES.items():
+        if any(sign in low for sign in signs):
+            return error(what, words, _remedy(error, name))
+    return ShippingRefused(what, words)
+
+
+def _remedy(error: type[ShippingRefused], name: str) -> str:
+    where = registry_of(name)
+    return {
+        RateLimited: "wait for some hours, log in (that raises it), or take another registry",
+        NoRoom: "docker system df shows what takes an engine's room",
+        NotHere: f"docker image ls shows what there is; docker tag IMAGE {name}",
+        NotThere: "look for spelling mistakes in name and tag; was it pushed?",
+        LoginRefused: f"docker login {where}, with your user name there and a token",
+    }.get(error) or _way_to(where, name)
+
+
+def _way_to(where: str, name: str) -> str:
+    if where == HUB and "/" not in name:
+        return (
+            f"{name!r} names neither a registry nor a user, so it stands for "
+            f"{HUB}/library/{name}. docker tag {name} REGISTRY/USER/{name}, and push that name"
+        )
+    return f"the name leads to {where}: is that where it should go, and is it up?"
