@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labsupport.engine.build import log
 from labsupport.engine.build.context import Files
 from labsupport.engine.build.running import Order, Running
 from labsupport.engine.build.step import BuildStep
@@ -73,6 +74,25 @@ class Build:
         """
         order = Order(context, tag, dockerfile, args or {}, cache, labels or {}, network, builder)
         return cls.of(Running(engine, order, on_step))
+
+    @classmethod
+    def parse(cls, text: str) -> Build:
+        """Read a build from what `docker build` or `podman build` printed.
+
+        Knows BuildKit's log on a terminal and its `--progress=plain`, the classic builder's and
+        Podman's (buildah's); colours and the times that CI services put before each line may stay.
+        A build that failed is read, too: see `failed_step`. None of them says `bytes`, and only
+        BuildKit says `seconds`: where it does not for the whole, they are the sum of all it did.
+
+        Raises:
+            BuildLogUnreadable: there are no steps in it.
+
+        """
+        found = log.read(text)
+        return cls(
+            tuple(found.steps), found.image_id, found.tag, found.seconds, found.context_bytes,
+            found.builder,
+        )  # fmt: skip
 
     @classmethod
     def of(cls, running: Running) -> Build:

@@ -72,7 +72,7 @@ def pack(context: str | Path | Files, name: str, dockerfile: str) -> Context:
 def _pack_files(packed: IO[bytes], files: Files, dockerfile: str) -> None:
     ignored = files.get(".dockerignore", "")
     text = ignored if isinstance(ignored, str) else ignored.decode()
-    is_left_out = PatternMatcher([*_patterns(text), f"!{dockerfile}"]).matches
+    is_left_out: Callable[..., bool] = PatternMatcher([*_patterns(text), f"!{dockerfile}"]).matches
     contents = {
         name: content.encode() if isinstance(content, str) else content
         for name, content in files.items()
