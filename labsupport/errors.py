@@ -847,3 +847,14 @@ class NotAHistory(LabError):
         super().__init__(
             f"{path} holds no history", why, 'wanted: {"history": [{"created_by": …, "size": …}]}'
         )
+
+
+class AppBaseMissing(LabError):
+    """The base image of the tutorials' app has not been made on this machine."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__("the base image of the app is missing", why, "./lab base (half a minute)")
+
+
+class BaseBuildFailed(LabError):
+    """The base image of the tutorials' app cannot be made, or a step of making it failed."""
