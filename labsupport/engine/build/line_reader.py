@@ -15,12 +15,12 @@ from labsupport.engine.build.step import BuildStep, stage_name
 from labsupport.engine.labels import OWNER
 
 OnStep = Callable[[BuildStep], None]
-STEP = re.compile(r"(?:\[\d+/\d+\] )?(?:Step|(STEP)) (\d+)(?:/(\d+))? ?: ?(.*)")
+STEP = re.compile(r"\s*(?:\[\d+/\d+\] )?(?:Step|(STEP)) (\d+)(?:/(\d+))? ?: ?(.*)")
 _BEGINS_ANEW = re.compile(r"(FROM|ARG)\s", re.IGNORECASE)
-_IMAGE = re.compile(r" ?--?-> (Using cache ?)?([0-9a-f]{11,64})?\s*$")
-_CONTAINER = re.compile(r" ---> Running in ([0-9a-f]{12})\s*$")
+_IMAGE = re.compile(r"\s*--?-> (Using cache ?)?([0-9a-f]{11,64})?\s*$")
+_CONTAINER = re.compile(r"\s*---> Running in ([0-9a-f]{12})\s*$")
 _SAID = re.compile(
-    r"(Removing intermediate container [0-9a-f]{12}|Successfully (built|tagged) .*"
+    r"\s*(Removing intermediate container [0-9a-f]{12}|Successfully (built|tagged) .*"
     r"|(\[\d+/\d+\] )?COMMIT( .*)?|[0-9a-f]{64})\s*$"
 )
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -83,7 +83,7 @@ class LineReader:
         """Tell a step from what a program prints, which may look like one but for its number."""
         number = int(found[2])
         is_anew = bool(found[1]) and number == 1 and bool(_BEGINS_ANEW.match(found[4]))
-        return number == self._last + 1 or is_anew
+        return number == self._last + 1 or is_anew or not self.steps
 
     def _begin(self, found: re.Match[str], at: float | None) -> None:
         number, total, instruction = int(found[2]), int(found[3] or 0), found[4].strip()

@@ -27,11 +27,13 @@ _TIMES = re.compile(r"(?:\s+\d+\.\ds)+\s*$")
 _HEADER = re.compile(r"\[\+\] Building (\d+\.\d)s ")
 _DONE = re.compile(r"DONE(?: (\d+\.\d+)s)?$")
 _PRINTED = re.compile(r"\d+\.\d+ (.*)")
-_SENT = re.compile(r"transferring context: (\d+(?:\.\d+)?)([kMG]?B)")
-_IMAGE = re.compile(r"(?:writing image|exporting manifest(?: list)?) (sha256:[0-9a-f]{64})")
+_SENT = re.compile(
+    r"(?:transferring context:|build context to Docker daemon) +(\d+(?:\.\d+)?) ?([kMG]?B)"
+)
+_IMAGE = re.compile(r"(?:writing image|exporting manifest(?: list)?) (sha256:[0-9a-f]{12,64})")
 _NAMED = re.compile(r"naming to (\S+)")
-_TAGGED = re.compile(r"Successfully tagged (\S+)")
-_BUILT = re.compile(r"Successfully built ([0-9a-f]{12,64})")
+_TAGGED = re.compile(r"\s*Successfully tagged (\S+)")
+_BUILT = re.compile(r"\s*Successfully built ([0-9a-f]{12,64})")
 _FAILED_STEP = re.compile(r"\s*> (\[.*?\d+/\d+\] .*):\s*$")
 _ERROR = re.compile(r"(?:returned a non-zero code|exit code|exit status|^Error: |^ERROR: )")
 _UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
@@ -199,4 +201,13 @@ def _line_by_line(lines: Sequence[Line]) -> Read:
     reader.finish(times[-1] if times else None, failed=bool(_ERROR.search(last)))
     builder = "podman" if any(found[1] for found in steps) else "classic"
     seconds = times[-1] - times[0] if times else None
-    return Read(builder, reader.steps, seconds=seconds)
+    return Read(builder, _numbered(reader.steps), seconds=seconds)
+
+
+def _numbered(steps: Sequence[BuildStep]) -> list[BuildStep]:
+    """Number them from 1 where an old builder counted from 0, or did not say of how many."""
+    if all(step.total for step in steps):
+        return list(steps)
+    return [
+        replace(step, number=number, total=len(steps)) for number, step in enumerate(steps, start=1)
+    ]

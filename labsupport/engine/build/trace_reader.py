@@ -14,7 +14,7 @@ from typing import Any
 
 from labsupport.engine.build.step import BuildStep
 
-STEP = re.compile(r"\[(?:([^\[\]]+) )?(\d+)/(\d+)\] (.*)", re.DOTALL)
+STEP = re.compile(r"\[(?:([^\[\]]*[^\[\] ]) +)? *(\d+)/(\d+)\] (.*)", re.DOTALL)
 _TRACE = "moby.buildkit.trace"
 _VERTEXES, _LOGS = 1, 3  # of StatusResponse
 _DIGEST, _NAME, _CACHED, _STARTED, _COMPLETED, _ERROR = 1, 3, 4, 5, 6, 7  # of Vertex
