@@ -43,7 +43,7 @@ class LineReader:
         self._began: float | None = 0.0
         self._last = self._hidden = 0
         self._stage, self._stage_name = -1, ""
-        self._is_open = False
+        self._is_open = self._is_label = False
         self._rest = ""
 
     def take(self, event: Mapping[str, Any], at_seconds: float) -> None:
@@ -70,6 +70,8 @@ class LineReader:
         if found and self._is_next(found):
             self._end(at)
             self._begin(found, at)
+        elif self._is_label:
+            self._labelled(line)
         elif not self._is_open or not line:
             return
         elif running := _CONTAINER.match(line):
@@ -93,7 +95,10 @@ class LineReader:
             self._stage_name = stage_name(instruction, self._stage) if self._stages > 1 else ""
         if number == 1:
             self._hidden = 0
-        if self._is_marked and instruction.startswith("LABEL ") and OWNER in instruction:
+        self._is_label = (
+            self._is_marked and instruction.startswith("LABEL ") and OWNER in instruction
+        )
+        if self._is_label:
             self._hidden += 1
             return
         if self._is_marked:
@@ -108,6 +113,12 @@ class LineReader:
         # Podman says all of it first, and then shortens it
         longest = max(image_id or "", step.image_id or "", key=len) or None
         self._change(image_id=longest, cached=step.cached or cached)
+
+    def _labelled(self, line: str) -> None:
+        """Take the image with our label for that of its `FROM`, where that has none of its own."""
+        image = _IMAGE.match(line)
+        if image and image[2] and self.steps and not self.steps[-1].image_id:
+            self._change(image_id=image[2])
 
     def _end(self, at: float | None, *, failed: bool = False) -> None:
         if self._is_open:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 STAGE = "org.labsupport.stage"
 _ESCAPE = re.compile(r"#\s*escape\s*=\s*(\S)\s*$", re.IGNORECASE)
-_FROM = re.compile(r"\s*FROM\s", re.IGNORECASE)
+_FROM = re.compile(r"\s*FROM\s+(?:--\S+\s+)*(\S+)", re.IGNORECASE)
 _HEREDOC = re.compile(r"<<-?[\"']?(\w+)[\"']?")
 _TAKES_HEREDOC = re.compile(r"\s*(RUN|COPY|ADD)\s", re.IGNORECASE)
 
@@ -36,11 +36,13 @@ def mark(dockerfile: str, labels: Mapping[str, str]) -> Marked:
     """Put a `LABEL` after each `FROM`."""
     lines: list[str] = []
     added: list[int] = []
+    bases: set[str] = set()
     for instruction in instructions(dockerfile):
         lines += instruction
-        if _FROM.match("\n".join(instruction)):
+        if found := _FROM.match("\n".join(instruction)):
             # two stages of one base would else be one to the cache, which keeps the newest image
-            stage = {STAGE: str(len(added))} if added else {}
+            stage = {STAGE: str(len(added))} if found[1] in bases else {}
+            bases.add(found[1])
             lines.append(_label({**labels, **stage}))
             added.append(len(lines))
     return Marked("\n".join(lines) + "\n", tuple(added))
