@@ -1,14 +1,15 @@
-"""Containers and networks whose owner has ended: found by their label, and removed."""
+"""Containers, networks and images whose owner has ended: found by their label, and removed."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import docker
-from docker.errors import NotFound
+from docker.errors import APIError, ImageNotFound, NotFound
 
 from labsupport.engine import finding
 from labsupport.engine.labels import OWNER, is_left
@@ -35,6 +36,41 @@ def find_in(client: docker.DockerClient) -> Iterator[Leftover]:
     for network in client.networks.list(filters=mine):
         if is_left((network.attrs.get("Labels") or {}).get(OWNER, "")):
             yield Leftover(f"network {network.name}", partial(_remove, network))
+    for image in _images(client):
+        name = next(iter(image.get("RepoTags") or ()), image["Id"].removeprefix("sha256:")[:12])
+        yield Leftover(f"image {name}", partial(remove_image, client, image["Id"]))
+
+
+def _images(client: docker.DockerClient) -> list[dict[str, Any]]:
+    """The images left behind, those of a build's steps too; what others are made of comes last.
+
+    An image takes the nameless ones that it was made of along, so those need not be there any more
+    when their turn comes.
+    """
+    found = [
+        image
+        for image in client.api.images(all=True, filters={"label": OWNER})
+        if is_left((image.get("Labels") or {}).get(OWNER, ""))
+    ]
+    parents = {image["Id"]: image.get("ParentId") for image in found}
+
+    def depth(identity: str | None) -> int:
+        return 1 + depth(parents[identity]) if identity in parents else 0
+
+    return sorted(found, key=lambda image: -depth(image["Id"]))
+
+
+def remove_image(client: docker.DockerClient, identity: str) -> None:
+    """Remove an image by its ID, with all its names, unless somebody has made something of it."""
+    try:
+        names = client.images.get(identity).tags
+        for name in names or [identity]:
+            client.images.remove(name)  # not by force: that does not mind stopped containers
+    except ImageNotFound:  # gone with one that was made of it
+        return
+    except APIError as error:
+        if error.status_code != HTTPStatus.CONFLICT:
+            raise
 
 
 def _remove(thing: Any, **options: bool) -> None:

@@ -1,0 +1,38 @@
+"""What is left of a container that has run to its end."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run: the `command` that does the same, and what came of it.
+
+    `argv` is what the engine made of the image's ENTRYPOINT and CMD and of the arguments; it is
+    empty if no container could be made. `output` and `errors` are text, `status` is the exit status
+    (125: no container; 126 and 127: its program cannot be executed, or is not there), `seconds`
+    wall-clock time.
+    """
+
+    command: str
+    argv: tuple[str, ...]
+    output: str
+    errors: str
+    status: int
+    seconds: float
+
+    @property
+    def said(self) -> str:
+        """All that it wrote, in short: the error's end, if it was not even started."""
+        return (self.output + self.errors).strip()
+
+    def __str__(self) -> str:
+        ending = f"(exit status {self.status})" if self.status else ""
+        return "\n".join(part for part in (f"$ {self.command}", self.said, ending) if part)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f"<pre style='margin:0;white-space:pre-wrap'>{html.escape(str(self))}</pre>"

@@ -1,0 +1,239 @@
+"""A place to build images and to run them: whatever is made on it is marked, and goes with it.
+
+Its names are short (`hello_world_cmd`); the engine knows them as `labsupport/hello_world_cmd`, so
+that no image of the student's loses its name. And who runs two notebooks at once has two of them:
+each bench runs the image that was built on it, whoever has the name meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from labsupport import ownership
+from labsupport.engine.builds import Build
+from labsupport.engine.labels import owner_labels
+from labsupport.engine.leftovers import remove_image
+from labsupport.engine.ran import Ran
+from labsupport.errors import NotOnThisBench, TimedOut, nearest
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+    from docker.models.images import Image
+
+    from labsupport.engine.build.step import BuildStep
+    from labsupport.engine.client import Engine
+
+PATIENCE_SECONDS = 60
+NAMESPACE = "labsupport/"
+Content = str | bytes
+
+
+class Workbench:
+    """`with Workbench(engine) as bench:` build and run; in the end all of it is removed.
+
+    `images` maps the names of what was built to image IDs. A name that was not built here is
+    looked up in the engine.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.images: dict[str, str] = {}
+        self._built: list[str] = []
+        self._containers: list[Container] = []
+        self.folder = Path(tempfile.mkdtemp(prefix=ownership.prefix("bench")))
+        engine.base_image()
+
+    def write(self, name: str, content: Content, *, executable: bool = False) -> Path:
+        """Write a file into the folder that builds can copy from; return where it lies."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        path.chmod(0o755 if executable else 0o644)
+        return path
+
+    def build(
+        self, dockerfile: str, tag: str, *, on_step: Callable[[BuildStep], None] | None = None
+    ) -> Build:
+        """Build the text of a Dockerfile in the bench's folder, and give the image a name.
+
+        Raises:
+            BuildFailed: an instruction failed; the error names it.
+
+        """
+        self.write(f"{tag}.Dockerfile", textwrap.dedent(dockerfile))
+        build = Build.run(
+            self.engine, self.folder, NAMESPACE + tag, f"{tag}.Dockerfile", network="none",
+            on_step=on_step,
+        )  # fmt: skip
+        if build.image_id:
+            self.images[tag] = build.image_id
+            self._built.append(build.image_id)
+        return build
+
+    def image(self, name: str) -> Image:
+        """Return an image by its name on this bench, or in the engine.
+
+        Raises:
+            NotOnThisBench: there is none of that name.
+
+        """
+        from docker.errors import ImageNotFound
+
+        try:
+            return self.engine.client.images.get(self.images.get(name, name))
+        except ImageNotFound:
+            raise NotOnThisBench(
+                f"there is no image {name!r}",
+                nearest(name, self.images),
+                "bench.build(…) makes one",
+            ) from None
+
+    def create(self, image: str, /, *arguments: str, **options: Any) -> Container:
+        """Make a container of an image, without starting it: `docker create IMAGE ARGUMENTS`.
+
+        Options are those of the Docker SDK. Without any it has no network but its own loopback.
+
+        Raises:
+            NotOnThisBench: there is no such image.
+            docker.errors.APIError: the engine does not make it, and says why.
+
+        """
+        options = {"network_mode": "none", **options}
+        container = self.engine.client.containers.create(
+            self.image(image), list(arguments) or None, labels=owner_labels(), **options
+        )
+        self._containers.append(container)
+        return container
+
+    def start(self, image: str, /, *arguments: str, until: str = "", **options: Any) -> Container:
+        """Start a container and leave it running: `docker run --detach IMAGE ARGUMENTS`.
+
+        With `until` it has written that text, or has ended, when this returns.
+        """
+        container = self.create(image, *arguments, **options)
+        container.start()
+        if until:
+            said = b""
+            for part in container.logs(stream=True, follow=True):
+                said += part
+                if until.encode() in said:
+                    break
+        container.reload()
+        return container
+
+    def stop(self, container: Container, seconds: int = 2) -> Ran:
+        """Ask a container to end (SIGTERM), kill it if it has not after so many seconds.
+
+        What it wrote, its exit status, and how long that took; then it is removed. Docker waits ten
+        seconds unless it is told otherwise.
+        """
+        command = f"docker stop --time {seconds} {container.name}"
+        began = time.monotonic()
+        container.stop(timeout=seconds)
+        took = time.monotonic() - began
+        ended = self._ended(container, command, began)
+        self.remove(container)
+        return replace(ended, seconds=took)
+
+    def run(self, image: str, /, *arguments: str, **options: Any) -> Ran:
+        """Run a container to its end, as `docker run --rm IMAGE ARGUMENTS`; say how it went.
+
+        A container that cannot be started is an outcome, too: it has the status that `docker run`
+        would end with.
+
+        Raises:
+            TimedOut: it did not end within a minute, and has been removed.
+
+        """
+        from docker.errors import APIError
+
+        command = _command(image, arguments, options)
+        began = time.monotonic()
+        try:
+            container = self.create(image, *arguments, **options)
+        except APIError as error:
+            return Ran(command, (), "", str(error.explanation), 125, time.monotonic() - began)
+        try:
+            return self._run(container, command, began)
+        finally:
+            self.remove(container)
+
+    def _run(self, container: Container, command: str, began: float) -> Ran:
+        from docker.errors import APIError
+
+        try:
+            container.start()
+        except APIError as error:
+            container.reload()
+            argv, status = _argv(container), int(container.attrs["State"]["ExitCode"])
+            return Ran(command, argv, "", str(error.explanation), status, time.monotonic() - began)
+        return self._ended(container, command, began)
+
+    def _ended(self, container: Container, command: str, began: float) -> Ran:
+        """Wait for the end, and collect what was said."""
+        import requests
+
+        try:
+            status = int(container.wait(timeout=PATIENCE_SECONDS)["StatusCode"])
+        except requests.exceptions.RequestException as error:
+            why = f"waited for {PATIENCE_SECONDS} s"
+            raise TimedOut(f"`{command}` does not end", why) from error
+        seconds = time.monotonic() - began
+        output = container.logs(stdout=True, stderr=False).decode(errors="replace")
+        errors = container.logs(stdout=False, stderr=True).decode(errors="replace")
+        return Ran(command, _argv(container), output, errors, status, seconds)
+
+    def remove(self, container: Container) -> None:
+        """Remove a container, running or not; it may have gone by itself."""
+        from docker.errors import NotFound
+
+        with contextlib.suppress(NotFound):
+            container.remove(force=True)
+        with contextlib.suppress(ValueError):
+            self._containers.remove(container)
+
+    def close(self) -> None:
+        """Remove all that was made here: containers, images, the folder; may be called twice."""
+        for container in [*self._containers]:
+            self.remove(container)
+        while self._built:
+            remove_image(self.engine.client, self._built.pop())
+        self.images.clear()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.images) or "nothing yet"
+        return f"<workbench of {self.engine.kind} {self.engine.version}: {names}>"
+
+
+def _argv(container: Container) -> tuple[str, ...]:
+    """What the engine made of ENTRYPOINT, CMD and arguments."""
+    return (container.attrs["Path"], *container.attrs["Args"])
+
+
+def _command(image: str, arguments: tuple[str, ...], options: Mapping[str, Any]) -> str:
+    """Write the command line that does the same; shell words, as one would type them."""
+    from labsupport import trace
+
+    flags = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
+    return trace.command(["docker", "run", "--rm", *flags, image, *arguments])
