@@ -48,6 +48,9 @@ COMMANDS = [
     Command("open", "[NOTEBOOK]", "open the course in JupyterLab", "labsupport.opening"),
     Command("doctor", "[--json]", "what this machine can do, and why not", "labsupport.doctor"),
     Command("clean", "[--dry-run]", "remove what ended sessions left", "labsupport.ownership"),
+    Command(
+        "base", "[--check]", "make the base image of the tutorials' app", "labsupport.base.command"
+    ),
     Command("vm", "[-- PROGRAM …]", "a shell or program in the Lab VM", "labsupport.vm.command"),
     Command("kernels", "", "install the notebook kernels", "labsupport.vm.kernelspecs"),
     Command(

@@ -8,25 +8,20 @@ is never shipped: this command makes it, in the user's cache folder or where `--
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import platform
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 import platformdirs
 
+from labsupport import building
 from labsupport.errors import (
     BuildToolMissing,
     KernelBuildFailed,
@@ -35,7 +30,6 @@ from labsupport.errors import (
     LabError,
     NoSpace,
 )
-from labsupport.linux import syscalls
 from labsupport.vm import mends
 from labsupport.vm.fragment import Fragment
 from labsupport.vm.progress import Progress
@@ -51,6 +45,7 @@ _ARCHIVE = re.compile(r"linux-(?:source-)?(\d+(?:\.\d+)*)\.tar\.\w+")
 _ELF_X86_64 = b"\x7fELF\x02\x01"
 _TOOLS = ("gcc", "make", "flex", "bison", "bc", "strip", "tar")
 _APT = "sudo apt-get install gcc make flex bison bc libelf-dev"
+_OTHER_FOLDER = "name a folder with space: TMPDIR=FOLDER ./lab vm build-kernel"
 _DNF = "sudo dnf install gcc make flex bison bc elfutils-libelf-devel"
 # what other architectures and devices are compiled from; their Kconfig files are needed
 _LEFT_PACKED = (
@@ -152,7 +147,7 @@ def build(output: Path, source: Path | None = None, *, jobs: int = 0, again: boo
         return kernel
     require_tools()
     output.mkdir(parents=True, exist_ok=True)
-    with _build_folder(output) as folder:
+    with building.scratch("kernel", output, SPACE_BYTES, _OTHER_FOLDER) as folder:
         with Progress(f"unpacking {archive.name}"):
             _unpack(archive, folder)
             mends.apply(folder)
@@ -186,59 +181,6 @@ def main(argv: Sequence[str]) -> int:
         print("interrupted; nothing is left behind", file=sys.stderr)
         return 130
     return 0
-
-
-@contextmanager
-def _build_folder(output: Path) -> Iterator[Path]:
-    """Make a folder with space for one build, and remove it; sweep what dead builds left."""
-    places = [Path(tempfile.gettempdir()), output]
-    for place in places:
-        _sweep(place)
-    free = {place: shutil.disk_usage(place).free for place in places if _runs_programs(place)}
-    chosen = next((place for place in free if free[place] >= SPACE_BYTES), None)
-    if chosen is None:
-        found = ", ".join(f"{place} {free.get(place, 0) / 1e9:.1f} GB" for place in places)
-        raise NoSpace(
-            "no space to build a kernel",
-            f"{SPACE_BYTES / 1e9:.1f} GB are needed, and free (where programs may run) are {found}",
-            "name a folder with space: TMPDIR=FOLDER ./lab vm build-kernel",
-        )
-    folder = Path(tempfile.mkdtemp(prefix="labsupport-kernel-", dir=chosen))
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    before = signal.signal(signal.SIGTERM, _stop)
-    try:
-        yield folder
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
-
-
-def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def _sweep(place: Path) -> None:
-    """Remove what a killed build left: its lock on the folder has gone with it."""
-    for folder in place.glob("labsupport-kernel-*"):
-        found = folder.stat()
-        fresh = time.time() - found.st_mtime < 60  # another build may not hold its lock yet
-        if fresh or found.st_uid != os.getuid() or not folder.is_dir():
-            continue
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            os.close(lock)
-
-
-def _runs_programs(place: Path) -> bool:
-    return not os.statvfs(place).f_flag & os.ST_NOEXEC
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -280,47 +222,20 @@ def _make(target: str) -> list[str]:
 
 
 def _run(argv: Sequence[str], folder: Path, progress: Progress | None = None) -> None:
-    """Run one step in its own process group, which ends with it, with us, or when stopped."""
+    """Run one step, and count the files that it compiles. Raises `KernelBuildFailed`."""
+
+    def heard(line: str) -> None:
+        if progress and line.startswith(("  CC ", "  AS ")):
+            progress.step()
+
     environment = {
         name: value
         for name, value in os.environ.items()
         if name not in ("ARCH", "CROSS_COMPILE", "MAKEFLAGS", "MFLAGS", "SUBARCH")
     }
-    log: deque[str] = deque(maxlen=12)
-    process = subprocess.Popen(
-        argv,
-        cwd=folder,
-        env={**environment, "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-        preexec_fn=_end_with_parent,  # noqa: PLW1509 (no threads here)
-    )
-    try:
-        for line in process.stdout or ():
-            log.append(line.rstrip())
-            if progress and line.startswith(("  CC ", "  AS ")):
-                progress.step()
-        status = process.wait()
-    finally:
-        _end_group(process)
+    status, log = building.run(argv, folder, environment, heard)
     if status:
-        _explain(argv, folder, status, "\n".join(log))
-
-
-def _end_with_parent() -> None:
-    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _end_group(process: subprocess.Popen[str]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-    process.wait()
-    if process.stdout:
-        process.stdout.close()
+        _explain(argv, folder, status, log)
 
 
 def _explain(argv: Sequence[str], folder: Path, status: int, log: str) -> NoReturn:
@@ -328,7 +243,7 @@ def _explain(argv: Sequence[str], folder: Path, status: int, log: str) -> NoRetu
         raise NoSpace(
             f"{argv[0]} ran out of space",
             f"{folder.parent} is full",
-            "name a folder with space: TMPDIR=FOLDER ./lab vm build-kernel",
+            _OTHER_FOLDER,
         )
     raise KernelBuildFailed(
         f"{Path(argv[0]).name} ended with status {status}",

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import platformdirs
+
 # These name sockets, folders, users and processes of the host.
 _THE_HOSTS = re.compile(
     r"HOME|USER|LOGNAME|MAIL|PWD|OLDPWD|TMPDIR|TEMP|TMP|DISPLAY|JPY_PARENT_PID|KERNEL_.*|SUDO_.*"
@@ -33,6 +35,7 @@ def guest_environment(host: Mapping[str, str]) -> dict[str, str]:
         "LOGNAME": "root",
         "LAB_PLACE": "vm",
         "LAB_IN_VM": "1",
+        "LAB_CACHE": platformdirs.user_cache_dir("labsupport"),  # with the app's base image
         "JPY_PARENT_PID": "1",  # never gone: it is the launcher that watches Jupyter
         "MPLCONFIGDIR": str(FONTS),
         "IPYTHONDIR": "/run/lab/ipython",

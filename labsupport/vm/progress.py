@@ -9,10 +9,12 @@ from typing import Self, TextIO
 
 
 class Progress:
-    """`with Progress("compiling", 1700) as p: p.step()`; `total` is an estimate."""
+    """`with Progress("compiling", 1700) as p: p.step()`; `total` is an estimate, of `things`."""
 
-    def __init__(self, what: str, total: int = 0, stream: TextIO | None = None) -> None:
-        self.what, self.total, self.done = what, total, 0
+    def __init__(
+        self, what: str, total: int = 0, stream: TextIO | None = None, *, things: str = "files"
+    ) -> None:
+        self.what, self.total, self.done, self.things = what, total, 0, things
         self._stream = stream or sys.stdout
         self._redraws = self._stream.isatty()
         self._started = time.monotonic()
@@ -48,7 +50,7 @@ class Progress:
 
     def _line(self) -> str:
         seconds = time.monotonic() - self._started
-        counted = f"{self.done} of about {self.total} files" if self.total else ""
+        counted = f"{self.done} of about {self.total} {self.things}" if self.total else ""
         return f"{self.what}: {self._percent():2} %, {counted}, {seconds:.0f} s"
 
     def _write(self, text: str) -> None:

@@ -1,0 +1,114 @@
+"""`./lab base`: make the base image of the tutorials' app once, and keep it as an archive."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import sys
+import tarfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from labsupport import building
+from labsupport.base import debian, packing, recipe
+from labsupport.engine.app_base import ARCHIVE, RECIPE, SYSTEM_BASES, TAG, read_config, user_bases
+from labsupport.errors import BaseBuildFailed, LabError
+from labsupport.vm.progress import Progress
+
+SPACE_BYTES = 1_000_000_000
+_OTHER_FOLDER = "name a folder with space: TMPDIR=FOLDER ./lab base"
+
+
+def build(output: Path, mirror: str = "", *, again: bool = False) -> Path:
+    """Make the archive in the folder `output`, unless it is there already; return its path.
+
+    Takes half a minute, 1 GB of a temporary folder, and a network: Debian's packages, and PyPI.
+    """
+    archive = output / ARCHIVE
+    output.mkdir(parents=True, exist_ok=True)
+    with _alone(output):
+        if is_current(archive) and not again:
+            print(f"already there: {archive}")
+            return archive
+        with building.scratch("base", output, SPACE_BYTES, _OTHER_FOLDER) as folder:
+            wheels = folder / Path(recipe.WHEELS_FOLDER).name
+            _download(wheels)
+            debian.make(folder / "rootfs.tar", wheels, mirror)
+            with Progress("packing"):
+                diff_id = packing.write_layer(folder / "rootfs.tar", folder / "layer.tar")
+                staged = output / f".{ARCHIVE}"
+                packing.write_archive(folder / "layer.tar", diff_id, staged)
+                staged.replace(archive)
+    print(f"made: {TAG} in {archive} ({archive.stat().st_size / 1e6:.0f} MB)")
+    return archive
+
+
+def is_current(archive: Path) -> bool:
+    """Whether the archive is there, and made by today's recipe."""
+    try:
+        return bool(read_config(archive)["config"]["Labels"][RECIPE] == recipe.recipe_hash())
+    except (OSError, tarfile.TarError, KeyError, ValueError):
+        return False
+
+
+def main(argv: Sequence[str]) -> int:
+    """`./lab base`: make the base image, or tell whether it is there."""
+    parser = argparse.ArgumentParser(
+        prog="lab base",
+        description=f"Make {TAG}, the base image of the tutorials' app for where no image can be "
+        "pulled, from Debian packages (half a minute). It is kept and used from then on.",
+    )
+    parser.add_argument("--check", action="store_true", help="only tell whether it is there")
+    parser.add_argument("--output", type=Path, help=f"folder for it (for all: {SYSTEM_BASES})")
+    parser.add_argument("--mirror", default="", help="Debian mirror to use")
+    parser.add_argument("--again", action="store_true", help="make it even if it is there already")
+    chosen = parser.parse_args(argv)
+    output = chosen.output or user_bases()
+    try:
+        if chosen.check:
+            return _tell(output / ARCHIVE)
+        build(output, chosen.mirror, again=chosen.again)
+    except LabError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; nothing is left behind", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _tell(archive: Path) -> int:
+    if is_current(archive):
+        print(f"there: {archive} ({archive.stat().st_size / 1e6:.0f} MB)")
+        return 0
+    print(f"{'made by another recipe' if archive.exists() else 'not there'}: {archive}")
+    return 1
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until nobody else makes a base in this folder."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("another ./lab base is at work; waiting for it …", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _download(wheels: Path) -> None:
+    argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    argv += ["--disable-pip-version-check", f"--dest={wheels}", *recipe.WHEELS]
+    with Progress("downloading wheels"):
+        status, log = building.run(argv, wheels.parent, os.environ)
+    if status:
+        raise BaseBuildFailed(
+            "pip could not download the wheels", log, "connect to a network, then repeat this"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,96 @@
+"""A small Debian as a tar: made by mmdebstrap, as any user, or else by debootstrap, as root."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from labsupport import building
+from labsupport.base import recipe
+from labsupport.errors import BaseBuildFailed, BuildToolMissing
+from labsupport.vm.progress import Progress
+
+# as of Debian 12: what apt says that it unpacks and sets up
+_LINES = 190
+_HOOKS = Path("/usr/share/mmdebstrap/hooks/maybe-merged-usr")
+_COUNTED = re.compile(r"(Unpacking|Setting up) ")
+_APT = "sudo apt-get install mmdebstrap debian-archive-keyring"
+# mtimes are 0 in the layer: Python must check its compiled modules by their content
+_REPRODUCIBLE = {"SOURCE_DATE_EPOCH": "0"}
+
+
+def make(rootfs: Path, wheels: Path, mirror: str = "") -> None:
+    """Write the root file system `rootfs`, a tar, with pip and the wheels in it.
+
+    Raises `BuildToolMissing` or `BaseBuildFailed`.
+    """
+    if shutil.which("mmdebstrap"):
+        _run(_mmdebstrap(rootfs, wheels, mirror), rootfs.parent)
+    elif shutil.which("debootstrap") and os.geteuid() == 0:
+        _debootstrap(rootfs, wheels, mirror)
+    else:
+        raise BuildToolMissing(
+            "a Debian cannot be made here",
+            "debootstrap is here, but takes root, and mmdebstrap is not installed"
+            if shutil.which("debootstrap")
+            else "mmdebstrap is not installed",
+            _APT,
+        )
+
+
+def _mmdebstrap(rootfs: Path, wheels: Path, mirror: str) -> list[str]:
+    """Return the command; hooks are run by a shell, with the new root's folder as `$1`.
+
+    A merged /usr from the beginning spares Debian 12 the package usrmerge, and with it 48 MB of
+    Perl.
+    """
+    folder = f"/{Path(recipe.WHEELS_FOLDER).parent}"
+    return [
+        *("mmdebstrap", "--verbose", "--variant=essential", "--format=tar"),
+        f"--hook-dir={_HOOKS}",
+        f"--include={','.join(recipe.PACKAGES)}",
+        f"--customize-hook=copy-in {shlex.quote(str(wheels))} {folder}",
+        f'--customize-hook=chroot "$1" {shlex.join(_install_pip(wheels))}',
+        *(recipe.SUITE, str(rootfs)),
+        *([mirror] if mirror else []),
+    ]
+
+
+def _debootstrap(rootfs: Path, wheels: Path, mirror: str) -> None:
+    """Do the same in steps; the result is larger: it has apt and what else is "required"."""
+    root = rootfs.parent / "root"
+    include = ",".join(recipe.PACKAGES)
+    argv = ["debootstrap", "--variant=minbase", f"--include={include}", recipe.SUITE, str(root)]
+    _run([*argv, *([mirror] if mirror else [])], rootfs.parent)
+    shutil.copytree(wheels, root / recipe.WHEELS_FOLDER, dirs_exist_ok=True)
+    _run(["chroot", str(root), *_install_pip(wheels)], rootfs.parent)
+    argv = ["tar", "--create", f"--file={rootfs}", f"--directory={root}", "--sort=name"]
+    _run([*argv, "--numeric-owner", "--one-file-system", "."], rootfs.parent)
+
+
+def _install_pip(wheels: Path) -> list[str]:
+    """Return what installs pip in the new root, by itself, out of its wheel."""
+    (wheel,) = wheels.glob("pip-*.whl")
+    folder = f"/{recipe.WHEELS_FOLDER}"
+    settings = [f"PATH={recipe.PATH}", *(f"{key}={text}" for key, text in _REPRODUCIBLE.items())]
+    program = ["python3", f"{folder}/{wheel.name}/pip", "install", "--no-cache-dir", "--no-index"]
+    options = [f"--find-links={folder}", "--break-system-packages", "--root-user-action=ignore"]
+    return ["env", "-i", *settings, *program, *options, recipe.PIP]
+
+
+def _run(argv: Sequence[str], folder: Path) -> None:
+    what = f"making a Debian ({Path(argv[0]).name})"
+    environment = {**os.environ, **_REPRODUCIBLE, "TMPDIR": str(folder)}
+    with Progress(what, _LINES, things="steps") as progress:
+
+        def heard(line: str) -> None:
+            if _COUNTED.match(line):
+                progress.step()
+
+        status, log = building.run(argv, folder, environment, heard)
+    if status:
+        raise BaseBuildFailed(f"{Path(argv[0]).name} ended with status {status}", log)
