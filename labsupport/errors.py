@@ -858,3 +858,23 @@ class AppBaseMissing(LabError):
 
 class BaseBuildFailed(LabError):
     """The base image of the tutorials' app cannot be made, or a step of making it failed."""
+
+
+class NotAnOverlay(LabError):
+    """A process sees no overlay at a mount point, or one whose layers the kernel does not tell."""
+
+    def __init__(self, pid: int, point: str, fstype: str) -> None:
+        self.fstype = fstype
+        super().__init__(
+            f"process {pid} has no overlay at {point}",
+            f"the kernel says that {fstype} is mounted there",
+        )
+
+
+class LayersOutOfReach(LabError):
+    """The folders of a container's layers cannot be looked into from here."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            "the container's layers cannot be seen", why, "choose the kernel “Lab VM”"
+        )

@@ -97,7 +97,8 @@ def bytes_of(size: str) -> int:
     """Return the bytes of a size as engines print it, such as 6.66MB; `ValueError` if none."""
     if not (found := _SIZE.fullmatch(size.strip())):
         raise ValueError(f"{size!r} is no size")
-    return round(float(found[1]) * 1000 ** UNITS.index(found[2]))
+    unit: int = 1000 ** UNITS.index(found[2])
+    return round(float(found[1]) * unit)
 
 
 def finding(shown: Sequence[History]) -> str:

@@ -71,28 +71,35 @@ def _words(entry: Entry) -> str:
     return amount(entry.size_bytes) if entry.kind == "file" else MARKS.get(entry.kind, entry.kind)
 
 
-def finding(stack: Stack, paths: Sequence[str]) -> str:
+def finding(stack: Stack, paths: Sequence[str], names: dict[str, str] | None = None) -> str:
     """Say in one line what the picture shows."""
     lies = [stack.lies_in(path) for path in paths]
-    parts = [f"{lies.count(layer.name)} in {layer.name}" for layer in stack if layer.name in lies]
+    parts = [
+        f"{lies.count(layer.name)} in {(names or {}).get(layer.name, layer.name)}"
+        for layer in stack
+        if layer.name in lies
+    ]
     seen = len(paths) - lies.count(None)
-    names = "1 name is" if seen == 1 else f"{seen} names are"
+    files = "1 name is" if seen == 1 else f"{seen} names are"
     hidden = f"; {lies.count(None)} hidden" if None in lies else ""
-    return f"{names} seen: {', '.join(parts)}{hidden}" if parts else f"No name is seen{hidden}"
+    return f"{files} seen: {', '.join(parts)}{hidden}" if parts else f"No name is seen{hidden}"
 
 
-def words(stack: Stack, paths: Sequence[str]) -> str:
+def words(stack: Stack, paths: Sequence[str], names: dict[str, str] | None = None) -> str:
     """Say all of it: the picture's text alternative."""
-    return " ".join([f"{finding(stack, paths)}.", *_sentences(stack, paths)])
+    return " ".join([f"{finding(stack, paths, names)}.", *_sentences(stack, paths, names or {})])
 
 
-def _sentences(stack: Stack, paths: Sequence[str]) -> Iterator[str]:
+def _sentences(stack: Stack, paths: Sequence[str], names: dict[str, str]) -> Iterator[str]:
     for path in paths:
         where = stack.lies_in(path)
         held = [(layer.name, layer.entries[path]) for layer in stack if path in layer.entries]
-        others = [f"{name} has {_words(entry)}" for name, entry in held if name != where]
+        others = [
+            f"{names.get(name, name)} has {_words(entry)}" for name, entry in held if name != where
+        ]
         also = f" ({'; '.join(others)})" if others else ""
-        yield f"{path}: {f'lies in {where}' if where else 'not to be seen'}{also}."
+        lies = f"lies in {names.get(where, where)}" if where else "not to be seen"
+        yield f"{path}: {lies}{also}."
 
 
 def table(
@@ -102,10 +109,14 @@ def table(
     shown = rows(stack, paths, names)
     head = ("name", "lies in", *(row.label for row in shown[1:]))
     lines = [
-        (path, stack.lies_in(path) or "", *(_text(row.cells[at]) for row in shown[1:]))
+        (path, _named(stack.lies_in(path), names), *(_text(row.cells[at]) for row in shown[1:]))
         for at, path in enumerate(paths)
     ]
     return [head, *lines]
+
+
+def _named(layer: str | None, names: dict[str, str] | None) -> str:
+    return (names or {}).get(layer, layer) if layer else ""
 
 
 def _text(cell: Cell | None) -> str:
@@ -199,5 +210,7 @@ def show_overlay(
     chosen = stack.paths() if paths is None else list(paths)
     shown = rows(stack, chosen, names)
     figure = style.new_figure(WIDTH, WIDTH * needed_height(shown) / 100)
-    draw_overlay(figure.add_axes((0, 0, 1, 1)), shown, chosen, title or finding(stack, chosen))
-    style.show(figure, words(stack, chosen), table(stack, chosen, names))
+    draw_overlay(
+        figure.add_axes((0, 0, 1, 1)), shown, chosen, title or finding(stack, chosen, names)
+    )
+    style.show(figure, words(stack, chosen, names), table(stack, chosen, names))
