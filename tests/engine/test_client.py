@@ -137,7 +137,7 @@ def test_another_image_of_that_name_is_replaced(engine):
 
 
 def _other_image():
-    layer = base_image._pack({"hello": base_image._file(b"hello")})
+    layer = base_image.pack({"hello": base_image.a_file(b"hello")})
     return layer, base_image._config(hashlib.sha256(layer).hexdigest())
 
 
