@@ -166,21 +166,31 @@ class Registry:
         data = blobs / kind / number[:2] / number / "data"
         return data.stat().st_size if data.exists() else 0
 
-    def _ask(self, what: str) -> Any:
+    def get(self, what: str, agent: str = registry_log.OWN_AGENT) -> bytes:
+        """Fetch `/v2/` + `what`, as somebody who has logged in; `agent` is whom the log names.
+
+        Raises:
+            RegistryFailed: it does not answer, or has no such thing.
+
+        """
         words = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
         question = Question(
             f"http://{self.address}/v2/{what}",
             headers={
                 "Accept": _MANIFEST,
                 "Authorization": f"Basic {words}",
-                "User-Agent": registry_log.OWN_AGENT,
+                "User-Agent": agent,
             },
         )
         try:
             with urlopen(question, timeout=ANSWER_SECONDS) as answer:  # noqa: S310 (http, loopback)
-                return json.load(answer)
+                told: bytes = answer.read()
         except URLError as error:
             raise RegistryFailed(f"{question.full_url} cannot be had", str(error.reason)) from error
+        return told
+
+    def _ask(self, what: str) -> Any:
+        return json.loads(self.get(what))
 
     def __enter__(self) -> Self:
         return self

@@ -30,7 +30,9 @@ _OUTCOMES = {
 class Shop(Protocol):
     """What is asked of a registry here: `Registry` and `DockerHub` are such."""
 
-    address: str
+    @property
+    def address(self) -> str:
+        """What an image's name begins with."""
 
     @property
     def auth(self) -> dict[str, str]:

@@ -1,0 +1,68 @@
+"""Another machine that pulls from a registry, without another engine.
+
+It does over the line what an engine does: it asks for the manifest, and then for those layers that
+it has not got yet. It cannot run them; how much had to be fetched is in the registry's log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from labsupport.errors import RegistryFailed
+
+if TYPE_CHECKING:
+    from labsupport.engine.registry import Registry
+
+AGENT = "the-other-machine"
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What a pull fetched: bytes by digest, of layers and of the configuration.
+
+    `image_id` is the digest of the configuration, by which every engine knows the image.
+    """
+
+    image_id: str
+    fetched: dict[str, int]
+
+    @property
+    def bytes(self) -> int:
+        """All that was fetched."""
+        return sum(self.fetched.values())
+
+
+class OtherMachine:
+    """A machine that keeps what it has pulled; `has` are the digests of that."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.has: set[str] = set()
+
+    def pull(self, repository: str, tag: str) -> Pulled:
+        """Pull an image: fetch what is not here yet, and verify it.
+
+        Raises:
+            RegistryFailed: the registry has no such image, or sends something else.
+
+        """
+        path = f"{self.registry.user}/{repository}"
+        manifest = json.loads(self.registry.get(f"{path}/manifests/{tag}", AGENT))
+        digests = [manifest["config"]["digest"], *(each["digest"] for each in manifest["layers"])]
+        fetched = {
+            digest: self._fetch(path, digest)
+            for digest in dict.fromkeys(digests)
+            if digest not in self.has
+        }
+        self.has |= set(fetched)
+        return Pulled(digests[0], fetched)
+
+    def _fetch(self, path: str, digest: str) -> int:
+        content = self.registry.get(f"{path}/blobs/{digest}", AGENT)
+        found = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        if found != digest:
+            raise RegistryFailed(f"{digest} is not what was sent", f"that has the digest {found}")
+        return len(content)
