@@ -61,6 +61,7 @@ COMMANDS = [
     ),
     Command("progress", "[--export FILE]", "what you have done so far", "labsupport.course.export"),
     Command("recheck", "FILE …", "run handed-in answers once more", "labsupport.course.recheck"),
+    Command("site", "[--output DIR]", "the notebooks as a static site", "labsupport.site"),
     Command("test", "[…]", "run all tests", "tests/"),
     Command("bench", "[NAME …]", "measure the numbers of the README", "benchmarks/"),
 ]

@@ -875,6 +875,23 @@ class LayersOutOfReach(LabError):
     """The folders of a container's layers cannot be looked into from here."""
 
     def __init__(self, why: str) -> None:
+        super().__init__("the container's layers cannot be seen", why, "choose the kernel “Lab VM”")
+
+
+class SiteToolMissing(LabError):
+    """What builds the static site is not installed."""
+
+
+class SiteBroken(LabError):
+    """The static site was not built, or has links that lead nowhere or pictures without words."""
+
+
+class ContextUnreadable(LabError):
+    """A file of a build's context may not be read."""
+
+    def __init__(self, name: str, why: str) -> None:
         super().__init__(
-            "the container's layers cannot be seen", why, "choose the kernel “Lab VM”"
+            f"{name} cannot be sent to the engine",
+            why.lower(),
+            "chmod it, or name it in .dockerignore",
         )

@@ -1,0 +1,195 @@
+"""`./lab site`: the executed notebooks as a static site, to be read where nothing can be run.
+
+Jupyter Book makes it, from the notebooks as they are saved: nothing is executed. Pictures keep
+their text alternatives, each page has a button that opens it on Binder (if the repository is
+known), and the first page and the table of contents are made from the notebooks themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import html
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from labsupport.course.catalogue import NOTEBOOKS, Chapter, chapters
+from labsupport.errors import SiteBroken, SiteToolMissing
+from labsupport.site_checks import problems
+
+CHECKOUT = NOTEBOOKS.parent
+STATIC = "_static"
+PAGES = ("TEACHING.md", "CONTRIBUTING.md")
+TITLE = "Containers, live"
+_BOOK = "from jupyter_book.cli.main import main; main()"
+_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
+
+_SPHINX = {
+    "html_show_copyright": False,
+    "nb_merge_streams": True,
+    "suppress_warnings": ["mystnb.unknown_mime_type"],
+    "html_theme_options": {"navbar_persistent": []},  # a second search field
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Build the site, and check its links and pictures."""
+    parser = argparse.ArgumentParser(prog="lab site", description=main.__doc__)
+    parser.add_argument("--output", type=Path, default=CHECKOUT / "site", help="folder (site)")
+    told = "for launch buttons (else the remote `origin`, if on the web)"
+    parser.add_argument("--repository", default=_origin(), metavar="URL", help=told)
+    options = parser.parse_args(argv)
+    build(options.output, options.repository)
+    if not options.repository:
+        print("no launch buttons: no repository is known (--repository URL)")
+    print(f"{options.output / 'index.html'}")
+    return 0
+
+
+def build(output: Path, repository: str | None = None) -> None:
+    """Build the site into a folder, which is replaced.
+
+    Raises:
+        SiteToolMissing: Jupyter Book is not installed.
+        SiteBroken: it failed, or a link leads nowhere, or a picture has no words.
+
+    """
+    if find_spec("jupyter_book") is None:
+        raise SiteToolMissing(
+            "the site cannot be built", "Jupyter Book is not installed",
+            "./lab site (which installs it), or: pip install 'jupyter-book<2'",
+        )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="lab-site-") as scratch:
+        source = Path(scratch) / "source"
+        prepare(source, repository)
+        argv = [sys.executable, "-c", _BOOK, "build", "--quiet", str(source)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        made = source / "_build" / "html"
+        if done.returncode or not (made / "index.html").exists():
+            raise SiteBroken("Jupyter Book failed", (done.stdout + done.stderr)[-1500:])
+        if found := problems(made):
+            raise SiteBroken("the site is not fit to be read", "\n".join(found[:20]))
+        shutil.rmtree(output, ignore_errors=True)
+        shutil.copytree(made, output)
+
+
+def prepare(source: Path, repository: str | None) -> None:
+    """Write what Jupyter Book reads: pages, pictures, settings, table of contents."""
+    (source / STATIC).mkdir(parents=True)
+    known = chapters()
+    for chapter in known:
+        text = (NOTEBOOKS / chapter.file).read_text()
+        notebook = json.loads(text)
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "markdown":
+                cell["source"] = _links("".join(cell["source"]), repository)
+            for output in cell.get("outputs", []):
+                _keep_words(output, source / STATIC)
+        (source / chapter.file).write_text(json.dumps(notebook))
+    pages = [name for name in PAGES if (CHECKOUT / name).exists()]
+    for name in pages:
+        (source / name).write_text(_links((CHECKOUT / name).read_text(), repository))
+    (source / "index.md").write_text(_first_page(known))
+    (source / "_toc.yml").write_text(_contents(known, pages))
+    (source / "_config.yml").write_text(json.dumps(_settings(repository), indent=1))
+
+
+def _keep_words(output: dict[str, Any], folder: Path) -> None:
+    """Show a picture with its text alternative; as a PNG alone it would be named by its digest."""
+    data = output.get("data", {})
+    facts = output.get("metadata", {}).get("image/png", {})
+    if "image/png" not in data or "alt" not in facts:
+        return
+    png = base64.b64decode("".join(data["image/png"]))
+    name = f"{hashlib.sha256(png).hexdigest()[:16]}.png"
+    (folder / name).write_bytes(png)
+    width = f" width='{facts['width']}'" if "width" in facts else ""
+    alt = html.escape(facts["alt"], quote=True)
+    style = "max-width:100%;height:auto;border-radius:6px;background:#fff"
+    output["data"] = {
+        "text/html": f"<img alt='{alt}'{width} style='{style}' src='{STATIC}/{name}'>"
+    }
+
+
+def _links(text: str, repository: str | None) -> str:
+    """Let links to what is no page lead to the repository, or be words where that is unknown."""
+
+    def replaced(match: re.Match[str]) -> str:
+        words, target = match[1], match[2]
+        if urlsplit(target).scheme or target.startswith("#") or _is_page(target):
+            return f"[{words}]({target.rpartition('/')[2]})" if _is_page(target) else match[0]
+        if repository is None:
+            return words
+        path = target.removeprefix("../").removeprefix("./")
+        return f"[{words}]({repository}/blob/main/{path})"
+
+    return _LINK.sub(replaced, text)
+
+
+def _is_page(target: str) -> bool:
+    name = target.partition("#")[0].rpartition("/")[2]
+    return name in PAGES or (name.endswith(".ipynb") and (NOTEBOOKS / name).exists())
+
+
+def _first_page(known: Iterable[Chapter]) -> str:
+    rows = "\n".join(
+        f"| {c.number} | [{c.title}]({c.file}) | {c.asks} | {c.minutes or '-'} min | "
+        f"{c.reading_minutes} min |"
+        for c in known
+    )
+    return f"""# {TITLE}
+
+A university lecture on containers, as experiments on a real Linux kernel. These pages show what
+happened when the notebooks were last run, in a kernel of their own (the *Lab VM*): every number and
+picture was read from the kernel or the engine. To run them yourself, use the launch button at the
+top of each page, or `./lab` in a copy of the repository.
+
+| | notebook | the question it answers | to work through | to read |
+|---|---|---|---|---|
+{rows}
+"""
+
+
+def _contents(known: Iterable[Chapter], pages: Iterable[str]) -> str:
+    files = [*(chapter.file for chapter in known), *pages]
+    return json.dumps(
+        {"format": "jb-book", "root": "index", "chapters": [{"file": name} for name in files]}
+    )
+
+
+def _settings(repository: str | None) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "title": TITLE,
+        "author": "",
+        "logo": "",
+        "execute": {"execute_notebooks": "off"},
+        "only_build_toc_files": True,
+        "html": {"use_repository_button": repository is not None, "home_page_in_navbar": True},
+        "sphinx": {"config": _SPHINX},
+    }
+    if repository:
+        settings["repository"] = {"url": repository, "path_to_book": "notebooks", "branch": "main"}
+        settings["launch_buttons"] = {
+            "binderhub_url": "https://mybinder.org", "notebook_interface": "jupyterlab",
+        }  # fmt: skip
+    return settings
+
+
+def _origin() -> str | None:
+    """Return where this checkout comes from, if that is on the web."""
+    argv = ["git", "-C", str(CHECKOUT), "remote", "get-url", "origin"]
+    try:
+        url = subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:  # no git: a copy without its history
+        return None
+    return url.removesuffix(".git") if url.startswith("https://") and "@" not in url else None
