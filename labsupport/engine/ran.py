@@ -13,7 +13,7 @@ class Ran:
     `argv` is what the engine made of the image's ENTRYPOINT and CMD and of the arguments; it is
     empty if no container could be made. `output` and `errors` are text, `status` is the exit status
     (125: no container; 126 and 127: its program cannot be executed, or is not there), `seconds`
-    wall-clock time.
+    wall-clock time. `short_id` was the container's.
     """
 
     command: str
@@ -22,6 +22,7 @@ class Ran:
     errors: str
     status: int
     seconds: float
+    short_id: str = ""
 
     @property
     def said(self) -> str:

@@ -69,7 +69,6 @@ def try_starts(
     argument: str = ARGUMENT,
 ) -> list[Start]:
     """Build an image for each pair and run it; and each ENTRYPOINT's first with an argument."""
-    build_greet(bench)
     found = []
     for entrypoint in entrypoints:
         found += [try_start(bench, entrypoint, cmd) for cmd in cmds]
@@ -83,14 +82,23 @@ def build_greet(bench: Workbench) -> None:
     bench.build("FROM labsupport/busybox\nCOPY greet /usr/local/bin/\n", BASE)
 
 
-def try_start(bench: Workbench, entrypoint: str, cmd: str, *arguments: str) -> Start:
-    """Build an image of two lines at most, unless it is there already, and run it."""
+def try_start(
+    bench: Workbench, entrypoint: str, cmd: str, *arguments: str, patience: float = 60
+) -> Start:
+    """Build an image of two lines at most, unless it is there already, and run it.
+
+    Raises:
+        TimedOut: the program did not end within `patience` seconds.
+
+    """
+    if BASE not in bench.images:
+        build_greet(bench)
     name = "-".join(["greet", form(entrypoint), form(cmd)])
     if name not in bench.images:
         bench.build("\n".join([f"FROM labsupport/{BASE}", entrypoint, cmd, ""]), name)
     config = bench.image(name).attrs["Config"]
     lists = tuple(tuple(config.get(key) or ()) for key in ("Entrypoint", "Cmd"))
-    ran = bench.run(name, *arguments)
+    ran = bench.run(name, *arguments, patience=patience)
     pid, first = _who(ran.errors)
     return Start(entrypoint, cmd, arguments, (lists[0], lists[1]), ran, pid, first)
 

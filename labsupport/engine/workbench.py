@@ -144,14 +144,16 @@ class Workbench:
         self.remove(container)
         return replace(ended, seconds=took)
 
-    def run(self, image: str, /, *arguments: str, **options: Any) -> Ran:
+    def run(
+        self, image: str, /, *arguments: str, patience: float = PATIENCE_SECONDS, **options: Any
+    ) -> Ran:
         """Run a container to its end, as `docker run --rm IMAGE ARGUMENTS`; say how it went.
 
         A container that cannot be started is an outcome, too: it has the status that `docker run`
         would end with.
 
         Raises:
-            TimedOut: it did not end within a minute, and has been removed.
+            TimedOut: it did not end within `patience` seconds, and has been removed.
 
         """
         from docker.errors import APIError
@@ -163,34 +165,38 @@ class Workbench:
         except APIError as error:
             return Ran(command, (), "", str(error.explanation), 125, time.monotonic() - began)
         try:
-            return self._run(container, command, began)
+            return self._run(container, command, began, patience)
         finally:
             self.remove(container)
 
-    def _run(self, container: Container, command: str, began: float) -> Ran:
+    def _run(self, container: Container, command: str, began: float, patience: float) -> Ran:
         from docker.errors import APIError
 
         try:
             container.start()
         except APIError as error:
             container.reload()
-            argv, status = _argv(container), int(container.attrs["State"]["ExitCode"])
-            return Ran(command, argv, "", str(error.explanation), status, time.monotonic() - began)
-        return self._ended(container, command, began)
+            status, seconds = int(container.attrs["State"]["ExitCode"]), time.monotonic() - began
+            why, short = str(error.explanation), str(container.short_id)
+            return Ran(command, _argv(container), "", why, status, seconds, short)
+        return self._ended(container, command, began, patience)
 
-    def _ended(self, container: Container, command: str, began: float) -> Ran:
+    def _ended(
+        self, container: Container, command: str, began: float, patience: float = PATIENCE_SECONDS
+    ) -> Ran:
         """Wait for the end, and collect what was said."""
         import requests
 
         try:
-            status = int(container.wait(timeout=PATIENCE_SECONDS)["StatusCode"])
+            status = int(container.wait(timeout=patience)["StatusCode"])
         except requests.exceptions.RequestException as error:
-            why = f"waited for {PATIENCE_SECONDS} s"
+            why = f"waited for {patience:g} s"
             raise TimedOut(f"`{command}` does not end", why) from error
         seconds = time.monotonic() - began
         output = container.logs(stdout=True, stderr=False).decode(errors="replace")
         errors = container.logs(stdout=False, stderr=True).decode(errors="replace")
-        return Ran(command, _argv(container), output, errors, status, seconds)
+        short = str(container.short_id)
+        return Ran(command, _argv(container), output, errors, status, seconds, short)
 
     def remove(self, container: Container) -> None:
         """Remove a container, running or not; it may have gone by itself."""

@@ -1,0 +1,93 @@
+"""Any form of ENTRYPOINT with any form of CMD and any arguments: choose, `docker run`, see."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from labsupport.engine import starts
+from labsupport.engine.starts import Start
+from labsupport.engine.workbench import Workbench
+from labsupport.errors import TimedOut
+from labsupport.views import assembly, style
+from labsupport.views.live import Shown
+
+HERE = Path(__file__).parent
+PATIENCE_SECONDS = 10.0  # the notebook waits so long at most
+
+
+class StartWidget(anywidget.AnyWidget):
+    """The widget: two choices, a line of text, a button, and a picture with its words."""
+
+    _esm = HERE / "start_console.js"
+    _css = HERE / "start_console.css"
+    choices = traitlets.Dict().tag(sync=True)
+    chosen = traitlets.Dict().tag(sync=True)
+    png = traitlets.Bytes(b"").tag(sync=True)
+    alt = traitlets.Unicode("").tag(sync=True)
+    status = traitlets.Unicode("").tag(sync=True)
+    busy = traitlets.Bool(False).tag(sync=True)
+    width = traitlets.Int(860).tag(sync=True)
+
+
+class StartConsole:
+    """`StartConsole(bench).show()`; `last` is what came of the last run."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+        self.last: Start | None = None
+
+    def run(self, entrypoint: str, cmd: str, typed: str = "") -> Start:
+        """Build an image of these two lines, and run it with the arguments in `typed`.
+
+        Raises:
+            TimedOut: the program did not end within ten seconds.
+            ValueError: a quotation mark is left open.
+
+        """
+        self.last = starts.try_start(
+            self.bench, entrypoint, cmd, *shlex.split(typed), patience=PATIENCE_SECONDS
+        )
+        return self.last
+
+    def show(self, typed: str = starts.ARGUMENT) -> None:
+        """Run the lecture's example with an argument, and show it with the controls."""
+        start = self.run(starts.ENTRYPOINTS[1], starts.CMDS[0], typed)
+        self.widget = StartWidget(
+            choices={"entrypoints": [line or "none" for line in _lists(starts.ENTRYPOINTS)],
+                     "cmds": _lists(starts.CMDS)},
+            chosen={"entrypoint": 1, "cmd": 0, "typed": typed},
+        )  # fmt: skip
+        self.widget.on_msg(self._told)
+        figure = self._paint(start)
+        shown = Shown(self.widget, assembly.words(start))
+        shown.leave(self.widget.png, assembly.words(start), assembly.table(start), figure)
+
+    def _told(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
+        entrypoint = starts.ENTRYPOINTS[content["entrypoint"]]
+        cmd = starts.CMDS[content["cmd"]]
+        self.widget.busy, self.widget.status = True, "running …"
+        try:
+            start = self.run(entrypoint, cmd, content["typed"])
+        except (TimedOut, ValueError) as error:
+            self.widget.status = str(error)
+        else:
+            self._paint(start)
+            self.widget.status = assembly.finding(start)
+        finally:
+            self.widget.busy = False
+
+    def _paint(self, start: Start) -> int:
+        """Show a start; return the picture's width in CSS pixels."""
+        figure = assembly.figure_of(start)
+        self.widget.width, self.widget.alt = style.pixels(figure), assembly.words(start)
+        self.widget.png = style.png(figure)
+        return self.widget.width
+
+
+def _lists(lines: tuple[str, ...]) -> list[str]:
+    return [line.partition(" ")[2] for line in lines]
