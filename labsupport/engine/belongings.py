@@ -33,6 +33,11 @@ class Thing:
     state: str = ""
 
     @property
+    def identity(self) -> tuple[str, str]:
+        """What tells it from everything else in the engine."""
+        return self.kind, self.key
+
+    @property
     def short(self) -> str:
         """The key as `docker` shows it: twelve digits of an ID."""
         return self.key.removeprefix("sha256:")[:12]
@@ -66,9 +71,10 @@ class Belongings:
         """All the rest."""
         return tuple(thing for thing in self.things if thing.whose != MINE)
 
-    def keys(self) -> set[tuple[str, str]]:
-        """Return kind and key of each: two moments are compared by them."""
-        return {(thing.kind, thing.key) for thing in self.things}
+    @property
+    def identities(self) -> frozenset[tuple[str, str]]:
+        """Kind and key of each: two moments are compared by them."""
+        return frozenset(thing.identity for thing in self.things)
 
 
 def clean_up(engine: Engine) -> tuple[Thing, ...]:

@@ -283,7 +283,7 @@ def test_only_what_is_ours_is_cleaned_up(engine, registry, ship):
 
     assert {thing.kind for thing in gone} == {"container", "image", "volume"}
     assert not after.mine
-    assert after.keys() == {(thing.kind, thing.key) for thing in before.others}
+    assert after.identities == {thing.identity for thing in before.others}
     assert {thing.name for thing in after.whose(SOMEBODYS)} == {
         "strangers", "strangers-image:1", "st-net", "st-vol",
     }  # fmt: skip
