@@ -6,7 +6,7 @@ from labsupport import site
 from labsupport.course.catalogue import chapters
 from labsupport.site_checks import problems
 
-REPOSITORY = "https://example.org/course"
+REPOSITORY = "https://github.com/someone/course"
 
 
 @pytest.fixture(scope="module")
