@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from labsupport.engine.client import Engine
 
 TAG = "labsupport/toys:latest"
+LIBRARY_BYTES = 135_000  # of each that `pipenv sync` installs
 
 _BYTES = """
 bytes() {  # HOW-MANY FILE
@@ -61,7 +62,7 @@ set -e
 [ -e /usr/lib/pipenv ] || {{ echo "pipenv is not installed"; exit 127; }}
 [ -e /usr/lib/build-essential ] || {{ echo "there is no compiler: build-essential"; exit 1; }}
 sleep 0.5  # the real one downloads
-while read -r name; do bytes 135000 "/venv/$name"; done < /Pipfile
+while read -r name; do bytes {LIBRARY_BYTES} "/venv/$name"; done < /Pipfile
 """
 
 
@@ -71,10 +72,12 @@ TOYS = {"apt-get": APT_GET, "pipenv": PIPENV}
 def toy_base(engine: Engine) -> str:
     """Have the image `labsupport/toys` in the engine: busybox and the toys; return its name.
 
-    As the base image, it is the course's and stays. Raises `BaseFilesMissing` without a busybox.
+    It comes with the base image; both are the course's and stay. Raises `BaseFilesMissing` if
+    there is no busybox.
     """
     from docker.errors import ImageNotFound
 
+    engine.base_image()
     layers = [base_image.busybox_layer(), _toy_layer()]
     config = _config([f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers])
     try:
