@@ -8,15 +8,22 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from labsupport.chain import Chain as Chain
     from labsupport.containers import Container as Container
     from labsupport.course.exercises import Exercise as Exercise
     from labsupport.course.export import export_progress as export_progress
     from labsupport.course.predictions import predict as predict
+    from labsupport.engine.anatomy import effects as effects
     from labsupport.engine.builds import Build as Build
     from labsupport.engine.client import Engine as Engine
     from labsupport.engine.compared import ComparedContainer as ComparedContainer
     from labsupport.engine.images import Image as Image
     from labsupport.engine.registry import Registry as Registry
+    from labsupport.engine.smallest import hello_program as hello_program
+    from labsupport.engine.starts import try_starts as try_starts
+    from labsupport.engine.unpacked import unpacked as unpacked
+    from labsupport.engine.workbench import Workbench as Workbench
+    from labsupport.instances import instances as instances
     from labsupport.linux.capabilities import capabilities as capabilities
     from labsupport.linux.cgroups import Cgroup as Cgroup
     from labsupport.linux.disks import Disk as Disk
@@ -53,12 +60,15 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.views.answers import attempts as attempts
     from labsupport.views.capability_map import show_capabilities as show_capabilities
     from labsupport.views.cgroup_console import CgroupConsole as CgroupConsole
+    from labsupport.views.chain import show_chain as show_chain
     from labsupport.views.container_lights import ContainerLights as ContainerLights
     from labsupport.views.course_map import CourseMap as CourseMap
+    from labsupport.views.dockerfile_effects import show_effects as show_effects
     from labsupport.views.escapes import show_escapes as show_escapes
     from labsupport.views.file_owners import FileOwners as FileOwners
     from labsupport.views.filter_counts import show_counts as show_counts
     from labsupport.views.gates import show_gates as show_gates
+    from labsupport.views.instances import show_instances as show_instances
     from labsupport.views.keeping import Keeping as Keeping
     from labsupport.views.limit_table import LimitTable as LimitTable
     from labsupport.views.mount_console import MountConsole as MountConsole
@@ -69,6 +79,8 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.views.propagation import show_propagation as show_propagation
     from labsupport.views.response_times import show_response_times as show_response_times
     from labsupport.views.shares import show_shares as show_shares
+    from labsupport.views.start_console import StartConsole as StartConsole
+    from labsupport.views.start_matrix import show_starts as show_starts
     from labsupport.views.syscall_console import SyscallGrid as SyscallGrid
     from labsupport.vm.guest import LabVM as LabVM
 
@@ -76,6 +88,7 @@ _HOME = {
     "Build": "labsupport.engine.builds",
     "Cgroup": "labsupport.linux.cgroups",
     "CgroupConsole": "labsupport.views.cgroup_console",
+    "Chain": "labsupport.chain",
     "ComparedContainer": "labsupport.engine.compared",
     "Container": "labsupport.containers",
     "ContainerLights": "labsupport.views.container_lights",
@@ -100,14 +113,19 @@ _HOME = {
     "Registry": "labsupport.engine.registry",
     "RootlessContainer": "labsupport.rootless",
     "Sandbox": "labsupport.linux.sandbox",
+    "StartConsole": "labsupport.views.start_console",
     "SwapSpace": "labsupport.linux.disks",
     "SyscallGrid": "labsupport.views.syscall_console",
     "Terminal": "labsupport.terminal",
+    "Workbench": "labsupport.engine.workbench",
     "Workshop": "labsupport.linux.workshop.handmade",
     "attempts": "labsupport.views.answers",
     "capabilities": "labsupport.linux.capabilities",
     "copied_mounts": "labsupport.linux.propagation",
+    "effects": "labsupport.engine.anatomy",
     "export_progress": "labsupport.course.export",
+    "hello_program": "labsupport.engine.smallest",
+    "instances": "labsupport.instances",
     "keepers": "labsupport.linux.namespaces",
     "limit_files_of": "labsupport.linux.limit_files",
     "mounts": "labsupport.linux.mounts",
@@ -124,17 +142,23 @@ _HOME = {
     "run_in": "labsupport.linux.propagation",
     "segments": "labsupport.linux.sysvipc",
     "show_capabilities": "labsupport.views.capability_map",
+    "show_chain": "labsupport.views.chain",
     "show_counts": "labsupport.views.filter_counts",
+    "show_effects": "labsupport.views.dockerfile_effects",
     "show_escapes": "labsupport.views.escapes",
     "show_gates": "labsupport.views.gates",
+    "show_instances": "labsupport.views.instances",
     "show_propagation": "labsupport.views.propagation",
     "show_response_times": "labsupport.views.response_times",
     "show_shares": "labsupport.views.shares",
+    "show_starts": "labsupport.views.start_matrix",
     "small_root": "labsupport.linux.rootfs",
     "status": "labsupport.linux.procfs",
     "try_escape": "labsupport.linux.escape",
+    "try_starts": "labsupport.engine.starts",
     "uid_map": "labsupport.linux.ids",
     "unmount": "labsupport.linux.mounting",
+    "unpacked": "labsupport.engine.unpacked",
     "who_said_no": "labsupport.linux.filters.guards",
 }
 __all__ = sorted(_HOME)  # noqa: PLE0605 (the words are the keys above)

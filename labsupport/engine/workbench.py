@@ -198,6 +198,14 @@ class Workbench:
         short = str(container.short_id)
         return Ran(command, _argv(container), output, errors, status, seconds, short)
 
+    def save(self, name: str) -> Path:
+        """Write an image into an archive in the bench's folder: `docker save -o NAME.tar NAME`."""
+        path = self.folder / f"{name}.tar"
+        with path.open("wb") as file:
+            for chunk in self.image(name).save(named=NAMESPACE + name):
+                file.write(chunk)
+        return path
+
     def remove(self, container: Container) -> None:
         """Remove a container, running or not; it may have gone by itself."""
         from docker.errors import NotFound
