@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.engine.registry import Registry as Registry
     from labsupport.engine.smallest import hello_program as hello_program
     from labsupport.engine.starts import try_starts as try_starts
+    from labsupport.engine.toys import toy_base as toy_base
     from labsupport.engine.unpacked import unpacked as unpacked
     from labsupport.engine.workbench import Workbench as Workbench
     from labsupport.instances import instances as instances
@@ -35,12 +36,14 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.linux.folders import FolderOf as FolderOf
     from labsupport.linux.ids import ordinary_uid as ordinary_uid
     from labsupport.linux.ids import uid_map as uid_map
+    from labsupport.linux.installed import installed as installed
     from labsupport.linux.limit_files import limit_files_of as limit_files_of
     from labsupport.linux.mounting import unmount as unmount
     from labsupport.linux.mounts import mounts as mounts
     from labsupport.linux.namespaces import keepers as keepers
     from labsupport.linux.namespaces import namespace as namespace
     from labsupport.linux.net.netmap import network as network
+    from labsupport.linux.overlay import Overlay as Overlay
     from labsupport.linux.procfs import namespaces as namespaces
     from labsupport.linux.procfs import processes as processes
     from labsupport.linux.procfs import status as status
@@ -70,11 +73,13 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.views.gates import show_gates as show_gates
     from labsupport.views.instances import show_instances as show_instances
     from labsupport.views.keeping import Keeping as Keeping
+    from labsupport.views.layer_explorer import LayerExplorer as LayerExplorer
     from labsupport.views.limit_table import LimitTable as LimitTable
     from labsupport.views.mount_console import MountConsole as MountConsole
     from labsupport.views.mount_map import MountMap as MountMap
     from labsupport.views.namespace_table import NamespaceTable as NamespaceTable
     from labsupport.views.network_map import NetworkMap as NetworkMap
+    from labsupport.views.overlay_map import show_overlay as show_overlay
     from labsupport.views.pid_console import PidMap as PidMap
     from labsupport.views.propagation import show_propagation as show_propagation
     from labsupport.views.response_times import show_response_times as show_response_times
@@ -82,7 +87,9 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.views.start_console import StartConsole as StartConsole
     from labsupport.views.start_matrix import show_starts as show_starts
     from labsupport.views.syscall_console import SyscallGrid as SyscallGrid
+    from labsupport.views.writable import show_writable as show_writable
     from labsupport.vm.guest import LabVM as LabVM
+    from labsupport.writable_layer import WritableLayer as WritableLayer
 
 _HOME = {
     "Build": "labsupport.engine.builds",
@@ -103,12 +110,14 @@ _HOME = {
     "Image": "labsupport.engine.images",
     "Keeping": "labsupport.views.keeping",
     "LabVM": "labsupport.vm.guest",
+    "LayerExplorer": "labsupport.views.layer_explorer",
     "LimitTable": "labsupport.views.limit_table",
     "MountConsole": "labsupport.views.mount_console",
     "MountMap": "labsupport.views.mount_map",
     "NamespaceTable": "labsupport.views.namespace_table",
     "Neighbour": "labsupport.neighbour",
     "NetworkMap": "labsupport.views.network_map",
+    "Overlay": "labsupport.linux.overlay",
     "PidMap": "labsupport.views.pid_console",
     "Registry": "labsupport.engine.registry",
     "RootlessContainer": "labsupport.rootless",
@@ -119,12 +128,14 @@ _HOME = {
     "Terminal": "labsupport.terminal",
     "Workbench": "labsupport.engine.workbench",
     "Workshop": "labsupport.linux.workshop.handmade",
+    "WritableLayer": "labsupport.writable_layer",
     "attempts": "labsupport.views.answers",
     "capabilities": "labsupport.linux.capabilities",
     "copied_mounts": "labsupport.linux.propagation",
     "effects": "labsupport.engine.anatomy",
     "export_progress": "labsupport.course.export",
     "hello_program": "labsupport.engine.smallest",
+    "installed": "labsupport.linux.installed",
     "instances": "labsupport.instances",
     "keepers": "labsupport.linux.namespaces",
     "limit_files_of": "labsupport.linux.limit_files",
@@ -148,12 +159,15 @@ _HOME = {
     "show_escapes": "labsupport.views.escapes",
     "show_gates": "labsupport.views.gates",
     "show_instances": "labsupport.views.instances",
+    "show_overlay": "labsupport.views.overlay_map",
     "show_propagation": "labsupport.views.propagation",
     "show_response_times": "labsupport.views.response_times",
     "show_shares": "labsupport.views.shares",
     "show_starts": "labsupport.views.start_matrix",
+    "show_writable": "labsupport.views.writable",
     "small_root": "labsupport.linux.rootfs",
     "status": "labsupport.linux.procfs",
+    "toy_base": "labsupport.engine.toys",
     "try_escape": "labsupport.linux.escape",
     "try_starts": "labsupport.engine.starts",
     "uid_map": "labsupport.linux.ids",
