@@ -895,3 +895,7 @@ class ContextUnreadable(LabError):
             why.lower(),
             "chmod it, or name it in .dockerignore",
         )
+
+
+class CommandMissing(LabError):
+    """A program that is typed in a terminal is not installed here."""

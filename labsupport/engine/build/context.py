@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from docker.utils.build import PatternMatcher, create_archive, exclude_paths
+from docker.utils.build import PatternMatcher, exclude_paths
 
-from labsupport.errors import ContextTooLarge, DockerfileMissing
+from labsupport.errors import ContextTooLarge, ContextUnreadable, DockerfileMissing
 
 Files = Mapping[str, str | bytes]
 MOST_BYTES = 512 << 20  # a folder that is larger was hardly meant to be sent
@@ -53,6 +53,7 @@ def pack(context: str | Path | Files, name: str, dockerfile: str) -> Context:
 
     Raises:
         ContextTooLarge: there are more than 512 MiB.
+        ContextUnreadable: a file may not be read.
 
     """
     packed = tempfile.TemporaryFile()  # noqa: SIM115 (it is closed when it has been sent)
@@ -79,12 +80,9 @@ def _pack_files(packed: IO[bytes], files: Files, dockerfile: str) -> None:
         if not is_left_out(name)
     }
     _check({name: len(content) for name, content in contents.items()})
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        for name, content in contents.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            member.mode = 0o755 if content.startswith(b"#!") else 0o644
-            tar.addfile(member, io.BytesIO(content))
+    with _tar(packed) as tar:
+        for name in sorted(contents, key=lambda name: name != dockerfile):
+            _add(tar, name, contents[name])
 
 
 def _pack_folder(packed: IO[bytes], folder: Path, name: str, dockerfile: str) -> None:
@@ -97,8 +95,41 @@ def _pack_folder(packed: IO[bytes], folder: Path, name: str, dockerfile: str) ->
         with suppress(FileNotFoundError):  # it may vanish meanwhile
             sizes[file] = (folder / file).lstat().st_size
     _check(sizes)
-    make: Callable[..., object] = create_archive
-    make(root=str(folder), files=files, fileobj=packed, extra_files=[(name, dockerfile)])
+    with _tar(packed) as tar:
+        _add(tar, name, dockerfile.encode())
+        for file in sizes:
+            if file != name:
+                _add_path(tar, folder / file, file)
+
+
+def _tar(packed: IO[bytes]) -> tarfile.TarFile:
+    """Begin an archive that BuildKit takes for one: it looks no further than the first header."""
+    return tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT)
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    member.mode = 0o755 if content.startswith(b"#!") else 0o644
+    tar.addfile(member, io.BytesIO(content))
+
+
+def _add_path(tar: tarfile.TarFile, path: Path, name: str) -> None:
+    try:
+        member = tar.gettarinfo(path, name)
+        if not member:  # a socket
+            return
+        member.uid = member.gid = 0
+        member.uname = member.gname = ""
+        if member.isreg():
+            with path.open("rb") as file:
+                tar.addfile(member, file)
+        else:
+            tar.addfile(member)
+    except FileNotFoundError:
+        return
+    except PermissionError as error:
+        raise ContextUnreadable(name, str(error.strerror)) from error
 
 
 def _patterns(ignore: str) -> list[str]:

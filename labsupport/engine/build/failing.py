@@ -33,13 +33,14 @@ def failure(message: str, steps: Sequence[BuildStep], dockerfile: Marked) -> Bui
         return DockerfileWrong(moved, steps)
     if step and step.keyword in {"COPY", "ADD"} and _NOT_THERE.search(message):
         return NotInContext(message, steps, step)
-    if (step and step.keyword == "FROM") or "load metadata" in message:
+    if (step and step.keyword == "FROM") or _NO_BASE.search(message):
         return BaseImageMissing(message, steps, step)
     return BuildFailed(message, steps, step)
 
 
 def _ended(status: int, steps: Sequence[BuildStep], step: BuildStep | None) -> BuildFailed:
-    before = [other for other in steps if step and other.number < step.number and other.image_id]
+    stage = [other for other in steps if step and other.stage == step.stage]
+    before = [other for other in stage if other.image_id and other is not step]
     remedy = "read its last words; then mend the instruction, and build again"
     if before:
         remedy = (

@@ -86,8 +86,12 @@ def _line(text: str) -> Line:
     text = _COLOUR.sub("", text).rstrip("\r")
     if not (found := _STAMP.match(text)):
         return Line(text)
-    # more digits than Python takes are cut off
-    at = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", found[1]).replace("Z", "+00:00"))
+    # Python 3.11 takes no more than six digits of a second
+    stamp = re.sub(r"(\.\d{6})\d+", r"\1", found[1]).replace("Z", "+00:00")
+    try:
+        at = datetime.fromisoformat(stamp)
+    except ValueError:  # it only looks like one: 25 o'clock
+        return Line(text)
     return Line(text[found.end() :], at.timestamp())
 
 
