@@ -52,6 +52,7 @@ CAPABILITIES = {
     "seccomp": "filtering system calls (seccomp)",
     "seccomp.read": "reading the filter of a live process",
     "engine": "a container engine (Docker or Podman)",
+    "engine.cli": "the command docker, as typed in a terminal",
     "registry": "a private image registry",
     "vm": "the Lab VM (User-Mode Linux)",
     "kvm": "hardware virtualisation (KVM)",
@@ -293,7 +294,7 @@ def vm_offers(name: str, vm: str) -> bool:
     """
     from labsupport.probes import facts
 
-    program = {"engine": "dockerd", "nftables": "nft"}.get(name, "sh")
+    program = {"engine": "dockerd", "engine.cli": "docker", "nftables": "nft"}.get(name, "sh")
     lacking = NEVER_IN_VM | (NOT_IN_DEBIANS if vm.endswith("/linux.uml") else frozenset())
     return name not in {*lacking, "browser", "registry"} and facts.find_program(program) is not None
 

@@ -25,6 +25,7 @@ from labsupport.errors import EngineFailed, EngineMissing
 
 GUEST_FOLDER = Path("/run/labsupport/engine")
 USUAL_SOCKET = Path("/var/run/docker.sock")
+SCRATCH = Path("/var/tmp")  # noqa: S108 (a mount of the guest's own)
 READY_SECONDS = 30.0
 LONGEST_SOCKET_PATH = 107  # bytes; unix(7)
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
@@ -58,8 +59,9 @@ class Daemon:
 def in_guest(folder: Path = GUEST_FOLDER) -> Daemon:
     """Find the guest's own daemon, or start it: ready in about two seconds.
 
-    It lives as long as the guest, its images in the guest's memory. It also answers at the usual
-    address, so that `docker` in a terminal finds it.
+    It lives as long as the guest. Its images are on the guest's disk, or in memory if there is none;
+    so is `SCRATCH` then, for files too large for memory. It also answers at the usual address, so
+    that `docker` in a terminal finds it.
     """
     dockerd = _program()
     folder.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -67,6 +69,7 @@ def in_guest(folder: Path = GUEST_FOLDER) -> Daemon:
         if _answers(folder / "docker.sock"):
             return Daemon(folder)
         _cover_settings()
+        _prepare_disk(folder / "disk", folder / "data")
         with (folder / "log").open("w+b") as log:
             _start([], [dockerd], folder, {}, log)
         if USUAL_SOCKET.is_symlink() or not USUAL_SOCKET.exists():
@@ -193,6 +196,40 @@ def _alone(lock: Path) -> Iterator[None]:
 def _answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as client:
         return client.connect_ex(str(path)) == 0
+
+
+def _prepare_disk(point: Path, data: Path) -> None:
+    """Give the guest's disk a file system, and put what is large there: images and `SCRATCH`.
+
+    Nobody will look at this disk again, so there is no journal, nothing is made ready before it is
+    used, nothing waits for the host's disk; and what is deleted, the host gets back.
+    """
+    device = os.environ.get("LAB_DISK")
+    if not device or os.path.ismount(point):
+        return
+    for path in (point, data, SCRATCH):
+        path.mkdir(parents=True, exist_ok=True)
+    options = "noatime,barrier=0,discard,noinit_itable"
+    features = ["-O", "^has_journal", "-E", "nodiscard,lazy_itable_init=1"]
+    _run(["mkfs.ext4", "-q", "-F", *features, device])
+    _run(["mount", "-t", "ext4", "-o", options, device, str(point)])
+    for name, target, mode in (("data", data, 0o711), ("scratch", SCRATCH, 0o1777)):
+        (point / name).mkdir()
+        (point / name).chmod(mode)
+        _run(["mount", "--bind", str(point / name), str(target)])
+
+
+def _run(argv: Sequence[str]) -> None:
+    path = f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATH}"
+    try:
+        done = subprocess.run(
+            argv, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError as error:
+        why, remedy = f"no program `{argv[0]}`", "sudo apt-get install e2fsprogs"
+        raise EngineFailed("the engine has no disk", why, remedy) from error
+    if done.returncode:
+        raise EngineFailed("the engine has no disk", f"{argv[0]}: {done.stderr.strip()}")
 
 
 def _cover_settings() -> None:

@@ -125,4 +125,14 @@ def registry() -> str:
     )
 
 
-PROBES = {"engine": engine, "registry": registry}
+def command_line() -> str:
+    """The program docker; which engine it speaks to is its environment's affair."""
+    if program := facts.find_program("docker"):
+        return program
+    raise Refused(
+        "the command docker is not installed (notebooks speak to the engine by its API)",
+        facts.gather().install("docker.io", "docker"),
+    )
+
+
+PROBES = {"engine": engine, "engine.cli": command_line, "registry": registry}

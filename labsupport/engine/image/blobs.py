@@ -73,7 +73,7 @@ class Archive:
     def __init__(self, file: BinaryIO, limits: Limits) -> None:
         self._file = file
         self._members: dict[str, tuple[int, int]] = {}
-        self._links: dict[str, str] = {}
+        self._links: dict[str, tuple[str, str]] = {}
         try:
             for count, member in enumerate(walk(file, limits.header_bytes)):
                 if count == _MOST_MEMBERS:
@@ -89,19 +89,19 @@ class Archive:
         if name in self._members or name in self._links:
             raise DuplicateMember(member.name)
         if member.issym():
-            self._links[name] = _joined(name, member.linkname)
+            self._links[name] = name, member.linkname
         elif member.islnk():
-            self._links[name] = _joined("/", member.linkname)
+            self._links[name] = "/", member.linkname
         elif member.isreg() and not member.issparse():
             self._members[name] = member.offset_data, member.size
 
     def blob(self, name: str) -> Blob | None:
-        """Find a member."""
+        """Find a member; raises `LinkLeadsOut` if it is a link out of the archive."""
         path = plain_path(name)
         for _ in range(_MOST_LINKS):
             if path not in self._links:
                 break
-            path = self._links[path]
+            path = _joined(*self._links[path])
         found = self._members.get(path)
         return Blob(name, self._file, *found) if found else None
 

@@ -47,11 +47,11 @@ def find_parts(store: Store, limits: Limits, name: str | None, platform: str | N
 
     Raises `NotAnImage`, `BadManifest`, `SeveralImages`, `NoSuchImage`, `DigestMismatch`.
     """
-    if blob := store.blob("manifest.json"):
-        return _of_docker(store, read_json(blob, limits.json_bytes)[0], limits, name)
-    if blob := store.blob("index.json"):
-        index = read_json(blob, limits.json_bytes)[0]
-        return _of_oci(store, index, limits, name, platform)
+    docker, index = store.blob("manifest.json"), store.blob("index.json")
+    if docker and not (index and platform):  # only an index tells of platforms
+        return _of_docker(store, read_json(docker, limits.json_bytes)[0], limits, name)
+    if index:
+        return _of_oci(store, read_json(index, limits.json_bytes)[0], limits, name, platform)
     hints = {
         "repositories": " (a docker save of before 2016, perhaps)",
         "etc/passwd": " (the files of a container, perhaps, from docker export)",
@@ -82,13 +82,12 @@ def _of_oci(
     found = oci.manifests(store, index, limits)
     if not found:
         raise BadManifest("index.json names no image", "none, at least, that is in the archive")
-    names = {manifest.name for manifest in found}
-    named = _chosen([((each,) if each else (), each) for each in sorted(names)], name)
-    manifest = _for_machine([each for each in found if each.name == named], platform)
+    named = _chosen([(names, names) for names in dict.fromkeys(each.names for each in found)], name)
+    manifest = _for_machine([each for each in found if each.names == named], platform)
     config = _described(store, manifest["config"])
     said, raw = read_json(config[0], limits.json_bytes, config[1])
     blobs = [_described(store, layer) for layer in _few(manifest["layers"], limits)]
-    return Parts(said, raw, tuple(blobs), (named,) if named else ())
+    return Parts(said, raw, tuple(blobs), named)
 
 
 def _for_machine(found: list[oci.Manifest], platform: str | None) -> Said:

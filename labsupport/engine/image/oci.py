@@ -7,7 +7,7 @@ OCI image specification.
 
 from __future__ import annotations
 
-import platform
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -28,21 +28,23 @@ _DEEPEST, _MOST_MANIFESTS = 4, 1000
 
 @dataclass(frozen=True)
 class Manifest:
-    """An image's manifest, the name that an index gives it, and for what machine it is."""
+    """An image's manifest, the names that an index gives it, and for what machine it is."""
 
     said: Said
-    name: str
     platform: str
+    names: tuple[str, ...]
 
 
 def manifests(store: Store, index: Said, limits: Limits) -> list[Manifest]:
     """Find the manifests of all images that are there."""
-    found: list[Manifest] = []
-    for manifest in _below(store, index, "", limits, _DEEPEST):
-        found.append(manifest)
+    found: dict[str, tuple[Said, str, list[str]]] = {}
+    for digest, said, for_, name in _below(store, index, "", limits, _DEEPEST):
+        names = found.setdefault(digest, (said, for_, []))[2]
+        if name and name not in names:
+            names.append(name)
         if len(found) > _MOST_MANIFESTS:
             raise TooManyFiles(_MOST_MANIFESTS, "manifests")
-    return found
+    return [Manifest(said, for_, tuple(names)) for said, for_, names in found.values()]
 
 
 def described(store: Store, descriptor: Said) -> tuple[Blob, str] | None:
@@ -62,11 +64,14 @@ def described(store: Store, descriptor: Said) -> tuple[Blob, str] | None:
 
 def machine() -> str:
     """Return what this machine is, in an index's words."""
-    here = platform.machine()
+    here = os.uname().machine
     return f"linux/{_ARCHITECTURES.get(here, here)}"
 
 
-def _below(store: Store, index: Said, name: str, limits: Limits, deeper: int) -> Iterator[Manifest]:
+def _below(
+    store: Store, index: Said, name: str, limits: Limits, deeper: int
+) -> Iterator[tuple[str, Said, str, str]]:
+    """Yield of each image its manifest's digest, the manifest, its platform, its name."""
     for descriptor in index["manifests"].items():
         notes = descriptor["annotations"]
         named = next((text for key in _NAMES if (text := notes[key].text())), name)
@@ -79,7 +84,7 @@ def _below(store: Store, index: Said, name: str, limits: Limits, deeper: int) ->
                 raise BadManifest(f"{said.where} is too deep", "an index in an index in an index …")
             yield from _below(store, said, named, limits, deeper - 1)
         else:
-            yield Manifest(said, named, _platform(descriptor["platform"]))
+            yield found[1], said, _platform(descriptor["platform"]), named
 
 
 def _platform(said: Said) -> str:
