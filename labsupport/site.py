@@ -34,11 +34,11 @@ TITLE = "Containers, live"
 _BOOK = "from jupyter_book.cli.main import main; main()"
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 
+_STYLE = ".bd-header {display: none}"  # an empty bar with a second search field
 _SPHINX = {
     "html_show_copyright": False,
     "nb_merge_streams": True,
     "suppress_warnings": ["mystnb.unknown_mime_type"],
-    "html_theme_options": {"navbar_persistent": []},  # a second search field
 }
 
 
@@ -86,6 +86,7 @@ def build(output: Path, repository: str | None = None) -> None:
 def prepare(source: Path, repository: str | None) -> None:
     """Write what Jupyter Book reads: pages, pictures, settings, table of contents."""
     (source / STATIC).mkdir(parents=True)
+    (source / STATIC / "course.css").write_text(_STYLE)
     known = chapters()
     for chapter in known:
         text = (NOTEBOOKS / chapter.file).read_text()
