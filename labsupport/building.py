@@ -58,6 +58,8 @@ def run(
     folder: Path,
     environment: Mapping[str, str],
     heard: Callable[[str], None] = lambda line: None,
+    *,
+    pass_fds: Sequence[int] = (),
 ) -> tuple[int, str]:
     """Run one step; return its exit status and the last lines that it wrote.
 
@@ -75,6 +77,7 @@ def run(
         text=True,
         errors="replace",
         start_new_session=True,
+        pass_fds=pass_fds,
         preexec_fn=_end_with_parent,  # noqa: PLW1509 (no threads here)
     )
     try:

@@ -899,3 +899,26 @@ class ContextUnreadable(LabError):
 
 class CommandMissing(LabError):
     """A program that is typed in a terminal is not installed here."""
+
+
+class DiskBuildFailed(LabError):
+    """The virtual machine's disk cannot be made, or a step of making it failed."""
+
+
+class DiskMissing(LabError):
+    """There is no disk for a virtual machine on this machine."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            "there is no disk for a virtual machine",
+            why,
+            "./lab vm-disk (once: two to five minutes, 1 GB)",
+        )
+
+
+class MachineNotStarted(LabError):
+    """Something was asked of a virtual machine that does not run (yet, or any more)."""
+
+
+class MachineFailed(LabError):
+    """A virtual machine did not start, or has ended by itself."""
