@@ -1,0 +1,62 @@
+"""Words: no common misspelling anywhere, and British English in what is read as prose."""
+
+import json
+import re
+import subprocess
+import sys
+from functools import cache
+from importlib.resources import files
+
+import pytest
+
+from tests.toys import CHECKOUT
+
+DICTIONARIES = files("codespell_lib") / "data"
+# American spellings that are names in what we speak of: Dockerfile keys, CSS, matplotlib, licences
+NAMES = {"license", "program", "programs", "disk", "disks", "tire", "check", "checks", "story",
+         "practice", "practices", "meter", "meters", "inquiry", "draft", "jail", "mold", "gray",
+         "color", "colors", "center", "analog", "dialog", "dialogs", "curb", "ax", "plow", "czar",
+         "routing"}  # fmt: skip
+CODE = re.compile(r"```.*?```|`[^`]*`|\]\([^)]*\)|<[^>]*>|https?://\S+", re.DOTALL)
+
+
+NOTEBOOKS = sorted(path.name for path in (CHECKOUT / "notebooks").glob("*.ipynb"))
+PAGES = sorted(path.name for path in CHECKOUT.glob("*.md"))
+FOLDERS = ("labsupport", "tests", "benchmarks", "binder", "deploy", "notebooks/apps", *PAGES, "lab")
+NO_MISTAKES = "ser,te,cas,fo,ro,ist,nd,anothers,debians"
+
+
+def test_nothing_is_misspelt():
+    ours = [name for name in FOLDERS if (CHECKOUT / name).exists()]
+    argv = [sys.executable, "-m", "codespell_lib", "--skip=*/xterm/*,*.pyc",
+            f"--ignore-words-list={NO_MISTAKES}", *ours]  # fmt: skip
+    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_no_notebook_is_misspelt(name, tmp_path):
+    page = tmp_path / "prose.md"
+    page.write_text(CODE.sub(" ", prose(name)))
+    argv = [sys.executable, "-m", "codespell_lib", str(page)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("name", [*NOTEBOOKS, *PAGES])
+def test_prose_is_british(name):
+    words = set(re.findall(r"[a-z]+", CODE.sub(" ", prose(name)).lower()))
+    assert sorted(words & american()) == []
+
+
+def prose(name):
+    if name in PAGES:
+        return (CHECKOUT / name).read_text()
+    cells = json.loads((CHECKOUT / "notebooks" / name).read_text())["cells"]
+    return "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+
+
+@cache
+def american():
+    lines = (DICTIONARIES / "dictionary_en-GB_to_en-US.txt").read_text().splitlines()
+    return {line.partition("->")[2].strip(" ,") for line in lines} - NAMES
