@@ -747,6 +747,9 @@ class DuplicateMember(LabError):
         )
 
 
+_WITH_LIMITS = "if you trust it: Image.open(path, limits=labsupport.engine.images.Limits(…))"
+
+
 class TooManyFiles(LabError):
     """An image has more files, or more layers, than we take."""
 
@@ -754,7 +757,7 @@ class TooManyFiles(LabError):
         super().__init__(
             f"the image has too many {what}",
             f"more than {most:,} are not read",
-            "if you trust it: Image.open(path, limits=Limits(…))",
+            _WITH_LIMITS,
         )
 
 
@@ -764,8 +767,8 @@ class TooManyBytes(LabError):
     def __init__(self, size: int, stored: int, allowed: int) -> None:
         super().__init__(
             "a layer becomes too big when it is decompressed",
-            f"{stored:,} bytes became more than {size:,}, and {allowed:,} are left for the image",
-            "if you trust it: Image.open(path, limits=Limits(…))",
+            f"{stored:,} bytes became {size:,} and more; at most {allowed:,} are read",
+            _WITH_LIMITS,
         )
 
 
@@ -774,9 +777,7 @@ class TooMuchMetadata(LabError):
 
     def __init__(self, what: str, most: int) -> None:
         super().__init__(
-            f"{what} take too much room",
-            f"at most {most:,} bytes are read",
-            "if you trust it: Image.open(path, limits=Limits(…))",
+            f"too long to be honest: {what}", f"at most {most:,} bytes are read", _WITH_LIMITS
         )
 
 
@@ -787,7 +788,7 @@ class GiantFile(LabError):
         super().__init__(
             f"the file {path[:200]!r} is too large",
             f"it says that it has {size:,} bytes, and {most:,} are the most that is read",
-            "if you trust it: Image.open(path, limits=Limits(…))",
+            _WITH_LIMITS,
         )
 
 

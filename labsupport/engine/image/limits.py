@@ -29,6 +29,7 @@ class Limits:
     header_bytes: int = MiB
     """What a tar archive may say of one member before its content begins."""
     json_bytes: int = 4 * MiB
+    """Each of its JSON files, which take twenty times as much in memory."""
 
 
 class Meter:
@@ -49,8 +50,9 @@ class Meter:
 
     def unpacked(self, size: int, stored: int) -> None:
         """Count a whole layer's bytes so far; `stored` is what it takes in the archive."""
-        allowed = self.limits.unpacked_bytes - self.unpacked_bytes
-        if size > min(allowed, max(_ALWAYS_ALLOWED, self.limits.expansion * stored)):
+        expanded = max(_ALWAYS_ALLOWED, self.limits.expansion * stored)
+        allowed = min(expanded, self.limits.unpacked_bytes - self.unpacked_bytes)
+        if size > allowed:
             raise TooManyBytes(size, stored, allowed)
 
     def layer_ends(self, size: int) -> None:

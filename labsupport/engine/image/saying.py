@@ -7,7 +7,9 @@ import json
 from typing import Any
 
 from labsupport.engine.image.blobs import Blob
-from labsupport.errors import BadManifest, DigestMismatch, TooMuchMetadata
+from labsupport.errors import BadManifest, DigestMismatch, TooManyFiles, TooMuchMetadata
+
+_LONGEST_LIST = 10_000
 
 
 class Said:
@@ -27,6 +29,8 @@ class Said:
     def items(self) -> list[Said]:
         """Return it as a list; nothing is an empty one."""
         values: list[object] = self._as(list, "a list") or []
+        if len(values) > _LONGEST_LIST:
+            raise TooManyFiles(_LONGEST_LIST, f"items in {self.where}")
         return [Said(value, f"{self.where}[{at}]") for at, value in enumerate(values)]
 
     def text(self) -> str:

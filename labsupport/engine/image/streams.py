@@ -17,7 +17,7 @@ from labsupport.errors import BadLayer, ImageTruncated
 CHUNK = 2**20
 _INPUT = 2**16  # a compressed chunk that makes a thousand times as much must be cut often
 _GZIP, _ZSTD, _BZIP2, _XZ = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ"
-_MOST_GZIP_MEMBERS = 2_000_000  # each takes 10 µs
+_MOST_GZIP_MEMBERS = 1_000_000  # each takes 10 µs
 _WIDEST_ZSTD_WINDOW = 2**27  # bytes; what zstd itself takes without being asked for more
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 from labsupport.errors import BadLayer, ImageTruncated, LabError, TooMuchMetadata
 
 _LONG_NUMBER = re.compile(rb"\d{200}")  # some versions search headers in quadratic time
+_UNREADABLE = "its tar archive cannot be read"
 _MOST_GLOBAL_HEADERS = 64
 _SAID_OF_EACH = 1024  # bytes; a header with nanoseconds and file capabilities takes as much
 _FORGIVEN = 16 * 2**20
@@ -51,13 +52,13 @@ class _Guard:
         if len(data) < size and (data or size != tarfile.BLOCKSIZE):
             raise ImageTruncated(f"{size - len(data)} bytes are missing at {self.tell():,}")
         if size > tarfile.BLOCKSIZE and _LONG_NUMBER.search(data):
-            raise BadLayer("its tar archive cannot be read", "a header has an endless number")
+            raise BadLayer(_UNREADABLE, "a header has an endless number")
         self.ends_well = not data.strip(b"\0")
         return data
 
     def seek(self, position: int) -> None:
         if position < self._stream.tell():
-            raise BadLayer("its tar archive cannot be read", "a file has a negative size")
+            raise BadLayer(_UNREADABLE, "a file has a negative size")
         self._stream.seek(position)
 
     def tell(self) -> int:
@@ -80,14 +81,16 @@ def walk(stream: Stream, header_bytes: int) -> Iterator[tarfile.TarInfo]:
             while (member := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # a million of them take a GB
                 if member.size < 0 or len(tar.pax_headers) > _MOST_GLOBAL_HEADERS:
-                    raise BadLayer("its tar archive cannot be read", f"{member.name!r} is damaged")
+                    raise BadLayer(_UNREADABLE, f"{member.name!r} is damaged")
                 yield member
                 guard.next_member()
     except LabError:
         raise
-    except (tarfile.TarError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
+    except RecursionError as error:
+        raise BadLayer(_UNREADABLE, "its headers explain one another without end") from error
+    except (tarfile.TarError, ValueError, LookupError, ArithmeticError) as error:
         if str(error) == "empty file":
             return
-        raise BadLayer("its tar archive cannot be read", str(error)) from error
+        raise BadLayer(_UNREADABLE, str(error)) from error
     if not guard.ends_well:
-        raise BadLayer("its tar archive cannot be read", f"no header at {guard.tell():,}")
+        raise BadLayer(_UNREADABLE, f"no header at {guard.tell():,}")
