@@ -923,3 +923,11 @@ class MachineNotStarted(LabError):
 
 class MachineFailed(LabError):
     """A virtual machine did not start, or has ended by itself."""
+
+
+class AppMissing(LabError):
+    """The folder of the tutorials' app is not there."""
+
+
+class TextMissing(LabError):
+    """A piece of text that is to be changed is not in its file, or not only once."""

@@ -107,11 +107,11 @@ class CommandLine:
             process.kill()
         return arguments.replace(b"\0", b" ").decode().strip()
 
-    def kept_tokens(self) -> dict[str, str]:
-        """Return what `docker login` has left in its settings: user and token, by address."""
+    def keeps_in_clear(self, token: str) -> bool:
+        """Tell whether a token can be read out of the settings that `docker login` has written."""
         file = self.folder / "config.json"
         found = json.loads(file.read_text()).get("auths", {}) if file.exists() else {}
-        return {where: base64.b64decode(it["auth"]).decode() for where, it in found.items()}
+        return any(token in base64.b64decode(it.get("auth", "")).decode() for it in found.values())
 
     def close(self) -> None:
         """Remove its settings; may be called twice."""

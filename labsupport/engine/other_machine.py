@@ -50,7 +50,8 @@ class OtherMachine:
 
         """
         path = f"{self.registry.user}/{repository}"
-        manifest = json.loads(self.registry.get(f"{path}/manifests/{tag}", AGENT))
+        with self.registry.open(f"{path}/manifests/{tag}", AGENT) as answer:
+            manifest = json.load(answer)
         digests = [manifest["config"]["digest"], *(each["digest"] for each in manifest["layers"])]
         fetched = {
             digest: self._fetch(path, digest)
@@ -61,8 +62,11 @@ class OtherMachine:
         return Pulled(digests[0], fetched)
 
     def _fetch(self, path: str, digest: str) -> int:
-        content = self.registry.get(f"{path}/blobs/{digest}", AGENT)
-        found = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        if found != digest:
-            raise RegistryFailed(f"{digest} is not what was sent", f"that has the digest {found}")
-        return len(content)
+        found, size = hashlib.sha256(), 0
+        with self.registry.open(f"{path}/blobs/{digest}", AGENT) as answer:
+            while part := answer.read(1 << 20):
+                found.update(part)
+                size += len(part)
+        if f"sha256:{found.hexdigest()}" != digest:
+            raise RegistryFailed(f"{digest} was asked for", f"what came is {found.hexdigest()}")
+        return size

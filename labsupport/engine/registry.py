@@ -15,11 +15,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 from urllib.error import URLError
 from urllib.request import Request as Question
 from urllib.request import urlopen
@@ -166,8 +167,9 @@ class Registry:
         data = blobs / kind / number[:2] / number / "data"
         return data.stat().st_size if data.exists() else 0
 
-    def get(self, what: str, agent: str = registry_log.OWN_AGENT) -> bytes:
-        """Fetch `/v2/` + `what`, as somebody who has logged in; `agent` is whom the log names.
+    @contextmanager
+    def open(self, what: str, agent: str = registry_log.OWN_AGENT) -> Iterator[IO[bytes]]:
+        """Open `/v2/` + `what` to be read, as somebody who has logged in; the log names `agent`.
 
         Raises:
             RegistryFailed: it does not answer, or has no such thing.
@@ -184,13 +186,13 @@ class Registry:
         )
         try:
             with urlopen(question, timeout=ANSWER_SECONDS) as answer:  # noqa: S310 (http, loopback)
-                told: bytes = answer.read()
+                yield answer
         except URLError as error:
             raise RegistryFailed(f"{question.full_url} cannot be had", str(error.reason)) from error
-        return told
 
     def _ask(self, what: str) -> Any:
-        return json.loads(self.get(what))
+        with self.open(what) as answer:
+            return json.load(answer)
 
     def __enter__(self) -> Self:
         return self
