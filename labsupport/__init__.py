@@ -14,11 +14,20 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.course.export import export_progress as export_progress
     from labsupport.course.predictions import predict as predict
     from labsupport.engine.anatomy import effects as effects
+    from labsupport.engine.app_folder import AppFolder as AppFolder
+    from labsupport.engine.belongings import Belongings as Belongings
+    from labsupport.engine.belongings import clean_up as clean_up
     from labsupport.engine.builds import Build as Build
     from labsupport.engine.client import Engine as Engine
+    from labsupport.engine.command_line import CommandLine as CommandLine
     from labsupport.engine.compared import ComparedContainer as ComparedContainer
+    from labsupport.engine.docker_hub import DockerHub as DockerHub
+    from labsupport.engine.hello import hello_world as hello_world
     from labsupport.engine.images import Image as Image
+    from labsupport.engine.other_machine import OtherMachine as OtherMachine
     from labsupport.engine.registry import Registry as Registry
+    from labsupport.engine.shipping import pull as pull
+    from labsupport.engine.shipping import push as push
     from labsupport.engine.smallest import hello_program as hello_program
     from labsupport.engine.starts import try_starts as try_starts
     from labsupport.engine.toys import toy_base as toy_base
@@ -61,6 +70,10 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.rootless import RootlessContainer as RootlessContainer
     from labsupport.terminal import Terminal as Terminal
     from labsupport.views.answers import attempts as attempts
+    from labsupport.views.belongings_table import BelongingsTable as BelongingsTable
+    from labsupport.views.build_chart import show_build as show_build
+    from labsupport.views.build_chart import show_rebuild as show_rebuild
+    from labsupport.views.build_progress import BuildProgress as BuildProgress
     from labsupport.views.capability_map import show_capabilities as show_capabilities
     from labsupport.views.cgroup_console import CgroupConsole as CgroupConsole
     from labsupport.views.chain import show_chain as show_chain
@@ -71,6 +84,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.views.file_owners import FileOwners as FileOwners
     from labsupport.views.filter_counts import show_counts as show_counts
     from labsupport.views.gates import show_gates as show_gates
+    from labsupport.views.history_table import HistoryTable as HistoryTable
     from labsupport.views.instances import show_instances as show_instances
     from labsupport.views.keeping import Keeping as Keeping
     from labsupport.views.layer_explorer import LayerExplorer as LayerExplorer
@@ -82,31 +96,40 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.views.overlay_map import show_overlay as show_overlay
     from labsupport.views.pid_console import PidMap as PidMap
     from labsupport.views.propagation import show_propagation as show_propagation
+    from labsupport.views.requests_table import RequestsTable as RequestsTable
     from labsupport.views.response_times import show_response_times as show_response_times
     from labsupport.views.shares import show_shares as show_shares
     from labsupport.views.start_console import StartConsole as StartConsole
     from labsupport.views.start_matrix import show_starts as show_starts
     from labsupport.views.syscall_console import SyscallGrid as SyscallGrid
+    from labsupport.views.trips import show_trips as show_trips
     from labsupport.views.writable import show_writable as show_writable
     from labsupport.vm.guest import LabVM as LabVM
     from labsupport.writable_layer import WritableLayer as WritableLayer
 
 _HOME = {
+    "AppFolder": "labsupport.engine.app_folder",
+    "Belongings": "labsupport.engine.belongings",
+    "BelongingsTable": "labsupport.views.belongings_table",
     "Build": "labsupport.engine.builds",
+    "BuildProgress": "labsupport.views.build_progress",
     "Cgroup": "labsupport.linux.cgroups",
     "CgroupConsole": "labsupport.views.cgroup_console",
     "Chain": "labsupport.chain",
     "ComparedContainer": "labsupport.engine.compared",
+    "CommandLine": "labsupport.engine.command_line",
     "Container": "labsupport.containers",
     "ContainerLights": "labsupport.views.container_lights",
     "CourseMap": "labsupport.views.course_map",
     "Disk": "labsupport.linux.disks",
     "Drive": "labsupport.linux.drives",
+    "DockerHub": "labsupport.engine.docker_hub",
     "Engine": "labsupport.engine.client",
     "Exercise": "labsupport.course.exercises",
     "FileOwners": "labsupport.views.file_owners",
     "Filter": "labsupport.linux.seccomp",
     "FolderOf": "labsupport.linux.folders",
+    "HistoryTable": "labsupport.views.history_table",
     "Image": "labsupport.engine.images",
     "Keeping": "labsupport.views.keeping",
     "LabVM": "labsupport.vm.guest",
@@ -118,8 +141,10 @@ _HOME = {
     "Neighbour": "labsupport.neighbour",
     "NetworkMap": "labsupport.views.network_map",
     "Overlay": "labsupport.linux.overlay",
+    "OtherMachine": "labsupport.engine.other_machine",
     "PidMap": "labsupport.views.pid_console",
     "Registry": "labsupport.engine.registry",
+    "RequestsTable": "labsupport.views.requests_table",
     "RootlessContainer": "labsupport.rootless",
     "Sandbox": "labsupport.linux.sandbox",
     "StartConsole": "labsupport.views.start_console",
@@ -131,12 +156,14 @@ _HOME = {
     "WritableLayer": "labsupport.writable_layer",
     "attempts": "labsupport.views.answers",
     "capabilities": "labsupport.linux.capabilities",
+    "clean_up": "labsupport.engine.belongings",
     "copied_mounts": "labsupport.linux.propagation",
     "effects": "labsupport.engine.anatomy",
     "export_progress": "labsupport.course.export",
     "hello_program": "labsupport.engine.smallest",
     "installed": "labsupport.linux.installed",
     "instances": "labsupport.instances",
+    "hello_world": "labsupport.engine.hello",
     "keepers": "labsupport.linux.namespaces",
     "limit_files_of": "labsupport.linux.limit_files",
     "mounts": "labsupport.linux.mounts",
@@ -148,10 +175,13 @@ _HOME = {
     "probe": "labsupport.machine",
     "processes": "labsupport.linux.procfs",
     "propagation": "labsupport.linux.propagation",
+    "pull": "labsupport.engine.shipping",
+    "push": "labsupport.engine.shipping",
     "reboot_inside": "labsupport.linux.rebooting",
     "record": "labsupport.linux.filters.observing",
     "run_in": "labsupport.linux.propagation",
     "segments": "labsupport.linux.sysvipc",
+    "show_build": "labsupport.views.build_chart",
     "show_capabilities": "labsupport.views.capability_map",
     "show_chain": "labsupport.views.chain",
     "show_counts": "labsupport.views.filter_counts",
@@ -161,10 +191,12 @@ _HOME = {
     "show_instances": "labsupport.views.instances",
     "show_overlay": "labsupport.views.overlay_map",
     "show_propagation": "labsupport.views.propagation",
+    "show_rebuild": "labsupport.views.build_chart",
     "show_response_times": "labsupport.views.response_times",
     "show_shares": "labsupport.views.shares",
     "show_starts": "labsupport.views.start_matrix",
     "show_writable": "labsupport.views.writable",
+    "show_trips": "labsupport.views.trips",
     "small_root": "labsupport.linux.rootfs",
     "status": "labsupport.linux.procfs",
     "toy_base": "labsupport.engine.toys",

@@ -931,3 +931,7 @@ class AppMissing(LabError):
 
 class TextMissing(LabError):
     """A piece of text that is to be changed is not in its file, or not only once."""
+
+
+class NameTaken(LabError):
+    """An image that is not ours has the name that ours would get."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from labsupport.engine.labels import COURSE, OWNER, owner_labels
+from labsupport.errors import NameTaken
 
 if TYPE_CHECKING:
     from labsupport.engine.client import Engine
@@ -75,6 +76,23 @@ class Belongings:
     def identities(self) -> frozenset[tuple[str, str]]:
         """Kind and key of each: two moments are compared by them."""
         return frozenset(thing.identity for thing in self.things)
+
+
+def require_free(engine: Engine, *names: str) -> None:
+    """Make sure that no image of somebody else's loses one of these names to a build of ours.
+
+    Raises:
+        NameTaken: an image has it that this notebook has not made.
+
+    """
+    for thing in Belongings.of(engine).others:
+        for name in names:
+            if thing.kind == "image" and name in thing.name.split(", "):
+                raise NameTaken(
+                    f"there is an image {name} already",
+                    f"it is {thing.whose}; a build of that name would take it away from it",
+                    f"give it another one: docker tag {name} my-{name}; docker rmi {name}",
+                )
 
 
 def clean_up(engine: Engine) -> tuple[Thing, ...]:

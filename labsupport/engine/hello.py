@@ -1,4 +1,4 @@
-"""`docker run hello-world`: the image that proves an installation, or the course's stand-in."""
+"""Images of one small program: `hello-world`, or the course's stand-in; and one for another CPU."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from labsupport.engine.smallest import hello_program
 from labsupport.engine.workbench import Workbench
 
 if TYPE_CHECKING:
+    from docker.models.images import Image
+
     from labsupport.engine.client import Engine
     from labsupport.engine.ran import Ran
 
+ELSEWHERE = {"x86_64": ("aarch64", "arm64"), "aarch64": ("x86_64", "amd64")}
+"""Another CPU than this one, as Linux names it and as images do."""
 REAL, OURS = "hello-world", "labsupport/hello-world:latest"
 GREETING = """
 Hello from an image of this course.
@@ -35,6 +39,16 @@ def hello_world(engine: Engine) -> Ran:
     finally:
         if pulled:
             engine.client.images.remove(name)
+
+
+def for_another_cpu(engine: Engine) -> Image:
+    """Make an image whose program is for another CPU than this machine has, and which says so."""
+    machine, architecture = ELSEWHERE.get(os.uname().machine, ("x86_64", "amd64"))
+    program = hello_program(f"Hello from {architecture}.\n", machine)
+    name = f"labsupport/hello-{architecture}:latest"
+    return make_image(
+        engine, name, {"/hello": (program, 0o755)}, architecture=architecture, Cmd=["/hello"]
+    )
 
 
 def _find(engine: Engine) -> tuple[str, bool]:
