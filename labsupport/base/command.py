@@ -34,8 +34,10 @@ def build(output: Path, mirror: str = "", *, again: bool = False) -> Path:
             return archive
         with building.scratch("base", output, SPACE_BYTES, _OTHER_FOLDER) as folder:
             wheels = folder / Path(recipe.WHEELS_FOLDER).name
-            _download(wheels)
-            debian.make(folder / "rootfs.tar", wheels, mirror)
+            with Progress("downloading wheels"):
+                _download(wheels, *recipe.WHEELS)
+                pip = _download(folder, recipe.PIP)
+            debian.make(folder / "rootfs.tar", wheels, pip, mirror)
             with Progress("packing"):
                 diff_id = packing.write_layer(folder / "rootfs.tar", folder / "layer.tar")
                 staged = output / f".{ARCHIVE}"
@@ -99,15 +101,17 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _download(wheels: Path) -> None:
+def _download(folder: Path, *names: str) -> Path:
+    """Have this environment's pip fetch wheels, from where it is told to; return the last one."""
     argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    argv += ["--disable-pip-version-check", f"--dest={wheels}", *recipe.WHEELS]
-    with Progress("downloading wheels"):
-        status, log = building.run(argv, wheels.parent, os.environ)
+    argv += ["--disable-pip-version-check", f"--dest={folder}", *names]
+    folder.mkdir(exist_ok=True)
+    status, log = building.run(argv, folder, os.environ)
     if status:
         raise BaseBuildFailed(
-            "pip could not download the wheels", log, "connect to a network, then repeat this"
+            f"pip could not download {', '.join(names)}", log, "connect to a network, then repeat"
         )
+    return max(folder.glob("*.whl"))
 
 
 if __name__ == "__main__":

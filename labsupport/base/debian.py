@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labsupport import building
-from labsupport.base import recipe
+from labsupport.base import recipe, zip_pip
 from labsupport.errors import BaseBuildFailed, BuildToolMissing
 from labsupport.vm.progress import Progress
 
 # as of Debian 12: what apt says that it unpacks and sets up
 _LINES = 190
+_TMP = "/tmp"  # noqa: S108 (the new root's)
+_PIP = "/usr/local/bin/pip"
 _HOOKS = Path("/usr/share/mmdebstrap/hooks/maybe-merged-usr")
 _COUNTED = re.compile(r"(Unpacking|Setting up) ")
 _APT = "sudo apt-get install mmdebstrap debian-archive-keyring"
@@ -23,15 +25,15 @@ _APT = "sudo apt-get install mmdebstrap debian-archive-keyring"
 _REPRODUCIBLE = {"SOURCE_DATE_EPOCH": "0"}
 
 
-def make(rootfs: Path, wheels: Path, mirror: str = "") -> None:
-    """Write the root file system `rootfs`, a tar, with pip and the wheels in it.
+def make(rootfs: Path, wheels: Path, pip: Path, mirror: str = "") -> None:
+    """Write the root file system `rootfs`, a tar, with the folder of wheels and pip in it.
 
     Raises `BuildToolMissing` or `BaseBuildFailed`.
     """
     if shutil.which("mmdebstrap"):
-        _run(_mmdebstrap(rootfs, wheels, mirror), rootfs.parent)
+        _run(_mmdebstrap(rootfs, wheels, pip, mirror), rootfs.parent)
     elif shutil.which("debootstrap") and os.geteuid() == 0:
-        _debootstrap(rootfs, wheels, mirror)
+        _debootstrap(rootfs, wheels, pip, mirror)
     else:
         raise BuildToolMissing(
             "a Debian cannot be made here",
@@ -42,7 +44,7 @@ def make(rootfs: Path, wheels: Path, mirror: str = "") -> None:
         )
 
 
-def _mmdebstrap(rootfs: Path, wheels: Path, mirror: str) -> list[str]:
+def _mmdebstrap(rootfs: Path, wheels: Path, pip: Path, mirror: str) -> list[str]:
     """Return the command; hooks are run by a shell, with the new root's folder as `$1`.
 
     A merged /usr from the beginning spares Debian 12 the package usrmerge, and with it 48 MB of
@@ -54,32 +56,32 @@ def _mmdebstrap(rootfs: Path, wheels: Path, mirror: str) -> list[str]:
         f"--hook-dir={_HOOKS}",
         f"--include={','.join(recipe.PACKAGES)}",
         f"--customize-hook=copy-in {shlex.quote(str(wheels))} {folder}",
-        f'--customize-hook=chroot "$1" {shlex.join(_install_pip(wheels))}',
+        f"--customize-hook=copy-in {shlex.quote(str(pip))} {shlex.quote(zip_pip.__file__)} {_TMP}",
+        f'--customize-hook=chroot "$1" {shlex.join(_install_pip(pip))}',
         *(recipe.SUITE, str(rootfs)),
         *([mirror] if mirror else []),
     ]
 
 
-def _debootstrap(rootfs: Path, wheels: Path, mirror: str) -> None:
+def _debootstrap(rootfs: Path, wheels: Path, pip: Path, mirror: str) -> None:
     """Do the same in steps; the result is larger: it has apt and what else is "required"."""
     root = rootfs.parent / "root"
     include = ",".join(recipe.PACKAGES)
     argv = ["debootstrap", "--variant=minbase", f"--include={include}", recipe.SUITE, str(root)]
     _run([*argv, *([mirror] if mirror else [])], rootfs.parent)
     shutil.copytree(wheels, root / recipe.WHEELS_FOLDER, dirs_exist_ok=True)
-    _run(["chroot", str(root), *_install_pip(wheels)], rootfs.parent)
+    for file in (pip, Path(zip_pip.__file__)):
+        shutil.copy(file, root / _TMP[1:])
+    _run(["chroot", str(root), *_install_pip(pip)], rootfs.parent)
     argv = ["tar", "--create", f"--file={rootfs}", f"--directory={root}", "--sort=name"]
     _run([*argv, "--numeric-owner", "--one-file-system", "."], rootfs.parent)
 
 
-def _install_pip(wheels: Path) -> list[str]:
-    """Return what installs pip in the new root, by itself, out of its wheel."""
-    (wheel,) = wheels.glob("pip-*.whl")
-    folder = f"/{recipe.WHEELS_FOLDER}"
+def _install_pip(pip: Path) -> list[str]:
+    """Return what makes the program pip of its wheel, in the new root."""
     settings = [f"PATH={recipe.PATH}", *(f"{key}={text}" for key, text in _REPRODUCIBLE.items())]
-    program = ["python3", f"{folder}/{wheel.name}/pip", "install", "--no-cache-dir", "--no-index"]
-    options = [f"--find-links={folder}", "--break-system-packages", "--root-user-action=ignore"]
-    return ["env", "-i", *settings, *program, *options, recipe.PIP]
+    copies = [f"{_TMP}/{Path(zip_pip.__file__).name}", f"{_TMP}/{pip.name}"]
+    return ["env", "-i", *settings, "python3", *copies, _PIP]
 
 
 def _run(argv: Sequence[str], folder: Path) -> None:

@@ -14,7 +14,7 @@ import re
 SUITE = "bookworm"
 PACKAGES = ("python3", "apertium", "apertium-eng-spa")
 PIP = "pip==26.3"
-WHEELS = (PIP, "tabulate==0.10.0")
+WHEELS = ("tabulate==0.10.0",)
 WHEELS_FOLDER = "usr/share/python-wheels"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = (f"PATH={PATH}", "LANG=C.UTF-8")
@@ -30,12 +30,19 @@ root-user-action = ignore
 break-system-packages = true
 """,
 }
-# documentation (but for licences), translations, logs, caches, what differs between machines
 _LEFT_OUT = re.compile(
+    # documentation but for licences, translations, other character sets than UTF-8
     r"(?!usr/share/doc/[^/]+/copyright$)"
-    r"(usr/share/(doc|doc-base|man|info|lintian|locale)/.+"
-    r"|var/(cache|log|lib/apt)/.+|var/lib/dpkg/[a-z]+-old|root/.+|tmp/.+|dev/.+"
-    r"|etc/(resolv\.conf|hostname|machine-id)|var/lib/dbus/machine-id|.+-$)"
+    r"(usr/share/(doc|doc-base|man|info|lintian|locale|bash-completion)/.+|.+/gconv/.+"
+    # nothing more will be installed by Debian's tools, so Perl and its like have no work here;
+    # the list of what is installed stays
+    r"|usr/(lib/[^/]+/perl-base|share/perl5|share/debconf)/.+|usr/bin/(perl|dpkg|debconf).*"
+    r"|var/lib/dpkg/(info/.+|.+-old)"
+    # parts of Python that only developers of Python use
+    r"|usr/lib/python3[^/]*/(test|pydoc_data|lib2to3)/.+"
+    # caches, logs, and what differs between machines
+    r"|var/(cache|log|lib/apt)/.+|root/.+|tmp/.+|dev/.+"
+    r"|etc/(resolv\.conf|hostname|machine-id)|var/lib/dbus/machine-id|etc/.+-)"
 )
 
 
@@ -46,5 +53,5 @@ def is_left_out(name: str) -> bool:
 
 def recipe_hash() -> str:
     """Return ten characters that change with the recipe."""
-    parts = [SUITE, PACKAGES, WHEELS, ENVIRONMENT, SETTINGS, _LEFT_OUT.pattern]
+    parts = [SUITE, PACKAGES, PIP, WHEELS, ENVIRONMENT, SETTINGS, _LEFT_OUT.pattern]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:10]
