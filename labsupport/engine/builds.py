@@ -10,7 +10,7 @@ import html
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labsupport.engine.build import log
 from labsupport.engine.build.context import Files
@@ -20,7 +20,7 @@ from labsupport.engine.build.step import BuildStep
 if TYPE_CHECKING:
     from labsupport.engine.client import Engine
 
-__all__ = ["Build", "BuildStep"]
+__all__ = ["Build", "BuildStep", "Running"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,16 @@ class Build:
         """
         order = Order(context, tag, dockerfile, args or {}, cache, labels or {}, network, builder)
         return cls.of(Running(engine, order, on_step))
+
+    @classmethod
+    def start(cls, engine: Engine, context: str | Path | Files, **options: Any) -> Running:
+        """Prepare a build that `Build.of` waits for, and whose `stop()` another thread may call.
+
+        `options` are those of `run`.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        on_step = given.pop("on_step", None)
+        return Running(engine, Order(context, **given), on_step)
 
     @classmethod
     def parse(cls, text: str) -> Build:
