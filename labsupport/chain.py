@@ -103,6 +103,16 @@ class Chain:
         )
         return next(found, None)
 
+    def parent_of(self, role: str) -> str:
+        """Which role the parent of a member plays; its name if it plays none."""
+        child = self.member(role)
+        if child is None:
+            return ""
+        members = filter(None, map(self.member, ROLES))
+        return next(
+            (each.role for each in members if each.pid == child.parent_pid), child.parent_name
+        )
+
     def roles_after(self, what: str) -> tuple[str, ...]:
         """Who was there after the first request of a name, such as `create` or `start`."""
         return next(

@@ -8,7 +8,9 @@ each bench runs the image that was built on it, whoever has the name meanwhile.
 from __future__ import annotations
 
 import contextlib
+import io
 import shutil
+import tarfile
 import tempfile
 import textwrap
 import time
@@ -16,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from labsupport import ownership
 from labsupport.engine.builds import Build
@@ -59,6 +61,17 @@ class Workbench:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         path.chmod(0o755 if executable else 0o644)
         return path
+
+    def write_archive(self, name: str, files: Mapping[str, str]) -> Path:
+        """Pack some files into an archive for builds to copy; gzipped if it is called `….gz`."""
+        with io.BytesIO() as packed:
+            mode: Literal["w:gz", "w"] = "w:gz" if name.endswith(".gz") else "w"
+            with tarfile.open(fileobj=packed, mode=mode) as tar:
+                for path, text in files.items():
+                    member = tarfile.TarInfo(path)
+                    member.size = len(text.encode())
+                    tar.addfile(member, io.BytesIO(text.encode()))
+            return self.write(name, packed.getvalue())
 
     def build(
         self, dockerfile: str, tag: str, *, on_step: Callable[[BuildStep], None] | None = None
@@ -201,8 +214,9 @@ class Workbench:
     def save(self, name: str) -> Path:
         """Write an image into an archive in the bench's folder: `docker save -o NAME.tar NAME`."""
         path = self.folder / f"{name}.tar"
+        image, full = self.image(name), f"{NAMESPACE}{name}:latest"
         with path.open("wb") as file:
-            for chunk in self.image(name).save(named=NAMESPACE + name):
+            for chunk in image.save(named=full if full in image.tags else False):
                 file.write(chunk)
         return path
 
@@ -214,6 +228,17 @@ class Workbench:
             container.remove(force=True)
         with contextlib.suppress(ValueError):
             self._containers.remove(container)
+
+    def things(self) -> list[str]:
+        """Name what this process has in the engine, by its label: containers and images."""
+        mine: dict[str, Any] = {"label": [f"{key}={text}" for key, text in owner_labels().items()]}
+        client = self.engine.client
+        containers = client.containers.list(all=True, filters=mine, ignore_removed=True)
+        images = client.images.list(all=True, filters=mine)
+        return [
+            *(f"container {each.name}" for each in containers),
+            *(f"image {next(iter(each.tags), each.short_id)}" for each in images),
+        ]
 
     def close(self) -> None:
         """Remove all that was made here: containers, images, the folder; may be called twice."""
