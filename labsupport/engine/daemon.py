@@ -59,9 +59,9 @@ class Daemon:
 def in_guest(folder: Path = GUEST_FOLDER) -> Daemon:
     """Find the guest's own daemon, or start it: ready in about two seconds.
 
-    It lives as long as the guest. Its images are on the guest's disk, or in memory if there is none;
-    so is `SCRATCH` then, for files too large for memory. It also answers at the usual address, so
-    that `docker` in a terminal finds it.
+    It lives as long as the guest. Its images are on the guest's disk, and so is `SCRATCH`, for
+    files too large for memory; without a disk both are in memory. It also answers at the usual
+    address, so that `docker` in a terminal finds it.
     """
     dockerd = _program()
     folder.mkdir(parents=True, exist_ok=True, mode=0o755)

@@ -16,7 +16,8 @@ class Backend(Protocol):
 
     The guest's first process is `lean.py labsupport.vm.inside.init`, with the host's root,
     read-only, as its own root, and in its environment `LAB_LINE`, the device that is the other end
-    of the descriptor `line`: a tty, or a virtio port. A backend that is `pinned` runs best on one
+    of the descriptor `line`: a tty, or a virtio port. The file on the descriptor `disk` is its
+    block device `disk`, if it is given one. A backend that is `pinned` runs best on one
     CPU of the host's; where it `keeps_files_open`, each file that the guest has read is an open
     file of the host's, until the guest forgets it.
     """
@@ -25,11 +26,14 @@ class Backend(Protocol):
     boot_seconds: float
     pinned: bool
     keeps_files_open: bool
+    disk: str
 
     def check(self, memory_bytes: int) -> None:
         """Raise a `LabError` if the host lacks what a guest needs."""
 
-    def command(self, memory_bytes: int, line: int, share: Sequence[str]) -> list[str]:
+    def command(
+        self, memory_bytes: int, line: int, share: Sequence[str], disk: int | None = None
+    ) -> list[str]:
         """Return the command that boots a guest; its standard output is the guest's console."""
 
     def environment(self, memory_bytes: int) -> dict[str, str]:

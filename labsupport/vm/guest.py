@@ -26,6 +26,7 @@ from labsupport.completed import Completed
 from labsupport.errors import BadAmount, GuestClosed, GuestDied, ShareRefused, TimedOut
 from labsupport.vm import gate, mux
 from labsupport.vm.backends import Backend, find_backend
+from labsupport.vm.disk import open_disk
 from labsupport.vm.environment import guest_environment
 from labsupport.vm.mux import Line, LineClosed, Mux
 from labsupport.vm.programs import Captured
@@ -167,8 +168,11 @@ class LabVM:
         self._console_fd, console = os.pipe()
         for fd in (self._console_fd, console):
             os.set_blocking(fd, False)  # a console that nobody reads must not stop the guest
+        disk = open_disk()
+        given = [theirs.fileno(), *([] if disk is None else [disk])]
+        self._disk = self.backend.disk if disk else ""
         with theirs, keepers:
-            argv = self.backend.command(self.memory_bytes, theirs.fileno(), self.share)
+            argv = self.backend.command(self.memory_bytes, theirs.fileno(), self.share, disk)
             lean = [sys.executable, "-I", "-S", str(_LEAN), "labsupport.vm.keeper"]
             try:
                 self._keeper = subprocess.Popen(
@@ -177,11 +181,13 @@ class LabVM:
                     stdout=console,
                     stderr=console,
                     env=self.backend.environment(self.memory_bytes),
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=given,
                     start_new_session=True,
                 )
             finally:
                 os.close(console)
+                if disk is not None:
+                    os.close(disk)
         self.mux = _Loop(self, Line(self._line.fileno(), window=mux.LINE_WINDOW))
         self.mux.watch(self._console_fd, lambda _events: self._read_console())
         self._await_ready(time.monotonic() + self.backend.boot_seconds)
@@ -198,7 +204,7 @@ class LabVM:
             self.release = json.loads(payload)["release"]
             wishes = {
                 "mounts": self.backend.mounts(self.share),
-                "environment": guest_environment(os.environ),
+                "environment": {**guest_environment(os.environ), "LAB_DISK": self._disk},
                 "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[1]
                 if self.backend.keeps_files_open
                 else sys.maxsize,

@@ -35,6 +35,7 @@ boot_seconds = 90.0  # simulated, on a machine that is busy with others
 CPUS = int(os.environ.get("LAB_CPUS", "1"))  # each more doubles the start where they are simulated
 pinned = CPUS == 1
 keeps_files_open = False
+disk = "/dev/vda"
 LEAST_MEMORY = 192 << 20
 PROBE_SECONDS = 2.0
 _PROGRAM = "qemu-system-x86_64"
@@ -56,8 +57,10 @@ def check(memory_bytes: int) -> None:
     find_kernel()
 
 
-def command(memory_bytes: int, line: int, share: Sequence[str]) -> list[str]:
-    """Return the command that boots a guest with its line on the descriptor `line`."""
+def command(
+    memory_bytes: int, line: int, share: Sequence[str], disk: int | None = None
+) -> list[str]:
+    """Return the command that boots a guest with its line and its disk on these descriptors."""
     kernel, release, modules = find_kernel()
     accelerator = "kvm" if kvm_works() else "tcg"
     return [
@@ -66,6 +69,7 @@ def command(memory_bytes: int, line: int, share: Sequence[str]) -> list[str]:
         *("-chardev", "file,id=console,path=/dev/fd/1", "-serial", "chardev:console"),
         *("-device", "virtio-serial-pci", "-chardev", f"socket,id=line,fd={line}"),
         *("-device", "virtserialport,chardev=line,name=lab"),
+        *([] if disk is None else _drive(disk)),
         *_export("root", "/", "readonly=on"),
         *(option for n, path in enumerate(share) for option in _export(f"share{n}", path)),
         *("-append", _append(LAB_LINE="/dev/vport0p1", LAB_PYTHON=_python(), LAB_LEAN=str(_LEAN))),
@@ -179,6 +183,12 @@ def _export(tag: str, path: str, *options: str) -> list[str]:
         *("-fsdev", ",".join([*local, "multidevs=remap", *options])),
         *("-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"),
     ]
+
+
+def _drive(disk: int) -> list[str]:
+    # nobody will read it after a crash: nothing is ever flushed, and freed blocks are the host's
+    options = ("format=raw", "if=virtio", "cache=unsafe", "discard=unmap")
+    return ["-drive", ",".join([f"file=/proc/self/fd/{disk}", *options])]
 
 
 def _append(**environment: str) -> str:

@@ -23,6 +23,7 @@ name = "uml"
 boot_seconds = 30.0  # on a machine that is busy with others
 pinned = True
 keeps_files_open = True  # hostfs does
+disk = "/dev/ubda"
 
 LEAST_MEMORY = 96 << 20
 # what starting takes of the host's memory, whatever the guest may use later
@@ -71,8 +72,10 @@ def check(memory_bytes: int) -> None:
     memory_folder(memory_bytes)
 
 
-def command(memory_bytes: int, line: int, share: Sequence[str]) -> list[str]:
-    """Return the command that boots a guest with the serial line on the descriptor `line`.
+def command(
+    memory_bytes: int, line: int, share: Sequence[str], disk: int | None = None
+) -> list[str]:
+    """Return the command that boots a guest with its line and its disk on these descriptors.
 
     Quotes are the kernel's own: it takes its command line apart at blanks.
     """
@@ -81,6 +84,7 @@ def command(memory_bytes: int, line: int, share: Sequence[str]) -> list[str]:
         f"mem={memory_bytes // 1024}K",
         *("rootfstype=hostfs", "rootflags=/", "ro", "quiet"),
         *("con=null", "con0=null,fd:1", "ssl=null", f"ssl0=fd:{line}"),
+        *([] if disk is None else [f"ubda=/proc/self/fd/{disk}"]),
         *("pty.legacy_count=0", "lpj=10000000", f"initcall_blacklist={','.join(_LEFT_OUT)}"),
         f'init="{Path(sys.executable).resolve()}"',
         "LAB_LINE=/dev/ttyS0",

@@ -54,7 +54,7 @@ def offer() -> None:
     if place != usual:
         os.makedirs("/lib/modules", exist_ok=True)
         os.symlink(place, usual)
-    load("loop")  # nobody asks for it: its device nodes come with it
+    load("loop", "virtio_blk")  # nobody asks for them: their device nodes come with them
     with open("/proc/sys/kernel/modprobe") as file:
         loader = file.read().strip()
     if not os.access(loader, os.X_OK):

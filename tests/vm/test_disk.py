@@ -1,0 +1,91 @@
+"""The guest's disk: the host's space when it is used, and nothing afterwards (about 5 s)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from labsupport.vm import disk
+from labsupport.vm.guest import LabVM
+from tests.vm.conftest import Marked, eventually
+
+MIB = 1 << 20
+PREPARE = (
+    "mkfs.ext4 -q -F -O ^has_journal -E nodiscard $LAB_DISK && mount -o discard $LAB_DISK /mnt"
+)
+
+
+def sh(guest: LabVM, script: str) -> str:
+    done = guest.run(["sh", "-ec", script])
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def disk_files(marked: Marked) -> list[Path]:
+    """What the guest's processes have open that is as large as its disk: one file, many times."""
+    found = []
+    for pid in marked.processes():
+        for fd in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                if "(deleted)" in os.readlink(fd) and fd.stat().st_size >= disk.LEAST_BYTES:
+                    found.append(fd)
+            except FileNotFoundError:
+                continue
+    return [fd for fd in found if fd.stat().st_size != marked.kilobytes << 10]
+
+
+def test_it_takes_space_as_it_is_used_and_gives_it_back(vm_kernel: Path, marked: Marked) -> None:
+    with LabVM.boot(marked.memory) as guest:
+        files = disk_files(marked)
+        assert len({(fd.stat().st_dev, fd.stat().st_ino) for fd in files}) == 1
+
+        def used() -> int:
+            return files[0].stat().st_blocks * 512
+
+        assert used() == 0
+        sh(guest, PREPARE)
+        empty = used()
+        assert empty < 32 * MIB
+        sh(guest, "dd if=/dev/urandom of=/mnt/file bs=1M count=40 2>/dev/null; sync")
+        assert used() >= empty + 40 * MIB
+        sh(guest, "rm /mnt/file; sync")
+        eventually(lambda: used() < empty + 8 * MIB, why=lambda: f"{used()} bytes are used")
+
+
+def test_two_guests_have_two_disks_and_each_begins_empty(vm_kernel: Path) -> None:
+    for _ in range(2):
+        with LabVM.boot("256M") as guest:
+            assert sh(guest, "head -c 4096 $LAB_DISK | tr -d '\\0' | wc -c") == "0\n"
+            sh(guest, f"{PREPARE}; echo kept > /mnt/kept; sync")
+
+
+def test_nothing_of_it_is_left_of_a_killed_guest(
+    vm_kernel: Path, marked: Marked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with LabVM.boot(marked.memory) as guest:
+        sh(guest, PREPARE)
+        assert disk_files(marked)
+        guest.close()
+    marked.wait_until_gone()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_space_there_is_none(vm_kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "_size", lambda _folder: disk.LEAST_BYTES - 1)
+    assert disk.open_disk() is None
+    with LabVM.boot("256M") as guest:
+        assert sh(guest, "echo [$LAB_DISK]") == "[]\n"
+
+
+def test_a_real_disk_is_taken_before_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    if disk.file_system("/var/tmp") == "tmpfs" or disk.file_system("/dev/shm") != "tmpfs":
+        pytest.skip("needs /var/tmp on a disk and /dev/shm in memory")
+    monkeypatch.setenv("TMPDIR", "/dev/shm")
+    file = disk.open_disk()
+    assert file is not None
+    with open(file, "rb") as opened:
+        assert os.fstat(opened.fileno()).st_dev == os.stat("/var/tmp").st_dev
+        assert os.fstat(opened.fileno()).st_nlink == 0
