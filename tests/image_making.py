@@ -39,9 +39,9 @@ def hardlink(name: str, target: str) -> Member:
     return member(name, type=tarfile.LNKTYPE, linkname=target)
 
 
-def tar(members: Iterable[Member], format: int = tarfile.PAX_FORMAT) -> bytes:
+def tar(members: Iterable[Member], form: int = tarfile.PAX_FORMAT) -> bytes:
     with io.BytesIO() as packed:
-        with tarfile.open(fileobj=packed, mode="w", format=format) as archive:
+        with tarfile.open(fileobj=packed, mode="w", format=form) as archive:
             for info, content in members:
                 archive.addfile(info, io.BytesIO(content))
         return packed.getvalue()

@@ -35,18 +35,19 @@ def keep(chunks: Iterable[bytes]) -> BinaryIO:
 
     Raises `ImageNotKept` if there is no room.
     """
-    file = tempfile.TemporaryFile(prefix="labsupport-image-")  # noqa: SIM115 (the caller closes it)
+    file = tempfile.TemporaryFile(prefix="labsupport-image-", buffering=0)  # noqa: SIM115
     with _closed_on_error(file):
         for chunk in chunks:
             _write(file, chunk)
-        file.flush()
         file.seek(0)
     return file
 
 
 def _write(file: BinaryIO, chunk: bytes) -> None:
+    rest = memoryview(chunk)
     try:
-        file.write(chunk)
+        while rest:
+            rest = rest[file.write(rest) :]
     except OSError as error:
         raise ImageNotKept(
             f"the image cannot be kept in {tempfile.gettempdir()}",

@@ -45,6 +45,7 @@ class Tree:
         for folder in layer.opaque:
             self._empty(folder, gone)
         for path, entry in layer.files.items():
+            _check_place(path, layer)
             if entry.kind != "folder":
                 self._empty(path, gone)
         change = Change()
@@ -58,16 +59,16 @@ class Tree:
 
     def _make_folders(self, path: str, layer: Contents, number: int, gone: Gone) -> None:
         """Make the folders that a path lies in, in place of what else may be there."""
-        while path := path.rpartition("/")[0]:
-            above = layer.files.get(path)
-            if above and above.kind != "folder":
-                raise BadLayer(f"{path!r} is no folder", "yet there are files in it")
-            if self._is_folder(path):
-                return
-            if not above:  # else its turn comes
-                self._remove(path, gone)
-                self._meter.entry(path)
-                self._set(Entry(path, "folder", mode=0o755, layer=number, offset=_IMPLIED))
+        missing = []
+        while (path := path.rpartition("/")[0]) and not self._is_folder(path):
+            missing.append(path)
+        for folder in reversed(missing):
+            if folder not in layer.files:  # else its turn comes
+                self._remove(folder, gone)
+                if folder in gone and gone[folder].kind == "folder":
+                    del gone[folder]  # it was emptied, and is there again
+                self._meter.entry(folder)
+                self._set(Entry(folder, "folder", mode=0o755, layer=number, offset=_IMPLIED))
 
     def _is_folder(self, path: str) -> bool:
         return path in self.entries and self.entries[path].kind == "folder"
@@ -92,6 +93,15 @@ class Tree:
             path = waiting.pop()
             gone[path] = self.entries.pop(path)
             waiting.extend(self._inside.pop(path, ()))
+
+
+def _check_place(path: str, layer: Contents) -> None:
+    """Raise `BadLayer` for what lies in something that the layer itself says is no folder."""
+    while path := path.rpartition("/")[0]:
+        if path in layer.files:
+            if layer.files[path].kind != "folder":
+                raise BadLayer(f"{path!r} is no folder", "yet there are files in it")
+            return
 
 
 def _compare(old: Entry | None, new: Entry, change: Change) -> None:

@@ -36,7 +36,7 @@ def find_waste(layers: Iterable[tuple[Iterable[Entry], Change]]) -> Waste:
     sizes: dict[str, list[int]] = {}
     for entries, change in layers:
         for entry in entries:
-            if entry.kind != "folder":
+            if entry.kind != "folder" or entry.path in change.replaced:
                 sizes.setdefault(entry.path, []).append(entry.size_bytes)
         for path, entry in change.deleted.items():
             if entry.kind != "folder":

@@ -1,0 +1,341 @@
+"""Images made by real programs, read by us, and compared with what those programs and tar say."""
+
+import io
+import json
+import os
+import resource
+import shutil
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+from labsupport import Image
+from labsupport.engine.client import Engine
+from labsupport.errors import ImageClosed, ImageMissing, ImageNotKept, NoSuchFile
+from tests.engines import why_none
+
+needs_engine = pytest.mark.skipif(bool(why_none()), reason=why_none() or "-")
+DOCKERFILE = b"""
+FROM labsupport/busybox
+RUN mkdir -p /d/e /app && echo secret > /etc/secret && echo 1 > /d/a && echo 2 > /d/e/b \
+    && head -c 300000 /dev/urandom > /app/big && ln /app/big /app/hard && ln -s big /app/soft \
+    && touch "/app/a name of its own" && chown 7:8 /app/big && chmod 4755 /app/big
+ENV A=1
+RUN rm -r /etc/secret /d && mkdir /d && echo new > /d/n
+RUN chmod 700 /app && rm /app/soft && mkdir /app/soft
+RUN echo x >> /app/big
+"""
+ENGINES_OWN = {"/.dockerenv", "/dev", "/proc", "/sys"}
+ENGINES_OWN |= {f"/etc/{name}" for name in ("hostname", "hosts", "mtab", "resolv.conf")}
+KINDS = {
+    tarfile.DIRTYPE: "folder",
+    tarfile.SYMTYPE: "symlink",
+    tarfile.LNKTYPE: "hardlink",
+    tarfile.REGTYPE: "file",
+}
+
+
+@pytest.fixture(scope="module")
+def engine():
+    with Engine.start_private() as engine:
+        engine.base_image()
+        engine.client.images.build(
+            fileobj=io.BytesIO(DOCKERFILE), tag="made:1", network_mode="none", rm=True
+        )
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def saved(engine, tmp_path_factory):
+    """The image as `docker save` writes it."""
+    path = tmp_path_factory.mktemp("saved") / "docker.tar"
+    with path.open("wb") as file:
+        file.writelines(engine.client.images.get("made:1").save(named=True))
+    return path
+
+
+@pytest.fixture(scope="module")
+def image(engine):
+    with Image.of(engine, "made:1") as image:
+        yield image
+
+
+def inside(image):
+    """What is in an image, apart from what it is called and how it is stored."""
+    return (
+        [(layer.diff_id, layer.added, layer.changed, layer.deleted) for layer in image.layers],
+        [(step.created_by, step.empty, step.created) for step in image.history],
+        dict(image.tree()),
+        image.wasted,
+    )
+
+
+@needs_engine
+def test_it_is_what_the_engine_says_it_is(engine, image):
+    said = engine.client.images.get("made:1")
+
+    assert image.digest == said.id
+    assert image.names == ("made:1",)
+    assert image.architecture == said.attrs["Architecture"]
+    assert image.config["config"]["Env"] == said.attrs["Config"]["Env"]
+    assert [layer.diff_id for layer in image.layers] == said.attrs["RootFS"]["Layers"]
+    assert all(layer.verified and layer.digest == layer.diff_id for layer in image.layers)
+
+
+@needs_engine
+def test_the_history_is_the_engines_with_the_layer_that_each_line_made(engine, image):
+    said = engine.client.images.get("made:1").history()[::-1]
+
+    assert [step.created_by for step in image.history] == [line["CreatedBy"] for line in said]
+    assert [int(step.created.timestamp()) for step in image.history] == [
+        line["Created"] for line in said
+    ]
+    assert [step.layer for step in image.history if not step.empty] == list(image.layers)
+    for step, line in zip(image.history, said, strict=True):
+        files = step.layer.files.values() if step.layer else ()
+        links = sum(len(entry.target) for entry in files if entry.kind == "symlink")
+        size = step.layer.size_bytes if step.layer else 0
+        assert size + links == line["Size"]  # to Docker, a link is as long as its target
+
+
+@needs_engine
+def test_the_tree_is_what_the_engine_exports_of_a_container(engine, image):
+    container = engine.client.containers.create("made:1")
+    exported = tarfile.open(fileobj=io.BytesIO(b"".join(container.export())))  # noqa: SIM115
+    container.remove()
+
+    seen = {
+        f"/{member.name}": (
+            KINDS[member.type], member.size, member.mode & 0o7777, member.uid, member.gid,
+            f"/{member.linkname}" if member.islnk() else member.linkname,
+        )
+        for member in exported
+        if not any(f"/{member.name}/".startswith(f"{path}/") for path in ENGINES_OWN)
+    }  # fmt: skip
+    told = {
+        path: (entry.kind, entry.size_bytes, entry.mode, entry.uid, entry.gid, entry.target)
+        for path, entry in image.tree().items()
+    }
+    # the link was broken when one of its names was written to, so it is two files since
+    assert told.pop("/app/hard") == ("hardlink", 0, 0o4755, 7, 8, "/app/big")
+    assert seen.pop("/app/hard") == ("file", 300000, 0o4755, 7, 8, "")
+    assert told == seen
+    for path in ("/app/big", "/app/hard", "/bin/sh", "/d/n", "/etc/passwd"):
+        inner = path if path != "/bin/sh" else "/bin/busybox"
+        assert image.read(path) == exported.extractfile(inner[1:]).read()
+
+
+@needs_engine
+def test_each_layer_has_the_files_that_tar_lists(saved, image, tmp_path):
+    subprocess.run(["tar", "-xf", saved, "-C", tmp_path], check=True)
+
+    (manifest,) = json.loads((tmp_path / "manifest.json").read_bytes())
+    for layer, name in zip(image.layers, manifest["Layers"], strict=True):
+        assert layer.blob_bytes == (tmp_path / name).stat().st_size
+        argv = ["tar", "-tf", tmp_path / name]
+        listed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        paths = [f"/{path.rstrip('/')}" for path in listed.splitlines()]
+        assert set(layer.files) == {path for path in paths if ".wh." not in path}
+        deleted = {
+            path.replace("/.wh.", "/") for path in paths if ".wh." in path and ".opq" not in path
+        }
+        assert deleted <= set(layer.deleted)
+
+
+@needs_engine
+def test_what_each_layer_did(image):
+    base, made, removed, replaced, grown = image.layers
+
+    assert "/bin/busybox" in base.added
+    assert {"/app", "/app/big", "/app/hard", "/app/soft", "/d/e/b", "/etc/secret"} < {*made.added}
+    assert not made.changed  # /etc has a new time alone
+    assert removed.added == ("/d/n",)
+    assert removed.deleted == ("/d/a", "/d/e", "/d/e/b", "/etc/secret")
+    assert replaced.changed == ("/app", "/app/soft")
+    assert grown.changed == ("/app/big",)
+    assert grown.files["/app/big"].size_bytes == 300002
+
+
+@needs_engine
+def test_deleted_files_are_given_away(image):
+    lost = {file.path: file for file in image.lost_files()}
+
+    assert {path: file.read() for path, file in lost.items()} == {
+        "/d/a": b"1\n", "/d/e/b": b"2\n", "/etc/secret": b"secret\n",
+    }  # fmt: skip
+    secret = lost["/etc/secret"]
+    assert (secret.size_bytes, secret.added_in.number, secret.removed_in.number) == (7, 2, 3)
+    assert "echo secret" in secret.added_in.created_by
+    assert "rm -r" in secret.removed_in.created_by
+
+
+@needs_engine
+def test_waste_is_what_occurs_more_than_once(image):
+    assert image.wasted[0] == ("/app/big", 600002, 2)
+    assert {path for path, _, _ in image.wasted} == {"/app/big", "/d/a", "/d/e/b", "/etc/secret"}
+    assert image.wasted_bytes == 600002 + 2 + 2 + 7
+    assert image.efficiency == pytest.approx(1 - (300002 + 2 + 2 + 7) / image.size_bytes)
+
+
+@needs_engine
+def test_one_can_read_of_each_layer(image):
+    assert image.read("etc/secret", layer=2) == b"secret\n"
+    assert len(image.read("/app/big", layer=image.layers[1])) == 300000
+    assert image.read("/app/big") == image.read("/app/big", layer=2) + b"x\n"
+    with pytest.raises(NoSuchFile, match=r"no file '/etc/secret' in the image"):
+        image.read("/etc/secret")
+    with pytest.raises(NoSuchFile, match="layers 1 to 5"):
+        image.read("/etc/secret", layer=9)
+    with pytest.raises(NoSuchFile, match="it is a folder"):
+        image.read("/app")
+
+
+@needs_engine
+def test_an_unknown_name_is_named_with_those_that_are_there(engine):
+    with pytest.raises(ImageMissing, match="did you mean 'made:1'"):
+        Image.of(engine, "made:2")
+
+
+@needs_engine
+def test_an_image_is_found_by_its_id_too(engine, image):
+    with Image.of(engine, image.digest) as same:
+        assert same.names == ("made:1",)
+
+
+@needs_engine
+def test_of_leaves_one_file_without_a_name_and_that_until_it_is_closed(
+    engine, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def kept():
+        files = [Path(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+        links = [os.readlink(file) for file in files if file.is_symlink()]
+        return [link for link in links if link.startswith(str(tmp_path))]
+
+    image = Image.of(engine, "made:1")
+    (only,) = kept()
+    assert only.endswith("(deleted)")
+    assert not list(tmp_path.iterdir())
+    image.close()
+    assert not kept()
+    with pytest.raises(ImageClosed):
+        image.read("/app/big")
+
+
+@needs_engine
+def test_no_room_for_the_archive_is_said(engine):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    try:
+        with pytest.raises(ImageNotKept, match=r"File too large\n.*TMPDIR"):
+            Image.of(engine, "made:1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory):
+    """Options that give podman and buildah a storage of their own."""
+    where = tmp_path_factory.mktemp("storage")
+    yield [
+        "--root",
+        str(where / "root"),
+        "--runroot",
+        str(where / "run"),
+        "--storage-driver",
+        "vfs",
+    ]
+    shutil.rmtree(where)
+
+
+def run(*argv: str | Path) -> None:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+
+
+def needs(program: str) -> pytest.MarkDecorator:
+    missing = not shutil.which(program)
+    return pytest.mark.skipif(missing, reason=f"needs {program} (apt-get install {program})")
+
+
+@needs_engine
+@needs("podman")
+@pytest.mark.parametrize("layout", ["docker-archive", "oci-archive", "oci-dir"])
+def test_what_podman_saves(layout, saved, image, storage, tmp_path):
+    run("podman", *storage, "load", "--quiet", "--input", saved)
+    run("podman", *storage, "save", "--format", layout, "--output", tmp_path / "it", "made:1")
+
+    with Image.open(tmp_path / "it") as same:
+        assert inside(same) == inside(image)
+        assert same.names == ("localhost/made:1",)
+        assert [file.read() for file in same.lost_files()] == [b"1\n", b"2\n", b"secret\n"]
+        packed = layout != "docker-archive"
+        assert all((layer.digest != layer.diff_id) == packed for layer in same.layers)
+
+
+@needs_engine
+@needs("skopeo")
+@pytest.mark.parametrize("form", ["", "gzip", "zstd"])
+@pytest.mark.parametrize("where", ["oci", "oci-archive", "docker-archive"])
+def test_what_skopeo_copies(where, form, saved, image, tmp_path):
+    options = [f"--dest-compress-format={form}"] if form else []
+    target = f"{where}:{tmp_path / 'it'}:made:1"
+    run("skopeo", "copy", "--quiet", *options, f"docker-archive:{saved}", target)
+
+    with Image.open(tmp_path / "it") as same:
+        assert inside(same) == inside(image)
+        assert len(same.read("/app/big")) == 300002
+        if form == "zstd" and where != "docker-archive":
+            assert same._parts.layers[0][0].first().startswith(b"\x28\xb5\x2f\xfd")
+
+
+@needs_engine
+@needs("skopeo")
+def test_two_names_in_an_oci_folder_are_one_image_if_they_mean_the_same(saved, tmp_path):
+    for name in ("one", "two"):
+        run("skopeo", "copy", "--quiet", f"docker-archive:{saved}", f"oci:{tmp_path / 'it'}:{name}")
+
+    with Image.open(tmp_path / "it") as image:
+        assert image.names == ("one", "two")
+
+
+@needs_engine
+@needs("buildah")
+@pytest.mark.parametrize("layout", ["docker-archive", "oci-archive"])
+def test_what_buildah_builds(layout, saved, storage, tmp_path):
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM docker-archive:{saved}\nRUN rm -r /d && echo b > /b\nENV B=1\n"
+    )
+    run("buildah", *storage, "bud", "--quiet", "--layers", "--isolation=chroot",
+        "--tag=built:1", tmp_path)  # fmt: skip
+    run("buildah", *storage, "push", "--quiet", "built:1", f"{layout}:{tmp_path / 'it'}:built:1")
+
+    with Image.open(tmp_path / "it") as image:
+        assert image.layers[-1].deleted == ("/d", "/d/n")
+        assert image.read("/b") == b"b\n"
+        assert image.history[-1].empty
+        assert "rm -r /d" in image.layers[-1].created_by
+        assert "/d/n" in [file.path for file in image.lost_files()]
+
+
+@needs_engine
+@needs("podman")
+def test_an_image_of_podmans_service(saved, image, storage, tmp_path, monkeypatch):
+    address = f"unix://{tmp_path / 'podman.sock'}"
+    run("podman", *storage, "load", "--quiet", "--input", saved)
+    service = subprocess.Popen(["podman", *storage, "system", "service", "--time=0", address])
+    try:
+        while not (tmp_path / "podman.sock").exists():
+            assert service.poll() is None
+            time.sleep(0.05)
+        monkeypatch.setenv("DOCKER_HOST", address)
+        with Engine.connect() as podman, Image.of(podman, "localhost/made:1") as same:
+            assert podman.kind == "podman"
+            assert inside(same) == inside(image)
+    finally:
+        service.terminate()
+        service.wait()
