@@ -6,7 +6,6 @@ import argparse
 import fcntl
 import os
 import sys
-import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from labsupport import building
 from labsupport.base import debian, packing, recipe
 from labsupport.engine.app_base import ARCHIVE, RECIPE, SYSTEM_BASES, TAG, read_config, user_bases
-from labsupport.errors import BaseBuildFailed, LabError
+from labsupport.errors import AppBaseMissing, BaseBuildFailed, LabError
 from labsupport.vm.progress import Progress
 
 SPACE_BYTES = 1_000_000_000
@@ -40,19 +39,20 @@ def build(output: Path, mirror: str = "", *, again: bool = False) -> Path:
             debian.make(folder / "rootfs.tar", wheels, pip, mirror)
             with Progress("packing"):
                 diff_id = packing.write_layer(folder / "rootfs.tar", folder / "layer.tar")
-                staged = output / f".{ARCHIVE}"
-                packing.write_archive(folder / "layer.tar", diff_id, staged)
-                staged.replace(archive)
+                _install(folder / "layer.tar", diff_id, archive)
     print(f"made: {TAG} in {archive} ({archive.stat().st_size / 1e6:.0f} MB)")
     return archive
 
 
 def is_current(archive: Path) -> bool:
     """Whether the archive is there, and made by today's recipe."""
-    try:
-        return bool(read_config(archive)["config"]["Labels"][RECIPE] == recipe.recipe_hash())
-    except (OSError, tarfile.TarError, KeyError, ValueError):
+    if not archive.is_file():
         return False
+    try:
+        labels = read_config(archive)["config"]["Labels"]
+    except AppBaseMissing:  # it is something else, and will be replaced
+        return False
+    return bool(labels.get(RECIPE) == recipe.recipe_hash())
 
 
 def main(argv: Sequence[str]) -> int:
@@ -99,6 +99,16 @@ def _alone(folder: Path) -> Iterator[None]:
             print("another ./lab base is at work; waiting for it …", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _install(layer: Path, diff_id: str, archive: Path) -> None:
+    """Write the archive, and only then give it its name; who has the old one open keeps it."""
+    staged = archive.with_name(f".{archive.name}")
+    try:
+        packing.write_archive(layer, diff_id, staged)
+        staged.replace(archive)
+    finally:
+        staged.unlink(missing_ok=True)
 
 
 def _download(folder: Path, *names: str) -> Path:

@@ -35,7 +35,8 @@ def guest_environment(host: Mapping[str, str]) -> dict[str, str]:
         "LOGNAME": "root",
         "LAB_PLACE": "vm",
         "LAB_IN_VM": "1",
-        "LAB_CACHE": platformdirs.user_cache_dir("labsupport"),  # with the app's base image
+        "LAB_BASES": host.get("LAB_BASES")
+        or str(Path(platformdirs.user_cache_dir("labsupport")) / "bases"),
         "JPY_PARENT_PID": "1",  # never gone: it is the launcher that watches Jupyter
         "MPLCONFIGDIR": str(FONTS),
         "IPYTHONDIR": "/run/lab/ipython",
