@@ -69,7 +69,7 @@ def in_guest(folder: Path = GUEST_FOLDER) -> Daemon:
         if _answers(folder / "docker.sock"):
             return Daemon(folder)
         _cover_settings()
-        _prepare_disk(folder / "disk", folder / "data")
+        _prepare_disk(folder / "data")
         with (folder / "log").open("w+b") as log:
             _start([], [dockerd], folder, {}, log)
         if USUAL_SOCKET.is_symlink() or not USUAL_SOCKET.exists():
@@ -198,25 +198,24 @@ def _answers(path: Path) -> bool:
         return client.connect_ex(str(path)) == 0
 
 
-def _prepare_disk(point: Path, data: Path) -> None:
+def _prepare_disk(data: Path) -> None:
     """Give the guest's disk a file system, and put what is large there: images and `SCRATCH`.
 
     Nobody will look at this disk again, so there is no journal, nothing is made ready before it is
     used, nothing waits for the host's disk; and what is deleted, the host gets back.
     """
     device = os.environ.get("LAB_DISK")
-    if not device or os.path.ismount(point):
+    if not device or os.path.ismount(data):
         return
-    for path in (point, data, SCRATCH):
-        path.mkdir(parents=True, exist_ok=True)
     options = "noatime,barrier=0,discard,noinit_itable"
     features = ["-O", "^has_journal", "-E", "nodiscard,lazy_itable_init=1"]
     _run(["mkfs.ext4", "-q", "-F", *features, device])
-    _run(["mount", "-t", "ext4", "-o", options, device, str(point)])
-    for name, target, mode in (("data", data, 0o711), ("scratch", SCRATCH, 0o1777)):
-        (point / name).mkdir()
-        (point / name).chmod(mode)
-        _run(["mount", "--bind", str(point / name), str(target)])
+    data.mkdir(exist_ok=True)
+    _run(["mount", "-t", "ext4", "-o", options, device, str(data)])
+    scratch = data / "scratch"  # Docker does not mind
+    scratch.mkdir()
+    scratch.chmod(0o1777)
+    _run(["mount", "--bind", str(scratch), str(SCRATCH)])
 
 
 def _run(argv: Sequence[str]) -> None:
