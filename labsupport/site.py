@@ -34,7 +34,14 @@ TITLE = "Containers, live"
 _BOOK = "from jupyter_book.cli.main import main; main()"
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 
-_STYLE = ".bd-header {display: none}"  # an empty bar with a second search field
+# The bar is empty but for a second search field; the theme puts grey words on a grey ground in the
+# dark, for outputs that cannot be dark, and ours can.
+_STYLE = """
+.bd-header {display: none}
+html[data-theme=dark] .bd-content div.cell_output :is(.text_html, img) {
+  background-color: transparent !important; color: inherit !important; border-radius: 0;
+  filter: none}
+"""
 _SPHINX = {
     "html_show_copyright": False,
     "nb_merge_streams": True,

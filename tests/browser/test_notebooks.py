@@ -5,12 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.browser.accessibility import require_axe, violations
 from tests.browser.lab import Lab, jupyterlab
 from tests.browser.page import opened
 from tests.toys import CHECKOUT
 
 FOLDER = CHECKOUT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+OUTPUTS = ".jp-OutputArea-output, .jp-RenderedMarkdown"  # JupyterLab's own parts are not ours
 pytestmark = pytest.mark.browser
 
 
@@ -25,6 +27,8 @@ def test_a_student_runs_every_cell_and_uses_its_controls(notebook, lab, running_
     with opened(running_chromium, lab, notebook) as page:
         page.walk()
         assert page.problems() == []
+        require_axe()
+        assert violations(page.page, OUTPUTS) == []
 
 
 def test_some_notebook_names_a_control():
