@@ -57,7 +57,8 @@ def finding(build: Build) -> str:
         return f"All from the cache{_in_all(build)}"
     timed = [step for step in build.steps if step.seconds is not None]
     if not timed:
-        return f"{_count(cached, 'step')} of {len(work)} from the cache"
+        done = _count(build.steps, "step")
+        return f"{done}, {len(cached)} of them from the cache" if cached else done
     longest = max(timed, key=lambda step: step.seconds or 0.0)
     of = f" of {seconds(build.seconds)}" if build.seconds else ""
     rest = f"; {_count(cached, 'step')} from the cache" if cached else ""
@@ -237,8 +238,9 @@ def _draw_step(axes: Axes, step: BuildStep, column: _Column, top: float) -> None
         )
     )  # fmt: skip
     most = int((column.wide - 2.6) / CHARACTER)
+    # a shell's $ begins no formula
     axes.text(column.left + 1.4, top + 1.8, _short(step, most), size=style.size("small"),
-              va="center", family="monospace")  # fmt: skip
+              va="center", family="monospace", parse_math=False)  # fmt: skip
     length = -0.8
     if step.seconds is not None and not (step.cached and step.seconds < SHORT):
         room = column.wide * (0.62 if column.wide > 60 else 0.42)

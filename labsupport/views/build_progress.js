@@ -32,10 +32,11 @@ export default {
       // kept, not replaced: an animation would begin anew with each update
       while (bar.children.length > steps.length) bar.lastChild.remove();
       steps.forEach((step, at) => {
-        const item = bar.children[at] ?? bar.appendChild(make('li', {}, make('span')));
+        const item = bar.children[at] ?? bar.appendChild(make('li', {}, make('code'), make('span')));
         if (item.className !== step.state) item.className = step.state;
         item.title = step.text;
-        item.firstChild.textContent = step.state === 'waiting' ? '' : step.said;
+        item.firstChild.textContent = step.name;
+        item.lastChild.textContent = step.said;
       });
     };
     const say = () => {
@@ -45,7 +46,7 @@ export default {
     };
     const print = () => {
       const follows = lines.scrollTop + lines.clientHeight >= lines.scrollHeight - 4;
-      lines.textContent = model.get('lines') || '(nothing yet)';
+      lines.textContent = model.get('lines') || '(nothing)';
       if (follows) lines.scrollTop = lines.scrollHeight;
     };
     const run = () => { stop.hidden = !model.get('running'); stop.disabled = model.get('stopping'); };

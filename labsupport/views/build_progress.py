@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 UPDATES_PER_SECOND = 5
-MOST_LINES = 12  # of what the step at hand prints
+MOST_LINES = 15
 
 
 class ProgressWidget(anywidget.AnyWidget):
-    """The widget: `steps` are {"text", "state", "said"}, `lines` what the program printed last.
+    """The widget: `steps` are {"name", "text", "state", "said"}, `lines` what was printed last.
 
     `state` is waiting, running, done, cached or failed.
     """
@@ -79,7 +79,7 @@ def tiles(progress: Progress) -> list[dict[str, str]]:
     found = [_tile(step, ended=bool(progress.ending)) for step in progress.steps]
     if not progress.ending:
         waiting = max(0, progress.total - len(found))
-        found += [{"text": "", "state": "waiting", "said": "not begun"}] * waiting
+        found += [{"name": "", "text": "", "state": "waiting", "said": ""}] * waiting
     return found
 
 
@@ -92,7 +92,8 @@ def _tile(step: BuildStep, *, ended: bool) -> dict[str, str]:
     elif step.ended or ended:
         state = "done" if step.ended else "waiting"
     said = "CACHED" if step.cached else seconds(step.seconds)
-    return {"text": f"{step.name} {step.instruction}", "state": state, "said": said}
+    text = f"{step.name} {step.instruction}"
+    return {"name": f"{step.number} {step.keyword}", "text": text, "state": state, "said": said}
 
 
 def status(progress: Progress) -> str:
@@ -103,9 +104,12 @@ def status(progress: Progress) -> str:
 
 
 def last_lines(progress: Progress) -> str:
-    """Return what the step at hand has printed last."""
-    step = progress.now
-    return "\n".join(step.output.rstrip("\n").splitlines()[-MOST_LINES:]) if step else ""
+    """Return what was printed last, each step's words below its name."""
+    lines: list[str] = []
+    for step in progress.steps:
+        if step.output:
+            lines += [f"{step.name} {step.instruction}", *step.output.rstrip("\n").splitlines()]
+    return "\n".join(lines[-MOST_LINES:])
 
 
 class BuildProgress:
