@@ -935,3 +935,23 @@ class TextMissing(LabError):
 
 class NameTaken(LabError):
     """An image that is not ours has the name that ours would get."""
+
+
+class EngineTooNew(LabError):
+    """The engine no longer speaks a version of its API that our SDK knows."""
+
+
+class ImageForAnotherCpu(LabError):
+    """An image's programs are for a processor that the engine's machine has not."""
+
+
+class ImageOutOfReach(LabError):
+    """A public image is not here, and no registry could be asked for it."""
+
+
+class PullLimitReached(LabError):
+    """A registry gives no more images to this address for a while."""
+
+
+class ImageUnknown(LabError):
+    """A registry does not have an image of that name, or not for everybody."""
