@@ -811,11 +811,9 @@ class NoSuchImage(LabError):
 class NoSuchFile(LabError):
     """An image, or one of its layers, has no file of that name."""
 
-    def __init__(self, path: str, where: str, known: Iterable[str] = ()) -> None:
-        close = get_close_matches(path, list(known)[:20_000], n=1)
+    def __init__(self, path: str, where: str, like: str = "") -> None:
         super().__init__(
-            f"there is no file {path!r} in {where}",
-            f"did you mean {close[0]!r}?" if close else "",
+            f"there is no file {path!r} in {where}", f"did you mean {like!r}?" if like else ""
         )
 
 
@@ -943,15 +941,3 @@ class EngineTooNew(LabError):
 
 class ImageForAnotherCpu(LabError):
     """An image's programs are for a processor that the engine's machine has not."""
-
-
-class ImageOutOfReach(LabError):
-    """A public image is not here, and no registry could be asked for it."""
-
-
-class PullLimitReached(LabError):
-    """A registry gives no more images to this address for a while."""
-
-
-class ImageUnknown(LabError):
-    """A registry does not have an image of that name, or not for everybody."""
