@@ -225,12 +225,13 @@ class DoesNotStart(Exercise):
             make_image(
                 self.engine, self.given, fault.files(self.saying), on_busybox=True, **fault.config
             )
-            if self._run(self.given).status:
+            self.found = self._run(self.given)
+            if self.found.status:
                 return
 
     def task(self) -> str:
         """The task, with what comes of it now."""
-        said = self._run(self.given).said.splitlines()[-1]
+        said = self.found.said.splitlines()[-1]
         return (
             f"The image exercise.given (`{self.given}`) should say `{self.saying}`; but it does "
             f"not start: `{said}`. Find out why, and build exercise.wanted (`{self.wanted}`) FROM "

@@ -103,7 +103,9 @@ class CommandLine:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as process:
-            arguments = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+            arguments = b""
+            while not arguments and process.poll() is None:  # for an instant, exec has none to show
+                arguments = Path(f"/proc/{process.pid}/cmdline").read_bytes()
             process.kill()
         return arguments.replace(b"\0", b" ").decode().strip()
 
