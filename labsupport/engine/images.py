@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -37,8 +37,11 @@ class Image:
 
     `layers` from the lowest up; `history`, also the lines that made no layer; `config`, the image's
     JSON; `names`, its tags; `architecture` as in `"amd64"`; `digest`, that of the configuration,
-    which is the image's ID. Sizes are in bytes, and those of the files: what a layer takes in the
-    archive or on an engine's disk is another number (`Layer.blob_bytes`).
+    which is the image's ID.
+
+    Sizes are in bytes, and those of regular files alone. Other numbers are what a layer takes in
+    the archive (`Layer.blob_bytes`), on an engine's disk, and in `docker history`, which adds the
+    length of each symbolic link's target.
     """
 
     layers: tuple[Layer, ...]
@@ -48,12 +51,11 @@ class Image:
     architecture: str
     digest: str
 
-    def __init__(self, store: Store, parts: Parts, limits: Limits) -> None:
-        self._store, self._parts, self._limits = store, parts, limits
+    def __init__(self, store: Store, parts: Parts, meter: Meter) -> None:
+        self._store, self._parts, self._limits = store, parts, meter.limits
         self.config, self.names = parts.config.object(), parts.names
         self.architecture = parts.config["architecture"].text()
         self.digest = f"sha256:{hashlib.sha256(parts.raw_config).hexdigest()}"
-        meter = Meter(limits)
         self._tree = Tree(meter)
         self._contents: list[Contents] = []
         self._changes: list[Change] = []
@@ -96,7 +98,8 @@ class Image:
         cls, store: Store, limits: Limits, name: str | None = None, platform: str | None = None
     ) -> Image:
         try:
-            return cls(store, find_parts(store, limits, name, platform), limits)
+            meter = Meter(limits)
+            return cls(store, find_parts(store, meter, name, platform), meter)
         except BaseException:  # an interrupted cell, too
             store.close()
             raise
@@ -133,7 +136,7 @@ class Image:
                 entry.size_bytes,
                 self.layers[entry.layer - 1],
                 layer,
-                lambda entry=entry: self._content(entry),  # type: ignore[misc]
+                partial(self._content, entry),
             )
             for layer, change in zip(self.layers, self._changes, strict=True)
             for _, entry in sorted({**change.deleted, **change.replaced}.items())

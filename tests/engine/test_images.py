@@ -187,6 +187,10 @@ def test_one_can_read_of_each_layer(image):
     assert image.read("/app/big") == image.read("/app/big", layer=2) + b"x\n"
     with pytest.raises(NoSuchFile, match=r"no file '/etc/secret' in the image"):
         image.read("/etc/secret")
+    with pytest.raises(NoSuchFile, match="did you mean '/etc/passwd'"):
+        image.read("/etc/passwords")
+    with pytest.raises(NoSuchFile, match="did you mean '/app/big'"):
+        image.read("big")
     with pytest.raises(NoSuchFile, match="layers 1 to 5"):
         image.read("/etc/secret", layer=9)
     with pytest.raises(NoSuchFile, match="it is a folder"):

@@ -138,12 +138,14 @@ def test_a_descriptor_that_lies(refused):
 
 
 def test_indexes_without_end(refused):
-    """One that contains itself cannot be made, so a deep chain stands for it."""
+    """One that contains itself cannot be made; but one may list another a thousand times."""
     blobs = {}
     last = put(blobs, index([]), INDEX_TYPE)
-    for _ in range(30):
-        last = put(blobs, index([last]), INDEX_TYPE)
-    assert "too deep" in refused(BadManifest, layout(blobs, [last]))
+    for _ in range(5):
+        last = put(blobs, index([last] * 900), INDEX_TYPE)
+    refused(TooManyFiles, layout(blobs, [last]))
+    refused(TooManyFiles, layout({}, [last] * 1001))
+    refused(BadManifest, layout({}, [last] * 1000))
 
 
 def test_an_artifact_that_is_no_image(refused):
@@ -241,6 +243,18 @@ def test_a_blob_that_is_a_pipe(tmp_path):
 
     with pytest.raises(BadManifest, match="not saved"):
         Image.open(where)
+
+
+def test_a_folder_whose_names_cannot_be(tmp_path):
+    files = docker([LAYER])
+    where = lay_out(files, tmp_path / "folder")
+    for name in ("x" * 300, "circle", "x/" * 3000):
+        (where / "circle").unlink(missing_ok=True)
+        (where / "circle").symlink_to("circle")
+        manifest = files["manifest.json"].replace(b"layer0.tar", name.encode())
+        (where / "manifest.json").write_bytes(manifest)
+        with pytest.raises((NotAnImage, BadManifest, BadLayer)):
+            Image.open(where)
 
 
 def test_two_files_of_one_name(refused):
@@ -354,6 +368,7 @@ def test_names_and_folders_without_end(refused):
     with at_most(64):
         refused(TooMuchMetadata, docker([tar(deep)]), limits=Limits(names_bytes=10 * MiB))
         refused(BadLayer, docker([tar([member("x" * 5000)])]))
+        refused(BadLayer, docker([tar([symlink("x", "y/" * 5000)])]))
 
 
 @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
@@ -405,6 +420,14 @@ def test_headers_that_explain_one_another(refused):
         tarfile.TarInfo.create_pax_global_header({f"k{at}": "v"}) + header() for at in range(100)
     )
     refused(BadLayer, stored(globals_))
+
+
+def test_honest_headers_are_never_too_many(tmp_path):
+    said = {"SCHILY.xattr.security.capability": "x" * 200}
+    members = [member(str(at), pax_headers=said) for at in range(40_000)]
+    (tmp_path / "it.tar").write_bytes(pack(docker([tar(members)])))
+
+    assert len(Image.open(tmp_path / "it.tar").tree()) == 40_000
 
 
 @pytest.mark.parametrize("size", [-512, -1, -(2**40)])

@@ -119,12 +119,16 @@ class Folder:
 
     def blob(self, name: str) -> Blob | None:
         """Find a file; raises `LinkLeadsOut` for one that is elsewhere."""
-        path = (self._root / plain_path(name).lstrip("/")).resolve()
+        try:
+            path = (self._root / plain_path(name).lstrip("/")).resolve()
+            there = path.is_file()
+        except (OSError, RuntimeError) as error:  # a name too long, a circle of links
+            raise NotAnImage(f"{name[:200]!r} cannot be read", str(error)[:300]) from error
         if not path.is_relative_to(self._root):
             raise LinkLeadsOut(name, str(path))
+        if not there:
+            return None
         if str(path) not in self._files:
-            if not path.is_file():
-                return None
             self._files[str(path)] = open_regular(path)
         file = self._files[str(path)]
         return Blob(name, file, 0, os.fstat(file.fileno()).st_size)

@@ -54,6 +54,10 @@ class Layer:
     deleted: tuple[str, ...] = field(repr=False)
     verified: bool
 
+    def __repr__(self) -> str:
+        did = f"{len(self.added)} added, {len(self.changed)} changed, {len(self.deleted)} deleted"
+        return f"<Layer {self.number}: {self.size_bytes / 1e6:.1f} MB, {did}>"
+
 
 @dataclass(frozen=True, eq=False)
 class Step:

@@ -11,7 +11,7 @@ from typing import cast
 from labsupport.engine.image.blobs import Blob
 from labsupport.engine.image.entries import Entry
 from labsupport.engine.image.limits import Meter
-from labsupport.engine.image.naming import link_target, plain_path
+from labsupport.engine.image.naming import hard_link_target, plain_path, symlink_target
 from labsupport.engine.image.streams import Feed, Hashing, decompressed, is_compressed, metered
 from labsupport.engine.image.tar_walking import walk
 from labsupport.errors import BadLayer, DigestMismatch, LabError, PathLeadsOut
@@ -104,6 +104,11 @@ def _note(member: tarfile.TarInfo, contents: Contents, number: int, meter: Meter
 
 def _entry(member: tarfile.TarInfo, path: str, number: int) -> Entry:
     kind = _KINDS.get(member.type, "file")
+    target = ""
+    if kind == "symlink":
+        target = symlink_target(member.linkname)
+    elif kind == "hardlink":
+        target = hard_link_target(path, member.linkname)
     return Entry(
         path,
         kind,
@@ -111,7 +116,7 @@ def _entry(member: tarfile.TarInfo, path: str, number: int) -> Entry:
         member.mode & 0o7777,  # Docker adds the file's kind to it
         member.uid,
         member.gid,
-        link_target(path, member.linkname) if kind == "hardlink" else member.linkname,
+        target,
         float(member.mtime) if math.isfinite(member.mtime) else 0.0,
         number,
         member.offset_data,

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from labsupport.engine.image import oci
 from labsupport.engine.image.blobs import Blob, Store
-from labsupport.engine.image.limits import Limits
+from labsupport.engine.image.limits import Meter
 from labsupport.engine.image.saying import Said, read_json
 from labsupport.errors import (
     BadManifest,
@@ -42,16 +42,16 @@ class Parts:
     names: tuple[str, ...]
 
 
-def find_parts(store: Store, limits: Limits, name: str | None, platform: str | None) -> Parts:
+def find_parts(store: Store, meter: Meter, name: str | None, platform: str | None) -> Parts:
     """Find the image of that name and platform (`linux/amd64`), or the one that there is.
 
     Raises `NotAnImage`, `BadManifest`, `SeveralImages`, `NoSuchImage`, `DigestMismatch`.
     """
     docker, index = store.blob("manifest.json"), store.blob("index.json")
     if docker and not (index and platform):  # only an index tells of platforms
-        return _of_docker(store, read_json(docker, limits.json_bytes)[0], limits, name)
+        return _of_docker(store, read_json(docker, meter)[0], meter, name)
     if index:
-        return _of_oci(store, read_json(index, limits.json_bytes)[0], limits, name, platform)
+        return _of_oci(store, read_json(index, meter)[0], meter, name, platform)
     hints = {
         "repositories": " (a docker save of before 2016, perhaps)",
         "etc/passwd": " (the files of a container, perhaps, from docker export)",
@@ -64,29 +64,29 @@ def find_parts(store: Store, limits: Limits, name: str | None, platform: str | N
     )
 
 
-def _of_docker(store: Store, manifest: Said, limits: Limits, name: str | None) -> Parts:
+def _of_docker(store: Store, manifest: Said, meter: Meter, name: str | None) -> Parts:
     images = manifest.items()
     if not images:
         raise BadManifest("manifest.json names no image", "its list is empty")
     image = _chosen([(_tags(image), image) for image in images], name)
     config = image["Config"].text()
-    said, raw = read_json(_there(store, config), limits.json_bytes, _digest_in(config))
-    layers = _few(image["Layers"], limits)
+    said, raw = read_json(_there(store, config), meter, _digest_in(config))
+    layers = _few(image["Layers"], meter)
     blobs = [(_there(store, layer.text()), _digest_in(layer.text())) for layer in layers]
     return Parts(said, raw, tuple(blobs), _tags(image))
 
 
 def _of_oci(
-    store: Store, index: Said, limits: Limits, name: str | None, platform: str | None
+    store: Store, index: Said, meter: Meter, name: str | None, platform: str | None
 ) -> Parts:
-    found = oci.manifests(store, index, limits)
+    found = oci.manifests(store, index, meter)
     if not found:
         raise BadManifest("index.json names no image", "none, at least, that is in the archive")
     named = _chosen([(names, names) for names in dict.fromkeys(each.names for each in found)], name)
     manifest = _for_machine([each for each in found if each.names == named], platform)
     config = _described(store, manifest["config"])
-    said, raw = read_json(config[0], limits.json_bytes, config[1])
-    blobs = [_described(store, layer) for layer in _few(manifest["layers"], limits)]
+    said, raw = read_json(config[0], meter, config[1])
+    blobs = [_described(store, layer) for layer in _few(manifest["layers"], meter)]
     return Parts(said, raw, tuple(blobs), named)
 
 
@@ -122,9 +122,9 @@ def _tags(image: Said) -> tuple[str, ...]:
     return tuple(tag.text() for tag in image["RepoTags"].items())
 
 
-def _few(layers: Said, limits: Limits) -> list[Said]:
-    if len(layers.items()) > limits.layers:
-        raise TooManyFiles(limits.layers, "layers")
+def _few(layers: Said, meter: Meter) -> list[Said]:
+    if len(layers.items()) > meter.limits.layers:
+        raise TooManyFiles(meter.limits.layers, "layers")
     return layers.items()
 
 

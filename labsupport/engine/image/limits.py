@@ -29,7 +29,7 @@ class Limits:
     header_bytes: int = MiB
     """What a tar archive may say of one member before its content begins."""
     json_bytes: int = 4 * MiB
-    """Each of its JSON files, which take twenty times as much in memory."""
+    """All JSON files that are read, which take twenty times as much in memory."""
 
 
 class Meter:
@@ -37,7 +37,7 @@ class Meter:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.entries = self.names_bytes = self.unpacked_bytes = 0
+        self.entries = self.names_bytes = self.unpacked_bytes = self.json_bytes = 0
 
     def entry(self, *names: str, pieces: int = 0) -> None:
         """Count an entry with its names; a sparse file counts once more for each of its pieces."""
@@ -58,6 +58,12 @@ class Meter:
     def layer_ends(self, size: int) -> None:
         """Add a layer that was read to its end."""
         self.unpacked_bytes += size
+
+    def json(self, name: str, size: int) -> None:
+        """Count a JSON file before it is read."""
+        self.json_bytes += size
+        if self.json_bytes > self.limits.json_bytes:
+            raise TooMuchMetadata(name, self.limits.json_bytes)
 
     def file(self, path: str, size: int) -> None:
         """Refuse a file that says it is larger than all layers may be, such as a sparse one."""

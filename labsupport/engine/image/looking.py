@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 
 from labsupport.engine.image.entries import Entry
 from labsupport.errors import NoSuchFile
@@ -32,10 +33,18 @@ def find_file(entries: Mapping[str, Entry], path: str, where: str) -> Entry:
             waiting += entry.target.split("/")[::-1]
     entry = entries.get(here)
     if entry is None:
-        raise NoSuchFile(path, where, entries)
+        raise NoSuchFile(path, where, _like(here, entries))
     if entry.kind not in ("file", "hardlink"):
         raise NoSuchFile(path, f"{where}: it is a {entry.kind}")
     return entry
+
+
+def _like(path: str, entries: Mapping[str, Entry]) -> str:
+    """Return a path that may be meant: one of that name elsewhere, or with a name like it."""
+    folder, _, name = path.rpartition("/")
+    elsewhere = (known for known in entries if known.endswith(f"/{name}"))
+    beside = (known for known in entries if known.rpartition("/")[0] == folder)
+    return next(elsewhere, "") or next(iter(get_close_matches(path, beside, n=1)), "")
 
 
 def hard_linked(entries: Mapping[str, Entry], entry: Entry, where: str) -> Entry:

@@ -25,12 +25,19 @@ def plain_path(name: str) -> str:
     return "/" + "/".join(parts)
 
 
-def link_target(name: str, target: str) -> str:
+def hard_link_target(name: str, target: str) -> str:
     """Return the path that a hard link's target means; raises `LinkLeadsOut` for `..`."""
     try:
         return plain_path(target)
     except PathLeadsOut as no:
         raise LinkLeadsOut(name, target) from no
+
+
+def symlink_target(target: str) -> str:
+    """Return the target as it is, which may be any; raises `BadLayer` if it is too long."""
+    if len(target) > LONGEST_PATH:
+        raise BadLayer(f"a link to {len(target)} characters", f"Linux has at most {LONGEST_PATH}")
+    return target
 
 
 def is_digest(text: object) -> bool:

@@ -8,22 +8,17 @@ OCI image specification.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from labsupport.engine.image.blobs import Blob, Store
-from labsupport.engine.image.limits import Limits
+from labsupport.engine.image.limits import Meter
 from labsupport.engine.image.naming import is_digest
 from labsupport.engine.image.saying import Said, read_json
 from labsupport.errors import BadManifest, TooManyFiles
 
-_INDEXES = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-)
 _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
-_DEEPEST, _MOST_MANIFESTS = 4, 1000
+_MOST_DESCRIPTORS = 1000
 
 
 @dataclass(frozen=True)
@@ -35,16 +30,27 @@ class Manifest:
     names: tuple[str, ...]
 
 
-def manifests(store: Store, index: Said, limits: Limits) -> list[Manifest]:
+def manifests(store: Store, index: Said, meter: Meter) -> list[Manifest]:
     """Find the manifests of all images that are there."""
     found: dict[str, tuple[Said, str, list[str]]] = {}
-    for digest, said, for_, name in _below(store, index, "", limits, _DEEPEST):
-        names = found.setdefault(digest, (said, for_, []))[2]
+    waiting = [(descriptor, "") for descriptor in index["manifests"].items()][::-1]
+    for _ in range(_MOST_DESCRIPTORS + 1):
+        if not waiting:
+            return [Manifest(said, of, tuple(names)) for said, of, names in found.values()]
+        descriptor, name = waiting.pop()
+        blob = described(store, descriptor)
+        notes = descriptor["annotations"]
+        if not blob or notes["vnd.docker.reference.type"].text():  # an attestation
+            continue
+        name = next((text for key in _NAMES if (text := notes[key].text())), name)
+        said = read_json(blob[0], meter, blob[1])[0]
+        if "manifests" in said.object():
+            waiting += [(below, name) for below in said["manifests"].items()][::-1]
+            continue
+        names = found.setdefault(blob[1], (said, _platform(descriptor["platform"]), []))[2]
         if name and name not in names:
             names.append(name)
-        if len(found) > _MOST_MANIFESTS:
-            raise TooManyFiles(_MOST_MANIFESTS, "manifests")
-    return [Manifest(said, for_, tuple(names)) for said, for_, names in found.values()]
+    raise TooManyFiles(_MOST_DESCRIPTORS, "manifests")
 
 
 def described(store: Store, descriptor: Said) -> tuple[Blob, str] | None:
@@ -66,25 +72,6 @@ def machine() -> str:
     """Return what this machine is, in an index's words."""
     here = os.uname().machine
     return f"linux/{_ARCHITECTURES.get(here, here)}"
-
-
-def _below(
-    store: Store, index: Said, name: str, limits: Limits, deeper: int
-) -> Iterator[tuple[str, Said, str, str]]:
-    """Yield of each image its manifest's digest, the manifest, its platform, its name."""
-    for descriptor in index["manifests"].items():
-        notes = descriptor["annotations"]
-        named = next((text for key in _NAMES if (text := notes[key].text())), name)
-        found = described(store, descriptor)
-        if not found or notes["vnd.docker.reference.type"].text():  # an attestation
-            continue
-        said, _ = read_json(found[0], limits.json_bytes, found[1])
-        if "manifests" in said.object() or descriptor["mediaType"].text() in _INDEXES:
-            if not deeper:
-                raise BadManifest(f"{said.where} is too deep", "an index in an index in an index …")
-            yield from _below(store, said, named, limits, deeper - 1)
-        else:
-            yield found[1], said, _platform(descriptor["platform"]), named
 
 
 def _platform(said: Said) -> str:

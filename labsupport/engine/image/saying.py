@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 from labsupport.engine.image.blobs import Blob
-from labsupport.errors import BadManifest, DigestMismatch, TooManyFiles, TooMuchMetadata
+from labsupport.engine.image.limits import Meter
+from labsupport.errors import BadManifest, DigestMismatch, TooManyFiles
 
 _LONGEST_LIST = 10_000
 
@@ -49,10 +50,9 @@ class Said:
         return self.value
 
 
-def read_json(blob: Blob, most: int, digest: str = "") -> tuple[Said, bytes]:
+def read_json(blob: Blob, meter: Meter, digest: str = "") -> tuple[Said, bytes]:
     """Read and verify a file of JSON; return what it says, and its bytes."""
-    if blob.size_bytes > most:
-        raise TooMuchMetadata(blob.name, most)
+    meter.json(blob.name, blob.size_bytes)
     raw = b"".join(blob.chunks())
     verify(blob.name, raw, digest)
     try:

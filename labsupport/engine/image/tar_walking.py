@@ -16,7 +16,7 @@ from labsupport.errors import BadLayer, ImageTruncated, LabError, TooMuchMetadat
 _LONG_NUMBER = re.compile(rb"\d{200}")  # some versions search headers in quadratic time
 _UNREADABLE = "its tar archive cannot be read"
 _MOST_GLOBAL_HEADERS = 64
-_SAID_OF_EACH = 1024  # bytes; a header with nanoseconds and file capabilities takes as much
+_SAID_OF_EACH = 2048  # bytes; honest headers with nanoseconds, owners, capabilities take as much
 _FORGIVEN = 16 * 2**20
 
 
