@@ -102,6 +102,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.views.start_console import StartConsole as StartConsole
     from labsupport.views.start_matrix import show_starts as show_starts
     from labsupport.views.syscall_console import SyscallGrid as SyscallGrid
+    from labsupport.views.trip_progress import TripProgress as TripProgress
     from labsupport.views.trips import show_trips as show_trips
     from labsupport.views.writable import show_writable as show_writable
     from labsupport.vm.guest import LabVM as LabVM
@@ -151,6 +152,7 @@ _HOME = {
     "SwapSpace": "labsupport.linux.disks",
     "SyscallGrid": "labsupport.views.syscall_console",
     "Terminal": "labsupport.terminal",
+    "TripProgress": "labsupport.views.trip_progress",
     "Workbench": "labsupport.engine.workbench",
     "Workshop": "labsupport.linux.workshop.handmade",
     "WritableLayer": "labsupport.writable_layer",
