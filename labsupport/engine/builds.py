@@ -59,6 +59,8 @@ class Build:
         `context` is a folder, of which `.dockerignore` leaves out what it names, or a mapping of
         file names to contents (one that begins with `#!` can be executed). `args` are for its
         `ARG`. `cache=False` does every step anew. `network` is that of its `RUN` ("none", "host").
+        `builder` is "classic", which makes an image of each step, or "buildkit", which is faster
+        (in the Lab VM, by more than three times) and names only the steps that make layers.
         `on_step` is called with a step whenever it begins, prints, or has ended.
 
         All that is made carries our label, which each `FROM` is followed by; the builder's own

@@ -12,6 +12,7 @@ import pytest
 from labsupport import Build
 from labsupport.engine.build import trace_reader
 from labsupport.engine.build.marking import STAGE, instructions, mark
+from labsupport.engine.build.step import MOST_OUTPUT
 from labsupport.errors import BuildLogUnreadable
 from tests.toys import CHECKOUT
 
@@ -247,6 +248,17 @@ def test_an_old_builder_s_log_is_numbered_from_1():
 def test_other_texts_are_refused_with_what_was_looked_for(text):
     with pytest.raises(BuildLogUnreadable, match=r"=> \[2/4\] RUN.*(it begins with|it is empty)"):
         Build.parse(text)
+
+
+def test_of_endless_output_the_end_is_kept():
+    text = CLASSIC.replace(
+        " ---> Running in 5f0c6a2b8f1d\n",
+        " ---> Running in 5f0c6a2b8f1d\n" + "".join(f"line {n}\n" for n in range(50_000)),
+    )
+    output = Build.parse(text).steps[1].output
+    assert 90_000 < len(output) <= MOST_OUTPUT
+    assert output.startswith("(what it printed before is left out)\nline ")
+    assert "line 49999\n" in output
 
 
 def test_damaged_logs_give_a_build_or_that_error():

@@ -17,7 +17,7 @@ import docker
 import pytest
 
 from labsupport import Build
-from labsupport.engine import labels
+from labsupport.engine import labels, leftovers
 from labsupport.engine.build import context as contexts
 from labsupport.engine.build.running import Order, Running
 from labsupport.engine.client import Engine
@@ -491,6 +491,10 @@ def test_what_a_killed_build_leaves_is_known_by_its_label(docker_engine, name, s
     assert (left != []) == (name == "classic")
     assert all(labels.is_left(image.labels[labels.OWNER]) for image in left)
 
+    for leftover in leftovers.find_in(docker_engine.client):
+        leftover.remove()
+    assert {image.id for image in docker_engine.client.images.list(all=True)} <= before
+
 
 def test_a_failed_build_leaves_only_what_carries_our_label(engine):
     with pytest.raises(BuildFailed):
@@ -499,6 +503,18 @@ def test_a_failed_build_leaves_only_what_carries_our_label(engine):
     ours = labels.owner_labels()[labels.OWNER]
     owners = [image.labels.get(labels.OWNER) for image in engine.client.images.list(all=True)]
     assert set(owners) <= {ours, labels.COURSE, *(o for o in owners if o and labels.is_left(o))}
+
+
+def test_a_dockerfile_of_one_line_is_a_build_of_one_step(engine):
+    build = run(engine, dockerfile())
+
+    assert [str(step).split(" 0")[0] for step in build.steps] == [f"[1/1] FROM {BASE}"]
+    assert build.steps[0].bytes > 1_000_000
+
+
+def test_what_is_no_utf8_is_sent_as_it_is(docker_engine, tmp_path):
+    (tmp_path / "Dockerfile").write_bytes(f"FROM {BASE}\n# ".encode() + b"\xe9\nRUN true\n")
+    assert len(run(docker_engine, tmp_path).steps) == 2
 
 
 def test_much_output_comes_whole(builder):

@@ -17,6 +17,7 @@ from docker.utils.build import PatternMatcher, exclude_paths
 from labsupport.errors import ContextTooLarge, ContextUnreadable, DockerfileMissing
 
 Files = Mapping[str, str | bytes]
+_ODD_BYTES = "surrogateescape"  # what is no UTF-8 is sent as it was
 MOST_BYTES = 512 << 20  # a folder that is larger was hardly meant to be sent
 
 
@@ -38,14 +39,13 @@ def read_dockerfile(context: str | Path | Files, name: str) -> str:
     if isinstance(context, Mapping):
         if name not in context:
             raise DockerfileMissing(name, "the mapping", context)
-        content = context[name]
-        return content if isinstance(content, str) else content.decode()
+        return _bytes(context[name]).decode(errors=_ODD_BYTES)
     folder = Path(context)
     if not folder.is_dir():
         raise DockerfileMissing(name, str(folder), (), "there is no such folder")
     if not (folder / name).is_file():
         raise DockerfileMissing(name, str(folder), (path.name for path in folder.iterdir()))
-    return (folder / name).read_text()
+    return (folder / name).read_bytes().decode(errors=_ODD_BYTES)
 
 
 def pack(context: str | Path | Files, name: str, dockerfile: str) -> Context:
@@ -71,14 +71,9 @@ def pack(context: str | Path | Files, name: str, dockerfile: str) -> Context:
 
 
 def _pack_files(packed: IO[bytes], files: Files, dockerfile: str) -> None:
-    ignored = files.get(".dockerignore", "")
-    text = ignored if isinstance(ignored, str) else ignored.decode()
+    text = _bytes(files.get(".dockerignore", "")).decode(errors=_ODD_BYTES)
     is_left_out: Callable[..., bool] = PatternMatcher([*_patterns(text), f"!{dockerfile}"]).matches
-    contents = {
-        name: content.encode() if isinstance(content, str) else content
-        for name, content in files.items()
-        if not is_left_out(name)
-    }
+    contents = {name: _bytes(files[name]) for name in files if not is_left_out(name)}
     _check({name: len(content) for name, content in contents.items()})
     with _tar(packed) as tar:
         for name in sorted(contents, key=lambda name: name != dockerfile):
@@ -87,16 +82,16 @@ def _pack_files(packed: IO[bytes], files: Files, dockerfile: str) -> None:
 
 def _pack_folder(packed: IO[bytes], folder: Path, name: str, dockerfile: str) -> None:
     ignore = folder / ".dockerignore"
-    patterns = _patterns(ignore.read_text() if ignore.is_file() else "")
+    text = ignore.read_bytes().decode(errors=_ODD_BYTES) if ignore.is_file() else ""
     find: Callable[..., Iterable[str]] = exclude_paths
-    files = sorted(find(str(folder), patterns, name))
+    files = sorted(find(str(folder), _patterns(text), name))
     sizes: Counter[str] = Counter()
     for file in files:
         with suppress(FileNotFoundError):  # it may vanish meanwhile
             sizes[file] = (folder / file).lstat().st_size
     _check(sizes)
     with _tar(packed) as tar:
-        _add(tar, name, dockerfile.encode())
+        _add(tar, name, _bytes(dockerfile))
         for file in sizes:
             if file != name:
                 _add_path(tar, folder / file, file)
@@ -130,6 +125,10 @@ def _add_path(tar: tarfile.TarFile, path: Path, name: str) -> None:
         return
     except PermissionError as error:
         raise ContextUnreadable(name, str(error.strerror)) from error
+
+
+def _bytes(content: str | bytes) -> bytes:
+    return content.encode(errors=_ODD_BYTES) if isinstance(content, str) else content
 
 
 def _patterns(ignore: str) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from labsupport.engine.build.step import BuildStep, stage_name
+from labsupport.engine.build.step import BuildStep, longer, stage_name
 from labsupport.engine.labels import OWNER
 
 OnStep = Callable[[BuildStep], None]
@@ -79,7 +79,7 @@ class LineReader:
         elif image := _IMAGE.match(line):
             self._made(image[2], cached=bool(image[1]))
         elif not _SAID.match(line):
-            self._change(output=f"{self.steps[-1].output}{line}\n")
+            self._change(output=longer(self.steps[-1].output, f"{line}\n"))
 
     def _is_next(self, found: re.Match[str]) -> bool:
         """Tell a step from what a program prints, which may look like one but for its number."""

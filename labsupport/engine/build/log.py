@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from labsupport.engine.build import line_reader, trace_reader
-from labsupport.engine.build.step import BuildStep
+from labsupport.engine.build.step import BuildStep, longer
 from labsupport.errors import BuildLogUnreadable
 
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -121,7 +121,7 @@ class _Named:
             self.steps[key] = trace_reader.of_match(found)
 
     def print(self, key: str, text: str) -> None:
-        self.change(key, output=f"{self.steps[key].output}{text}\n")
+        self.change(key, output=longer(self.steps[key].output, f"{text}\n"))
 
 
 def _plain(lines: Sequence[Line]) -> Read:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from labsupport.engine.client import Engine
 
 BUILDERS = ("classic", "buildkit")
-PATIENCE_SECONDS = 10  # for the engine to remove what a stopped step ran in
+PATIENCE_SECONDS = 60  # for the engine to remove what a stopped step ran in
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,8 @@ class Running:
 
         """
         order = self.order
+        if self._is_stopped:
+            raise BuildStopped(())
         packed = contexts.pack(order.context, order.dockerfile, self._dockerfile.text)
         self._began = time.monotonic()
         try:
@@ -144,7 +146,7 @@ class Running:
         if self._is_stopped:
             response.close()
         elif not response.ok:
-            raise failure(response.json()["message"], self.steps, self._dockerfile)
+            raise failure(_refusal(response), self.steps, self._dockerfile)
         return response
 
     def _parameters(self) -> dict[str, Any]:
@@ -179,9 +181,9 @@ class Running:
         if self._response is not None:
             self._response.close()
         if container := self._reader.container:
-            with suppress(NotFound):
-                wait: Any = self._api.wait
-                wait(container, timeout=PATIENCE_SECONDS, condition="removed")
+            # what takes longer carries our label, and is removed as leftovers are
+            with suppress(NotFound, RequestException):
+                self._api.wait(container, timeout=PATIENCE_SECONDS, condition="removed")
 
     def _outcome(self, context_bytes: int) -> Outcome:
         seconds = self.seconds
@@ -191,6 +193,13 @@ class Running:
             raise BuildFailed("the engine ended it without an image", self.steps)
         steps = with_bytes(self._api, self.steps, image_id)
         return Outcome(tuple(steps), image_id, seconds, context_bytes)
+
+
+def _refusal(response: Response) -> str:
+    try:
+        return str(response.json()["message"])
+    except (ValueError, KeyError):  # something between us and the engine has answered
+        return f"{response.status_code} {response.reason}: {response.text[:200]}"
 
 
 def _events(response: Response) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 
 LAST_LINES = 5
+MOST_OUTPUT = 200_000  # characters of a step: some 3000 lines
+_LEFT_OUT = "(what it printed before is left out)\n"
 _AS = re.compile(r"FROM\s.*\sAS\s+(\S+)\s*$", re.IGNORECASE | re.DOTALL)
 
 
@@ -21,7 +23,8 @@ class BuildStep:
     `seconds` is wall-clock time, `bytes` is what the step added to the image by the engine's
     history; both are None where nobody says: in most pasted logs, and for BuildKit's stages but the
     last. `image_id` is known of builders that make an image of each step. `output` is what the
-    program printed. While a build goes on, a step that has not `ended` has neither time nor bytes.
+    program printed, the last 200 000 characters of it. While a build goes on, a step that has not
+    `ended` has neither time nor bytes.
     """
 
     number: int
@@ -55,6 +58,14 @@ class BuildStep:
         how = " CACHED" if self.cached else " FAILED" if self.failed else ""
         seconds = "" if self.seconds is None else f" {self.seconds:.1f} s"
         return f"{self.name} {self.instruction}{how}{seconds}"
+
+
+def longer(output: str, text: str) -> str:
+    """Return a step's output with more of it, cut off at the front if it has become too long."""
+    output += text
+    if len(output) <= MOST_OUTPUT:
+        return output
+    return _LEFT_OUT + output[-(MOST_OUTPUT // 2) :].partition("\n")[2]
 
 
 def stage_name(instruction: str, index: int) -> str:

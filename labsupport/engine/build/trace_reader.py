@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from labsupport.engine.build.step import BuildStep
+from labsupport.engine.build.step import BuildStep, longer
 
 STEP = re.compile(r"\[(?:([^\[\]]*[^\[\] ]) +)? *(\d+)/(\d+)\] (.*)", re.DOTALL)
 _TRACE = "moby.buildkit.trace"
@@ -72,7 +72,7 @@ class TraceReader:
     def _log(self, log: dict[int, Any]) -> None:
         if step := self._steps.get(log[_VERTEX]):
             text = log.get(_MESSAGE, b"").decode(errors="replace")
-            self._change(log[_VERTEX], replace(step, output=step.output + text))
+            self._change(log[_VERTEX], replace(step, output=longer(step.output, text)))
 
     def _change(self, digest: bytes, step: BuildStep) -> None:
         self._steps[digest] = step
