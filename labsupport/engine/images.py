@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from labsupport.engine.image import history, saved
 from labsupport.engine.image.blobs import Archive, Store
+from labsupport.engine.image.contents import Reader
 from labsupport.engine.image.entries import Entry, Layer, LostFile, Step
 from labsupport.engine.image.keeping import keep, open_store
-from labsupport.engine.image.layer_reading import Contents, content_of, read_layer
+from labsupport.engine.image.layer_reading import Contents, read_layer
 from labsupport.engine.image.layouts import Parts, find_parts
 from labsupport.engine.image.limits import Limits, Meter
 from labsupport.engine.image.looking import find_file, hard_linked
@@ -56,7 +57,7 @@ class Image:
         self.config, self.names = parts.config.object(), parts.names
         self.architecture = parts.config["architecture"].text()
         self.digest = f"sha256:{hashlib.sha256(parts.raw_config).hexdigest()}"
-        self._tree = Tree(meter)
+        self._tree, self._reader = Tree(meter), Reader()
         self._contents: list[Contents] = []
         self._changes: list[Change] = []
         self.layers = tuple(self._read_layer(*each, meter) for each in self._numbered())
@@ -223,4 +224,4 @@ class Image:
             entry = hard_linked(contents.files, entry, f"layer {entry.layer}")
         if entry.size_bytes > self._limits.file_bytes:
             raise GiantFile(entry.path, entry.size_bytes, self._limits.file_bytes)
-        return content_of(self._parts.layers[at][0], entry, contents.pieces.get(entry.path))
+        return self._reader.read(self._parts.layers[at][0], entry, contents.pieces.get(entry.path))

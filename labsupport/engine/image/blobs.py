@@ -10,7 +10,7 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
@@ -42,11 +42,9 @@ class Blob:
 
     def chunks(self) -> Iterator[bytes]:
         """Yield its bytes; raises `ImageTruncated` where the file ends before."""
-        if self.file.closed:
-            raise ImageClosed(self.name)
         at, end = self.offset, self.offset + self.size_bytes
         while at < end:
-            chunk = os.pread(self.file.fileno(), min(CHUNK, end - at), at)
+            chunk = self._pread(min(CHUNK, end - at), at)
             if not chunk:
                 raise ImageTruncated(f"{end - at:,} bytes of {self.name} are missing")
             yield chunk
@@ -54,7 +52,16 @@ class Blob:
 
     def first(self) -> bytes:
         """Return some bytes, by which to tell a format."""
-        return os.pread(self.file.fileno(), min(8, self.size_bytes), self.offset)
+        return self._pread(min(8, self.size_bytes), self.offset)
+
+    def part(self, offset: int, size_bytes: int) -> Blob:
+        """Return a part of it as one of its own."""
+        return replace(self, offset=self.offset + offset, size_bytes=size_bytes)
+
+    def _pread(self, size: int, at: int) -> bytes:
+        if self.file.closed:
+            raise ImageClosed(self.name)
+        return os.pread(self.file.fileno(), size, at)
 
 
 class Store(Protocol):

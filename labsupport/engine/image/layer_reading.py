@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import tarfile
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -67,18 +66,6 @@ def read_layer(blob: Blob, digest: str, diff_id: str, number: int, meter: Meter)
         error.what = f"layer {number}: {error.what}"
         raise
     return contents
-
-
-def content_of(blob: Blob, entry: Entry, pieces: Iterable[tuple[int, int]] | None) -> bytes:
-    """Read one file out of a layer whose digest was verified before."""
-    feed = Feed(decompressed(blob.chunks()))
-    feed.seek(entry.offset)
-    if pieces is None:
-        return feed.read(entry.size_bytes)
-    content = bytearray(entry.size_bytes)
-    for offset, size in pieces:
-        content[offset : offset + size] = feed.read(size)
-    return bytes(content)
 
 
 def _note(member: tarfile.TarInfo, contents: Contents, number: int, meter: Meter) -> None:
