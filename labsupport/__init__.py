@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.course.predictions import predict as predict
     from labsupport.engine.anatomy import effects as effects
     from labsupport.engine.app_folder import AppFolder as AppFolder
+    from labsupport.engine.archive_parts import unpacked as unpacked
     from labsupport.engine.belongings import Belongings as Belongings
     from labsupport.engine.belongings import clean_up as clean_up
     from labsupport.engine.builds import Build as Build
@@ -31,7 +32,6 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.engine.smallest import hello_program as hello_program
     from labsupport.engine.starts import try_starts as try_starts
     from labsupport.engine.toys import toy_base as toy_base
-    from labsupport.engine.unpacked import unpacked as unpacked
     from labsupport.engine.workbench import Workbench as Workbench
     from labsupport.instances import instances as instances
     from labsupport.linux.capabilities import capabilities as capabilities
@@ -206,7 +206,7 @@ _HOME = {
     "try_starts": "labsupport.engine.starts",
     "uid_map": "labsupport.linux.ids",
     "unmount": "labsupport.linux.mounting",
-    "unpacked": "labsupport.engine.unpacked",
+    "unpacked": "labsupport.engine.archive_parts",
     "who_said_no": "labsupport.linux.filters.guards",
 }
 __all__ = sorted(_HOME)  # noqa: PLE0605 (the words are the keys above)

@@ -221,11 +221,11 @@ class NotRoot(_OnABench):
         )
 
     def task(self) -> str:
-        """The task, with the Dockerfile as it is."""
+        """The task, with user and folder."""
         return (
-            "This Dockerfile (`exercise.dockerfile`) makes a service that runs as root. Build one "
+            "The Dockerfile `exercise.dockerfile` makes a service that runs as root. Build one "
             f"on `exercise.bench`, called `service`, in which it runs as user {self.user}, says "
-            f"“ready”, and has written the file /srv/{self.folder}/state.\n{self.dockerfile}"
+            f"“ready”, and has written the file /srv/{self.folder}/state."
         )
 
     def judge(self) -> Verdict:

@@ -33,7 +33,7 @@ def words(instances: Sequence[Instance], image: str, layers: int) -> str:
         f"{each.name} (PID {each.pid}{_inside(each)}) wrote {', '.join(_lines(each, 99))}."
         for each in instances
     ]
-    below = f"Below all of them lies the image {image}, {layers} read-only layers."
+    below = f"Below all of them lies the image {image}, read-only: {_many(layers)}."
     return " ".join([f"{finding(instances)}.", *told, below])
 
 
@@ -53,6 +53,10 @@ def table(instances: Sequence[Instance]) -> list[tuple[object, ...]]:
 
 def _tail(upper: str | None) -> str:
     return "…/" + "/".join(upper.split("/")[-3:]) if upper else "cannot be read here"
+
+
+def _many(layers: int) -> str:
+    return "1 layer" if layers == 1 else f"{layers} layers"
 
 
 def _inside(each: Instance) -> str:
@@ -91,10 +95,9 @@ def draw_instances(axes: Axes, instances: Sequence[Instance], image: str, layers
     top = TOP + PROCESS + LAYER + 2 * GAP
     _box(axes, (1.2, top, 96.2, IMAGE), style.SHARED)
     identity = ", ".join(sorted({each.image_id.removeprefix("sha256:")[:12] for each in instances}))
-    many = "1 layer" if layers == 1 else f"{layers} layers"
     axes.text(49.3, top + 2.8, f"image {image}", size=style.size("body"), weight="bold",
               ha="center", va="center")  # fmt: skip
-    axes.text(49.3, top + 5.6, f"{identity}: {many}, read-only, shared by all",
+    axes.text(49.3, top + 5.6, f"{identity}: {_many(layers)}, read-only, shared by all",
               size=style.size("small"), ha="center", va="center")  # fmt: skip
 
 
