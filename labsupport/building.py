@@ -49,7 +49,7 @@ def scratch(what: str, output: Path, space_bytes: int, remedy: str) -> Iterator[
         yield folder
     finally:
         signal.signal(signal.SIGTERM, before)
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         os.close(lock)
 
 
@@ -107,9 +107,22 @@ def _sweep(place: Path, prefix: str) -> None:
         except BlockingIOError:
             continue
         else:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
         finally:
             os.close(lock)
+
+
+def _remove(folder: Path) -> None:
+    """Remove it with what users of a user namespace have there, which is not our user's.
+
+    What is mounted there is no part of it, and nothing of that may be removed.
+    """
+    if f"{folder}/" in Path("/proc/self/mountinfo").read_text():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists() and shutil.which("newuidmap"):
+        argv = ["unshare", "--map-root-user", "--map-auto", "rm", "-rf", str(folder)]
+        subprocess.run(argv, capture_output=True, check=False)
 
 
 def _runs_programs(place: Path) -> bool:

@@ -6,11 +6,13 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from labsupport import building
 from labsupport.base import recipe, zip_pip
+from labsupport.engine.app_base import SYSTEM_BASES
 from labsupport.errors import BaseBuildFailed, BuildToolMissing
 from labsupport.vm.progress import Progress
 
@@ -21,6 +23,14 @@ _PIP = "/usr/local/bin/pip"
 _HOOKS = Path("/usr/share/mmdebstrap/hooks/maybe-merged-usr")
 _COUNTED = re.compile(r"(Unpacking|Setting up) ")
 _APT = "sudo apt-get install mmdebstrap debian-archive-keyring"
+_AS_ROOT = f"or, as root, for all users of this machine: ./lab base --output {SYSTEM_BASES}"
+_REMEDIES = {
+    "unable to pick chroot mode": f"sudo apt-get install uidmap; {_AS_ROOT}",
+    "Permission denied": f"TMPDIR=/tmp ./lab base; {_AS_ROOT}",
+    "No space left on device": "name a folder with space: TMPDIR=FOLDER ./lab base",
+    "apt-get update": "is there a network? Name a mirror that is reached: ./lab base --mirror URL",
+}
+_LAST_RESORT = f"see what `mmdebstrap --verbose {recipe.SUITE} /dev/null` says; {_AS_ROOT}"
 # mtimes are 0 in the layer: Python must check its compiled modules by their content
 _REPRODUCIBLE = {"SOURCE_DATE_EPOCH": "0"}
 
@@ -86,13 +96,40 @@ def _install_pip(pip: Path) -> list[str]:
 
 def _run(argv: Sequence[str], folder: Path) -> None:
     what = f"making a Debian ({Path(argv[0]).name})"
-    environment = {**os.environ, **_REPRODUCIBLE, "TMPDIR": str(folder)}
+    environment = {**os.environ, **_REPRODUCIBLE, "TMPDIR": str(_open_folder(folder))}
     with Progress(what, _LINES, things="steps") as progress:
 
         def heard(line: str) -> None:
             if _COUNTED.match(line):
                 progress.step()
 
-        status, log = building.run(argv, folder, environment, heard)
+        status, log = building.run([*_own_mounts(), *argv], folder, environment, heard)
     if status:
-        raise BaseBuildFailed(f"{Path(argv[0]).name} ended with status {status}", log)
+        raise BaseBuildFailed(f"{Path(argv[0]).name} ended with status {status}", log, _remedy(log))
+
+
+def _own_mounts() -> list[str]:
+    """Return what keeps root's mounts in the new root from this machine: they end with the step.
+
+    Who may not have mounts of their own cannot mount anything either; mmdebstrap does without.
+    """
+    prefix = ["unshare", "--mount"]
+    allowed = subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0
+    return prefix if os.geteuid() == 0 and allowed else []
+
+
+def _open_folder(scratch: Path) -> Path:
+    """Make a folder in which users of a new user namespace may write, whom the kernel calls others.
+
+    See "unshare" in mmdebstrap(1); folders above it must let them pass, too.
+    """
+    folder = scratch / "temporary"
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o1777)
+    scratch.chmod(0o711)
+    return folder
+
+
+def _remedy(log: str) -> str:
+    """Find what to do about the causes that are known."""
+    return next((remedy for words, remedy in _REMEDIES.items() if words in log), _LAST_RESORT)
