@@ -941,3 +941,11 @@ class EngineTooNew(LabError):
 
 class ImageForAnotherCpu(LabError):
     """An image's programs are for a processor that the engine's machine has not."""
+
+
+class ImageNotUnpacked(LabError):
+    """An image's files cannot be written into a folder as they are."""
+
+
+class RuntimeFailed(LabError):
+    """A container runtime did not run what it was given."""

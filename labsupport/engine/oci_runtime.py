@@ -29,13 +29,18 @@ def find_runtime() -> str:
 
     """
     for name in RUNTIMES:
-        if found := shutil.which(name, path=_PATH):
+        if found := path_of(name):
             return found
     raise RuntimeMissing(
         "there is no container runtime",
         f"none of {', '.join(RUNTIMES)} is installed",
         "sudo apt-get install runc (docker.io brings it)",
     )
+
+
+def path_of(name: str) -> str | None:
+    """Find a program, also where only root's PATH looks; None if it is not installed."""
+    return shutil.which(name, path=_PATH)
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,8 @@ class Bundle:
         return [*self._program, "kill", name, "KILL"]
 
     @property
-    def _program(self) -> tuple[str, str]:
-        return self.program, f"--root={self.folder / 'state'}"
+    def _program(self) -> list[str]:
+        return [self.program, f"--root={self.folder / 'state'}"]
 
     def config(self) -> dict[str, Any]:
         """Return what `config.json` says."""
@@ -73,19 +78,20 @@ class Bundle:
 
 def bundle(
     folder: Path, root: Path, argv: Sequence[str], *,
-    cgroup: str = "", rootless: bool = False, read_only: bool = False,
+    cgroup: str = "", rootless: bool = False, read_only: bool = False, program: str = "",
 ) -> Bundle:  # fmt: skip
     """Make a bundle in an empty folder: the usual settings, and this root file system and program.
 
     `cgroup` is the path of the control group that the runtime makes (and removes). `rootless`: for
     somebody who is root in a user namespace only, as in a `Sandbox`; the container then has no
-    network of its own. `read_only`: the container cannot write to its root.
+    network of its own. `read_only`: the container cannot write to its root. `program` is the
+    runtime's path, by default that of the first that is found.
 
     Raises:
         RuntimeMissing: neither runc nor crun is installed.
 
     """
-    program = find_runtime()
+    program = program or find_runtime()
     words = [program, "spec"] + (["--rootless"] if rootless else [])
     subprocess.run(words, cwd=folder, check=True, capture_output=True)
     config = json.loads((folder / "config.json").read_text())
