@@ -178,7 +178,9 @@ def leave(shown: Shown, build: Build, words: str) -> None:
     if not build.steps:
         return
     figure = build_chart.figure_of([build])
-    alt = f"{words}. {build_chart.words(build)}"
+    alt = build_chart.words(build)
+    if not alt.startswith(words):
+        alt = f"{words}. {alt}"
     shown.leave(style.png(figure), alt, build_chart.table(build), style.pixels(figure))
 
 

@@ -313,6 +313,16 @@ def test_a_failing_program_is_told_with_its_status_and_last_words(builder):
     assert engine.client.containers.list(all=True) == []
 
 
+def test_a_failure_tells_the_bytes_of_what_had_been_done(engine):
+    with pytest.raises(BuildFailed) as failed:
+        run(engine, dockerfile("RUN dd if=/dev/zero of=/big bs=1k count=200", "RUN exit 7"))
+
+    base, big, last = failed.value.steps
+    assert base.bytes > 1_000_000
+    assert 204800 <= big.bytes < 300_000
+    assert last.bytes is None
+
+
 def test_the_remedy_leads_into_the_image_before_the_failure(docker_engine):
     with pytest.raises(BuildFailed) as failed:
         run(docker_engine, dockerfile("RUN echo here > /clue", "RUN cat /no-clue"))

@@ -170,7 +170,8 @@ class Running:
         for event in _events(response):
             if "error" in event:
                 self._end(failed=True)
-                raise failure(event["error"], self.steps, self._dockerfile)
+                steps = with_bytes(self._api, self.steps, None)
+                raise failure(event["error"], steps, self._dockerfile)
             self._reader.take(event, self.seconds)
 
     def _end(self, *, failed: bool) -> None:
