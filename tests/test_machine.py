@@ -365,9 +365,20 @@ def test_a_socket_nobody_listens_at_means_that_the_daemon_is_down(tmp_path):
     assert "docker" in told["remedy"]
 
 
-def test_an_address_we_cannot_speak_to_is_named():
-    told = doctor(DOCKER_HOST="ssh://elsewhere")["engine"]
-    assert "DOCKER_HOST is ssh://elsewhere" in told["reason"]
+def test_an_engine_behind_ssh_or_keys_is_not_asked_and_not_denied():
+    for environment in (
+        {"DOCKER_HOST": "ssh://elsewhere"},
+        {"DOCKER_HOST": "tcp://elsewhere:2376", "DOCKER_TLS_VERIFY": "1"},
+    ):
+        told = doctor(**environment)["engine"]
+        assert told["can"]
+        assert "not asked" in told["found"]
+
+
+def test_a_context_that_is_gone_is_named():
+    told = doctor(DOCKER_CONTEXT="elsewhere", DOCKER_HOST="")["engine"]
+    assert "'elsewhere'" in told["reason"]
+    assert "docker context ls" in told["remedy"]
 
 
 def test_a_socket_that_is_not_for_us_is_told_from_a_missing_one(tmp_path):
@@ -380,7 +391,8 @@ def test_a_socket_that_is_not_for_us_is_told_from_a_missing_one(tmp_path):
 
 
 def test_no_engine_anywhere_says_where_it_looked():
-    failures = {a: OSError(ENOENT, "") for a in engine.candidates({}, 1000)}
+    places = {"XDG_RUNTIME_DIR": "/run/user/1000", "DOCKER_CONFIG": "/nowhere"}
+    failures = {a: OSError(ENOENT, "") for a in engine.candidates(places)}
     no = engine.why_no_engine(
         failures, Facts(has_apt=True, has_sudo=True, euid=7), has_docker=False
     )

@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from labsupport.engine import guest_disk
+from labsupport.engine.addresses import LONGEST_SOCKET_PATH
 from labsupport.errors import EngineFailed, EngineMissing
 
 GUEST_FOLDER = Path("/run/labsupport/engine")
 USUAL_SOCKET = Path("/var/run/docker.sock")
-SCRATCH = Path("/var/tmp")  # noqa: S108 (a mount of the guest's own)
 READY_SECONDS = 30.0
-LONGEST_SOCKET_PATH = 107  # bytes; unix(7)
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
 # No firewall rules: in the guest there is no outside to translate addresses for, and they take two
@@ -59,9 +59,9 @@ class Daemon:
 def in_guest(folder: Path = GUEST_FOLDER) -> Daemon:
     """Find the guest's own daemon, or start it: ready in about two seconds.
 
-    It lives as long as the guest. Its images are on the guest's disk, and so is `SCRATCH`, for
-    files too large for memory; without a disk both are in memory. It also answers at the usual
-    address, so that `docker` in a terminal finds it.
+    It lives as long as the guest. Its images are on the guest's disk, or in memory if it has
+    none (see `guest_disk`). It also answers at the usual address, so that `docker` in a terminal
+    finds it.
     """
     dockerd = _program()
     folder.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -69,7 +69,7 @@ def in_guest(folder: Path = GUEST_FOLDER) -> Daemon:
         if _answers(folder / "docker.sock"):
             return Daemon(folder)
         _cover_settings()
-        _prepare_disk(folder / "data")
+        guest_disk.prepare(folder / "data")
         with (folder / "log").open("w+b") as log:
             _start([], [dockerd], folder, {}, log)
         if USUAL_SOCKET.is_symlink() or not USUAL_SOCKET.exists():
@@ -78,13 +78,13 @@ def in_guest(folder: Path = GUEST_FOLDER) -> Daemon:
     return Daemon(folder)
 
 
-def private(owner: int | None = None) -> Daemon:
+def private(owner: int | None = None, storage_driver: str | None = None) -> Daemon:
     """Start a daemon that has nothing in common with the machine's own, and ends with `owner`.
 
     It has a bridge of its own: containers reach each other and this machine, and the world is out
     of reach (no address translation), but for the network `host`. Ports are published at 127.0.0.1
     from that bridge; from a network that was made later, at all addresses unless told otherwise.
-    `owner` is a process ID, by default this process.
+    `owner` is a process ID, by default this process. Without a storage driver, Docker chooses one.
     """
     dockerd = _program()
     if os.geteuid() != 0:
@@ -103,6 +103,7 @@ def private(owner: int | None = None) -> Daemon:
         "ip-forward": False,
         "cgroup-parent": group,
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
+        **({"storage-driver": storage_driver} if storage_driver else {}),
     }
     with (folder / "log").open("w+b") as log:
         return Daemon(folder, _start(reaper, [dockerd, *_NETWORKS], folder, options, log))
@@ -196,39 +197,6 @@ def _alone(lock: Path) -> Iterator[None]:
 def _answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as client:
         return client.connect_ex(str(path)) == 0
-
-
-def _prepare_disk(data: Path) -> None:
-    """Give the guest's disk a file system, and put what is large there: images and `SCRATCH`.
-
-    Nobody will look at this disk again, so there is no journal, nothing is made ready before it is
-    used, nothing waits for the host's disk; and what is deleted, the host gets back.
-    """
-    device = os.environ.get("LAB_DISK")
-    if not device or os.path.ismount(data):
-        return
-    options = "noatime,barrier=0,discard,noinit_itable"
-    features = ["-O", "^has_journal", "-E", "nodiscard,lazy_itable_init=1"]
-    _run(["mkfs.ext4", "-q", "-F", *features, device])
-    data.mkdir(exist_ok=True)
-    _run(["mount", "-t", "ext4", "-o", options, device, str(data)])
-    scratch = data / "scratch"  # Docker does not mind
-    scratch.mkdir()
-    scratch.chmod(0o1777)
-    _run(["mount", "--bind", str(scratch), str(SCRATCH)])
-
-
-def _run(argv: Sequence[str]) -> None:
-    path = f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATH}"
-    try:
-        done = subprocess.run(
-            argv, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError as error:
-        why, remedy = f"no program `{argv[0]}`", "sudo apt-get install e2fsprogs"
-        raise EngineFailed("the engine has no disk", why, remedy) from error
-    if done.returncode:
-        raise EngineFailed("the engine has no disk", f"{argv[0]}: {done.stderr.strip()}")
 
 
 def _cover_settings() -> None:

@@ -1,113 +1,124 @@
-"""Where an engine may listen, and why none answered: the causes need different remedies."""
+"""Connect to the engine, and say why none answered: the causes need different remedies."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import socket
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import docker
-from docker.constants import DEFAULT_TIMEOUT_SECONDS
+from docker.constants import DEFAULT_DOCKER_API_VERSION, DEFAULT_TIMEOUT_SECONDS
 from docker.context import ContextAPI
-from docker.errors import ContextException, DockerException, InvalidVersion, TLSParameterError
-from docker.tls import TLSConfig
+from docker.errors import DockerException, InvalidVersion, TLSParameterError
+from docker.utils import version_lt
 
-from labsupport.errors import EngineDown, EngineMissing, EngineRefused, EngineTooOld
+from labsupport.engine import addresses
+from labsupport.engine.addresses import LONGEST_SOCKET_PATH, usual_sockets
+from labsupport.errors import (
+    EngineDown,
+    EngineMissing,
+    EngineRefused,
+    EngineTooNew,
+    EngineTooOld,
+    LabError,
+)
 
+OLDEST_API = "1.41"
+"""The first that knows cgroup v2 and says which version it uses: Docker 20.10, Podman 4."""
+NEWEST_API = DEFAULT_DOCKER_API_VERSION
+"""The newest that the SDK was written for. Later ones leave out what it and we read."""
 ANSWER_SECONDS = 10
 _VM = 'or take the kernel "Lab VM", which has an engine of its own'
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM)
 
 
 def find() -> tuple[docker.DockerClient, str]:
     """Connect to the engine that was asked for, or to the first that answers; also its address."""
-    if address := os.environ.get("DOCKER_HOST"):
-        return _open(address, "DOCKER_HOST", from_environment=True), address
-    if named := _named_context():
-        name, address, tls = named
-        return _open(address, f"Docker's context {name!r}", tls=tls), address
+    if found := addresses.chosen(os.environ):
+        return connect(found), found.address
     refusals = {path: _refusal(path) for path in usual_sockets()}
-    for path, refusal in refusals.items():
-        if refusal is None:
-            return _open(f"unix://{path}", str(path)), f"unix://{path}"
-    raise _none_answered({path: number for path, number in refusals.items() if number})
+    ill: list[LabError] = []
+    for path in [path for path, number in refusals.items() if not number]:
+        found = addresses.Chosen(f"unix://{path}", "the usual places")
+        try:
+            return connect(found), found.address
+        except LabError as error:
+            ill.append(error)
+    raise ill[0] if ill else _none_answered(refusals)
 
 
-def usual_sockets() -> list[Path]:
-    """List the sockets of Docker and Podman, of the system and of this user."""
-    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
-    return [
-        Path("/var/run/docker.sock"),
-        runtime / "docker.sock",
-        Path.home() / ".docker/run/docker.sock",
-        Path.home() / ".docker/desktop/docker.sock",
-        runtime / "podman/podman.sock",
-        Path("/run/podman/podman.sock"),
-    ]
-
-
-def _named_context() -> tuple[str, str, bool | TLSConfig] | None:
+def connect(to: addresses.Chosen) -> docker.DockerClient:
+    """Connect, and agree on a version of the API: the newest that both sides know."""
+    if to.address.startswith("unix://"):
+        _try_socket(Path(to.address.removeprefix("unix://")), to)
+    make = _maker(to)
     try:
-        context = ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT"))
-    except ContextException as error:
-        raise EngineDown(
-            "Docker's context cannot be read", str(error), "docker context ls"
-        ) from error
-    if context is None:
-        raise EngineDown(
-            "Docker's current context does not exist",
-            f"DOCKER_CONTEXT is {os.environ.get('DOCKER_CONTEXT')!r}",
-            "docker context ls; docker context use default",
-        )
-    if context.Name == "default":
-        return None
-    return context.Name, context.Host or "", context.TLSConfig or False
-
-
-def _open(
-    address: str, asked_by: str, *, from_environment: bool = False, tls: bool | TLSConfig = False
-) -> docker.DockerClient:
-    if address.startswith("unix://"):
-        path = Path(address.removeprefix("unix://"))
-        if number := _refusal(path):
-            raise (
-                _refused(path, asked_by)
-                if number in _NOT_ALLOWED
-                else EngineDown(
-                    f"no engine answers at {address}",
-                    f"{os.strerror(number)}; the address comes from {asked_by}",
-                    _start_it(),
-                )
-            )
-    try:
-        if from_environment:
-            client = docker.from_env(timeout=ANSWER_SECONDS, use_ssh_client=True)
-        else:
-            client = docker.DockerClient(
-                base_url=address, tls=tls, timeout=ANSWER_SECONDS, use_ssh_client=True
-            )
+        with contextlib.closing(make(timeout=ANSWER_SECONDS)) as client:
+            said = client.version(api_version=False)
     except InvalidVersion as error:
         raise EngineTooOld(
-            f"the engine at {address} is too old", str(error), "upgrade it"
+            f"the engine at {to.address} is too old", str(error), "upgrade it"
         ) from error
     except (DockerException, TLSParameterError) as error:
         raise EngineDown(
-            f"no engine answers at {address}",
-            f"{error}; the address comes from {asked_by}",
+            f"no engine answers at {to.address}",
+            f"{error}; the address comes from {to.asked_by}",
             _start_it(),
         ) from error
-    client.api.timeout = DEFAULT_TIMEOUT_SECONDS  # a build or a push may be silent for long
-    return client
+    # a build or a push may be silent for long, so from here on the patience is the SDK's own
+    return make(version=agreed_version(said, to.address), timeout=DEFAULT_TIMEOUT_SECONDS)
 
 
-_NOT_ALLOWED = (errno.EACCES, errno.EPERM)
+def agreed_version(said: dict[str, Any], address: str) -> str:
+    """Choose the API's version by what the engine said; raises `EngineTooOld`, `EngineTooNew`."""
+    newest, oldest = said["ApiVersion"], said.get("MinAPIVersion") or said["ApiVersion"]
+    who = f"version {said.get('Version', '?')} speaks API {oldest} to {newest}"
+    if version_lt(newest, OLDEST_API):
+        raise EngineTooOld(
+            f"the engine at {address} is too old",
+            f"{who}, and {OLDEST_API} is needed",
+            "upgrade it to Docker 20.10 or Podman 4, or a later one",
+        )
+    if version_lt(NEWEST_API, oldest):
+        raise EngineTooNew(
+            f"the engine at {address} is too new for this course's Docker SDK",
+            f"{who}, and the SDK speaks {NEWEST_API} at most",
+            "pip install --upgrade docker",
+        )
+    return newest if version_lt(newest, NEWEST_API) else NEWEST_API
 
 
-def _refusal(path: Path) -> int | None:
-    """Return why nobody can be reached at a Unix socket (an errno), or None if somebody can."""
+def _maker(to: addresses.Chosen) -> Callable[..., docker.DockerClient]:
+    if to.asked_by == "DOCKER_HOST":
+        return partial(docker.from_env, use_ssh_client=True)
+    tls = ContextAPI.get_context(to.context).TLSConfig if to.context else None
+    return partial(docker.DockerClient, base_url=to.address, tls=tls or False, use_ssh_client=True)
+
+
+def _try_socket(path: Path, to: addresses.Chosen) -> None:
+    number = _refusal(path)
+    if number in _NOT_ALLOWED:
+        raise _refused(path, to.asked_by)
+    if number:
+        raise EngineDown(
+            f"no engine answers at {to.address}",
+            f"{os.strerror(number)}; the address comes from {to.asked_by}",
+            _start_it(),
+        )
+
+
+def _refusal(path: Path) -> int:
+    """Return why nobody can be reached at a Unix socket (an errno), or 0 if somebody can."""
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+        return errno.ENAMETOOLONG
     with socket.socket(socket.AF_UNIX) as client:
-        return client.connect_ex(str(path)) or None
+        return client.connect_ex(str(path))
 
 
 def _none_answered(refusals: dict[Path, int]) -> Exception:

@@ -11,24 +11,26 @@ import socket
 from errno import EACCES, ECONNREFUSED, ENOENT
 from urllib.parse import urlsplit
 
-from labsupport.engine import registry_program
+from labsupport.engine import addresses, registry_program
+from labsupport.errors import EngineDown
 from labsupport.probes import facts
 from labsupport.probes.children import Refused
 
 _SECONDS = 1.5
 
 
-def candidates(environ: dict[str, str], uid: int) -> list[str]:
+def candidates(environ: dict[str, str]) -> list[str]:
     """Return the addresses at which an engine may listen, the likeliest first."""
-    if host := environ.get("DOCKER_HOST"):
-        return [host]
-    runtime = environ.get("XDG_RUNTIME_DIR", f"/run/user/{uid}")
-    return [
-        "unix:///var/run/docker.sock",
-        f"unix://{runtime}/docker.sock",
-        f"unix://{runtime}/podman/podman.sock",
-        "unix:///run/podman/podman.sock",
-    ]
+    if found := _chosen(environ):
+        return [found.address]
+    return [f"unix://{path}" for path in addresses.usual_sockets(environ)]
+
+
+def _chosen(environ: dict[str, str]) -> addresses.Chosen | None:
+    try:
+        return addresses.chosen(environ)
+    except EngineDown as error:
+        raise Refused(f"{error.what}: {error.why}", error.remedy) from error
 
 
 def _connect(address: str) -> socket.socket:
@@ -55,12 +57,7 @@ def get(address: str, path: str) -> tuple[int, bytes]:
 def find() -> tuple[str | None, dict[str, OSError]]:
     """Return the address of the first engine that answers, and how the others failed."""
     failures: dict[str, OSError] = {}
-    for address in candidates(dict(os.environ), os.getuid()):
-        if urlsplit(address).scheme not in ("unix", "tcp"):
-            raise Refused(
-                f"DOCKER_HOST is {address}: this course needs a unix:// or tcp:// address",
-                "unset DOCKER_HOST",
-            )
+    for address in candidates(dict(os.environ)):
         try:
             status, _ = get(address, "/_ping")
         except OSError as error:
@@ -74,6 +71,8 @@ def find() -> tuple[str | None, dict[str, OSError]]:
 
 def engine() -> str:
     """Some socket answers /_ping; in the Lab VM, dockerd is there to be started."""
+    if (found := _chosen(dict(os.environ))) and not found.plain:
+        return f"{found.address} (not asked: it takes keys or ssh)"
     address, failures = find()
     if address:
         return address

@@ -1,0 +1,98 @@
+"""What several tests of engines need: a private one, its traces, and a fake that only refuses."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import shutil
+import socketserver
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from labsupport.engine.client import Engine
+
+DOCKERD = shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+needs_dockerd = pytest.mark.skipif(
+    os.geteuid() != 0 or not DOCKERD, reason="needs root and dockerd (apt-get install docker.io)"
+)
+
+
+def traces(folder: Path) -> list[str]:
+    """What is left of a private engine: processes, mounts, cgroups, its folder."""
+    processes = [
+        entry.name
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and folder.name in _command_line(entry)
+    ]
+    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if folder.name in line]
+    groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{folder.name}")]
+    return processes + mounts + groups + ([str(folder)] if folder.exists() else [])
+
+
+def _command_line(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def folder_of(engine: Engine) -> Path:
+    return Path(engine.address.removeprefix("unix://")).parent
+
+
+def start_sleeper(engine: Engine) -> int:
+    """Start a container and return the process ID of its first process on this machine."""
+    container = engine.client.containers.run(
+        engine.base_image(), ["sleep", "600"], network_mode="none", detach=True
+    )
+    return engine.client.api.inspect_container(container.id)["State"]["Pid"]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until(done, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not done() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+@contextmanager
+def answering(path: Path, api: str, oldest: str = "1.12"):
+    """Answer like an engine of this age; it stands for refusals only."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            said = {"Version": "1", "ApiVersion": api, "MinAPIVersion": oldest, "Driver": "aufs"}
+            body = json.dumps(said).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def address_string(self) -> str:
+            return "test"
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with socketserver.ThreadingUnixStreamServer(str(path), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()

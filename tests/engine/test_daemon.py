@@ -1,0 +1,209 @@
+"""An engine of our own: apart from the machine's, and gone without a trace (about 10 s)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from labsupport.engine import daemon
+from labsupport.engine.client import Engine
+from labsupport.errors import EngineFailed, EngineMissing
+from labsupport.linux.net import bridges
+from tests.engine.help import (
+    folder_of,
+    is_alive,
+    needs_dockerd,
+    start_sleeper,
+    traces,
+    wait_until,
+)
+
+
+@needs_dockerd
+def test_a_closed_engine_leaves_nothing():
+    with Engine.start_private() as engine:
+        pid = start_sleeper(engine)
+        folder = folder_of(engine)
+        assert len(traces(folder)) >= 3
+
+    assert not is_alive(pid)
+    assert traces(folder) == []
+
+
+SERVES = ["sh", "-c", "mkdir /web; echo hello > /web/index.html; httpd -f -p 80 -h /web"]
+
+
+OWNER_OF_AN_ENGINE = f"""
+import time
+from labsupport.engine.client import Engine
+engine = Engine.start_private()
+network = engine.client.networks.create("own")
+container = engine.client.containers.run(
+    engine.base_image(), {SERVES}, ports={{"80/tcp": None}}, network="own", detach=True)
+pid = engine.client.api.inspect_container(container.id)["State"]["Pid"]
+print(engine.address, pid, flush=True)
+time.sleep(600)
+"""
+
+
+@contextmanager
+def owner_of_an_engine():
+    """Start a program with an engine, a network and a server; yield it, folder and server's PID."""
+    argv = [sys.executable, "-c", OWNER_OF_AN_ENGINE]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as owner:
+        address, pid = owner.stdout.readline().split()
+        assert is_alive(int(pid))
+        yield owner, Path(address.removeprefix("unix://")).parent, int(pid)
+
+
+def links_of(reaper: int) -> set[str]:
+    """The bridge of an engine whose reaper this is, and what is plugged in."""
+    bridges_ = [
+        link.name
+        for link in bridges.LINKS.glob("labengine*")
+        if f"labsupport-engine-{reaper}-" in (link / "ifalias").read_text()
+    ]
+    return {*bridges_, *(port for name in bridges_ for port in bridges._ports(name))}
+
+
+def all_links() -> set[str]:
+    return set(os.listdir(bridges.LINKS))
+
+
+@needs_dockerd
+def test_a_killed_owner_leaves_nothing():
+    with owner_of_an_engine() as (owner, folder, pid):
+        [reaper] = map(
+            int, Path(f"/proc/{owner.pid}/task/{owner.pid}/children").read_text().split()
+        )
+        links = {*links_of(reaper), *bridges.made_by_engine(folder / "data")}
+        assert len(links) == 2  # the engine's bridge, and that of its other network
+        links |= {port for name in links for port in bridges._ports(name)}
+        owner.send_signal(signal.SIGKILL)
+    wait_until(lambda: not traces(folder))
+
+    assert not is_alive(pid)
+    assert traces(folder) == []
+    assert len(links) == 3
+    assert not links & all_links()
+
+
+@needs_dockerd
+def test_a_bridge_whose_reaper_was_killed_is_found_by_its_alias():
+    with Engine.start_private() as engine:
+        reaper = engine._daemon.process
+        [bridge] = links_of(reaper.pid)
+        assert f"bridge {bridge}" not in [left.what for left in bridges.find()]
+        reaper.kill()
+        reaper.wait()
+        assert f"bridge {bridge}" in [left.what for left in bridges.find()]
+        for name in ("pid", "exec/containerd/containerd.pid"):
+            os.kill(int((folder_of(engine) / name).read_text()), signal.SIGKILL)
+    shutil.rmtree(folder_of(engine))
+
+    with Engine.start_private() as engine:
+        assert links_of(reaper.pid) == set()
+
+
+@needs_dockerd
+def test_ports_are_published_on_the_loopback_and_names_are_known(engine):
+    client, image = engine.client, engine.base_image()
+    network = client.networks.create("talk")
+    published = {"80/tcp": None}
+    web = client.containers.run(image, SERVES, name="web", ports=published, detach=True)
+    network.connect(web)
+    web.reload()
+    [port] = web.ports["80/tcp"]
+    assert port["HostIp"] == "127.0.0.1"
+    with urllib.request.urlopen(f"http://127.0.0.1:{port['HostPort']}", timeout=10) as page:
+        assert page.read() == b"hello\n"
+    question = ["wget", "-q", "-O-", "http://web/"]
+    assert client.containers.run(image, question, network="talk", remove=True) == b"hello\n"
+    web.remove(force=True)
+    network.remove()
+
+
+@needs_dockerd
+def test_the_machines_own_folders_are_not_touched():
+    def seen():
+        folders = (Path("/etc/docker"), Path("/run/containerd"), Path("/var/lib/docker"))
+        return {path: path.stat().st_mtime_ns for top in folders for path in top.glob("**/*")}
+
+    before = seen()
+    with Engine.start_private() as engine:
+        start_sleeper(engine)
+        assert seen() == before
+        assert folder_of(engine).name not in Path("/proc/self/mountinfo").read_text()
+    assert seen() == before
+
+
+@needs_dockerd
+def test_the_machines_network_is_not_touched():
+    def seen():
+        programs = [["iptables-save"], ["nft", "list", "ruleset"]]
+        rules = [subprocess.check_output(argv, text=True) for argv in programs]
+        routes = Path("/proc/net/route").read_text().splitlines()
+        routes = [line for line in routes if not line.startswith(("labengine", "br-"))]
+        links = {name for name in all_links() if not name.startswith(("labengine", "br-", "veth"))}
+        return [Path("/proc/sys/net/ipv4/ip_forward").read_text(), links, routes, *rules]
+
+    before = seen()
+    with Engine.start_private() as engine:
+        engine.client.networks.create("own")
+        start_sleeper(engine)
+        assert seen() == before
+    assert seen() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [("echo no overlay here; exit 3", "no overlay here"), ("exit 3", "without a word")],
+)
+def test_a_daemon_that_does_not_start_is_quoted(tmp_path, monkeypatch, script, said):
+    fake = tmp_path / "dockerd"
+    fake.write_text(f"#!/bin/sh\n{script}\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with tempfile.TemporaryDirectory(prefix="lab-") as scratch:  # pytest's own is too long a path
+        monkeypatch.setattr(tempfile, "tempdir", scratch)
+        with pytest.raises(EngineFailed, match=f"dockerd did not start: (.|\n)*{said}"):
+            Engine.start_private()
+        assert os.listdir(scratch) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_temporary_folder_too_deep_for_a_socket_is_told(tmp_path, monkeypatch):
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with pytest.raises(EngineFailed, match=r"too long for a socket(.|\n)*TMPDIR=/tmp"):
+        Engine.start_private()
+    assert list(deep.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_daemon_that_is_never_ready_is_ended(tmp_path, monkeypatch):
+    fake = tmp_path / "dockerd"
+    fake.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(daemon, "READY_SECONDS", 0.7)
+
+    with pytest.raises(EngineFailed, match="not ready in"):
+        Engine.start_private()
+    assert not is_alive(int((tmp_path / "pid").read_text()))
+
+
+def test_only_root_has_a_private_engine(nowhere, nobody):
+    with pytest.raises((EngineFailed, EngineMissing), match=r"only root can|no program `dockerd`"):
+        Engine.start_private()
