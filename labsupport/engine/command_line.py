@@ -11,6 +11,7 @@ import html
 import json
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -94,8 +95,11 @@ class CommandLine:
         )
         return Typed(trace.command(["docker", *argv]), done.stdout, done.returncode)
 
-    def seen_by_all(self, words: str, *more: str) -> str:
-        """Start it and end it again; return what /proc showed to every user meanwhile."""
+    def seen_in_proc(self, words: str, *more: str) -> tuple[str, str]:
+        """Start it and end it again; return what `/proc/PID/cmdline` said, and who may read that.
+
+        The latter is the file's mode, as `ls -l` shows it.
+        """
         with subprocess.Popen(
             [self._program, *words.split(), *more],
             env=self._env,
@@ -103,11 +107,12 @@ class CommandLine:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as process:
-            arguments = b""
+            arguments, file = b"", Path(f"/proc/{process.pid}/cmdline")
             while not arguments and process.poll() is None:  # for an instant, exec has none to show
-                arguments = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+                arguments = file.read_bytes()
+            mode = stat.filemode(file.stat().st_mode)
             process.kill()
-        return arguments.replace(b"\0", b" ").decode().strip()
+        return arguments.replace(b"\0", b" ").decode().strip(), mode
 
     def keeps_in_clear(self, token: str) -> bool:
         """Tell whether a token can be read out of the settings that `docker login` has written."""

@@ -6,9 +6,10 @@ are not written to a file, to `~/.docker/config.json` in particular, and not sho
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from getpass import getpass
-from typing import TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from labsupport.engine import shipping
 from labsupport.errors import LoginRefused, RegistryFailed
@@ -76,17 +77,30 @@ class DockerHub:
         return words
 
     def log(self) -> list[Request]:
-        """Refuse: only Docker Hub itself reads its log.
+        """Refuse: only Docker Hub itself reads its log; raises `RegistryFailed`."""
+        raise _not_ours("its log")
 
-        Raises:
-            RegistryFailed: always.
+    def catalogue(self) -> dict[str, list[str]]:
+        """Refuse: there are millions of repositories; raises `RegistryFailed`."""
+        raise _not_ours("a list of all its repositories")
 
-        """
-        raise RegistryFailed(
-            "there is no log to read",
-            "Docker Hub shows its log to nobody",
-            "Registry.start(), whose log is yours",
-        )
+    def open(self, what: str, agent: str = "") -> AbstractContextManager[IO[bytes]]:
+        """Refuse: it asks for another kind of login; raises `RegistryFailed`."""
+        del agent
+        raise _not_ours(f"{what} without an engine")
 
     def stop(self) -> None:
         """Do nothing: images that were pushed stay at Docker Hub until you delete them there."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a program of ours runs for it: none."""
+        return False
+
+
+def _not_ours(what: str) -> RegistryFailed:
+    return RegistryFailed(
+        "only a registry of your own shows that",
+        f"Docker Hub shows {what} to nobody",
+        "registry = Registry.start()",
+    )

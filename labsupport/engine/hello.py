@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from labsupport.engine.images import Image as ImageReader
 from labsupport.engine.made_image import make_image
 from labsupport.engine.smallest import hello_program
 from labsupport.engine.workbench import Workbench
@@ -27,15 +30,34 @@ had the kernel start the one program in it, and handed on what that wrote.
 """
 
 
-def hello_world(engine: Engine) -> Ran:
+@dataclass(frozen=True)
+class Hello:
+    """A first container: `image` is the name of its image, `files` are those in it, by size."""
+
+    ran: Ran
+    image: str
+    files: Mapping[str, int]
+
+    def __repr__(self) -> str:
+        return repr(self.ran)
+
+    def _repr_html_(self) -> str:
+        return self.ran._repr_html_()
+
+
+def hello_world(engine: Engine) -> Hello:
     """Run `hello-world`: Docker's own if it is here or can be pulled, else the course's.
 
-    Which one it was, the result's `command` says. One that was pulled for this is removed again.
+    One that was pulled for this is removed again.
     """
     name, pulled = _find(engine)
     try:
         with Workbench(engine) as bench:
-            return bench.run(name)
+            ran = bench.run(name)
+        with ImageReader.of(engine, name) as image:
+            entries = [entry for layer in image.layers for entry in layer.files.values()]
+        files = {entry.path: entry.size_bytes for entry in entries if entry.kind == "file"}
+        return Hello(ran, name, files)
     finally:
         if pulled:
             engine.client.images.remove(name)

@@ -96,6 +96,11 @@ class Registry:
         """End it, and remove what it has stored; may be called twice."""
         _end(self._process)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its program still runs."""
+        return self._process.poll() is None
+
     def name(self, repository: str, tag: str = "latest") -> str:
         """Return what an image must be called to go here: `ADDRESS/USER/repository:tag`."""
         return f"{self.address}/{self.user}/{repository}:{tag}"

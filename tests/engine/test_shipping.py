@@ -259,8 +259,9 @@ def test_docker_hub_asks_for_both_and_shows_no_token(monkeypatch):
     assert hub.name("app", "1") == "alice/app:1"
     assert "dckr_pat_1" not in repr(hub) + str(hub)
     assert hub.auth == {"username": "alice", "password": "dckr_pat_1"}
-    with pytest.raises(RegistryFailed, match=r"Registry\.start"):
-        hub.log()
+    for ask in (hub.log, hub.catalogue, lambda: hub.open("student/app/manifests/1")):
+        with pytest.raises(RegistryFailed, match=r"Registry\.start"):
+            ask()
     for missing, word in (("user", "no user name"), ("token", "no token")):
         monkeypatch.setitem(answers, missing, " ")
         with pytest.raises(LoginRefused, match=word):
