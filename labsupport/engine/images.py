@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from labsupport.engine.image import history, saved
+from labsupport.engine.image import history
 from labsupport.engine.image.blobs import Archive, Store
 from labsupport.engine.image.contents import Reader
 from labsupport.engine.image.entries import Entry, Layer, LostFile, Step
@@ -90,6 +90,8 @@ class Image:
         is in use: `close()` removes it, and so does the end of this process. Raises `ImageMissing`,
         `ImageNotKept` if there is no room for it, and as `open` does.
         """
+        from labsupport.engine.image import saved  # docker takes longer than to open an archive
+
         limits = limits or Limits()
         file = keep(saved.chunks(engine.client, name))
         return cls._of(Archive(file, limits), limits)
