@@ -254,6 +254,42 @@ from labsupport.linux import dangers
 dangers.bomb = lambda group, **options: None
 """
 
+BUILDS_ANEW = """
+from labsupport.engine.builds import Build
+real = Build.run
+Build.run = lambda *args, **options: real(*args, **{**options, "cache": False})
+"""
+LETS_ALL_IN = """
+from labsupport import Registry
+real = Registry.login
+Registry.login = lambda self, engine, token=None: real(self, engine)
+"""
+SENDS_ALL = """
+from dataclasses import replace
+from labsupport.engine import shipping
+real = shipping.push
+def push(*args):
+    trip = real(*args)
+    return replace(trip, layers=tuple(replace(each, outcome="sent") for each in trip.layers))
+shipping.push = push
+"""
+READS_ANOTHERS_LOG = """
+from labsupport import Registry
+real = Registry.log
+def log(self):
+    with Registry.start() as another:
+        return real(another)
+Registry.log = log
+"""
+CLEANS_TOO_MUCH = """
+from labsupport.engine import belongings
+real = belongings.clean_up
+def clean_up(engine):
+    engine.client.images.remove("labsupport/busybox", force=True)
+    return real(engine)
+belongings.clean_up = clean_up
+"""
+
 MUTANTS: Mapping[str, Sequence[Mutant]] = {
     "00_start_here.ipynb": [
         Mutant("Sandbox forgets CLONE_NEWPID", _forgets("CLONE_NEWPID")),
@@ -316,6 +352,13 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
         Mutant("all capabilities are kept", KEEPS_ALL_PRIVILEGES),
         Mutant("the user map leaves root what it is", ROOT_IS_ROOT),
         Mutant("the filter refuses next to nothing", FILTERS_NOTHING),
+    ],
+    "11_tutorial_docker.ipynb": [
+        Mutant("nothing comes from the cache", BUILDS_ANEW, "engine registry"),
+        Mutant("every token is the right one", LETS_ALL_IN, "engine registry"),
+        Mutant("every layer is said to be sent", SENDS_ALL, "engine registry"),
+        Mutant("the registry's log is another's", READS_ANOTHERS_LOG, "engine registry"),
+        Mutant("the clean-up takes what is not ours", CLEANS_TOO_MUCH, "engine registry"),
     ],
 }
 
