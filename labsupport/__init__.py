@@ -10,6 +10,10 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
 
     from labsupport.chain import Chain as Chain
     from labsupport.containers import Container as Container
+    from labsupport.course.chooser import Chooser as Chooser
+    from labsupport.course.choosing import choose as choose
+    from labsupport.course.corrections import corrections as corrections
+    from labsupport.course.course_map import CourseMap as CourseMap
     from labsupport.course.exercises import Exercise as Exercise
     from labsupport.course.export import export_progress as export_progress
     from labsupport.course.predictions import predict as predict
@@ -33,7 +37,9 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.engine.starts import try_starts as try_starts
     from labsupport.engine.toys import toy_base as toy_base
     from labsupport.engine.workbench import Workbench as Workbench
+    from labsupport.glossary import Glossary as Glossary
     from labsupport.instances import instances as instances
+    from labsupport.landscape import landscape as landscape
     from labsupport.linux.capabilities import capabilities as capabilities
     from labsupport.linux.cgroups import Cgroup as Cgroup
     from labsupport.linux.disks import Disk as Disk
@@ -78,7 +84,6 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.views.cgroup_console import CgroupConsole as CgroupConsole
     from labsupport.views.chain import show_chain as show_chain
     from labsupport.views.container_lights import ContainerLights as ContainerLights
-    from labsupport.views.course_map import CourseMap as CourseMap
     from labsupport.views.dockerfile_effects import show_effects as show_effects
     from labsupport.views.escapes import show_escapes as show_escapes
     from labsupport.views.file_owners import FileOwners as FileOwners
@@ -117,19 +122,21 @@ _HOME = {
     "Cgroup": "labsupport.linux.cgroups",
     "CgroupConsole": "labsupport.views.cgroup_console",
     "Chain": "labsupport.chain",
-    "ComparedContainer": "labsupport.engine.compared",
+    "Chooser": "labsupport.course.chooser",
     "CommandLine": "labsupport.engine.command_line",
+    "ComparedContainer": "labsupport.engine.compared",
     "Container": "labsupport.containers",
     "ContainerLights": "labsupport.views.container_lights",
-    "CourseMap": "labsupport.views.course_map",
+    "CourseMap": "labsupport.course.course_map",
     "Disk": "labsupport.linux.disks",
-    "Drive": "labsupport.linux.drives",
     "DockerHub": "labsupport.engine.docker_hub",
+    "Drive": "labsupport.linux.drives",
     "Engine": "labsupport.engine.client",
     "Exercise": "labsupport.course.exercises",
     "FileOwners": "labsupport.views.file_owners",
     "Filter": "labsupport.linux.seccomp",
     "FolderOf": "labsupport.linux.folders",
+    "Glossary": "labsupport.glossary",
     "HistoryTable": "labsupport.views.history_table",
     "Image": "labsupport.engine.images",
     "Keeping": "labsupport.views.keeping",
@@ -141,8 +148,8 @@ _HOME = {
     "NamespaceTable": "labsupport.views.namespace_table",
     "Neighbour": "labsupport.neighbour",
     "NetworkMap": "labsupport.views.network_map",
-    "Overlay": "labsupport.linux.overlay",
     "OtherMachine": "labsupport.engine.other_machine",
+    "Overlay": "labsupport.linux.overlay",
     "PidMap": "labsupport.views.pid_console",
     "Registry": "labsupport.engine.registry",
     "RequestsTable": "labsupport.views.requests_table",
@@ -158,15 +165,18 @@ _HOME = {
     "WritableLayer": "labsupport.writable_layer",
     "attempts": "labsupport.views.answers",
     "capabilities": "labsupport.linux.capabilities",
+    "choose": "labsupport.course.choosing",
     "clean_up": "labsupport.engine.belongings",
     "copied_mounts": "labsupport.linux.propagation",
+    "corrections": "labsupport.course.corrections",
     "effects": "labsupport.engine.anatomy",
     "export_progress": "labsupport.course.export",
     "hello_program": "labsupport.engine.smallest",
+    "hello_world": "labsupport.engine.hello",
     "installed": "labsupport.linux.installed",
     "instances": "labsupport.instances",
-    "hello_world": "labsupport.engine.hello",
     "keepers": "labsupport.linux.namespaces",
+    "landscape": "labsupport.landscape",
     "limit_files_of": "labsupport.linux.limit_files",
     "mounts": "labsupport.linux.mounts",
     "namespace": "labsupport.linux.namespaces",
@@ -197,8 +207,8 @@ _HOME = {
     "show_response_times": "labsupport.views.response_times",
     "show_shares": "labsupport.views.shares",
     "show_starts": "labsupport.views.start_matrix",
-    "show_writable": "labsupport.views.writable",
     "show_trips": "labsupport.views.trips",
+    "show_writable": "labsupport.views.writable",
     "small_root": "labsupport.linux.rootfs",
     "status": "labsupport.linux.procfs",
     "toy_base": "labsupport.engine.toys",

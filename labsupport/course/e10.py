@@ -13,7 +13,12 @@ from labsupport.engine.leftovers import remove_image
 from labsupport.engine.toys import LIBRARY_BYTES, toy_base
 from labsupport.errors import BuildFailed
 
-INSTALL = "RUN apt-get update && apt-get install -y build-essential git pipenv"
+# the notebook's Dockerfiles begin so, too: the engine has these steps in its cache
+TOOLS = """FROM labsupport/toys
+ENV PYENV_SHELL=/bin/sh
+CMD ["sh"]
+RUN apt-get update && apt-get install -y build-essential git pipenv
+"""
 LIBRARIES = ("requests", "flask", "numpy", "click", "rich", "httpx", "tqdm", "arrow", "attrs")
 IGNORED = ".dockerignore\nDockerfile\n"  # or each change of the Dockerfile would be one of `.`
 
@@ -94,8 +99,7 @@ class Halve(_OfABuild):
         """Build the image that is too large."""
         super().begin()
         self.choose_app()
-        lines = ["FROM labsupport/toys", INSTALL, "ADD Pipfile /", "RUN pipenv sync"]
-        self.dockerfile = "\n".join([*lines, f"ADD {self.code} /", ""])
+        self.dockerfile = f"{TOOLS}ADD Pipfile /\nRUN pipenv sync\nADD {self.code} /\n"
         with self.image(self.build()) as image:
             self.first_bytes = image.size_bytes
 
@@ -128,7 +132,7 @@ class Halve(_OfABuild):
         """One way to do it."""
         return (
             'exercise.dockerfile = """\n'
-            f"FROM labsupport/toys AS tools\n{INSTALL}\nADD Pipfile /\nRUN pipenv sync\n\n"
+            f"{TOOLS.replace('toys', 'toys AS tools')}ADD Pipfile /\nRUN pipenv sync\n\n"
             "FROM labsupport/busybox\nCOPY --from=tools /venv /venv\n"
             f'ADD {self.code} /\n"""'
         )
@@ -149,7 +153,7 @@ class Rebuild(_OfABuild):
         """Write the Dockerfile in the lecture's order."""
         super().begin()
         self.choose_app()
-        self.dockerfile = f"FROM labsupport/toys\n{INSTALL}\nADD . /\nRUN pipenv sync\n"
+        self.dockerfile = f"{TOOLS}ADD . /\nRUN pipenv sync\n"
         self.new_code = f"print('variant {self.seed}, changed')\n"
 
     def task(self) -> str:
@@ -196,7 +200,7 @@ class Rebuild(_OfABuild):
         """One way to do it."""
         return (
             'exercise.dockerfile = """\n'
-            f'FROM labsupport/toys\n{INSTALL}\nADD Pipfile /\nRUN pipenv sync\nADD . /\n"""'
+            f'{TOOLS}ADD Pipfile /\nRUN pipenv sync\nADD . /\n"""'
         )
 
 
@@ -212,7 +216,7 @@ class Secret(_OfABuild):
     )
     PLACES: ClassVar = (
         "/etc/app/settings.ini",
-        "/root/.netrc",
+        "/etc/netrc",
         "/srv/deploy.env",
         "/var/notes.txt",
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import random
-import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -16,11 +15,7 @@ from typing import Any, ClassVar
 
 from labsupport.course import cells, progress
 from labsupport.errors import ExerciseNotStarted, ProgressNotKept, UnknownExercise
-
-
-def marked(text: str) -> str:
-    """Write text as HTML, with what stands between back-quotes as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+from labsupport.views.plain_table import marked
 
 
 @dataclass(frozen=True)
