@@ -9,33 +9,29 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import secrets
-import subprocess
-import sys
+import shutil
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from http.client import HTTPResponse
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.error import URLError
 from urllib.request import Request as Question
 from urllib.request import urlopen
 
 from labsupport import ownership
-from labsupport.engine import registry_log, registry_program, shipping
-from labsupport.errors import AddressInUse, RegistryFailed
+from labsupport.engine import registry_container, registry_log, registry_program, shipping
+from labsupport.engine.registry_running import ANSWER_SECONDS, Program, Running
+from labsupport.errors import RegistryFailed
 
 if TYPE_CHECKING:
     from labsupport.engine.client import Engine
 
-READY_SECONDS = 30.0
-ANSWER_SECONDS = 10.0
 USER = "student"
-_LISTENING = "listening on "
 _MANIFEST = (
     "application/vnd.docker.distribution.manifest.v2+json, "
     "application/vnd.oci.image.manifest.v1+json"
@@ -54,8 +50,8 @@ class Registry:
     user: str
     password: str = field(repr=False)
     folder: Path = field(repr=False)
-    _process: subprocess.Popen[bytes] = field(repr=False)
-    _log: _Log = field(repr=False)
+    _running: Running = field(repr=False)
+    _sizes: dict[str, int] = field(repr=False, default_factory=dict)
 
     @classmethod
     def start(cls, port: int = 0, user: str = USER) -> Self:
@@ -67,39 +63,24 @@ class Registry:
             RegistryFailed: it ended at once, or did not get ready.
 
         """
-        program = registry_program.need()
         folder = Path(tempfile.mkdtemp(prefix=ownership.prefix("registry")))
         password = secrets.token_urlsafe(24)
         (folder / "users").write_text(f"{user}:{_hash(password)}\n")
-        (folder / "config.yml").write_text(json.dumps(_settings(folder, port)))  # also YAML
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "labsupport.linux.reaper", str(os.getpid())),
-                f"--remove={folder}",
-                *("--", str(program), "serve", str(folder / "config.yml")),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": _our_package()},
-            start_new_session=True,
-        )
-        log = _Log(process)
         try:
-            address = log.wait_for_address()
+            running = _run(folder, port)
         except BaseException:
-            _end(process)
+            shutil.rmtree(folder, ignore_errors=True)
             raise
-        return cls(address, user, password, folder, process, log)
+        return cls(running.address, user, password, folder, running)
 
     def stop(self) -> None:
         """End it, and remove what it has stored; may be called twice."""
-        _end(self._process)
+        self._running.end()
 
     @property
     def is_running(self) -> bool:
         """Whether its program still runs."""
-        return self._process.poll() is None
+        return self._running.is_running
 
     def name(self, repository: str, tag: str = "latest") -> str:
         """Return what an image must be called to go here: `ADDRESS/USER/repository:tag`."""
@@ -123,7 +104,13 @@ class Registry:
 
     def log(self) -> list[registry_log.Request]:
         """Return the requests so far, as its log has them, when all that began have ended."""
-        return self._log.requests(self._stored)
+        found = self._running.log.requests()
+        return [
+            replace(each, stored_bytes=self._size(each.repository, each.blob))
+            if each.stores and self.is_running
+            else each
+            for each in found
+        ]
 
     def catalogue(self) -> dict[str, list[str]]:
         """Ask which repositories there are, and their tags."""
@@ -153,27 +140,24 @@ class Registry:
 
     def explain(self, words: str) -> str:
         """Add to the engine's words what the registry itself says of its last failure."""
-        why = self._log.last_failure() if "HTTP status: 5" in words else ""
+        why = self._running.log.last_failure() if "HTTP status: 5" in words else ""
         return f"{words} (the registry: {why})" if why else words
 
     def _parts(self, name: str) -> tuple[str, str]:
         repository, _, tag = name.removeprefix(f"{self.address}/").rpartition(":")
         return repository, tag
 
-    @property
-    def stored_bytes(self) -> int:
-        """What all blobs and manifests take, each once."""
-        blobs = self.folder / "data/docker/registry/v2/blobs"
-        return sum(file.stat().st_size for file in blobs.rglob("data"))
-
-    def _stored(self, digest: str) -> int:
-        kind, _, number = digest.partition(":")
-        blobs = self.folder / "data/docker/registry/v2/blobs"
-        data = blobs / kind / number[:2] / number / "data"
-        return data.stat().st_size if data.exists() else 0
+    def _size(self, repository: str, digest: str) -> int:
+        """Ask how large a blob is that is stored."""
+        if digest not in self._sizes:
+            with self.open(f"{repository}/blobs/{digest}", method="HEAD") as answer:
+                self._sizes[digest] = int(answer.headers["Content-Length"])
+        return self._sizes[digest]
 
     @contextmanager
-    def open(self, what: str, agent: str = registry_log.OWN_AGENT) -> Iterator[IO[bytes]]:
+    def open(
+        self, what: str, agent: str = registry_log.OWN_AGENT, method: str = "GET"
+    ) -> Iterator[HTTPResponse]:
         """Open `/v2/` + `what` to be read, as somebody who has logged in; the log names `agent`.
 
         Raises:
@@ -188,6 +172,7 @@ class Registry:
                 "Authorization": f"Basic {words}",
                 "User-Agent": agent,
             },
+            method=method,
         )
         try:
             with urlopen(question, timeout=ANSWER_SECONDS) as answer:  # noqa: S310 (http, loopback)
@@ -211,69 +196,11 @@ class Registry:
         self.stop()
 
 
-class _Log:
-    """Reads what the registry writes, as it comes, and wakes whoever waits for something in it."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-        self._journal = registry_log.Journal()
-        self._over = False
-        self._news = threading.Condition()
-        threading.Thread(target=self._read, name="registry's log", daemon=True).start()
-
-    def _read(self) -> None:
-        for line in self._process.stderr or ():
-            with self._news:
-                self._journal.add(line.decode(errors="replace"))
-                self._news.notify_all()
-        with self._news:
-            self._over = True
-            self._news.notify_all()
-
-    def _wait(self, until: Callable[[], bool], seconds: float) -> None:
-        self._news.wait_for(lambda: self._over or until(), seconds)
-
-    def requests(self, stored: Callable[[str], int]) -> list[registry_log.Request]:
-        """Return the requests, once all that began have ended."""
-        with self._news:
-            self._wait(lambda: self._journal.is_complete, ANSWER_SECONDS)
-            return self._journal.requests(stored)
-
-    def last_failure(self) -> str:
-        """Return the registry's own words for its last failure, if there was one."""
-        with self._news:
-            self._wait(lambda: self._journal.is_complete, ANSWER_SECONDS)
-            return self._journal.failure
-
-    def wait_for_address(self) -> str:
-        """Return where it listens, which it says when it does."""
-        with self._news:
-            self._wait(lambda: bool(self._address()), READY_SECONDS)
-            if address := self._address():
-                return address
-            said = "\n".join(list(self._journal.words)[-3:])
-        if "address already in use" in said:
-            raise AddressInUse("the registry cannot listen there", said, "choose another port")
-        raise RegistryFailed(
-            "the registry did not start", said or "it said nothing", "./lab registry --anew"
-        )
-
-    def _address(self) -> str:
-        words = self._journal.words
-        return next((w.removeprefix(_LISTENING) for w in words if w.startswith(_LISTENING)), "")
-
-
-def _settings(folder: Path, port: int) -> dict[str, Any]:
-    return {
-        "version": 0.1,
-        "log": {"level": "debug", "formatter": "json", "accesslog": {"disabled": True}},
-        "storage": {
-            "filesystem": {"rootdirectory": str(folder / "data")},
-            "maintenance": {"uploadpurging": {"enabled": False}},
-        },
-        "http": {"addr": f"127.0.0.1:{port}", "secret": secrets.token_hex()},
-        "auth": {"htpasswd": {"realm": "containers, live", "path": str(folder / "users")}},
-    }
+def _run(folder: Path, port: int) -> Running:
+    """Run the program if it is here, else the engine's image of it, if that is."""
+    if not registry_program.find() and (image := registry_container.find()):
+        return registry_container.InContainer(image, folder, port)
+    return Program(registry_program.need(), folder, port)
 
 
 def _hash(password: str) -> str:
@@ -281,13 +208,3 @@ def _hash(password: str) -> str:
 
     # the cheapest: a token of 192 random bits needs no slow hash, and each request is checked
     return bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
-
-
-def _our_package() -> str:
-    return str(Path(registry_log.__file__).parents[2])
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin and not process.stdin.closed:
-        process.stdin.close()
-    process.wait()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,6 +41,11 @@ class Request:
         """The digest of the blob that it is about, empty for others."""
         found = _BLOB.search(self.path)
         return (found[1] or found[2]).replace("%3A", ":") if found else ""
+
+    @property
+    def stores(self) -> bool:
+        """Whether it is the last request of a blob's upload, after which the registry has it."""
+        return self.method == "PUT" and self.status == 201 and bool(self.blob)
 
     @property
     def repository(self) -> str:
@@ -78,10 +83,9 @@ class Journal:
         """Whether every request that has begun has also ended."""
         return not self._open
 
-    def requests(self, stored: Callable[[str], int]) -> list[Request]:
-        """Return them, but for our own; `stored` tells the size of a blob by its digest."""
-        found = [request for request in self._found.values() if request.agent != OWN_AGENT]
-        return [_with_size(request, stored) for request in found]
+    def requests(self) -> list[Request]:
+        """Return them, but for our own."""
+        return [request for request in self._found.values() if request.agent != OWN_AGENT]
 
 
 def _parse(line: str) -> Mapping[str, Any]:
@@ -109,10 +113,4 @@ def _merge(request: Request | None, entry: Mapping[str, Any]) -> Request:
         )
     if entry["msg"].startswith("error authorizing context"):
         return replace(request, status=401)
-    return request
-
-
-def _with_size(request: Request, stored: Callable[[str], int]) -> Request:
-    if request.method == "PUT" and request.status == 201 and request.blob:
-        return replace(request, stored_bytes=stored(request.blob))
     return request
