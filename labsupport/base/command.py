@@ -31,6 +31,7 @@ def build(output: Path, mirror: str = "", *, again: bool = False) -> Path:
         if is_current(archive) and not again:
             print(f"already there: {archive}")
             return archive
+        debian.find_tool()
         with building.scratch("base", output, SPACE_BYTES, _OTHER_FOLDER) as folder:
             wheels = folder / Path(recipe.WHEELS_FOLDER).name
             with Progress("downloading wheels"):

@@ -40,18 +40,23 @@ def make(rootfs: Path, wheels: Path, pip: Path, mirror: str = "") -> None:
 
     Raises `BuildToolMissing` or `BaseBuildFailed`.
     """
-    if shutil.which("mmdebstrap"):
+    if find_tool() == "mmdebstrap":
         _run(_mmdebstrap(rootfs, wheels, pip, mirror), rootfs.parent)
-    elif shutil.which("debootstrap") and os.geteuid() == 0:
-        _debootstrap(rootfs, wheels, pip, mirror)
     else:
-        raise BuildToolMissing(
-            "a Debian cannot be made here",
-            "debootstrap is here, but takes root, and mmdebstrap is not installed"
-            if shutil.which("debootstrap")
-            else "mmdebstrap is not installed",
-            _APT,
-        )
+        _debootstrap(rootfs, wheels, pip, mirror)
+
+
+def find_tool() -> str:
+    """Return the program that makes a Debian here. Raises `BuildToolMissing`."""
+    if shutil.which("mmdebstrap"):
+        return "mmdebstrap"
+    if not shutil.which("debootstrap"):
+        why = "mmdebstrap is not installed"
+    elif os.geteuid() != 0:
+        why = "debootstrap is here, but takes root, and mmdebstrap is not installed"
+    else:
+        return "debootstrap"
+    raise BuildToolMissing("a Debian cannot be made here", why, _APT)
 
 
 def _mmdebstrap(rootfs: Path, wheels: Path, pip: Path, mirror: str) -> list[str]:
