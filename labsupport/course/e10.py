@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import ClassVar
 
+from labsupport import ownership
 from labsupport.course.exercises import Exercise, Verdict
+from labsupport.engine import base_image
 from labsupport.engine.builds import Build
 from labsupport.engine.client import Engine
 from labsupport.engine.images import Image
@@ -198,13 +204,10 @@ class Rebuild(_OfABuild):
 
     def answer(self) -> str:
         """One way to do it."""
-        return (
-            'exercise.dockerfile = """\n'
-            f'{TOOLS}ADD Pipfile /\nRUN pipenv sync\nADD . /\n"""'
-        )
+        return f'exercise.dockerfile = """\n{TOOLS}ADD Pipfile /\nRUN pipenv sync\nADD . /\n"""'
 
 
-class Secret(_OfABuild):
+class Secret(Exercise):
     """Find the layer that gives a secret away, and the secret."""
 
     name = "10.3"
@@ -214,51 +217,48 @@ class Secret(_OfABuild):
         "One of the lost files holds a line with “token”: lost.read() gives its bytes, and "
         "lost.added_in.number is the layer that still has it.",
     )
-    PLACES: ClassVar = (
-        "/etc/app/settings.ini",
-        "/etc/netrc",
-        "/srv/deploy.env",
-        "/var/notes.txt",
-    )
+    PLACES: ClassVar = ("etc/app/settings.ini", "etc/netrc", "srv/deploy.env", "var/notes.txt")
 
     def begin(self) -> None:
-        """Build an image in which a secret was for a while."""
-        super().begin()
+        """Make an image in which a secret was for a while."""
+        self._folder = tempfile.TemporaryDirectory(prefix=ownership.prefix("image"))
+        self.archive = Path(self._folder.name) / "image.tar"
         self.word = f"token-{self.random.randrange(16**8):08x}"
-        secret, *others = self.random.sample(self.PLACES, 3)
+        self._path, *others = self.random.sample(self.PLACES, self.random.choice([3, 4]))
         texts = {path: f"# nothing to see here: {path}\n" for path in others}
-        texts[secret] = f"# for the build only\npassword = {self.word}\n"
-        self.files = {f"file{at}": text for at, text in enumerate(texts.values())}
-        copies = [f"COPY file{at} {path}" for at, path in enumerate(texts)]
+        texts[self._path] = f"# for the build only\npassword = {self.word}\n"
+        gone = [self._path, others[0]]
+        copies = [(f"COPY {Path(path).name} /{path}", {path: text}) for path, text in texts.items()]
         self.random.shuffle(copies)
-        self.dockerfile = "\n".join(
-            ["FROM labsupport/busybox", *copies, f"RUN rm {secret} {others[0]}", ""]
-        )
-        self.built = self.image(self.build())
+        steps = [*copies, (f"RUN rm {' '.join(f'/{path}' for path in gone)}", _whiteouts(gone))]
+        steps.insert(self.random.randrange(len(steps) + 1), ("COPY app.sh /", {"app.sh": "date\n"}))
+        self.archive.write_bytes(_archive(steps))
+        self.built = Image.open(self.archive)
         self.layer: int | None = None
         self.token: str | None = None
-        self._path = secret
 
     def stop(self) -> None:
-        """Let go of the image, too."""
-        if built := getattr(self, "built", None):
-            built.close()
+        """Let go of the image."""
         super().stop()
+        if hasattr(self, "built"):
+            self.built.close()
+            self._folder.cleanup()
 
     def task(self) -> str:
         """The task, without a hint of where it is."""
         return (
-            "`exercise.built` is an image as somebody would push it. There was a token in it, and "
-            "the last step has removed it. Set `exercise.token` to the token, and `exercise.layer` "
-            "to the number of the layer that still gives it away."
+            "`exercise.built` is an image as a registry would give it to you, without its "
+            "Dockerfile. There was a token in it for a while; a later step has removed it. Set "
+            "`exercise.token` to the token, and `exercise.layer` to the number of the layer that "
+            "still gives it away."
         )
 
     def look(self) -> Verdict:
         """Compare with what the image itself holds."""
-        lost = {file.path: file for file in self.built.lost_files()}[self._path]
+        lost = {file.path: file for file in self.built.lost_files()}[f"/{self._path}"]
         if self.layer == lost.removed_in.number:
             return Verdict(
-                False, f"layer {self.layer} only says that `{self._path}` is deleted. Its bytes "
+                False, f"layer {self.layer} only says that `/{self._path}` is deleted. Its bytes "
                 "lie in the layer that added it."
             )  # fmt: skip
         if self.layer != lost.added_in.number:
@@ -268,7 +268,7 @@ class Secret(_OfABuild):
         if self.token != self.word or self.word.encode() not in lost.read():
             return Verdict(False, f"it is layer {self.layer}, but {self.token!r} is not the token.")
         return Verdict(
-            True, f"`{self._path}` is in layer {self.layer}, deleted by layer "
+            True, f"`/{self._path}` is in layer {self.layer}, deleted by layer "
             f"{lost.removed_in.number}, and says `{self.word}` to whoever has the image."
         )  # fmt: skip
 
@@ -281,6 +281,33 @@ class Secret(_OfABuild):
             "        exercise.layer = lost.added_in.number\n"
             "        exercise.token = found.group().decode()"
         )
+
+
+def _whiteouts(paths: Iterable[str]) -> dict[str, str]:
+    """Return what says in a layer of an image that these names are deleted: empty files."""
+    return {str(Path(path).parent / f".wh.{Path(path).name}"): "" for path in paths}
+
+
+def _archive(steps: Iterable[tuple[str, Mapping[str, str]]]) -> bytes:
+    """Pack an image as `docker save` would: busybox, and a layer of each step's files over it."""
+    layers, made_by = [base_image.busybox_layer()], ["ADD rootfs.tar / # the course's busybox"]
+    for words, files in steps:
+        members = {path: base_image.a_file(text.encode()) for path, text in files.items()}
+        layers.append(base_image.pack(members))
+        made_by.append(words)
+    machine = os.uname().machine
+    settings = {
+        "architecture": base_image.ARCHITECTURES.get(machine, machine),
+        "os": "linux",
+        "created": base_image.CREATED,
+        "config": {"Cmd": ["sh", "/app.sh"]},
+        "rootfs": {
+            "type": "layers",
+            "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers],
+        },
+        "history": [{"created": base_image.CREATED, "created_by": words} for words in made_by],
+    }
+    return base_image.archive("labsupport/leaky:latest", settings, layers)
 
 
 def _keyword(instruction: str) -> str:

@@ -2,11 +2,12 @@
 
 import pytest
 
-from labsupport.course.e10 import INSTALL
+from labsupport.course.e10 import TOOLS
 from labsupport.engine.client import Engine
 from tests.engines import why_none
 
 pytestmark = pytest.mark.skipif(bool(why_none()), reason=why_none() or "an engine is there")
+INSTALL = "apt-get update && apt-get install -y build-essential git pipenv"
 NUMBERS = ("10.1", "10.2", "10.3")
 
 
@@ -35,8 +36,12 @@ def test_the_solution_passes(number, seed, begun):
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_seeds_vary_the_task(number, begun):
-    first, second = begun(number, 1), begun(number, 2)
-    assert (first.files, first.dockerfile) != (second.files, second.dockerfile)
+    told = []
+    for seed in range(1, 6):
+        exercise = begun(number, seed)
+        answer = getattr(exercise, "word", exercise.solution().body)
+        told.append((exercise.start().body, answer))
+    assert len(set(told)) > 1
 
 
 def test_removing_in_a_later_step_does_not_halve(begun):
@@ -56,8 +61,8 @@ def test_one_run_that_tidies_up_after_itself_is_as_good(begun):
     exercise = begun("10.1")
     tidy = "apt-get purge -y build-essential git pipenv && apt-get clean && rm -r /var/lib/apt"
     exercise.dockerfile = (
-        "FROM labsupport/toys\nADD Pipfile /\n"
-        f"{INSTALL} && pipenv sync && {tidy}\nADD {exercise.code} /\n"
+        f"FROM labsupport/toys\nADD Pipfile /\nRUN {INSTALL} && pipenv sync && {tidy}\n"
+        f"ADD {exercise.code} /\n"
     )
     verdict = exercise.check()
     assert verdict, verdict
@@ -72,7 +77,7 @@ def test_an_app_that_is_left_out_is_told(begun):
 
 def test_a_build_that_fails_is_told_with_its_step(begun):
     exercise = begun("10.2")
-    exercise.dockerfile = f"FROM labsupport/toys\n{INSTALL}\nRUN pipenv sync\nADD . /\n"
+    exercise.dockerfile = f"{TOOLS}RUN pipenv sync\nADD . /\n"
     saw = exercise.check().saw
     assert "there is no image" in saw
     assert "pipenv sync" in saw
@@ -84,7 +89,7 @@ def test_the_step_that_is_done_anew_is_named(begun):
 
 def test_leaving_the_code_out_is_no_answer(begun):
     exercise = begun("10.2")
-    exercise.dockerfile = f"FROM labsupport/toys\n{INSTALL}\nADD Pipfile /\nRUN pipenv sync\n"
+    exercise.dockerfile = f"{TOOLS}ADD Pipfile /\nRUN pipenv sync\n"
     assert "is not in the image" in exercise.check().saw
 
 
@@ -92,15 +97,15 @@ def test_a_list_written_into_the_dockerfile_is_no_answer(begun):
     exercise = begun("10.2")
     lines = "\\n".join(exercise.libraries)
     exercise.dockerfile = (
-        f"FROM labsupport/toys\n{INSTALL}\n"
-        f"RUN echo -e '{lines}' > /Pipfile && pipenv sync\nADD {exercise.code} /\n"
+        f"{TOOLS}RUN echo -e '{lines}' > /Pipfile && pipenv sync\nADD {exercise.code} /\n"
     )
     assert "was added to `Pipfile`" in exercise.check().saw
 
 
 def test_the_layer_that_deletes_is_not_the_one_that_gives_away(begun):
     exercise = begun("10.3")
-    exercise.layer, exercise.token = 5, exercise.word
+    (lost, *_) = exercise.built.lost_files()
+    exercise.layer, exercise.token = lost.removed_in.number, exercise.word
     assert "only says that" in exercise.check().saw
 
 
@@ -119,8 +124,26 @@ def test_a_wrong_token_is_told(begun):
     assert "is not the token" in exercise.check().saw
 
 
-def test_nothing_is_left_in_the_engine(begun, engine):
-    begun("10.3").stop()
+def test_an_engine_takes_that_image_and_sees_no_token(begun, engine):
+    exercise = begun("10.3", 3)
+    with exercise.archive.open("rb") as archive:
+        (loaded,) = engine.client.images.load(archive)
+    assert loaded.attrs["RootFS"]["Layers"] == [layer.diff_id for layer in exercise.built.layers]
+    seen = engine.client.containers.run(
+        loaded, ["sh", "-c", "cat /etc/app/* /etc/netrc /srv/* /var/*; true"],
+        network_mode="none", remove=True, stderr=True,
+    )  # fmt: skip
+    loaded.remove()
+    assert b"nothing to see here" in seen
+    assert b"token" not in seen
+
+
+def test_nothing_is_left(begun, engine):
+    exercise = begun("10.2")
+    exercise.check(), exercise.stop()
     names = {tag.partition(":")[0] for image in engine.client.images.list() for tag in image.tags}
     assert names <= {"labsupport/busybox", "labsupport/toys"}
     assert engine.client.containers.list(all=True) == []
+    secret = begun("10.3")
+    secret.stop()
+    assert not secret.archive.exists()
