@@ -172,10 +172,14 @@ def test_a_changed_byte_is_noticed(at, refused):
     assert named in refused(DigestMismatch, {**files, blob_name(named): changed})
 
 
-def test_a_layer_is_compared_with_its_diff_id_too(refused):
+def test_a_layer_is_compared_with_both_of_its_digests(refused):
     """Packed anew after a change, so that what is stored has the digest it goes by."""
     files = oci([LAYER], lambda layer: gzip.compress(layer.replace(b"root", b"toor")), "+gzip")
     assert digest(LAYER) in refused(DigestMismatch, files)
+    files = oci([LAYER], lambda layer: gzip.compress(layer, mtime=0), "+gzip")
+    name = next(name for name, blob in files.items() if blob.startswith(b"\x1f\x8b"))
+    files[name] = files[name].replace(bytes(4), b"\1\0\0\0", 1)  # the time when it was packed
+    assert name.rpartition("/")[2] in refused(DigestMismatch, files)
     files = docker([LAYER])
     files["layer0.tar"] = files["layer0.tar"].replace(b"root", b"toor")
     assert digest(LAYER) in refused(DigestMismatch, files)
