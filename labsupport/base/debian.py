@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -108,19 +107,9 @@ def _run(argv: Sequence[str], folder: Path) -> None:
             if _COUNTED.match(line):
                 progress.step()
 
-        status, log = building.run([*_own_mounts(), *argv], folder, environment, heard)
+        status, log = building.run([*building.own_mounts(), *argv], folder, environment, heard)
     if status:
         raise BaseBuildFailed(f"{Path(argv[0]).name} ended with status {status}", log, _remedy(log))
-
-
-def _own_mounts() -> list[str]:
-    """Return what keeps root's mounts in the new root from this machine: they end with the step.
-
-    Who may not have mounts of their own cannot mount anything either; mmdebstrap does without.
-    """
-    prefix = ["unshare", "--mount"]
-    allowed = subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0
-    return prefix if os.geteuid() == 0 and allowed else []
 
 
 def _open_folder(scratch: Path) -> Path:
