@@ -16,11 +16,12 @@ from labsupport.errors import (
 )
 
 HUB = "docker.io"
+_PLAIN = "http response to https client"
 _CAUSES: Mapping[tuple[str, ...], type[ShippingRefused]] = {
     ("toomanyrequests", "too many requests", "rate limit"): RateLimited,
     ("no space left",): NoRoom,
     ("does not exist locally",): NotHere,
-    ("no such host", "connection refused", "unreachable", "timeout", "to https client"):
+    ("no such host", "connection refused", "unreachable", "timeout", _PLAIN):
         RegistryOutOfReach,
     ("access to the resource is denied", "access denied"): NameNotYours,
     ("no basic auth", "unauthorized", "authentication required"): LoginRefused,
@@ -43,7 +44,7 @@ def read(verb: str, name: str, words: str) -> ShippingRefused:
     what = f"docker {verb} {name.rstrip('/')}"
     for signs, error in _CAUSES.items():
         if any(sign in low for sign in signs):
-            return error(what, words, _remedy(error, name))
+            return error(what, words, _insecure(name) if _PLAIN in low else _remedy(error, name))
     return ShippingRefused(what, words)
 
 
@@ -56,6 +57,15 @@ def _remedy(error: type[ShippingRefused], name: str) -> str:
         NotThere: "look for spelling mistakes in name and tag; was it pushed?",
         LoginRefused: f"docker login {where}, with your user name there and a token",
     }.get(error) or _way_to(where, name)
+
+
+def _insecure(name: str) -> str:
+    """Docker speaks plain HTTP to any registry on the loopback, Podman only to those it is told."""
+    return (
+        "Podman wants to be told that this registry has no certificate. Put into "
+        "~/.config/containers/registries.conf (root: /etc/containers/registries.conf.d/lab.conf): "
+        f'[[registry]] location = "{registry_of(name)}" insecure = true'
+    )
 
 
 def _way_to(where: str, name: str) -> str:

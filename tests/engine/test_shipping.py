@@ -250,6 +250,12 @@ def test_where_a_name_leads(name, where):
     assert shipping_refusals.registry_of(name) == where
 
 
+def test_podman_is_told_how_to_take_a_registry_without_a_certificate():
+    words = 'Get "https://127.0.0.1:5/v2/": http: server gave HTTP response to HTTPS client'
+    found = shipping_refusals.read("login", "127.0.0.1:5/", words)
+    assert '[[registry]] location = "127.0.0.1:5" insecure = true' in str(found)
+
+
 def test_docker_hub_asks_for_both_and_shows_no_token(monkeypatch):
     answers = {"user": "alice", "token": "dckr_pat_1"}
     monkeypatch.setattr("builtins.input", lambda _words: answers["user"])
