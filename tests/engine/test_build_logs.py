@@ -176,6 +176,17 @@ def test_buildkit_s_plain_log_of_two_stages():
     assert build.builder == "buildkit"
 
 
+def test_steps_stand_as_in_the_dockerfile_though_buildkit_tells_them_as_it_likes():
+    told = ["[stage-1 1/2] FROM b", "[maker 3/3] RUN two", "[maker 2/3] RUN one",
+            "[maker 1/3] FROM a", "[stage-1 2/2] COPY --from=maker . ."]  # fmt: skip
+    text = "\n".join(f"#{number} {name}\n#{number} CACHED" for number, name in enumerate(told))
+
+    build = Build.parse(text)
+    assert names(build) == [
+        "[maker 1/3]", "[maker 2/3]", "[maker 3/3]", "[stage-1 1/2]", "[stage-1 2/2]",
+    ]  # fmt: skip
+
+
 def test_a_failed_build_s_plain_log():
     build = Build.parse(PLAIN_FAILED)
 
