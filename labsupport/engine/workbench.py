@@ -8,24 +8,20 @@ each bench runs the image that was built on it, whoever has the name meanwhile.
 from __future__ import annotations
 
 import contextlib
-import io
-import shutil
-import tarfile
-import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from labsupport import ownership
+from labsupport.engine.bench_folder import BenchFolder
 from labsupport.engine.builds import Build
 from labsupport.engine.labels import owner_labels
 from labsupport.engine.leftovers import remove_image
 from labsupport.engine.ran import Ran
-from labsupport.errors import NotOnThisBench, TimedOut, nearest
+from labsupport.errors import BuildFailed, NotOnThisBench, TimedOut, nearest
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -36,10 +32,11 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 60
 NAMESPACE = "labsupport/"
-Content = str | bytes
+_ALL_BUILT: set[str] = set()
+"""The IDs of all images that benches of this process have built."""
 
 
-class Workbench:
+class Workbench(BenchFolder):
     """`with Workbench(engine) as bench:` build and run; in the end all of it is removed.
 
     `images` maps the names of what was built to image IDs. A name that was not built here is
@@ -47,31 +44,12 @@ class Workbench:
     """
 
     def __init__(self, engine: Engine) -> None:
+        super().__init__()
         self.engine = engine
         self.images: dict[str, str] = {}
         self._built: list[str] = []
         self._containers: list[Container] = []
-        self.folder = Path(tempfile.mkdtemp(prefix=ownership.prefix("bench")))
         engine.base_image()
-
-    def write(self, name: str, content: Content, *, executable: bool = False) -> Path:
-        """Write a file into the folder that builds can copy from; return where it lies."""
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        path.chmod(0o755 if executable else 0o644)
-        return path
-
-    def write_archive(self, name: str, files: Mapping[str, str]) -> Path:
-        """Pack some files into an archive for builds to copy; gzipped if it is called `….gz`."""
-        with io.BytesIO() as packed:
-            mode: Literal["w:gz", "w"] = "w:gz" if name.endswith(".gz") else "w"
-            with tarfile.open(fileobj=packed, mode=mode) as tar:
-                for path, text in files.items():
-                    member = tarfile.TarInfo(path)
-                    member.size = len(text.encode())
-                    tar.addfile(member, io.BytesIO(text.encode()))
-            return self.write(name, packed.getvalue())
 
     def build(
         self, dockerfile: str, tag: str, *, on_step: Callable[[BuildStep], None] | None = None
@@ -83,14 +61,26 @@ class Workbench:
 
         """
         self.write(f"{tag}.Dockerfile", textwrap.dedent(dockerfile))
-        build = Build.run(
-            self.engine, self.folder, NAMESPACE + tag, f"{tag}.Dockerfile", network="none",
-            on_step=on_step,
-        )  # fmt: skip
+        try:
+            build = Build.run(
+                self.engine, self.folder, NAMESPACE + tag, f"{tag}.Dockerfile", network="none",
+                on_step=on_step,
+            )  # fmt: skip
+        except BuildFailed:
+            self._drop_steps()
+            raise
         if build.image_id:
             self.images[tag] = build.image_id
             self._built.append(build.image_id)
+            _ALL_BUILT.add(build.image_id)
         return build
+
+    def _drop_steps(self) -> None:
+        """Remove what a failed build left: nameless images that carry our label."""
+        mine: dict[str, Any] = {"label": _our_label(), "dangling": True}
+        for image in self.engine.client.images.list(filters=mine):
+            if image.id not in _ALL_BUILT:  # one may have lost its name to another bench
+                remove_image(self.engine.client, str(image.id))
 
     def image(self, name: str) -> Image:
         """Return an image by its name on this bench, or in the engine.
@@ -231,7 +221,7 @@ class Workbench:
 
     def things(self) -> list[str]:
         """Name what this process has in the engine, by its label: containers and images."""
-        mine: dict[str, Any] = {"label": [f"{key}={text}" for key, text in owner_labels().items()]}
+        mine: dict[str, Any] = {"label": _our_label()}
         client = self.engine.client
         containers = client.containers.list(all=True, filters=mine, ignore_removed=True)
         images = client.images.list(all=True, filters=mine)
@@ -247,7 +237,7 @@ class Workbench:
         while self._built:
             remove_image(self.engine.client, self._built.pop())
         self.images.clear()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.remove_folder()
 
     def __enter__(self) -> Self:
         return self
@@ -263,6 +253,10 @@ class Workbench:
     def __repr__(self) -> str:
         names = ", ".join(self.images) or "nothing yet"
         return f"<workbench of {self.engine.kind} {self.engine.version}: {names}>"
+
+
+def _our_label() -> list[str]:
+    return [f"{key}={text}" for key, text in owner_labels().items()]
 
 
 def _argv(container: Container) -> tuple[str, ...]:
