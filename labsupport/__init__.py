@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.engine.workbench import Workbench as Workbench
     from labsupport.glossary import Glossary as Glossary
     from labsupport.instances import instances as instances
-    from labsupport.landscape import landscape as landscape
+    from labsupport.technologies import landscape as landscape
     from labsupport.linux.capabilities import capabilities as capabilities
     from labsupport.linux.cgroups import Cgroup as Cgroup
     from labsupport.linux.disks import Disk as Disk
@@ -176,7 +176,7 @@ _HOME = {
     "installed": "labsupport.linux.installed",
     "instances": "labsupport.instances",
     "keepers": "labsupport.linux.namespaces",
-    "landscape": "labsupport.landscape",
+    "landscape": "labsupport.technologies",
     "limit_files_of": "labsupport.linux.limit_files",
     "mounts": "labsupport.linux.mounts",
     "namespace": "labsupport.linux.namespaces",

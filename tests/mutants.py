@@ -289,11 +289,48 @@ def clean_up(engine):
     return real(engine)
 belongings.clean_up = clean_up
 """
+FORGETS_THE_PROGRAM = """
+from labsupport import archive_runs
+real = archive_runs.in_runtime
+archive_runs.in_runtime = lambda archive, argv, program: real(archive, ["echo", "ready"], program)
+"""
+SEES_NOTHING_INSTALLED = """
+from dataclasses import replace
+from labsupport import technologies
+real = technologies._find
+technologies._find = lambda each, here: replace(real(each, here), path="")
+"""
+ENTRIES_OF_ANOTHER = """
+from dataclasses import replace
+from labsupport.glossary import Glossary
+real = Glossary.__getitem__
+Glossary.__getitem__ = lambda self, word: replace(real(self, word), thing="something")
+"""
+KEEPS_NO_PROGRESS = """
+from labsupport.course import progress
+progress.note = lambda kind, **facts: None
+"""
+KNOWS_NO_CORRECTION = """
+from labsupport.course import catalogue
+catalogue._corrections = lambda cells: iter(())
+"""
+PICKS_CONTAINERS = """
+from labsupport.course import choosing
+choosing._RULES = ()
+"""
 
 MUTANTS: Mapping[str, Sequence[Mutant]] = {
     "00_start_here.ipynb": [
         Mutant("Sandbox forgets CLONE_NEWPID", _forgets("CLONE_NEWPID")),
         Mutant("processes(of=box) tells of everybody", SEES_ALL),
+    ],
+    "13_recap.ipynb": [
+        Mutant("a runtime runs something else", FORGETS_THE_PROGRAM, "engine"),
+        Mutant("nothing is found on this machine", SEES_NOTHING_INSTALLED, "engine"),
+        Mutant("the glossary speaks of other things", ENTRIES_OF_ANOTHER, "engine"),
+        Mutant("progress is not kept", KEEPS_NO_PROGRESS),
+        Mutant("corrections are not found", KNOWS_NO_CORRECTION),
+        Mutant("a container is recommended for everything", PICKS_CONTAINERS),
     ],
     "04_network_namespaces.ipynb": [
         Mutant("Sandbox forgets CLONE_NEWNET", _forgets("CLONE_NEWNET")),

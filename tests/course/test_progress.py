@@ -12,8 +12,8 @@ import pytest
 from labsupport import Exercise, predict, probe
 from labsupport.course import export, progress, recheck, scoreboard
 from labsupport.course.catalogue import NOTEBOOKS, chapters
-from labsupport.errors import FileInTheWay, ProgressNotKept, ProgressUnreadable
 from labsupport.course.course_map import CourseMap
+from labsupport.errors import FileInTheWay, ProgressNotKept, ProgressUnreadable
 
 QUESTION = "How many kinds of namespaces does this kernel have?"
 ANSWER = "import os, signal\n[it] = [p for p in processes(of=exercise.box) if p.pids[-1] == {}]\n"
