@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 from labsupport import ownership
 from labsupport.course.exercises import Exercise, Verdict
-from labsupport.engine import base_image
+from labsupport.engine import step_archive
 from labsupport.engine.builds import Build
 from labsupport.engine.client import Engine
 from labsupport.engine.images import Image
@@ -227,12 +225,12 @@ class Secret(Exercise):
         self._path, *others = self.random.sample(self.PLACES, self.random.choice([3, 4]))
         texts = {path: f"# nothing to see here: {path}\n" for path in others}
         texts[self._path] = f"# for the build only\npassword = {self.word}\n"
-        gone = [self._path, others[0]]
-        copies = [(f"COPY {Path(path).name} /{path}", {path: text}) for path, text in texts.items()]
-        self.random.shuffle(copies)
-        steps = [*copies, (f"RUN rm {' '.join(f'/{path}' for path in gone)}", _whiteouts(gone))]
-        steps.insert(self.random.randrange(len(steps) + 1), ("COPY app.sh /", {"app.sh": "date\n"}))
-        self.archive.write_bytes(_archive(steps))
+        steps = [step_archive.copy(path, text) for path, text in texts.items()]
+        self.random.shuffle(steps)
+        steps.append(step_archive.remove(self._path, others[0]))
+        late = self.random.randrange(len(steps) + 1)
+        steps.insert(late, step_archive.copy("app.sh", "date\n"))
+        self.archive.write_bytes(step_archive.archive("labsupport/leaky:latest", steps))
         self.built = Image.open(self.archive)
         self.layer: int | None = None
         self.token: str | None = None
@@ -281,33 +279,6 @@ class Secret(Exercise):
             "        exercise.layer = lost.added_in.number\n"
             "        exercise.token = found.group().decode()"
         )
-
-
-def _whiteouts(paths: Iterable[str]) -> dict[str, str]:
-    """Return what says in a layer of an image that these names are deleted: empty files."""
-    return {str(Path(path).parent / f".wh.{Path(path).name}"): "" for path in paths}
-
-
-def _archive(steps: Iterable[tuple[str, Mapping[str, str]]]) -> bytes:
-    """Pack an image as `docker save` would: busybox, and a layer of each step's files over it."""
-    layers, made_by = [base_image.busybox_layer()], ["ADD rootfs.tar / # the course's busybox"]
-    for words, files in steps:
-        members = {path: base_image.a_file(text.encode()) for path, text in files.items()}
-        layers.append(base_image.pack(members))
-        made_by.append(words)
-    machine = os.uname().machine
-    settings = {
-        "architecture": base_image.ARCHITECTURES.get(machine, machine),
-        "os": "linux",
-        "created": base_image.CREATED,
-        "config": {"Cmd": ["sh", "/app.sh"]},
-        "rootfs": {
-            "type": "layers",
-            "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers],
-        },
-        "history": [{"created": base_image.CREATED, "created_by": words} for words in made_by],
-    }
-    return base_image.archive("labsupport/leaky:latest", settings, layers)
 
 
 def _keyword(instruction: str) -> str:
