@@ -122,13 +122,19 @@ class Chain:
     def _look(self, call: ApiCall) -> None:
         if not self._container and call.what == "create":
             self._container = call.made
-        members = tuple(self._members())
-        self.moments.append(Moment(call, members))
-        if call.what == "start" and call.status < 400 and "process" not in self.moments[-1].roles:
-            self.elsewhere = (
-                f"the engine at {self.engine.address} runs its containers on another kernel "
-                f"({self.engine.kernel_release}), or they have ended already"
-            )
+        self.moments.append(Moment(call, tuple(self._members())))
+        if call.what == "start" and "process" not in self.moments[-1].roles:
+            self.elsewhere = self._elsewhere()
+
+    def _elsewhere(self) -> str:
+        """Say why processes of the engine cannot be seen from here, if that is so."""
+        if self.engine.kernel_release != os.uname().release:
+            where = f"on another kernel ({self.engine.kernel_release})"
+        elif self._engine_pid is None:
+            where = "where we do not see it (in another PID namespace, or behind a network)"
+        else:
+            return ""
+        return f"the engine at {self.engine.address} runs {where}"
 
     def _members(self) -> Iterator[Member]:
         yield from _member("client", os.getpid(), "it is this notebook")
