@@ -319,6 +319,58 @@ from labsupport.course import choosing
 choosing._RULES = ()
 """
 
+DROPS_ARGUMENTS = """
+from labsupport.engine.workbench import Workbench
+real = Workbench.create
+Workbench.create = lambda self, image, /, *arguments, **options: real(self, image, **options)
+"""
+LAYERS_FOR_ALL = """
+from dataclasses import replace
+from labsupport.engine import anatomy
+real = anatomy.effects
+anatomy.effects = lambda *given: [
+    replace(each, layers=each.layers or ("sha256:0",)) for each in real(*given)
+]
+"""
+FOLLOWS_NOBODY = """
+from labsupport.linux import relatives
+relatives.group_members = lambda part: []
+"""
+TAKES_THE_ENGINE_FOR_THE_PARENT = """
+from labsupport import chain
+real = chain._member
+def member(role, pid, found_by):
+    for each in real(role, pid, found_by):
+        yield chain.replace(each, parent_pid=chain.first_engine()) if role == "process" else each
+chain.replace = __import__("dataclasses").replace
+chain.first_engine = lambda: chain.relatives.named("dockerd", "podman")[0]
+chain._member = member
+"""
+LISTS_FOR_LINES = """
+from labsupport.engine import starts
+real = starts.try_start
+starts.try_start = lambda bench, entrypoint, *given, **options: real(
+    bench, starts.ENTRYPOINTS[1] if entrypoint else entrypoint, *given, **options
+)
+"""
+KILLS_AT_ONCE = """
+from docker.models.containers import Container
+Container.stop = lambda self, **options: self.kill()
+"""
+SHARES_THE_WRITABLE_LAYER = """
+from dataclasses import replace
+from labsupport import instances as module
+real = module.instances
+def instances(containers):
+    found = real(containers)
+    return [replace(each, changes=found[0].changes) for each in found]
+module.instances = instances
+"""
+LEAVES_IMAGES = """
+from labsupport.engine import workbench
+workbench.remove_image = lambda client, identity: None
+"""
+
 MUTANTS: Mapping[str, Sequence[Mutant]] = {
     "00_start_here.ipynb": [
         Mutant("Sandbox forgets CLONE_NEWPID", _forgets("CLONE_NEWPID")),
@@ -389,6 +441,16 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
         Mutant("all capabilities are kept", KEEPS_ALL_PRIVILEGES),
         Mutant("the user map leaves root what it is", ROOT_IS_ROOT),
         Mutant("the filter refuses next to nothing", FILTERS_NOTHING),
+    ],
+    "09_images_and_dockerfiles.ipynb": [
+        Mutant("arguments are dropped", DROPS_ARGUMENTS, "engine"),
+        Mutant("every instruction is said to add a layer", LAYERS_FOR_ALL, "engine"),
+        Mutant("nobody is found to be the container's", FOLLOWS_NOBODY, "engine"),
+        Mutant("the engine is taken for the parent", TAKES_THE_ENGINE_FOR_THE_PARENT, "engine"),
+        Mutant("a line is built as a list", LISTS_FOR_LINES, "engine"),
+        Mutant("nobody is asked before it is killed", KILLS_AT_ONCE, "engine"),
+        Mutant("all have written the same", SHARES_THE_WRITABLE_LAYER, "engine"),
+        Mutant("images are left behind", LEAVES_IMAGES, "engine"),
     ],
     "11_tutorial_docker.ipynb": [
         Mutant("nothing comes from the cache", BUILDS_ANEW, "engine registry"),
