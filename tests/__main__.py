@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from labsupport.engine.app_base import find_archive
 from labsupport.machine import CAPABILITIES, NEVER_IN_VM, NOT_IN_DEBIANS
 from labsupport.vm.build import cached_kernel
 from tests.engines import engine_for_notebooks
@@ -161,6 +162,19 @@ def vm_kernels() -> Iterator[list[Path]]:
         yield found if has_vm() else []
 
 
+@contextmanager
+def app_base() -> Iterator[dict[str, str]]:
+    """Copy the base of the tutorials' app, if it is here, to where each user can read it."""
+    with tempfile.TemporaryDirectory(prefix="lab-bases-") as folder:
+        Path(folder).chmod(0o755)
+        archive = find_archive()
+        if archive is None:
+            yield {}
+            return
+        Path(shutil.copy(archive, folder)).chmod(0o644)
+        yield {"LAB_BASES": folder}
+
+
 def browser(report: Path, extra: Sequence[str], env: Mapping[str, str]) -> Stage:
     argv = [sys.executable, *PYTEST, "-m", "browser", f"--junit-xml={report}", *extra]
     return Stage("browser", [*argv, "tests/browser"], report, env)
@@ -265,7 +279,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
     total, lines = Count(), []
-    with tempfile.TemporaryDirectory(prefix="lab-reports-") as reports:
+    with tempfile.TemporaryDirectory(prefix="lab-reports-") as reports, app_base() as base:
+        os.environ.update(base)
         for stage in all_stages(set(options.only or KINDS), extra, Path(reports)):
             started = time.monotonic()
             count = run(stage)
