@@ -267,6 +267,12 @@ def test_two_files_of_one_name(refused):
     refused(DuplicateMember, tar([*members, symlink("./manifest.json", "config.json")]))
 
 
+def test_a_header_that_is_none(refused):
+    """`tarfile` alone would take it for the end."""
+    layer = tar([member("a", b"1")])[:1024] + b"junk" * 128 + tar([member("b", b"2")])
+    assert "no header at" in refused(BadLayer, docker([layer]))
+
+
 def test_a_file_in_a_file(refused):
     refused(BadLayer, docker([tar([member("a", b"1"), member("a/b", b"2")])]))
     refused(BadLayer, docker([tar([member("a/b/c", b"2"), member("a", b"1")])]))
