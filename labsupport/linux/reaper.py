@@ -4,8 +4,9 @@
 DATA_ROOT] -- COMMAND…`.
 A container engine starts helpers that outlive it. This process is their subreaper (prctl(2)), so
 every orphan among them becomes its child; and with `--cover`, what they mount lies in a mount
-namespace of theirs, which goes with the last of them. The end comes when `OWNER` (a process ID) is gone, however it
-went, when the standard input has a byte or is closed, at SIGTERM, or when the command ends.
+namespace of theirs, which goes with the last of them. The end comes when `OWNER` (a process ID) is
+gone, however it went, when the standard input has a byte or is closed, at SIGTERM, or when the
+command ends.
 
 With `--bridge` the command gets a bridge of its own: `{bridge}` in its words becomes the link's
 name, `{networks}` the range for more networks. Those that are in the database below DATA_ROOT are

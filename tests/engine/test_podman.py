@@ -1,0 +1,82 @@
+"""The same words on a real Podman service of our own (8 s)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from labsupport.engine import leftovers
+from labsupport.engine.client import Engine
+from labsupport.engine.held import HeldContainer
+from labsupport.engine.labels import OWNER
+from labsupport.errors import RegistryOutOfReach
+from labsupport.probes import engine as probe
+from tests import podmans
+
+pytestmark = pytest.mark.skipif(bool(podmans.why_none()), reason=podmans.why_none() or "all there")
+NAME = "labsupport/busybox:latest"
+
+
+@pytest.fixture(scope="module", params=["vfs", "overlay"])
+def podman(request):
+    with podmans.podman(request.param) as address:
+        yield address, request.param
+
+
+@pytest.fixture
+def engine(podman, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", podman[0])
+    with Engine.connect() as engine:
+        yield engine
+
+
+def test_it_says_what_it_is(engine, podman):
+    assert (engine.kind, engine.image_store) == ("podman", "classic")
+    assert engine.storage_driver == podman[1]
+    assert engine.kernel_release == os.uname().release
+    assert engine.cgroup_version == (2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1)
+    assert not engine.rootless
+    assert str(engine).startswith(f"Podman {engine.version} at unix://")
+    assert probe.engine() == engine.address
+
+
+def test_the_base_image_is_made_once_and_runs(engine):
+    first, second = engine.base_image(), engine.base_image()
+    assert first.id == second.id
+    assert first.labels == {OWNER: "course"}
+    run = engine.client.containers.run
+    assert run(first, ["id", "-u"], network_mode="none", remove=True) == b"0\n"
+
+
+def test_its_images_are_kept_unpacked(engine):
+    size = engine.base_image().attrs["Size"]
+    sizes = engine.sizes(NAME)
+    assert (sizes.content_bytes, sizes.unpacked_bytes, sizes.disk_bytes) == (0, size, size)
+
+
+def test_a_container_that_is_held_is_a_process_here_and_goes(engine):
+    with HeldContainer(engine) as held:
+        assert os.readlink(f"/proc/{held.pid}/ns/pid") != os.readlink("/proc/self/ns/pid")
+        assert held.exec(["echo", "hello"]) == "hello\n"
+        name = held.container.name
+    assert name not in [each.name for each in engine.client.containers.list(all=True)]
+    assert list(leftovers.find_in(engine.client)) == []
+
+
+def test_a_registry_out_of_reach_is_told(engine, monkeypatch):
+    from labsupport.engine import lecture_images
+
+    monkeypatch.setitem(lecture_images.NAMES, "alpine", "127.0.0.1:1/library/alpine:latest")
+    with pytest.raises(RegistryOutOfReach):
+        engine.lecture_image("alpine")
+
+
+def test_nothing_is_left_of_it():
+    before = set(os.listdir("/sys/class/net"))
+    with podmans.podman() as address:
+        folder = Path(address.removeprefix("unix://")).parent
+    assert not folder.exists()
+    assert folder.name not in Path("/proc/self/mountinfo").read_text()
+    assert {name for name in os.listdir("/sys/class/net") if "podman" in name} <= before
