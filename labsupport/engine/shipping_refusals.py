@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from labsupport.errors import (
@@ -16,6 +17,8 @@ from labsupport.errors import (
 )
 
 HUB = "docker.io"
+_NAME_SERVER = re.compile(r" on [\d.:\[\]a-f]+:53(?=:)|(?<=: )dial udp [\d.:\[\]a-f]+:53: ")
+"""Whom the engine asked for an address: it does not matter, and is nobody else's business."""
 _PLAIN = "http response to https client"
 _CAUSES: Mapping[tuple[str, ...], type[ShippingRefused]] = {
     ("toomanyrequests", "too many requests", "rate limit"): RateLimited,
@@ -40,6 +43,7 @@ def registry_of(name: str) -> str:
 
 def read(verb: str, name: str, words: str) -> ShippingRefused:
     """Turn the engine's words into the error of their cause; the first that fits."""
+    words = _NAME_SERVER.sub("", words)
     low = words.lower()
     what = f"docker {verb} {name.rstrip('/')}"
     for signs, error in _CAUSES.items():

@@ -250,6 +250,14 @@ def test_where_a_name_leads(name, where):
     assert shipping_refusals.registry_of(name) == where
 
 
+@pytest.mark.parametrize("rest", ["no such host", "dial udp 10.0.0.1:53: connect: unreachable"])
+def test_the_name_servers_address_is_not_repeated(rest):
+    words = f"dial tcp: lookup registry-1.docker.io on 10.0.0.1:53: {rest}"
+    said = str(shipping_refusals.read("push", "app", words))
+    assert "lookup registry-1.docker.io: " in said
+    assert "10.0.0.1" not in said
+
+
 def test_podman_is_told_how_to_take_a_registry_without_a_certificate():
     words = 'Get "https://127.0.0.1:5/v2/": http: server gave HTTP response to HTTPS client'
     found = shipping_refusals.read("login", "127.0.0.1:5/", words)
