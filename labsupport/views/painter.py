@@ -17,6 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from labsupport.views.style import as_written
+
 Box = tuple[float, float, float, float]  # left, top, width, height in the axes' units
 
 
@@ -68,6 +70,7 @@ class Painter:
             if box not in self._under:
                 self._under[box] = self.canvas.copy_from_bbox(self._pixels(box))
             for artist in self.draw_tile(self.axes, box, scene.tiles[box]):
+                as_written(artist)
                 self.axes.draw_artist(artist)
                 artist.remove()
         self._painted = scene
@@ -78,6 +81,7 @@ class Painter:
     def _start_anew(self, scene: Scene) -> None:
         self.axes.clear()
         self.draw_background(self.axes, scene.background)
+        as_written(self.figure)
         self.canvas.draw()
         self._under.clear()
         self._png = b""

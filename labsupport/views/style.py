@@ -13,8 +13,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 HOST = "#0072B2"
 FIRST, SECOND, THIRD = "#E69F00", "#009E73", "#CC79A7"
@@ -59,11 +61,18 @@ def png(figure: Figure) -> bytes:
     if not isinstance(canvas, FigureCanvasAgg):
         raise TypeError("a figure of new_figure() is needed")
     figure.set_dpi(PIXELS_PER_INCH * sharpness)
+    as_written(figure)
     canvas.draw()
     image = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba())
     file = io.BytesIO()
     few_colours(image.convert("RGB")).save(file, "png", compress_level=4)
     return file.getvalue()
+
+
+def as_written(artist: Artist) -> None:
+    """Let no word in a drawing be taken for a formula: a Dockerfile's `$` is just that."""
+    for text in artist.findobj(Text):
+        text.set_parse_math(False)
 
 
 def few_colours(image: Any, exact: int = 48) -> Any:
