@@ -50,7 +50,7 @@ class _Guard:
             raise TooMuchMetadata("the headers of a file", self._header_bytes)
         data = self._stream.read(size)
         if len(data) < size and (data or size != tarfile.BLOCKSIZE):
-            raise ImageTruncated(f"{size - len(data)} bytes are missing at {self.tell():,}")
+            raise ImageTruncated(f"it ends before byte {self.tell() + 1:,}, within a file")
         if size > tarfile.BLOCKSIZE and _LONG_NUMBER.search(data):
             raise BadLayer(_UNREADABLE, "a header has an endless number")
         self.ends_well = not data.strip(b"\0")
