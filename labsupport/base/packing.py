@@ -8,6 +8,7 @@ import json
 import os
 import tarfile
 from pathlib import Path
+from typing import IO
 
 from labsupport.base import recipe
 from labsupport.engine.app_base import RECIPE, TAG
@@ -24,13 +25,26 @@ def write_layer(rootfs: Path, layer: Path) -> str:
             member.name = member.name.removeprefix("./")
             if member.name in ("", ".") or recipe.is_left_out(member.name):
                 continue
+            content = _content(read, member)
             member.mtime, member.pax_headers = 0, {}
             member.uname = member.gname = ""
-            written.addfile(member, read.extractfile(member) if member.isreg() else None)
+            written.addfile(member, content)
         for name, text in recipe.SETTINGS.items():
             _add(written, name, text.encode())
     with layer.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def _content(rootfs: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes] | None:
+    """Return a file's content; the second name of a file that is left out becomes the first."""
+    if member.islnk():
+        member.linkname = member.linkname.removeprefix("./")
+        first = rootfs.getmember(member.linkname)  # it came before, and was renamed likewise
+        if not recipe.is_left_out(member.linkname):
+            return None
+        member.type, member.linkname, member.size = tarfile.REGTYPE, "", first.size
+        return rootfs.extractfile(first)
+    return rootfs.extractfile(member) if member.isreg() else None
 
 
 def write_archive(layer: Path, diff_id: str, archive: Path) -> None:

@@ -53,5 +53,5 @@ def is_left_out(name: str) -> bool:
 
 def recipe_hash() -> str:
     """Return ten characters that change with the recipe."""
-    parts = [SUITE, PACKAGES, PIP, WHEELS, ENVIRONMENT, SETTINGS, _LEFT_OUT.pattern]
+    parts = [2, SUITE, PACKAGES, PIP, WHEELS, ENVIRONMENT, SETTINGS, _LEFT_OUT.pattern]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:10]
