@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from labsupport.engine.held import HeldContainer
 from labsupport.engine.labels import COURSE, OWNER, owner_labels
 from labsupport.errors import NameTaken
 
@@ -93,6 +94,14 @@ def require_free(engine: Engine, *names: str) -> None:
                     f"it is {thing.whose}; a build of that name would take it away from it",
                     f"give it another one: docker tag {name} my-{name}; docker rmi {name}",
                 )
+
+
+def stranger(engine: Engine) -> HeldContainer:
+    """Start a container that carries no label of ours, as if it were somebody else's.
+
+    It ends with its `close()`, or with us; see `HeldContainer`.
+    """
+    return HeldContainer(engine, labels={OWNER: ""})  # it would inherit its image's
 
 
 def clean_up(engine: Engine) -> tuple[Thing, ...]:

@@ -35,7 +35,7 @@ class HeldContainer:
         self.engine, self.options = engine, options
         self.container: Container = engine.client.containers.create(
             engine.base_image(), PROGRAM, stdin_open=True, auto_remove=True, network_mode="none",
-            labels=owner_labels(), **options,
+            **{"labels": owner_labels(), **options},
         )  # fmt: skip
         try:
             self._input: Any = self.container.attach_socket(params={"stdin": 1, "stream": 1})

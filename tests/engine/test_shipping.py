@@ -15,7 +15,14 @@ import pytest
 from docker.errors import ImageNotFound, NotFound
 
 from labsupport.engine import registry_program, shipping, shipping_refusals
-from labsupport.engine.belongings import MINE, SOMEBODYS, THE_COURSES, Belongings, clean_up
+from labsupport.engine.belongings import (
+    MINE,
+    SOMEBODYS,
+    THE_COURSES,
+    Belongings,
+    clean_up,
+    stranger,
+)
 from labsupport.engine.builds import Build
 from labsupport.engine.client import Engine
 from labsupport.engine.docker_hub import DockerHub
@@ -307,6 +314,15 @@ def test_only_what_is_ours_is_cleaned_up(engine, registry, ship):
     client.images.remove("strangers-image:1")
     network.remove()
     volume.remove()
+
+
+def test_a_stranger_survives_a_clean_up_and_ends_with_its_owner(engine):
+    with stranger(engine) as other:
+        (seen,) = Belongings.of(engine).whose(SOMEBODYS)
+        assert seen.key == other.container.id
+        assert not clean_up(engine)
+        assert other.exec(["echo", "still here"]) == "still here\n"
+    assert not Belongings.of(engine).whose(SOMEBODYS)
 
 
 def test_an_image_that_somebody_elses_container_uses_stays(engine, ship):
