@@ -51,6 +51,12 @@ COMMANDS = [
     Command(
         "base", "[--check]", "make the base image of the tutorials' app", "labsupport.base.command"
     ),
+    Command(
+        "vm-disk",
+        "[--check]",
+        "make the disk of notebook 12's machine",
+        "labsupport.vmdisk.command",
+    ),
     Command("vm", "[-- PROGRAM …]", "a shell or program in the Lab VM", "labsupport.vm.command"),
     Command("kernels", "", "install the notebook kernels", "labsupport.vm.kernelspecs"),
     Command(

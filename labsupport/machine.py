@@ -56,6 +56,7 @@ CAPABILITIES = {
     "registry": "a private image registry",
     "vm": "the Lab VM (User-Mode Linux)",
     "kvm": "hardware virtualisation (KVM)",
+    "qemu": "a virtual machine with a disk of its own (QEMU)",
     "browser": "a browser for the tests (Chromium)",
 }
 """Every name after `# needs:`, with what it means in plain words."""
@@ -66,7 +67,7 @@ CORE = (
 )
 """What the core notebooks need; a place that lacks any of it is not chosen by itself."""
 
-NEVER_IN_VM = frozenset({"ns.time", "kvm", "vm"})
+NEVER_IN_VM = frozenset({"ns.time", "kvm", "vm", "qemu"})
 """What no Lab VM has: time namespaces are not on its architecture, and it is a VM itself."""
 
 NOT_IN_DEBIANS = frozenset({"seccomp.read", "psi", "nftables"})
@@ -270,7 +271,17 @@ def _ask_the_helper() -> dict[str, Outcome]:
     outcomes = dict(json.loads(helper.stdout))
     if no:
         outcomes["vm"] = {"reason": no.reason, "remedy": no.remedy}
-    return outcomes
+    return outcomes | {"qemu": _qemu()}
+
+
+def _qemu() -> Outcome:
+    """Look for what a virtual machine needs; nothing is started."""
+    from labsupport.vm.machine import requirements
+
+    try:
+        return {"found": requirements.check()}
+    except LabError as no:
+        return {"reason": f"{no.what}: {no.why}" if no.why else no.what, "remedy": no.remedy}
 
 
 def _vm_parts() -> tuple[str, str, Refusal | None]:
