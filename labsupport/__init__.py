@@ -39,7 +39,6 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.engine.workbench import Workbench as Workbench
     from labsupport.glossary import Glossary as Glossary
     from labsupport.instances import instances as instances
-    from labsupport.technologies import landscape as landscape
     from labsupport.linux.capabilities import capabilities as capabilities
     from labsupport.linux.cgroups import Cgroup as Cgroup
     from labsupport.linux.disks import Disk as Disk
@@ -74,9 +73,11 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.machine import probe as probe
     from labsupport.neighbour import Neighbour as Neighbour
     from labsupport.rootless import RootlessContainer as RootlessContainer
+    from labsupport.technologies import landscape as landscape
     from labsupport.terminal import Terminal as Terminal
     from labsupport.views.answers import attempts as attempts
     from labsupport.views.belongings_table import BelongingsTable as BelongingsTable
+    from labsupport.views.boot_console import BootConsole as BootConsole
     from labsupport.views.build_chart import show_build as show_build
     from labsupport.views.build_chart import show_rebuild as show_rebuild
     from labsupport.views.build_progress import BuildProgress as BuildProgress
@@ -92,6 +93,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.views.history_table import HistoryTable as HistoryTable
     from labsupport.views.instances import show_instances as show_instances
     from labsupport.views.keeping import Keeping as Keeping
+    from labsupport.views.kernels_map import show_kernels as show_kernels
     from labsupport.views.layer_explorer import LayerExplorer as LayerExplorer
     from labsupport.views.limit_table import LimitTable as LimitTable
     from labsupport.views.mount_console import MountConsole as MountConsole
@@ -109,14 +111,20 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.views.syscall_console import SyscallGrid as SyscallGrid
     from labsupport.views.trip_progress import TripProgress as TripProgress
     from labsupport.views.trips import show_trips as show_trips
+    from labsupport.views.vm_costs import show_costs as show_costs
     from labsupport.views.writable import show_writable as show_writable
     from labsupport.vm.guest import LabVM as LabVM
+    from labsupport.vm.machine.seen import look_around as look_around
+    from labsupport.vm.machine.virtual import VirtualMachine as VirtualMachine
+    from labsupport.vm_compared import cost_of as cost_of
+    from labsupport.vm_compared import cost_of_sandbox as cost_of_sandbox
     from labsupport.writable_layer import WritableLayer as WritableLayer
 
 _HOME = {
     "AppFolder": "labsupport.engine.app_folder",
     "Belongings": "labsupport.engine.belongings",
     "BelongingsTable": "labsupport.views.belongings_table",
+    "BootConsole": "labsupport.views.boot_console",
     "Build": "labsupport.engine.builds",
     "BuildProgress": "labsupport.views.build_progress",
     "Cgroup": "labsupport.linux.cgroups",
@@ -160,6 +168,7 @@ _HOME = {
     "SyscallGrid": "labsupport.views.syscall_console",
     "Terminal": "labsupport.terminal",
     "TripProgress": "labsupport.views.trip_progress",
+    "VirtualMachine": "labsupport.vm.machine.virtual",
     "Workbench": "labsupport.engine.workbench",
     "Workshop": "labsupport.linux.workshop.handmade",
     "WritableLayer": "labsupport.writable_layer",
@@ -169,6 +178,8 @@ _HOME = {
     "clean_up": "labsupport.engine.belongings",
     "copied_mounts": "labsupport.linux.propagation",
     "corrections": "labsupport.course.corrections",
+    "cost_of": "labsupport.vm_compared",
+    "cost_of_sandbox": "labsupport.vm_compared",
     "effects": "labsupport.engine.anatomy",
     "export_progress": "labsupport.course.export",
     "hello_program": "labsupport.engine.smallest",
@@ -178,6 +189,7 @@ _HOME = {
     "keepers": "labsupport.linux.namespaces",
     "landscape": "labsupport.technologies",
     "limit_files_of": "labsupport.linux.limit_files",
+    "look_around": "labsupport.vm.machine.seen",
     "mounts": "labsupport.linux.mounts",
     "namespace": "labsupport.linux.namespaces",
     "namespaces": "labsupport.linux.procfs",
@@ -196,11 +208,13 @@ _HOME = {
     "show_build": "labsupport.views.build_chart",
     "show_capabilities": "labsupport.views.capability_map",
     "show_chain": "labsupport.views.chain",
+    "show_costs": "labsupport.views.vm_costs",
     "show_counts": "labsupport.views.filter_counts",
     "show_effects": "labsupport.views.dockerfile_effects",
     "show_escapes": "labsupport.views.escapes",
     "show_gates": "labsupport.views.gates",
     "show_instances": "labsupport.views.instances",
+    "show_kernels": "labsupport.views.kernels_map",
     "show_overlay": "labsupport.views.overlay_map",
     "show_propagation": "labsupport.views.propagation",
     "show_rebuild": "labsupport.views.build_chart",

@@ -40,7 +40,7 @@ class Accelerator:
 
 
 # A simple processor: what newer ones have for speed (rep movsb, AVX, XSAVE) is slow to imitate.
-TCG_CPU = "qemu64"
+TCG_CPU = "qemu64,-svm"
 
 
 def kvm() -> Accelerator:

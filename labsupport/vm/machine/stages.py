@@ -21,7 +21,8 @@ _BEGINS = {
     "system": re.compile(r"Welcome to .+!"),
 }
 _HOST_KEY = re.compile(r"-----BEGIN SSH HOST KEY-----\s+(ssh-\S+ \S+)")
-_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[c()][0-9A-B]?|\r")
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[cM]|\x1b[()][0-9A-B]|\r")
+_WAITING = re.compile(r"^\[[ *]+\] .*\n", re.MULTILINE)  # systemd's moving stars
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class Progress:
 
     @property
     def text(self) -> str:
-        """All that the console said, without colours."""
-        return self._text
+        """All that the console said, without colours and moving stars."""
+        return _WAITING.sub("", self._text)
 
     def hear(self, data: str, seconds: float) -> None:
         """Take more of the console in."""
