@@ -281,7 +281,7 @@ def test_a_file_in_a_file(refused):
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress, bytes])
 def test_a_layer_that_ends_too_soon(compress, refused):
     big = tar([member("noise", random.Random(1).randbytes(300_000))])
-    for size in (700, 100_000):
+    for size in (4, 700, 100_000):
         files = oci([big], lambda layer, size=size: compress(layer)[:-size])
         error = refused(expected(compress, size), files)
         assert "layer 1" in error

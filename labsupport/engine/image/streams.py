@@ -147,8 +147,7 @@ def _gunzipped(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _inflated(member: zlib._Decompress, rest: bytes) -> Iterator[bytes]:
     """Decompress one chunk, a bounded piece at a time."""
-    data = bytes(CHUNK)
-    while not member.eof and (rest or len(data) == CHUNK):
+    while rest and not member.eof:
         try:
             data = member.decompress(rest, CHUNK)
         except zlib.error as error:
