@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,6 +23,7 @@ ENV PYENV_SHELL=/bin/sh
 CMD ["sh"]
 RUN apt-get update && apt-get install -y build-essential git pipenv
 """
+NOTEBOOKS = ("requests", "flask", "click")  # what its app needs: in the cache, too
 LIBRARIES = ("requests", "flask", "numpy", "click", "rich", "httpx", "tqdm", "arrow", "attrs")
 IGNORED = ".dockerignore\nDockerfile\n"  # or each change of the Dockerfile would be one of `.`
 
@@ -64,10 +65,11 @@ class _OfABuild(Exercise):
         """Read what was built."""
         return Image.of(self.engine, str(build.image_id))
 
-    def choose_app(self) -> None:
-        """Choose the app's files, and what it needs."""
-        self.libraries = self.random.sample(LIBRARIES, self.random.choice([2, 3, 4]))
-        self.code = self.random.choice(["cli.py", "main.py", "serve.py"])
+    def choose_app(self, libraries: Sequence[str] = ()) -> None:
+        """Choose the app's files, and what it needs unless that is given."""
+        some = self.random.sample(LIBRARIES, self.random.choice([2, 3, 4]))
+        self.libraries = list(libraries) or some
+        self.code = self.random.choice(["cli.py", "main.py", "serve.py", "app.py", "translate.py"])
         self.files = {
             self.code: f"print('variant {self.seed}')\n",
             "Pipfile": "".join(f"{name}\n" for name in self.libraries),
@@ -102,7 +104,7 @@ class Halve(_OfABuild):
     def begin(self) -> None:
         """Build the image that is too large."""
         super().begin()
-        self.choose_app()
+        self.choose_app(NOTEBOOKS)
         self.dockerfile = f"{TOOLS}ADD Pipfile /\nRUN pipenv sync\nADD {self.code} /\n"
         with self.image(self.build()) as image:
             self.first_bytes = image.size_bytes
