@@ -35,9 +35,9 @@ class Thing:
     state: str = ""
 
     @property
-    def identity(self) -> tuple[str, str]:
-        """What tells it from everything else in the engine."""
-        return self.kind, self.key
+    def identity(self) -> tuple[str, str, str]:
+        """What tells it from all else; the name belongs to it, too: an image can lose it."""
+        return self.kind, self.key, self.name
 
     @property
     def short(self) -> str:
@@ -74,8 +74,8 @@ class Belongings:
         return tuple(thing for thing in self.things if thing.whose != MINE)
 
     @property
-    def identities(self) -> frozenset[tuple[str, str]]:
-        """Kind and key of each: two moments are compared by them."""
+    def identities(self) -> frozenset[tuple[str, str, str]]:
+        """Those of all things: two moments are compared by them."""
         return frozenset(thing.identity for thing in self.things)
 
 
