@@ -27,7 +27,7 @@ _REMEDIES = {
     "unable to pick chroot mode": f"sudo apt-get install uidmap; {_AS_ROOT}",
     "Permission denied": f"TMPDIR=/tmp ./lab base; {_AS_ROOT}",
     "No space left on device": "name a folder with space: TMPDIR=FOLDER ./lab base",
-    "apt-get update": "is there a network? Name a mirror that is reached: ./lab base --mirror URL",
+    "Failed to fetch": "is there a network? Name a mirror that is reached: ./lab base --mirror URL",
 }
 _LAST_RESORT = f"see what `mmdebstrap --verbose {recipe.SUITE} /dev/null` says; {_AS_ROOT}"
 # mtimes are 0 in the layer: Python must check its compiled modules by their content

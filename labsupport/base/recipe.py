@@ -32,7 +32,7 @@ break-system-packages = true
 }
 _LEFT_OUT = re.compile(
     # documentation but for licences, translations, other character sets than UTF-8
-    r"(?!usr/share/doc/[^/]+/copyright$)"
+    r"(?!usr/share/doc/[^/]+(/copyright)?$)"
     r"(usr/share/(doc|doc-base|man|info|lintian|locale|bash-completion)/.+|.+/gconv/.+"
     # nothing more will be installed by Debian's tools, so Perl and its like have no work here;
     # the list of what is installed stays
