@@ -16,6 +16,8 @@ from labsupport.engine.images import Image
 from labsupport.views.amounts import amount
 from labsupport.views.instructions import LAYER_MAKERS, instruction, keyword
 
+WORTH_TELLING = 0.1  # as much waste is the finding, less is not
+
 
 @dataclass(frozen=True)
 class FileChange:
@@ -151,6 +153,9 @@ def finding(shown: Sequence[Tower]) -> str:
         what = "1 layer is" if len(shared) == 1 else f"{len(shared)} layers are"
         return f"{what} in both, {bytes_} stored once" if shared else "They share no layer"
     (tower,) = shown
+    hidden = sum(bar.hidden_bytes for bar in tower.bars)
+    if hidden > WORTH_TELLING * tower.size_bytes:
+        return f"{amount(hidden)} of {amount(tower.size_bytes)} are deleted, and still there"
     largest = max(tower.bars, key=lambda bar: bar.size_bytes)
     share = 100 * largest.size_bytes / max(1, tower.size_bytes)
     return f"{share:.0f} % of {amount(tower.size_bytes)} are in layer {largest.number}"

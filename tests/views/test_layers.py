@@ -96,7 +96,9 @@ def test_cache_hits_are_those_of_the_build():
 
 def test_title_words_and_table_say_the_same():
     shown = layers.towers({"mine": MINE})
-    assert layers.finding(shown) == "70 % of 10 kB are in layer 2"
+    assert layers.finding(shown) == "7 kB of 10 kB are deleted, and still there"
+    tidy = layers.towers({"other": OTHER})
+    assert layers.finding(tidy) == "78 % of 9.01 kB are in layer 2"
     assert "2 RUN make, 7 kB, 7 kB wasted" in layers.words(shown)
     assert layers.table(shown)[1][:5] == ("mine", 3, "RUN rm /cache; touch /lib", "1 kB", "0 B")
 
