@@ -58,7 +58,7 @@ FILES = {
     "etc/hosts": "127.0.0.1 localhost lab-vm\n",
     "etc/fstab": "/dev/vda / ext4 defaults 0 0\n",
     "etc/initramfs-tools/conf.d/lab": "MODULES=list\n",
-    "etc/initramfs-tools/modules": "virtio_pci\nvirtio_blk\next4\n",
+    "etc/initramfs-tools/modules": "virtio_pci\nvirtio_blk\nvirtio_net\next4\n",
     "etc/systemd/network/ether.network": "[Match]\nType=ether\n\n[Network]\nDHCP=ipv4\n",
     "etc/systemd/system/first-start.service": _FIRST_START_UNIT,
     "etc/systemd/journald.conf.d/lab.conf": "[Journal]\nStorage=volatile\n",

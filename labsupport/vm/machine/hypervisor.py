@@ -15,7 +15,8 @@ from labsupport.vm.machine.disk import BaseDisk
 
 # mitigations protect from other tenants' programs; nobody else is on this machine
 _KERNEL_OPTIONS = ("root=/dev/vda", "rw", "console=ttyS0", "mitigations=off", "apparmor=0")
-_SYSTEM_OPTIONS = ("systemd.show_status=1", "systemd.log_target=null")
+# a network card that is renamed while its service starts is forgotten now and then
+_SYSTEM_OPTIONS = ("systemd.show_status=1", "systemd.log_target=null", "net.ifnames=0")
 
 
 @dataclass(frozen=True)
