@@ -85,12 +85,7 @@ def _paths(effect: Effect, most: int) -> str:
 def _cells(effect: Effect) -> tuple[list[str], list[str], list[str]]:
     """The lines of text of a row: instruction, layer, configuration."""
     instruction = textwrap.wrap(effect.instruction, _INSTRUCTION, subsequent_indent="    ")
-    config = [
-        line
-        for change in _changes(effect)
-        for line in textwrap.wrap(change, _CONFIG, subsequent_indent="  ", max_lines=2,
-                                  placeholder=" …")
-    ]  # fmt: skip
+    config = [line for change in _changes(effect) for line in _config_lines(change)]
     if not effect.layers:
         return instruction, [], config
     leaves = [
@@ -104,6 +99,14 @@ def _cells(effect: Effect) -> tuple[list[str], list[str], list[str]]:
     if effect.verb != "FROM" and len(leaves) > len(shown):
         lines.append(f"and {len(leaves) - len(shown)} more")
     return instruction, [f"{amount(effect.size_bytes)}", *lines], config
+
+
+def _config_lines(change: str) -> list[str]:
+    """Two lines at most; a longer one, which is a list of folders, is cut."""
+    lines = textwrap.wrap(change, _CONFIG, subsequent_indent="  ", break_long_words=False)
+    if len(lines) <= 2 and max(map(len, lines)) <= _CONFIG:
+        return lines
+    return [f"{change[: _CONFIG - 1]}…"]
 
 
 def _height(effect: Effect) -> float:
