@@ -371,6 +371,71 @@ from labsupport.engine import workbench
 workbench.remove_image = lambda client, identity: None
 """
 
+SEES_THE_LOWEST = """
+from labsupport.linux.layer_folders import Stack
+Stack.lies_in = lambda self, path: next(
+    (layer.name for layer in reversed(self.layers) if path in layer.entries), None
+)
+"""
+SEES_NO_OPAQUE_FOLDERS = """
+from labsupport.linux import layer_folders
+layer_folders.is_opaque = lambda folder: False
+"""
+COUNTS_ALL_LAYERS = """
+from labsupport.linux import layer_folders
+real = layer_folders.LayerFolder.size_bytes.fget
+layer_folders.LayerFolder.size_bytes = property(lambda self: real(self) + 1_000_000)
+"""
+LOWERS_CAN_BE_WRITTEN = """
+from labsupport import Overlay
+real = Overlay.__init__
+Overlay.__init__ = lambda self, layers, upper="upper": real(self, layers)
+"""
+THE_TWINS_LAYER = """
+from labsupport.writable_layer import WritableLayer
+real, seen = WritableLayer.of, []
+def of(container):
+    seen.append(real(container))
+    return seen[0]
+WritableLayer.of = of
+"""
+ALL_MAKE_LAYERS = """
+from dataclasses import replace
+from labsupport.views import histories
+real = histories.of_image
+def of_image(name, image):
+    found = real(name, image)
+    return replace(found, lines=tuple(replace(line, layer=line.layer or 1) for line in found.lines))
+histories.of_image = of_image
+"""
+FORGETS_WHAT_WAS_DELETED = """
+from labsupport.engine.images import Image
+Image.lost_files = lambda self: []
+"""
+CACHES_NOTHING = """
+from labsupport.engine.builds import Build
+real = Build.run.__func__
+Build.run = classmethod(lambda cls, *given, **options: real(cls, *given, **options, cache=False))
+"""
+CACHES_ALL = """
+from dataclasses import replace
+from labsupport.engine.builds import Build
+real = Build.run.__func__
+def run(cls, *given, **options):
+    done = real(cls, *given, **options)
+    return replace(done, steps=tuple(replace(step, cached=True) for step in done.steps))
+Build.run = classmethod(run)
+"""
+PUSHES_FOR_NOTHING = """
+from dataclasses import replace
+from labsupport.engine import shipping
+real = shipping.push
+def push(*given):
+    trip = real(*given)
+    return replace(trip, layers=tuple(replace(each, outcome="already there") for each in trip.layers))
+shipping.push = push
+"""
+
 MUTANTS: Mapping[str, Sequence[Mutant]] = {
     "00_start_here.ipynb": [
         Mutant("Sandbox forgets CLONE_NEWPID", _forgets("CLONE_NEWPID")),
@@ -451,6 +516,18 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
         Mutant("nobody is asked before it is killed", KILLS_AT_ONCE, "engine"),
         Mutant("all have written the same", SHARES_THE_WRITABLE_LAYER, "engine"),
         Mutant("images are left behind", LEAVES_IMAGES, "engine"),
+    ],
+    "10_layers.ipynb": [
+        Mutant("every file is said to lie in the lowest layer", SEES_THE_LOWEST, "overlay"),
+        Mutant("opaque folders are not seen", SEES_NO_OPAQUE_FOLDERS, "overlay"),
+        Mutant("layers are counted with what is not theirs", COUNTS_ALL_LAYERS, "overlay"),
+        Mutant("there is always a layer to write to", LOWERS_CAN_BE_WRITTEN, "overlay"),
+        Mutant("the layer is another container's", THE_TWINS_LAYER, "engine"),
+        Mutant("every instruction is said to make a layer", ALL_MAKE_LAYERS, "engine"),
+        Mutant("what was deleted is not found", FORGETS_WHAT_WAS_DELETED, "engine"),
+        Mutant("nothing comes from the cache", CACHES_NOTHING, "engine"),
+        Mutant("all is said to come from the cache", CACHES_ALL, "engine"),
+        Mutant("nothing is said to be sent", PUSHES_FOR_NOTHING, "engine registry"),
     ],
     "11_tutorial_docker.ipynb": [
         Mutant("nothing comes from the cache", BUILDS_ANEW, "engine registry"),
