@@ -115,12 +115,15 @@ def _run(argv: Sequence[str], folder: Path) -> None:
 def _open_folder(scratch: Path) -> Path:
     """Make a folder in which users of a new user namespace may write, whom the kernel calls others.
 
-    See "unshare" in mmdebstrap(1); folders above it must let them pass, too.
+    See "unshare" in mmdebstrap(1). They must pass through the folders above, too: where they
+    cannot, the folder that is everybody's serves.
     """
+    scratch.chmod(0o711)
     folder = scratch / "temporary"
+    if os.geteuid() != 0 and not all(each.stat().st_mode & 0o001 for each in folder.parents):
+        return Path("/var/tmp")  # noqa: S108
     folder.mkdir(exist_ok=True)
     folder.chmod(0o1777)
-    scratch.chmod(0o711)
     return folder
 
 
