@@ -432,7 +432,8 @@ from labsupport.engine import shipping
 real = shipping.push
 def push(*given):
     trip = real(*given)
-    return replace(trip, layers=tuple(replace(each, outcome="already there") for each in trip.layers))
+    layers = tuple(replace(each, outcome="already there") for each in trip.layers)
+    return replace(trip, layers=layers)
 shipping.push = push
 """
 
