@@ -72,6 +72,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.linux.workshop.handmade import Workshop as Workshop
     from labsupport.machine import probe as probe
     from labsupport.neighbour import Neighbour as Neighbour
+    from labsupport.race.measuring import Race as Race
     from labsupport.rootless import RootlessContainer as RootlessContainer
     from labsupport.technologies import landscape as landscape
     from labsupport.terminal import Terminal as Terminal
@@ -159,6 +160,7 @@ _HOME = {
     "OtherMachine": "labsupport.engine.other_machine",
     "Overlay": "labsupport.linux.overlay",
     "PidMap": "labsupport.views.pid_console",
+    "Race": "labsupport.race.measuring",
     "Registry": "labsupport.engine.registry",
     "RequestsTable": "labsupport.views.requests_table",
     "RootlessContainer": "labsupport.rootless",

@@ -949,3 +949,7 @@ class ImageNotUnpacked(LabError):
 
 class RuntimeFailed(LabError):
     """A container runtime did not run what it was given."""
+
+
+class RaceNotRun(LabError):
+    """The race's results are asked for, and there are none yet."""
