@@ -73,7 +73,7 @@ def draw(entrants: Sequence[Entrant], over: bool = True) -> Figure:
     low, tall = BOTTOM / high, ROW * len(entrants) / high
     time, memory, disk = (
         figure.add_axes((left, low, wide, tall))
-        for left, wide in ((0.187, 0.413), (0.625, 0.165), (0.815, 0.18))
+        for left, wide in ((0.187, 0.413), (0.622, 0.165), (0.81, 0.185))
     )
     _prepare(time, entrants, "time to the first answer", LEAST_SECONDS,
              [max((*e.starts, e.running_seconds or 0), default=0) for e in entrants])  # fmt: skip
@@ -94,7 +94,7 @@ def _prepare(
     longest = max(*values, least * 20)
     room = (longest / least) ** 0.6 if heading == "time to the first answer" else 0.0
     axes.set_xscale("log")
-    axes.set(xlim=(least, longest * (room or (longest / least) ** 0.8)))
+    axes.set(xlim=(least, longest * (room or (longest / least) ** 0.85)))
     axes.set_ylim(len(entrants) - 0.4, -0.6)
     axes.set_title(heading, size=style.size("body"), loc="left", weight="bold", pad=8)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
