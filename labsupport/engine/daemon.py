@@ -25,7 +25,7 @@ from labsupport.engine import guest_disk
 from labsupport.engine.addresses import LONGEST_SOCKET_PATH
 from labsupport.errors import EngineFailed, EngineMissing
 
-GUEST_FOLDER = Path("/run/labsupport/engine")
+GUEST_FOLDER = guest_disk.DATA.parent
 USUAL_SOCKET = Path("/var/run/docker.sock")
 READY_SECONDS = 30.0
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"

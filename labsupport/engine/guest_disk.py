@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from labsupport.errors import EngineFailed
 
-SCRATCH = Path("/var/tmp")  # noqa: S108 (a mount of the guest's own)
+DATA = Path("/run/labsupport/engine/data")
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
-def prepare(data: Path) -> None:
-    """Give the guest's disk a file system, and put what is large there: images and `SCRATCH`.
+def scratch() -> Path:
+    """Return a folder for files that are too large for memory: on the disk once it is prepared.
+
+    Where there is no such disk, it is the usual folder for temporary files.
+    """
+    folder = DATA / "scratch"  # Docker leaves alone what it does not know
+    return folder if folder.is_dir() else Path(tempfile.gettempdir())
+
+
+def prepare(data: Path = DATA) -> None:
+    """Give the guest's disk a file system, and mount it where the engine keeps its images.
 
     Nobody will look at this disk again, so there is no journal, nothing is made ready before it is
     used, nothing waits for the host's disk; and what is deleted, the host gets back.
@@ -31,10 +41,7 @@ def prepare(data: Path) -> None:
     _run(["mkfs.ext4", "-q", "-F", *features, device])
     data.mkdir(exist_ok=True)
     _run(["mount", "-t", "ext4", "-o", options, device, str(data)])
-    scratch = data / "scratch"  # Docker does not mind
-    scratch.mkdir()
-    scratch.chmod(0o1777)
-    _run(["mount", "--bind", str(scratch), str(SCRATCH)])
+    (data / "scratch").mkdir(mode=0o700)
 
 
 def _run(argv: Sequence[str]) -> None:

@@ -75,10 +75,11 @@ def test_it_runs_on_the_guests_kernel_with_cgroup_v2(first, guest):
 
 
 def test_its_images_are_on_the_guests_disk(first, guest):
-    for folder in ("/run/labsupport/engine/data", "/var/tmp"):
-        done = guest.run(["findmnt", "--noheadings", "--output", "FSTYPE,SOURCE", folder])
-        assert done.stdout.split()[0] == "ext4"
-        assert "/dev/ubda" in done.stdout
+    program = "from labsupport.engine.guest_disk import scratch; print(scratch())"
+    scratch = guest.run([sys.executable, "-c", program]).stdout.strip()
+    for folder in ("/run/labsupport/engine/data", scratch):
+        done = guest.run(["findmnt", "-n", "-o", "FSTYPE,SOURCE", "-T", folder])
+        assert done.stdout.split() == ["ext4", "/dev/ubda"]
 
 
 def test_without_a_disk_they_are_in_memory():

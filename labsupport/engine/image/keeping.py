@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from labsupport.engine.guest_disk import scratch
 from labsupport.engine.image.blobs import Archive, Blob, Folder, Store, open_regular
 from labsupport.engine.image.limits import Limits, Meter
 from labsupport.engine.image.streams import decompressed, is_compressed, metered
@@ -35,7 +36,7 @@ def keep(chunks: Iterable[bytes]) -> BinaryIO:
 
     Raises `ImageNotKept` if there is no room.
     """
-    file = tempfile.TemporaryFile(prefix="labsupport-image-", buffering=0)  # noqa: SIM115
+    file = tempfile.TemporaryFile(dir=scratch(), buffering=0)  # noqa: SIM115
     with _closed_on_error(file):
         for chunk in chunks:
             _write(file, chunk)
@@ -50,7 +51,7 @@ def _write(file: BinaryIO, chunk: bytes) -> None:
             rest = rest[file.write(rest) :]
     except OSError as error:
         raise ImageNotKept(
-            f"the image cannot be kept in {tempfile.gettempdir()}",
+            f"the image cannot be kept in {scratch()}",
             str(error.strerror),
             "make room there, or name another folder: export TMPDIR=…",
         ) from error
