@@ -1,6 +1,7 @@
 """`./lab notebooks`: run the notebooks and save them with their outputs, for those who only read.
 
-They run in the Lab VM (where everything is there), unless another kernel is asked for. A notebook
+They run in the Lab VM (where everything is there), unless a notebook asks for this machine in its
+metadata, or another kernel is asked for here. A notebook
 is saved only if every cell ran, none was skipped but for want of what no Lab VM has (time
 namespaces: the notice stays, and says so), and no output holds a path of this machine.
 """
@@ -33,7 +34,7 @@ def main(argv: list[str]) -> int:
     """Run the notebooks and save what happened."""
     parser = argparse.ArgumentParser(prog="lab notebooks", description=main.__doc__)
     parser.add_argument("names", nargs="*", help="such as 02; all of them without any")
-    parser.add_argument("--kernel", default="lab-vm", help="kernelspec to run in (default: lab-vm)")
+    parser.add_argument("--kernel", default="", help="kernelspec to run in (default: lab-vm)")
     options = parser.parse_args(argv)
     for path in _chosen(options.names):
         began = time.monotonic()
@@ -43,8 +44,8 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def publish(path: Path, kernel: str) -> None:
-    """Run one notebook from top to bottom and save it in place.
+def publish(path: Path, kernel: str = "") -> None:
+    """Run one notebook from top to bottom, by default where it wants to be, and save it in place.
 
     Raises:
         NotFitToPublish: a cell failed or was skipped, or an output is not for everyone's eyes.
@@ -56,6 +57,9 @@ def publish(path: Path, kernel: str) -> None:
 
     notebook = nbformat.read(path, as_version=4)
     kept = {key: notebook.metadata[key] for key in KEPT_METADATA if key in notebook.metadata}
+    at_host = notebook.metadata.get("lab", {}).get("place") == "host"
+    kernel = kernel or ("lab-host" if at_host else "lab-vm")
+    may_lack = frozenset() if at_host else NEVER_IN_VM
     folder = {"metadata": {"path": str(path.parent)}}
     client = NotebookClient(
         notebook, kernel_name=kernel, timeout=300, resources=folder, record_timing=False
@@ -69,18 +73,18 @@ def publish(path: Path, kernel: str) -> None:
     notebook.metadata = nbformat.from_dict(kept)
     for number, cell in enumerate(notebook.cells):
         if cell.cell_type == "code":
-            _tidy(path.name, number, cell)
+            _tidy(path.name, number, cell, may_lack)
     nbformat.write(notebook, path)
 
 
-def _tidy(name: str, number: int, cell: Any) -> None:
+def _tidy(name: str, number: int, cell: Any, may_lack: frozenset[str] = NEVER_IN_VM) -> None:
     """Leave the still picture where a live one was, and refuse what must not be published."""
     cell.outputs = [
         output for output in cell.outputs if output.output_type != "stream" or output.text
     ]
     for output in cell.outputs:
         data = output.get("data", {})
-        if SKIPPED in data and not NEVER_IN_VM.issuperset(data[SKIPPED]["missing"]):
+        if SKIPPED in data and not may_lack.issuperset(data[SKIPPED]["missing"]):
             raise NotFitToPublish(name, f"cell {number} was skipped: {data[SKIPPED]['missing']}")
         if WIDGET in data and len(data) > 1:
             del data[WIDGET]  # without its kernel it would show an error instead of the picture

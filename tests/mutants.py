@@ -18,6 +18,8 @@ class Mutant(NamedTuple):
     code: str
     needs: str = ""
     """Capabilities (a blank between) without which the cells that would notice are skipped."""
+    cell_seconds: int = 30
+    """A cell that takes longer hangs, and that is noticed, too; starting a machine takes longer."""
 
 
 def _forgets(flag: str) -> str:
@@ -437,6 +439,33 @@ def push(*given):
 shipping.push = push
 """
 
+MISSES_A_STAGE = """
+from labsupport.vm.machine import stages
+del stages._BEGINS["first file system"]
+"""
+TAKES_ANY_KEY = """
+from labsupport.vm.machine.ssh import Login
+Login.with_key = lambda self, key: self
+"""
+TRUSTS_ANYBODY = """
+from labsupport.vm.machine.ssh import Login
+real = Login.options
+Login.options = lambda self, **how: ["-oStrictHostKeyChecking=no", *real(self, **how)]
+"""
+STARTS_NO_ENGINE = """
+from labsupport.vm.machine.virtual import VirtualMachine
+real = VirtualMachine.ssh
+VirtualMachine.ssh = lambda self, argv, **how: real(
+    self, ["true"] if "start" in argv else argv, **how
+)
+"""
+LOOKS_HERE_ONLY = """
+import dataclasses
+from labsupport.vm.machine import seen
+real = seen.look_around
+seen.look_around = lambda where, *_: dataclasses.replace(real("here"), where=where)
+"""
+
 MUTANTS: Mapping[str, Sequence[Mutant]] = {
     "00_start_here.ipynb": [
         Mutant("Sandbox forgets CLONE_NEWPID", _forgets("CLONE_NEWPID")),
@@ -537,6 +566,13 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
         Mutant("the registry's log is another's", READS_ANOTHERS_LOG, "engine registry"),
         Mutant("the clean-up takes what is not ours", CLEANS_TOO_MUCH, "engine registry"),
     ],
+    "12_tutorial_vm.ipynb": [
+        Mutant("a stage of the start is not seen", MISSES_A_STAGE, "qemu", 300),
+        Mutant("any key is let in", TAKES_ANY_KEY, "qemu", 300),
+        Mutant("any host key is trusted", TRUSTS_ANYBODY, "qemu", 300),
+        Mutant("no engine is started in the machine", STARTS_NO_ENGINE, "qemu", 300),
+        Mutant("every place is this machine", LOOKS_HERE_ONLY, "qemu", 300),
+    ],
 }
 
 
@@ -544,10 +580,10 @@ class MutantNotApplied(AssertionError):
     """The code that should break a helper failed itself, so it proves nothing."""
 
 
-def is_caught(notebook: Path, code: str, scratch: Path) -> bool:
+def is_caught(notebook: Path, code: str, scratch: Path, cell_seconds: int = 30) -> bool:
     """Run a notebook with a helper broken by `code`: tell whether one of its cells fails.
 
-    The run stops at the first failure, and a cell that hangs for half a minute is one.
+    The run stops at the first failure, and a cell that hangs is one.
     """
     startup = scratch / "profile_default" / "startup"
     startup.mkdir(parents=True)
@@ -556,8 +592,9 @@ def is_caught(notebook: Path, code: str, scratch: Path) -> bool:
     run = run_nbval(
         notebook,
         report=report,
-        arguments=["--exitfirst", "--nbval-cell-timeout=30"],
+        arguments=["--exitfirst", f"--nbval-cell-timeout={cell_seconds}"],
         env={"IPYTHONDIR": str(scratch)},
+        seconds=max(300, 3 * cell_seconds),
     )
     if not applied.exists():
         raise MutantNotApplied(f"this did not run to its end:\n{code}\n{run.stdout}")

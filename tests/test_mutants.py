@@ -25,7 +25,9 @@ def test_a_broken_helper_turns_its_notebook_red(notebook, mutant, tmp_path, requ
     if needs and (missing := probe(fresh="engine" in needs).missing(*needs)):
         pytest.skip("; ".join(f"needs {name}: {no.reason}" for name, no in missing.items()))
     path = CHECKOUT / "notebooks" / notebook
-    assert is_caught(path, mutant.code, tmp_path), f"{notebook} does not notice: {mutant.broken}"
+    assert is_caught(path, mutant.code, tmp_path, mutant.cell_seconds), (
+        f"{notebook} does not notice: {mutant.broken}"
+    )
 
 
 def test_a_notebook_that_asserts_catches_a_mutant(tmp_path):

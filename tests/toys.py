@@ -54,7 +54,11 @@ def verdicts(junit: Path) -> dict[str, list[Verdict]]:
 
 
 def run_nbval(
-    *notebooks: Path, report: Path, arguments: Iterable[str] = (), env: Mapping[str, str] = {}
+    *notebooks: Path,
+    report: Path,
+    arguments: Iterable[str] = (),
+    env: Mapping[str, str] = {},
+    seconds: float = 300,
 ) -> subprocess.CompletedProcess[str]:
     """Run notebooks as `./lab test` does, but let every cell be skipped that has a reason."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.notebooks", *NBVAL]
@@ -70,6 +74,6 @@ def run_nbval(
         env={**os.environ, "LAB_MUST_HAVE": "", **env},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=seconds,
         check=False,
     )
