@@ -2,7 +2,10 @@
 
 import base64
 import io
+import sys
+from pathlib import Path
 
+import nbformat
 import pytest
 from nbformat import v4
 from PIL import Image
@@ -11,6 +14,7 @@ from labsupport import publishing
 from labsupport.errors import NotFitToPublish
 from labsupport.needs import bundle
 from labsupport.views import style
+from tests.toys import write_notebook
 
 
 def skipped(*names):
@@ -59,3 +63,24 @@ def test_a_path_of_the_checkout_is_refused():
     cell = v4.new_code_cell("", outputs=[v4.new_output("stream", text=f"#!{path}/x")])
     with pytest.raises(NotFitToPublish, match="cell 3 shows a path"):
         publishing._tidy("05", 3, cell)
+
+
+@pytest.mark.skipif(
+    not (Path(sys.prefix) / "share/jupyter/kernels/lab-host").is_dir(),
+    reason="needs the course's kernels: ./lab kernels",
+)
+def test_a_notebook_is_run_where_it_wants_to_be(tmp_path):
+    path = write_notebook(tmp_path / "toy.ipynb", "import os; print(os.environ['LAB_PLACE'])")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata["lab"] = {"place": "host"}
+    nbformat.write(notebook, path)
+    publishing.publish(path)
+
+    saved = nbformat.read(path, as_version=4)
+    assert saved.cells[0].outputs[0].text == "host\n"
+    assert saved.metadata["lab"] == {"place": "host"}
+
+
+def test_a_notebook_of_this_machine_may_lack_nothing():
+    with pytest.raises(NotFitToPublish, match=r"skipped.*qemu"):
+        publishing._tidy("12", 3, skipped("qemu"), frozenset())
