@@ -20,19 +20,24 @@ from pathlib import Path
 from labsupport.engine.app_base import find_archive
 from labsupport.machine import CAPABILITIES, NEVER_IN_VM, NOT_IN_DEBIANS
 from labsupport.vm.build import cached_kernel
+from tests import podmans
 from tests.engines import engine_for_notebooks
 from tests.toys import CHECKOUT, NBVAL, verdicts
 from tests.users import User, made_user
 
 NOTEBOOKS = CHECKOUT / "notebooks"
-KINDS = ("lint", "unit", "user", "notebooks", "vm", "browser")
+KINDS = ("lint", "unit", "user", "notebooks", "podman", "vm", "browser")
 PYTEST = ("-m", "pytest", "-q", "--durations=5", "--durations-min=5")
+# A guest computes as long as it lives. At the host, tests wait for most of their time: for the 8 s
+# of a live view, for a container to end.
 BOTH_CORES = ("-n", "2", "--dist", "loadfile")
-HONEST = ("-p", "tests.notebooks", *BOTH_CORES)
+MOSTLY_WAITING = ("-n", "3", "--dist", "loadfile")
+HONEST = ("-p", "tests.notebooks")
 AT_HOST = {"LAB_PLACE": "host"}
 ELSEWHERE = {"browser", "registry"}  # tested at the host; installed by a later part of the course
+ON_PODMAN = ("07", "08", "09", "10")
 DEBIANS_KERNEL = Path("/usr/bin/linux.uml")
-FAREWELL_SECONDS = 20
+FAREWELL_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ def lint() -> Iterator[Stage]:
 
 
 def unit(report: Path, extra: Sequence[str], python: str = sys.executable, **who) -> Stage:
-    argv = [python, *PYTEST, *BOTH_CORES, "-m", "not browser", f"--junit-xml={report}", *extra]
+    argv = [python, *PYTEST, *MOSTLY_WAITING, "-m", "not browser", f"--junit-xml={report}", *extra]
     if who:  # breaking helpers once, as root, is enough
         argv.append("--ignore=tests/test_mutants.py")
     title = "unit tests" + _as(who)
@@ -128,8 +133,16 @@ def notebooks(
     **who,
 ) -> Stage:
     """Run every notebook on this machine itself."""
-    argv = [python, *PYTEST, *HONEST, *NBVAL, f"--junit-xml={report}", *extra, "notebooks"]
-    return Stage(f"notebooks{_as(who)}", argv, report, env, **who)
+    argv = [python, *PYTEST, *HONEST, *MOSTLY_WAITING, *NBVAL, f"--junit-xml={report}"]
+    return Stage(f"notebooks{_as(who)}", [*argv, *extra, "notebooks"], report, env, **who)
+
+
+def notebooks_with_podman(report: Path, extra: Sequence[str], address: str) -> Stage:
+    """Run the notebooks about images on this machine, with the other engine."""
+    env = {**AT_HOST, "DOCKER_HOST": address}
+    found = [str(path) for number in ON_PODMAN for path in NOTEBOOKS.glob(f"{number}_*.ipynb")]
+    argv = [sys.executable, *PYTEST, *HONEST, *MOSTLY_WAITING, *NBVAL, f"--junit-xml={report}"]
+    return Stage("notebooks with Podman", [*argv, *extra, *found], report, env)
 
 
 def notebooks_in_vm(
@@ -137,7 +150,7 @@ def notebooks_in_vm(
 ) -> Stage:
     """Run every notebook in the Lab VM, with the kernel that is named, which has all it should."""
     nbval = [word for word in NBVAL if word != "--nbval-current-env"]
-    argv = [python, *PYTEST, *HONEST, *nbval, "--nbval-kernel-name=lab-vm"]
+    argv = [python, *PYTEST, *HONEST, *BOTH_CORES, *nbval, "--nbval-kernel-name=lab-vm"]
     title = f"notebooks{_as(who)} in the Lab VM, {kernel.name}"
     env = {"LAB_MUST_HAVE": " ".join(must_have(kernel)), "LAB_KERNEL": str(kernel)}
     return Stage(title, [*argv, f"--junit-xml={report}", *extra, "notebooks"], report, env, **who)
@@ -255,6 +268,9 @@ def all_stages(kinds: set[str], extra: Sequence[str], reports: Path) -> Iterator
     if "notebooks" in kinds and has_notebooks:
         with engine_for_notebooks() as engine:
             yield notebooks(reports / "notebooks.xml", extra, env={**AT_HOST, **engine})
+    if "podman" in kinds and not podmans.why_none():
+        with podmans.podman("overlay") as address:
+            yield notebooks_with_podman(reports / "podman.xml", extra, address)
     if os.geteuid() == 0 and kinds & {"user", "notebooks", "vm"}:
         with made_user() as user:
             try:

@@ -8,8 +8,10 @@ import sys
 
 import pytest
 
+from tests import engines
 from tests.__main__ import Count, Stage, remaining, run
-from tests.toys import CHECKOUT
+from tests.conftest import ByFileOrNotebook
+from tests.toys import CHECKOUT, write_notebook
 from tests.users import made_user, me
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make a user")
@@ -79,10 +81,55 @@ def test_an_interrupted_run_removes_its_user(number):
             if "ordinary user" in line:
                 break
         process.send_signal(number)
-        process.communicate(timeout=30)
+        process.communicate(timeout=90)
     assert process.returncode not in {0, None}
     assert f"labtest{process.pid}" not in [entry.pw_name for entry in pwd.getpwall()]
 
 
 def test_me_is_who_runs_this():
     assert me().run(["id", "-u"]).stdout == f"{os.geteuid()}\n"
+
+
+def test_what_runs_all_notebooks_is_dealt_out_by_the_notebook():
+    def scope(nodeid):
+        return ByFileOrNotebook._split_scope(None, nodeid)
+
+    mutants = "tests/test_mutants.py::test_a_broken_helper"
+    assert scope(f"{mutants}[02_pid_namespaces.ipynb-one]") == scope(f"{mutants}[02_x-two]")
+    assert scope(f"{mutants}[02_x-one]") != scope(f"{mutants}[03_y-one]")
+    assert (
+        scope("tests/test_a.py::test_x[1]") == scope("tests/test_a.py::test_y") == "tests/test_a.py"
+    )
+    assert scope("notebooks/02_x.ipynb::Cell 1") == "notebooks/02_x.ipynb"
+
+
+@pytest.mark.parametrize(
+    ("first_line", "uses"),
+    [
+        ("# needs: engine", True),
+        ("# needs: ns.pid, engine, seccomp.read", True),
+        ("# needs: ns.pid", False),
+        ("engine = 1", False),
+    ],
+)
+def test_notebooks_that_use_an_engine_are_told_by_their_needs(tmp_path, first_line, uses):
+    notebook = write_notebook(tmp_path / "toy.ipynb", "import os", f"{first_line}\nos")
+    assert engines.uses_engine(notebook) == uses
+
+
+@needs_root
+def test_the_engine_for_notebooks_is_named_demanded_and_ended(monkeypatch):
+    if why := engines.why_none():
+        pytest.skip(why)
+    monkeypatch.setenv("LAB_MUST_HAVE", "ns.pid")
+    with engines.engine_for_notebooks() as environment:
+        address = environment["DOCKER_HOST"].removeprefix("unix://")
+        assert os.path.exists(address)
+        assert environment["LAB_MUST_HAVE"].split()[:2] == ["ns.pid", "engine"]
+    assert not os.path.exists(os.path.dirname(address))
+
+
+def test_an_ordinary_user_has_no_engine_of_the_tests(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with engines.engine_for_notebooks() as environment:
+        assert environment == {}
