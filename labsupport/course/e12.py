@@ -97,7 +97,7 @@ class TheNightAfter(_InAMachine):
     name = "12.2"
     hints = (
         "Who starts what at a restart? systemd starts services that are enabled, and the engine "
-        "starts containers whose restart policy says so. Ask both: `systemctl is-enabled docker`, "
+        "starts containers whose restart policy says so. Ask both: `sudo systemctl is-enabled docker`, "
         "`docker inspect NAME`.",
         "`sudo systemctl enable docker` in the machine, and `docker update --restart POLICY NAME` "
         "(the policies are in `docker run --help`).",
@@ -119,7 +119,7 @@ class TheNightAfter(_InAMachine):
 
     def look(self) -> Verdict:
         """Ask systemd and the engine what they would do."""
-        engine = self.say("systemctl is-enabled docker.service").splitlines()[-1]
+        engine = self.say("sudo systemctl is-enabled docker.service").splitlines()[-1]
         asked = "docker inspect -f '{{.HostConfig.RestartPolicy.Name}}' " + self.service
         policy = self.say(asked)
         if policy not in ("no", "always", "unless-stopped", "on-failure"):

@@ -133,7 +133,7 @@ def test_files_come_in_and_a_port_is_opened(machine, sh, tmp_path):
 
 @needs_qemu
 def test_its_engine_has_the_apps_base(machine, sh):
-    assert sh("sudo systemctl start docker; systemctl is-active docker") == "active"
+    assert sh("sudo systemctl start docker; sudo systemctl is-active docker") == "active"
     assert machine.base.app_base in sh("docker image ls --format '{{.Repository}}:{{.Tag}}'")
 
 
