@@ -53,6 +53,18 @@ def scratch(what: str, output: Path, space_bytes: int, remedy: str) -> Iterator[
         os.close(lock)
 
 
+@contextmanager
+def alone(folder: Path, command: str) -> Iterator[None]:
+    """Wait until nobody else makes something in this folder by `command`, such as `./lab base`."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another {command} is at work; waiting for it …", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def run(
     argv: Sequence[str],
     folder: Path,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from labsupport import building
@@ -27,7 +25,7 @@ def build(output: Path, mirror: str = "", *, again: bool = False) -> Path:
     """
     archive = output / ARCHIVE
     output.mkdir(parents=True, exist_ok=True)
-    with _alone(output):
+    with building.alone(output, "./lab base"):
         if is_current(archive) and not again:
             print(f"already there: {archive}")
             return archive
@@ -88,18 +86,6 @@ def _tell(archive: Path) -> int:
         return 0
     print(f"{'made by another recipe' if archive.exists() else 'not there'}: {archive}")
     return 1
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until nobody else makes a base in this folder."""
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("another ./lab base is at work; waiting for it …", flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _install(layer: Path, diff_id: str, archive: Path) -> None:

@@ -149,7 +149,7 @@ def test_one_of_an_older_recipe_is_replaced(made, tmp_path, monkeypatch):
 
 
 def test_two_at_once_make_one(made, tmp_path, capsys):
-    with command._alone(tmp_path):
+    with building.alone(tmp_path, "./lab base"):
         second = threading.Thread(target=command.main, args=[["--output", str(tmp_path)]])
         second.start()
         second.join(timeout=0.5)
