@@ -6,6 +6,16 @@ import html
 from dataclasses import dataclass
 
 
+def not_started(why: str) -> int:
+    """Return the status that `docker run` and `podman run` end with if nothing could be started.
+
+    Both take it from the words of the error; Docker's API tells it, too, Podman's does not.
+    """
+    if "not found" in why or "no such file" in why:
+        return 127
+    return 126 if "permission denied" in why else 125
+
+
 @dataclass(frozen=True)
 class Ran:
     """A run: the `command` that does the same, and what came of it.

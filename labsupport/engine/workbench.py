@@ -20,7 +20,7 @@ from labsupport.engine.bench_folder import BenchFolder
 from labsupport.engine.builds import Build
 from labsupport.engine.labels import owner_labels
 from labsupport.engine.leftovers import remove_image
-from labsupport.engine.ran import Ran
+from labsupport.engine.ran import Ran, not_started
 from labsupport.errors import BuildFailed, NotOnThisBench, TimedOut, nearest
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Workbench(BenchFolder):
         return build
 
     def _drop_steps(self) -> None:
-        """Remove what a failed build left: nameless images that carry our label."""
+        """Remove what builds left beside their image: nameless ones that carry our label."""
         mine: dict[str, Any] = {"label": _our_label(), "dangling": True}
         for image in self.engine.client.images.list(filters=mine):
             if image.id not in _ALL_BUILT:  # one may have lost its name to another bench
@@ -179,8 +179,9 @@ class Workbench(BenchFolder):
             container.start()
         except APIError as error:
             container.reload()
-            status, seconds = int(container.attrs["State"]["ExitCode"]), time.monotonic() - began
             why, short = str(error.explanation), str(container.short_id)
+            status = int(container.attrs["State"]["ExitCode"]) or not_started(why)
+            seconds = time.monotonic() - began
             return Ran(command, _argv(container), "", why, status, seconds, short)
         return self._ended(container, command, began, patience)
 
@@ -234,8 +235,10 @@ class Workbench(BenchFolder):
         """Remove all that was made here: containers, images, the folder; may be called twice."""
         for container in [*self._containers]:
             self.remove(container)
-        while self._built:
-            remove_image(self.engine.client, self._built.pop())
+        if self._built:
+            while self._built:
+                remove_image(self.engine.client, self._built.pop())
+            self._drop_steps()  # Docker takes an image's nameless parents along, Podman not always
         self.images.clear()
         self.remove_folder()
 
