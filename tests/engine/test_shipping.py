@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +131,23 @@ def test_what_is_removed_here_comes_back_by_a_pull(engine, registry, ship):
     }
     assert sent[trip.layers[2].digest] == trip.layers[2].blob_bytes
     assert trip.layers[0].digest not in sent
+
+
+def test_without_the_registrys_word_it_is_told_what_went_but_not_how_much(engine, registry, ship):
+    """Docker Hub is such: our own is made to keep silent about what it has."""
+
+    class Silent(Registry):
+        def contents(self, name):
+            return []
+
+    silent = Silent(**{each.name: getattr(registry, each.name) for each in fields(registry)})
+    name = ship()
+    assert outcomes(shipping.push(engine, name, silent)) == ["sent"] * 3
+    assert outcomes(shipping.push(engine, name, silent)) == ["already there"] * 3
+    engine.client.images.remove(name, force=True)
+    trip = shipping.pull(engine, name, silent)
+    assert outcomes(trip) == ["already here", "fetched", "fetched"]
+    assert trip.total_bytes == 0
 
 
 def test_layers_of_another_repository_are_taken_over(engine, registry, ship):
