@@ -166,6 +166,37 @@ def test_one_that_was_saved_without_its_content_is_not_there(tmp_path):
         Image.open(path, platform=machine())
 
 
+def test_an_attestation_is_no_image(tmp_path):
+    """Of two manifests one is about the other, so nothing is to be chosen."""
+    files = two_platforms(attested=True, without=[ARCHITECTURE])
+
+    assert Image.open(lay_out(files, tmp_path)).architecture == "riscv64"
+
+
+def test_a_variant_of_the_platform_will_do(tmp_path):
+    blobs, descriptors = {}, []
+    for architecture, variant in (("riscv64", "rv"), (ARCHITECTURE, "v8")):
+        made = oci([BASE], architecture=architecture)
+        (found,) = json.loads(made["index.json"])["manifests"]
+        found["platform"]["variant"] = variant
+        descriptors.append(found)
+        blobs |= {name: blob for name, blob in made.items() if name.startswith("blobs/")}
+    path = lay_out(layout(blobs, descriptors), tmp_path)
+
+    assert Image.open(path).architecture == ARCHITECTURE
+    assert Image.open(path, platform="linux/riscv64/rv").architecture == "riscv64"
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.compress])
+def test_files_are_read_in_any_order(compress, tmp_path):
+    members = [member(f"{at}", f"{at}".encode() * 9000) for at in range(40)]
+    path = lay_out(oci([tar(members), tar(members[::-1])], compress), tmp_path)
+
+    with Image.open(path) as image:
+        for at, number in zip([3, 30, 7, 7, 39, 0, 20, 19], [1, 1, 1, 2, 2, 1, 2, 2], strict=True):
+            assert image.read(f"{at}", layer=number) == f"{at}".encode() * 9000
+
+
 def test_of_several_images_one_must_be_named(tmp_path):
     one, two = docker([BASE], tags=["one:1", "uno:1"]), docker([NEXT], tags=["two:latest"])
     files = {
@@ -197,6 +228,7 @@ def test_what_is_odd_but_honest(tmp_path):
             member("/opt/absolute", b"1"),
             symlink("opt/outside", "../../../../../opt/absolute"),
             symlink("opt/host", "/opt/./absolute"),
+            symlink("opt/beside", "absolute"),
             member("opt/named", b"5"),
             hardlink("opt/again", "./opt/named"),
             member("implied/folder/file", b"2"),
@@ -212,6 +244,7 @@ def test_what_is_odd_but_honest(tmp_path):
 
     image = Image.open(tmp_path / "it.tar")
     assert image.read("/opt/outside") == image.read("/opt/host") == b"twice"
+    assert image.read("/opt/beside") == b"twice"
     assert image.read("opt/again") == b"5"
     assert image.tree()["/implied/folder"].kind == "folder"
     assert "/implied/folder" not in image.layers[0].files

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import sys
 import tarfile
@@ -17,6 +18,7 @@ import pytest
 import zstandard
 
 from labsupport import Image
+from labsupport.engine.image import limits, streams
 from labsupport.engine.image.limits import Limits
 from labsupport.errors import (
     BadLayer,
@@ -73,6 +75,7 @@ def refused(tmp_path):
         assert "What to do" in str(caught.value) or caught.value.why
         return str(caught.value)
 
+    refused.folder = tmp_path
     return refused
 
 
@@ -193,6 +196,11 @@ def test_a_layer_is_compared_with_both_of_its_digests(refused):
 )
 def test_a_name_that_leads_out(name, refused):
     refused(PathLeadsOut, docker([tar([member(name)])]))
+
+
+def test_a_name_that_no_file_can_have(refused):
+    odd = member("it", pax_headers={"path": "etc/pass\0wd"})
+    assert "NUL" in refused(BadLayer, docker([tar([odd])]))
 
 
 @pytest.mark.parametrize("target", ["../../etc/shadow", "/etc/../../shadow"])
@@ -351,6 +359,22 @@ def test_a_decompression_bomb(kind, refused):
     with at_most(64):
         refused(TooManyBytes, stored(layer), limits=Limits(unpacked_bytes=50 * MiB))
         refused(GiantFile, stored(layer), limits=Limits(unpacked_bytes=30 * MiB))
+
+
+def test_what_swells_beyond_what_is_usual(refused, monkeypatch):
+    """Up to a size that does no harm, anything may be full of zeros."""
+    monkeypatch.setattr(limits, "_ALWAYS_ALLOWED", 5 * MiB)
+    small, large = (tar([member("zeros", bytes(size * MiB))]) for size in (4, 20))
+    lay_out(oci([small], gzip.compress), refused.folder / "small")
+    assert Image.open(refused.folder / "small").size_bytes == 4 * MiB
+    shutil.rmtree(refused.folder / "small")
+    error = refused(TooManyBytes, oci([large], gzip.compress), limits=Limits(expansion=50))
+    assert "at most 5,242,880" in error
+
+
+def test_a_compression_in_a_million_pieces(refused, monkeypatch):
+    monkeypatch.setattr(streams, "_MOST_GZIP_MEMBERS", 1000)
+    assert "too many pieces" in refused(BadLayer, stored(gzip.compress(b"") * 1001))
 
 
 def test_an_archive_that_is_a_bomb_as_a_whole(refused):
