@@ -97,7 +97,7 @@ class TheNightAfter(_InAMachine):
     name = "12.2"
     hints = (
         "Who starts what at a restart? systemd starts services that are enabled, and the engine "
-        "starts containers whose restart policy says so. Ask both: `sudo systemctl is-enabled docker`, "
+        "starts containers whose restart policy says so. Ask: `sudo systemctl is-enabled docker`, "
         "`docker inspect NAME`.",
         "`sudo systemctl enable docker` in the machine, and `docker update --restart POLICY NAME` "
         "(the policies are in `docker run --help`).",

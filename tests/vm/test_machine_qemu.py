@@ -120,14 +120,17 @@ def test_files_come_in_and_a_port_is_opened(machine, sh, tmp_path):
     assert sh("cat 'pages/a page.txt'") == "hello"
 
     # systemd listens and hands the connection to a shell: the machine itself has no web server
-    serve = "read line; printf 'HTTP/1.0 200 OK\\r\\n\\r\\nserved'"
-    unit = ["systemd-run", "--quiet", "--unit=web", "--socket-property=ListenStream=8080",
-            "--socket-property=Accept=yes", "--property=StandardInput=socket",
-            "sh", "-c", serve]  # fmt: skip
-    assert machine.ssh(["sudo", *unit]).returncode == 0
+    units = {
+        "web.socket": "[Socket]\nListenStream=8080\nAccept=yes",
+        "web@.service": "[Service]\nStandardInput=socket\nStandardOutput=socket\n"
+        "ExecStart=/bin/sh -c 'read line; echo HTTP/1.0 200 OK; echo; echo served'",
+    }
+    for name, text in units.items():
+        sh(f"sudo tee /run/systemd/system/{name} <<'END'\n{text}\nEND")
+    sh("sudo systemctl start web.socket")
     port = machine.open_port(8080)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
-        assert answer.read() == b"served"
+        assert answer.read() == b"served\n"
     assert machine.open_port(8080) == port
 
 
