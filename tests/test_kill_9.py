@@ -30,6 +30,7 @@ NOTEBOOKS = [
     path for path in sorted((CHECKOUT / "notebooks").glob("*.ipynb")) if path.stem[:2] != "00"
 ]
 PATIENCE_SECONDS = 5
+START_SECONDS = 30
 
 
 class HostKernel(KernelManager):
@@ -77,8 +78,7 @@ def test_nothing_is_left_of_a_killed_notebook(notebook, seed, engine, folder):
     kernel = manager.provisioner.pid
     mark = ownership.mark(kernel)
     time.sleep(random.Random(f"{notebook.stem}{seed}").uniform(1.5, 8))
-    running = census.owned_by(mark) | census.descendants(kernel)
-    assert len(running) > 3, "it was killed before it had started anything"
+    running = wait_for_a_start(kernel, mark, engine)
 
     os.kill(kernel, signal.SIGKILL)
     left = wait_for_the_end(running, mark, kernel)
@@ -90,19 +90,46 @@ def test_nothing_is_left_of_a_killed_notebook(notebook, seed, engine, folder):
     assert {what: found for what, found in census.made(mark, folder).items() if found} == {}
     assert census.links() == links
     if engine:
-        for leftover in leftovers.find_in(engine.client):
-            leftover.remove()
-        assert labelled(engine.client, mark) == []
+        assert left_in_engine(engine.client, mark) == []
     assert [path.name for path in folder.glob("labsupport-*")] == []
+
+
+def wait_for_a_start(kernel, mark, engine):
+    """Wait until the notebook has made something that could be left; return its processes."""
+    until = time.monotonic() + START_SECONDS
+    while True:
+        running = census.owned_by(mark) | census.descendants(kernel)
+        if len(running) > 3 or (engine and labelled(engine.client, mark)):
+            return running
+        assert time.monotonic() < until, "it has not started anything"
+        time.sleep(0.05)
+
+
+def left_in_engine(client, mark):
+    """Sweep, as the next notebook would, until there is nothing of this owner's, or patience ends.
+
+    An engine may be in the middle of a build's step when its client goes.
+    """
+    until = time.monotonic() + PATIENCE_SECONDS
+    while left := labelled(client, mark):
+        for leftover in leftovers.find_in(client):
+            leftover.remove()
+        if time.monotonic() > until:
+            return left
+    return []
 
 
 def labelled(client, mark):
     """What is in an engine with the label of this owner."""
     mine = {"label": OWNER}
-    found = [*client.containers.list(all=True, filters=mine, ignore_removed=True)]
-    found += [*client.networks.list(filters=mine), *client.volumes.list(filters=mine)]
-    labels = [getattr(each, "labels", None) or each.attrs.get("Labels") or {} for each in found]
-    return [each.name for each, of in zip(found, labels, strict=True) if of[OWNER].startswith(mark)]
+    found = client.api.containers(all=True, filters=mine)
+    found += client.api.networks(filters=mine) + client.api.images(all=True, filters=mine)
+    found += client.api.volumes(filters=mine)["Volumes"] or []
+    return [
+        each.get("Id") or each["Name"]
+        for each in found
+        if (each["Labels"] or {})[OWNER].startswith(mark)
+    ]
 
 
 def wait_for_the_end(running, mark, kernel):
