@@ -25,7 +25,7 @@ class _InAMachine(Exercise):
     def say(self, script: str) -> str:
         """Run a line in the machine's shell; return what it says, in one piece."""
         done = self.vm.ssh(["sh", "-c", script])
-        return (done.stdout or done.stderr).strip()
+        return done.stdout.strip() or done.stderr.strip()
 
 
 class TwoDoors(_InAMachine):

@@ -27,9 +27,14 @@ class Cost:
 def finding(costs: Sequence[Cost]) -> str:
     """Say in one line how the last compares with the first."""
     first, last = costs[0], costs[-1]
-    times = last.start_seconds / first.start_seconds
-    memory = last.memory_bytes / first.memory_bytes
-    return f"The {last.name} takes {times:,.0f} times the time and {memory:,.0f} times the memory"
+    times = _rounded(last.start_seconds / first.start_seconds)
+    memory = _rounded(last.memory_bytes / first.memory_bytes)
+    return f"The {last.name}: {times} × the time, {memory} × the memory of a {first.name}"
+
+
+def _rounded(ratio: float) -> str:
+    """Write a ratio with two digits: nobody could measure more."""
+    return f"{float(f'{ratio:.2g}'):,.0f}" if ratio >= 10 else f"{ratio:.1f}"
 
 
 def table(costs: Sequence[Cost]) -> list[tuple[object, ...]]:

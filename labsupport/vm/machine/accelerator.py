@@ -35,7 +35,7 @@ class Accelerator:
     @property
     def options(self) -> list[str]:
         """QEMU's options for it."""
-        many = ",thread=multi,tb-size=512" if self.name == "tcg" else ""
+        many = ",thread=multi,tb-size=256" if self.name == "tcg" else ""
         return ["-accel", self.name + many, "-cpu", self.cpu]
 
 
