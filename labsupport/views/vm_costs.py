@@ -29,7 +29,7 @@ def finding(costs: Sequence[Cost]) -> str:
     first, last = costs[0], costs[-1]
     times = _rounded(last.start_seconds / first.start_seconds)
     memory = _rounded(last.memory_bytes / first.memory_bytes)
-    return f"The {last.name}: {times} × the time, {memory} × the memory of a {first.name}"
+    return f"The {last.name}: {times} times the time, {memory} times the memory"
 
 
 def _rounded(ratio: float) -> str:
