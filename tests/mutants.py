@@ -465,11 +465,53 @@ from labsupport.vm.machine import seen
 real = seen.look_around
 seen.look_around = lambda where, *_: dataclasses.replace(real("here"), where=where)
 """
+ENDS_NOBODY = """
+from labsupport.race.bait import Bait
+Bait.is_ended = lambda self, expected: False
+"""
+READS_NO_SECRET = """
+from labsupport.race.runners import Runner
+honest = Runner.got
+def got(self, hostname, boot_id):
+    self.answer["read"] = "FileNotFoundError"
+    return honest(self, hostname, boot_id)
+Runner.got = got
+"""
+HIDES_NOTHING = """
+from labsupport.linux.sandbox import Sandbox
+honest = Sandbox.run
+def run(self, argv, **how):
+    return honest(self, ["true"] if argv[:3] == ["mount", "-t", "tmpfs"] else argv, **how)
+Sandbox.run = run
+"""
+ANOTHER_KERNEL = """
+from labsupport.race.runners import Runner
+honest = Runner.start
+def start(self):
+    seconds = honest(self)
+    self.answer["boot_id"] = "0"
+    return seconds
+Runner.start = start
+"""
+COMPARES_ITSELF = """
+import os
+from labsupport.race import comparing
+honest = comparing.compare
+comparing.compare = lambda pid: honest(os.getpid())
+"""
 
 MUTANTS: Mapping[str, Sequence[Mutant]] = {
     "00_start_here.ipynb": [
         Mutant("Sandbox forgets CLONE_NEWPID", _forgets("CLONE_NEWPID")),
         Mutant("processes(of=box) tells of everybody", SEES_ALL),
+    ],
+    "01_why_containers.ipynb": [
+        Mutant("nobody's process is found to be ended", ENDS_NOBODY),
+        Mutant("no file is found to be read", READS_NO_SECRET),
+        Mutant("the sandbox hides nothing", HIDES_NOTHING),
+        Mutant("Sandbox forgets CLONE_NEWPID", _forgets("CLONE_NEWPID")),
+        Mutant("every kernel is another", ANOTHER_KERNEL),
+        Mutant("a container is compared with itself", COMPARES_ITSELF, "engine"),
     ],
     "13_recap.ipynb": [
         Mutant("a runtime runs something else", FORGETS_THE_PROGRAM, "engine"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-from labsupport.errors import LabError, RuntimeFailed
-from labsupport.linux.procfs import all_pids, status_fields
+from labsupport.errors import LabError, ProcessGone, RuntimeFailed
+from labsupport.linux.procfs import all_pids, status, status_fields
 from labsupport.machine import probe
 from labsupport.race.bait import Bait
 from labsupport.race.on_the_host import PYTHON
@@ -114,7 +115,7 @@ class InLabVM(Runner):
         done = self._guest.run([PYTHON, "-I", "-c", f"{setting}\nexec({APP.read_text()!r})"])
         if done.returncode:
             raise RuntimeFailed(f"{self.name}: the app did not answer", done.stderr[-300:])
-        self._ours = [pid for pid in all_pids() if pid not in before and _is_guest(pid)]
+        self._ours = [pid for pid in all_pids() if pid not in before and _is_ours(pid)]
         return str(done.stdout)
 
     def _pids(self) -> Sequence[int]:
@@ -175,8 +176,11 @@ def _exactly(connection: Any, count: int) -> bytes:
     return data
 
 
-def _is_guest(pid: int) -> bool:
-    with suppress(OSError):
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        return any(word in command for word in (b"qemu-system", b"rootfstype=hostfs"))
+def _is_ours(pid: int) -> bool:
+    """Whether it has been started by this process, by one that was, and so on."""
+    with suppress(ProcessGone):
+        while pid > 1:
+            pid = status(pid).parent_pid
+            if pid == os.getpid():
+                return True
     return False
