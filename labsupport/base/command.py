@@ -24,10 +24,13 @@ def build(output: Path, mirror: str = "", *, again: bool = False) -> Path:
     Takes half a minute, 1 GB of a temporary folder, and a network: Debian's packages, and PyPI.
     """
     archive = output / ARCHIVE
+    if is_current(archive) and not again:
+        print(f"already there: {archive}")
+        return archive
     output.mkdir(parents=True, exist_ok=True)
     with building.alone(output, "./lab base"):
         if is_current(archive) and not again:
-            print(f"already there: {archive}")
+            print(f"made meanwhile: {archive}")
             return archive
         debian.find_tool()
         with building.scratch("base", output, SPACE_BYTES, _OTHER_FOLDER) as folder:
@@ -66,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--mirror", default="", help="Debian mirror to use")
     parser.add_argument("--again", action="store_true", help="make it even if it is there already")
     chosen = parser.parse_args(argv)
-    output = chosen.output or user_bases()
+    output = chosen.output or _folder()
     try:
         if chosen.check:
             return _tell(output / ARCHIVE)
@@ -78,6 +81,11 @@ def main(argv: Sequence[str]) -> int:
         print("interrupted; nothing is left behind", file=sys.stderr)
         return 130
     return 0
+
+
+def _folder() -> Path:
+    """Return the machine's folder if the base is in there, else the user's."""
+    return SYSTEM_BASES if is_current(SYSTEM_BASES / ARCHIVE) else user_bases()
 
 
 def _tell(archive: Path) -> int:
