@@ -189,12 +189,12 @@ def test_a_variant_of_the_platform_will_do(tmp_path):
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.compress])
 def test_files_are_read_in_any_order(compress, tmp_path):
-    members = [member(f"{at}", f"{at}".encode() * 9000) for at in range(40)]
+    members = [member(f"{at}", f"{at}".encode() * 45000) for at in range(40)]
     path = lay_out(oci([tar(members), tar(members[::-1])], compress), tmp_path)
 
     with Image.open(path) as image:
         for at, number in zip([3, 30, 7, 7, 39, 0, 20, 19], [1, 1, 1, 2, 2, 1, 2, 2], strict=True):
-            assert image.read(f"{at}", layer=number) == f"{at}".encode() * 9000
+            assert image.read(f"{at}", layer=number) == f"{at}".encode() * 45000
 
 
 def test_of_several_images_one_must_be_named(tmp_path):
