@@ -34,6 +34,7 @@ RUNNERS: tuple[type[Runner], ...] = (
 )  # fmt: skip
 SLOW_SECONDS = 5.0  # what takes longer is started once
 UNDISTURBED_SECONDS = 0.4
+REST = 4.0  # after a painting, as many times as long nothing is painted
 _T = TypeVar("_T")
 
 
@@ -50,6 +51,7 @@ class Race:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="race")
         self._bait: Bait | None = None
         self._picture = LivePicture()
+        self._next_paint = 0.0
         self._hostname = platform.node()
         self.boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         """The kernel of this notebook, by what it calls itself since it was started."""
@@ -187,11 +189,16 @@ class Race:
         self._note(name, running_seconds=time.monotonic() - began)
 
     def _paint(self, over: bool = False) -> None:
+        began = time.monotonic()
+        if began < self._next_paint and not over:
+            return
         everyone = list(self.entrants.values())
         figure = view.draw(everyone, over)
         self._picture.width = style.pixels(figure)
         self._picture.png = style.png(figure)
         self._picture.alt = view.words(everyone)
+        now = time.monotonic()
+        self._next_paint = now + REST * (now - began)
         if over:
             self._picture.status = view.finding(everyone)
 
