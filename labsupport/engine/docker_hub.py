@@ -51,7 +51,11 @@ class DockerHub:
 
     def name(self, repository: str, tag: str = "latest") -> str:
         """Return what an image must be called to go there: `USER/repository:tag`."""
-        return f"{self.user}/{repository}:{tag}"
+        return f"{self.repository(repository)}:{tag}"
+
+    def repository(self, name: str) -> str:
+        """Return the same without a tag, as the Docker SDK wants it: `USER/name`."""
+        return f"{self.user}/{name}"
 
     @property
     def auth(self) -> dict[str, str]:

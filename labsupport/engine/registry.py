@@ -84,7 +84,11 @@ class Registry:
 
     def name(self, repository: str, tag: str = "latest") -> str:
         """Return what an image must be called to go here: `ADDRESS/USER/repository:tag`."""
-        return f"{self.address}/{self.user}/{repository}:{tag}"
+        return f"{self.repository(repository)}:{tag}"
+
+    def repository(self, name: str) -> str:
+        """Return the same without a tag, as the Docker SDK wants it: `ADDRESS/USER/name`."""
+        return f"{self.address}/{self.user}/{name}"
 
     @property
     def auth(self) -> dict[str, str]:
