@@ -87,7 +87,9 @@ def _run(argv: Sequence[str], folder: Path, descriptor: int) -> None:
             if _COUNTED.match(line):
                 progress.step()
 
-        status, log = building.run(argv, folder, environment, heard, pass_fds=[descriptor])
+        status, log = building.run(
+            [*building.own_mounts(), *argv], folder, environment, heard, pass_fds=[descriptor]
+        )
     if status:
         raise DiskBuildFailed(
             f"mmdebstrap ended with status {status}",
