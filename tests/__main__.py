@@ -38,6 +38,7 @@ ELSEWHERE = {"browser"}  # tested at the host
 ON_PODMAN = ("07", "08", "09", "10")
 DEBIANS_KERNEL = Path("/usr/bin/linux.uml")
 FAREWELL_SECONDS = 60
+CELL_SECONDS_IN_VM = 300  # an image of 130 MB is loaded, unpacked and pushed in a guest of one CPU
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,8 @@ def notebooks_in_vm(
 ) -> Stage:
     """Run every notebook in the Lab VM, with the kernel that is named, which has all it should."""
     nbval = [word for word in NBVAL if word != "--nbval-current-env"]
-    argv = [python, *PYTEST, *HONEST, *BOTH_CORES, *nbval, "--nbval-kernel-name=lab-vm"]
+    nbval += ["--nbval-kernel-name=lab-vm", f"--nbval-cell-timeout={CELL_SECONDS_IN_VM}"]
+    argv = [python, *PYTEST, *HONEST, *BOTH_CORES, *nbval]
     title = f"notebooks{_as(who)} in the Lab VM, {kernel.name}"
     env = {"LAB_MUST_HAVE": " ".join(must_have(kernel)), "LAB_KERNEL": str(kernel)}
     return Stage(title, [*argv, f"--junit-xml={report}", *extra, "notebooks"], report, env, **who)
