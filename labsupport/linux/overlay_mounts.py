@@ -18,12 +18,14 @@ _COLON = re.compile(r"(?<!\\):")
 class OverlayMount:
     """An overlay's folders: `lowers` are read-only, the uppermost first; `upper` is written to.
 
-    `merged` is the tree that is seen, as a path on this side.
+    `merged` is the tree that is seen, as a path on this side. `covered` are the names in it over
+    which something else is mounted (an engine does that with `/etc/hosts`).
     """
 
     lowers: tuple[Path, ...]
     upper: Path | None
     merged: Path
+    covered: frozenset[str] = frozenset()
 
     def names(self) -> list[str]:
         """Call the folders by what they are, the uppermost first."""
@@ -46,11 +48,15 @@ class OverlayMount:
         return Stack(layers, read_layer("merged", self.merged, only=chosen))
 
     def written(self) -> list[str]:
-        """Return the names in the writable folder, but for those of plain folders."""
+        """Return the names in the writable folder, but for plain folders and what is covered."""
         if self.upper is None:
             return []
         entries = read_layer("upper", self.upper).entries
-        return sorted(path for path, entry in entries.items() if entry.kind != "folder")
+        names = (path for path, entry in entries.items() if entry.kind != "folder")
+        return sorted(path for path in names if not self._is_covered(path))
+
+    def _is_covered(self, path: str) -> bool:
+        return any(path == point or path.startswith(f"{point}/") for point in self.covered)
 
 
 def overlay_of(pid: int, point: str = "/") -> OverlayMount:
@@ -62,7 +68,8 @@ def overlay_of(pid: int, point: str = "/") -> OverlayMount:
         ProcessGone: there is no such process, or it belongs to somebody else.
 
     """
-    mount = mounts(of=pid).at(point)
+    table = mounts(of=pid)
+    mount = table.at(point)
     options = [option.partition("=")[::2] for option in mount.super_options]
     lowers = [path for key, text in options if key == "lowerdir" for path in _COLON.split(text)]
     lowers += [text for key, text in options if key == "lowerdir+"]
@@ -73,7 +80,10 @@ def overlay_of(pid: int, point: str = "/") -> OverlayMount:
     # Docker writes short links, relative to where all its layers lie, if the line would be too long
     start = upper.parent.parent if upper else Path("/")
     found = tuple((start / _plain(lower)).resolve() for lower in lowers if lower)
-    return OverlayMount(found, upper, Path(f"/proc/{pid}/root") / point.strip("/"))
+    inside = point.rstrip("/") + "/"
+    others = (other for other in table.visible() if other.startswith(inside) and other != point)
+    covered = frozenset(other.removeprefix(inside) for other in others)
+    return OverlayMount(found, upper, Path(f"/proc/{pid}/root") / point.strip("/"), covered)
 
 
 def _plain(text: str) -> str:
