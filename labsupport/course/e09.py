@@ -22,7 +22,7 @@ FOLDERS = ("diary", "ledger", "logbook")
 PATIENCE_SECONDS = 20.0
 
 # It names a file that it only reads, and leaves the one that it changes as long as it was.
-CULPRIT = """#!/bin/sh
+CULPRIT = """
 cd /srv/shelf
 echo "I only changed {decoy}"
 cat * > /dev/null
@@ -151,12 +151,14 @@ class Changed(_OnABench):
             self.bench.write(f"shelf/{path.rpartition('/')[2]}", f"{path.rpartition('/')[2]}\n" * 3)
         values = {"changed": self.changed, "decoy": self.decoy, "added": self.added,
                   "deleted": self.deleted}  # fmt: skip
-        self.bench.write("culprit", CULPRIT.format(**values), executable=True)
-        self.bench.build(
-            "FROM labsupport/busybox\nCOPY shelf /srv/shelf\nCOPY culprit /bin/\nCMD culprit\n",
+        self.bench.build("FROM labsupport/busybox\nCOPY shelf /srv/shelf\n", "shelf")
+        self.container: Container = self.bench.start(
             "shelf",
+            "sh",
+            "-c",
+            CULPRIT.format(**values),
+            tmpfs={"/tmp": ""},  # noqa: S108
         )
-        self.container: Container = self.bench.start("shelf", tmpfs={"/tmp": ""})  # noqa: S108
         self.container.wait(timeout=PATIENCE_SECONDS)
 
     def task(self) -> str:
