@@ -1,5 +1,6 @@
 """What every notebook in git keeps to, whatever it teaches (no kernel is started)."""
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -51,3 +52,32 @@ def test_it_opens_with_the_ordinary_python_kernel(path):
 def test_its_text_names_no_folder_of_its_author(path):
     assert "/home/" not in path.read_text()
     assert "/root/" not in path.read_text()
+
+
+@each_notebook
+def test_it_opens_and_closes_as_all_do(path):
+    """A title with its number, one question, how long it takes; in the end, links that go on."""
+    prose = [cell.source for cell in nbformat.read(path, as_version=4).cells]
+    first, last = prose[0], prose[-1]
+    assert first.startswith(f"# {path.stem[:2]} · ")
+    assert re.search(r"^\*\*.+\?\*\*$", first, re.MULTILINE)
+    assert re.search(r"^\*About (an hour|\d+ minutes)", first, re.MULTILINE)
+    assert re.match(r"## In this (notebook|course) we saw", last)
+    place = NOTEBOOKS.index(path)
+    for neighbour in (*NOTEBOOKS[max(place - 1, 0) : place], *NOTEBOOKS[place + 1 : place + 2]):
+        assert f"({neighbour.name})" in last, f"no link to {neighbour.name}"
+
+
+def test_they_are_fourteen():
+    assert [path.stem[:2] for path in NOTEBOOKS] == [f"{number:02}" for number in range(14)]
+
+
+def test_each_claim_of_the_lecture_is_shown_by_a_checked_cell():
+    """C01 to C32; a cell that shows a claim has an assert, or the next ones have."""
+    shown = {
+        claim
+        for path in NOTEBOOKS
+        for cell in nbformat.read(path, as_version=4).cells
+        for claim in cell.metadata.get("lecture", [])
+    }
+    assert shown == {f"C{number:02}" for number in range(1, 33)}
