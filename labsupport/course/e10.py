@@ -255,6 +255,8 @@ class Secret(Exercise):
 
     def look(self) -> Verdict:
         """Compare with what the image itself holds."""
+        if self.layer is None or self.token is None:
+            return Verdict(False, "exercise.layer or exercise.token has not been set.")
         lost = {file.path: file for file in self.built.lost_files()}[f"/{self._path}"]
         if self.layer == lost.removed_in.number:
             return Verdict(

@@ -112,6 +112,8 @@ def test_the_layer_that_deletes_is_not_the_one_that_gives_away(begun):
 def test_another_layer_is_told(begun):
     exercise = begun("10.3")
     exercise.layer = 1
+    assert "has not been set" in exercise.check().saw
+    exercise.token = exercise.word
     assert "has no such file" in exercise.check().saw
     exercise.layer = 99
     assert "is none of the image's" in exercise.check().saw
