@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +20,9 @@ from labsupport.engine.bench_folder import BenchFolder
 from labsupport.engine.builds import Build
 from labsupport.engine.labels import owner_labels
 from labsupport.engine.leftovers import remove_image
-from labsupport.engine.ran import Ran, not_started
-from labsupport.errors import BuildFailed, NotOnThisBench, TimedOut, nearest
+from labsupport.engine.ran import Ran
+from labsupport.engine.running import command_line, ended, start_and_end
+from labsupport.errors import BuildFailed, NotOnThisBench, nearest
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -143,9 +144,9 @@ class Workbench(BenchFolder):
         began = time.monotonic()
         container.stop(timeout=seconds)
         took = time.monotonic() - began
-        ended = self._ended(container, command, began)
+        done = ended(container, command, began, PATIENCE_SECONDS)
         self.remove(container)
-        return replace(ended, seconds=took)
+        return replace(done, seconds=took)
 
     def run(
         self, image: str, /, *arguments: str, patience: float = PATIENCE_SECONDS, **options: Any
@@ -161,46 +162,16 @@ class Workbench(BenchFolder):
         """
         from docker.errors import APIError
 
-        command = _command(image, arguments, options)
+        command = command_line(image, arguments, options)
         began = time.monotonic()
         try:
             container = self.create(image, *arguments, **options)
         except APIError as error:
             return Ran(command, (), "", str(error.explanation), 125, time.monotonic() - began)
         try:
-            return self._run(container, command, began, patience)
+            return start_and_end(container, command, began, patience)
         finally:
             self.remove(container)
-
-    def _run(self, container: Container, command: str, began: float, patience: float) -> Ran:
-        from docker.errors import APIError
-
-        try:
-            container.start()
-        except APIError as error:
-            container.reload()
-            why, short = str(error.explanation), str(container.short_id)
-            status = int(container.attrs["State"]["ExitCode"]) or not_started(why)
-            seconds = time.monotonic() - began
-            return Ran(command, _argv(container), "", why, status, seconds, short)
-        return self._ended(container, command, began, patience)
-
-    def _ended(
-        self, container: Container, command: str, began: float, patience: float = PATIENCE_SECONDS
-    ) -> Ran:
-        """Wait for the end, and collect what was said."""
-        import requests
-
-        try:
-            status = int(container.wait(timeout=patience)["StatusCode"])
-        except requests.exceptions.RequestException as error:
-            why = f"waited for {patience:g} s"
-            raise TimedOut(f"`{command}` does not end", why) from error
-        seconds = time.monotonic() - began
-        output = container.logs(stdout=True, stderr=False).decode(errors="replace")
-        errors = container.logs(stdout=False, stderr=True).decode(errors="replace")
-        short = str(container.short_id)
-        return Ran(command, _argv(container), output, errors, status, seconds, short)
 
     def save(self, name: str) -> Path:
         """Write an image into an archive in the bench's folder: `docker save -o NAME.tar NAME`."""
@@ -260,16 +231,3 @@ class Workbench(BenchFolder):
 
 def _our_label() -> list[str]:
     return [f"{key}={text}" for key, text in owner_labels().items()]
-
-
-def _argv(container: Container) -> tuple[str, ...]:
-    """What the engine made of ENTRYPOINT, CMD and arguments."""
-    return (container.attrs["Path"], *container.attrs["Args"])
-
-
-def _command(image: str, arguments: tuple[str, ...], options: Mapping[str, Any]) -> str:
-    """Write the command line that does the same; shell words, as one would type them."""
-    from labsupport import trace
-
-    flags = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
-    return trace.command(["docker", "run", "--rm", *flags, image, *arguments])
