@@ -911,7 +911,7 @@ class DiskMissing(LabError):
         super().__init__(
             "there is no disk for a virtual machine",
             why,
-            "./lab vm-disk (once: two to five minutes, 1 GB)",
+            "./lab vm-disk (once: two to five minutes, 0.3 GB)",
         )
 
 

@@ -24,7 +24,7 @@ SPACE_BYTES = 3_000_000_000
 _OTHER_FOLDER = "name a folder with space: TMPDIR=FOLDER ./lab vm-disk"
 _FORETOLD = (
     "Makes a disk with Debian, its kernel and Docker: one minute for the packages, and one to "
-    "three to start it once (the longer without KVM). It takes 3 GB for a moment, 0.6 GB to keep."
+    "three to start it once (the longer without KVM). It takes 3 GB for a moment, 0.3 GB to keep."
 )
 
 
