@@ -41,7 +41,7 @@ def table(places: Sequence[Seen]) -> list[tuple[object, ...]]:
         "kernel (uname -r)": lambda s: s.kernel,
         "boot id": lambda s: s.boot_id[:8] + "…",
         "that kernel runs since": lambda s: _duration(s.up_seconds),
-        "PID 1": lambda s: s.first,
+        "PID 1": lambda s: s.first or "-",
         "processes": lambda s: s.processes,
         "memory (MemTotal)": lambda s: _amount(s.memory_bytes),
         "CPUs (nproc)": lambda s: s.cpus,
@@ -54,7 +54,9 @@ def table(places: Sequence[Seen]) -> list[tuple[object, ...]]:
 def words(places: Sequence[Seen]) -> str:
     """Say all of it: the picture's text alternative."""
     parts = [
-        f"{s.where}: kernel {s.kernel} (boot id {s.boot_id[:8]}), PID 1 is {s.first}, "
+        f"{s.where}: kernel {s.kernel} (boot id {s.boot_id[:8]}), "
+        + (f"PID 1 is {s.first}, " if s.first else "")
+        + f"
         f"{s.processes} processes, {_amount(s.memory_bytes)} of memory, {s.cpus} CPUs, "
         f"{_amount(s.disk_bytes)} of disk"
         for s in places
@@ -114,7 +116,7 @@ def _place(axes: Axes, box: tuple[float, float, float, float], place: Seen, colo
     axes.text(x + wide / 2, y + high - 2.2, place.where, ha="center", va="center", weight="bold",
               size=style.size("body"))  # fmt: skip
     lines = [
-        f"PID 1: {place.first}",
+        *([f"PID 1: {place.first}"] if place.first else []),
         f"{place.processes} processes",
         f"{_amount(place.memory_bytes)} memory",
         f"{place.cpus} CPU{'s' if place.cpus > 1 else ''}",

@@ -36,7 +36,7 @@ class Seen:
     """Drawn anew by each kernel that starts: two that tell the same are one."""
     up_seconds: int
     first: str
-    """The name of PID 1."""
+    """The name of PID 1; empty for this machine itself, where it is none of our business."""
     memory_bytes: int
     cpus: int
     disk_bytes: int
@@ -58,7 +58,7 @@ def look_around(where: str, run: Run | None = None, before: Sequence[str] = ()) 
     if done.returncode or "processes" not in told:
         raise MachineFailed(f"nothing can be seen from {where}", done.stderr.strip())
     return Seen(
-        where, told["kernel"], told["boot_id"], int(told["up"]), told["first"],
+        where, told["kernel"], told["boot_id"], int(told["up"]), told["first"] if run else "",
         int(told["memory"]) << 10, int(told["cpus"]), int(told["disk"]) << 10,
         int(told["processes"]),
     )  # fmt: skip
