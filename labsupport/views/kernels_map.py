@@ -56,8 +56,7 @@ def words(places: Sequence[Seen]) -> str:
     parts = [
         f"{s.where}: kernel {s.kernel} (boot id {s.boot_id[:8]}), "
         + (f"PID 1 is {s.first}, " if s.first else "")
-        + f"
-        f"{s.processes} processes, {_amount(s.memory_bytes)} of memory, {s.cpus} CPUs, "
+        + f"{s.processes} processes, {_amount(s.memory_bytes)} of memory, {s.cpus} CPUs, "
         f"{_amount(s.disk_bytes)} of disk"
         for s in places
     ]
