@@ -108,7 +108,8 @@ class TheNightAfter(_InAMachine):
         super().begin()
         self.service = self.random.choice(["translator", "glossary", "subtitles"])
         made = f"docker create --name {self.service} {self.vm.base.app_base} sleep infinity"
-        self.say(f"docker rm -f {self.service} 2>/dev/null; sudo systemctl disable docker; {made}")
+        enabled = "sudo systemctl is-enabled --quiet docker && sudo systemctl disable docker"
+        self.say(f"docker rm -f {self.service} 2>/dev/null; {enabled}; {made}")
 
     def task(self) -> str:
         """The task, with the container's name."""
