@@ -38,7 +38,7 @@ def traces(folder: Path) -> list[str]:
 
 def _command_line(process: Path) -> str:
     try:
-        return (process / "cmdline").read_text()
+        return (process / "cmdline").read_bytes().decode(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return ""
 
