@@ -42,18 +42,25 @@ export default {
         row.classList.toggle('now', ended === now && model.get('running'));
       }
     };
+    let follow = true; // until somebody scrolls up
+    text.addEventListener('scroll', () => {
+      follow = text.scrollTop + text.clientHeight >= text.scrollHeight - 30;
+    });
     const say = () => {
-      const atEnd = text.scrollTop + text.clientHeight >= text.scrollHeight - 30;
       text.textContent = model.get('console');
-      if (atEnd) text.scrollTop = text.scrollHeight;
+      if (follow) text.scrollTop = text.scrollHeight;
     };
-    const tell = () => { if (status.textContent !== model.get('status')) status.textContent = model.get('status'); };
+    const tell = () => {
+      const words = model.get('status');
+      if (status.textContent !== words) status.textContent = words; // else it is read out again
+    };
     const state = () => { button.hidden = !model.get('running'); paint(); };
     button.addEventListener('click', () => { model.set('stopping', true); model.save_changes(); });
     model.on('change:stages', paint);
     model.on('change:console', say);
     model.on('change:status', tell);
     model.on('change:running', state);
-    say(); tell(); state();
+    tell(); state();
+    requestAnimationFrame(say); // there is no end to scroll to before it is on the page
   },
 };
