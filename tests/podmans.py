@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 # Debian's defaults, with limits that root has without CAP_SYS_RESOURCE, too; and runc, because crun
 # refuses a machine with both versions of cgroups
 SETTINGS = """
