@@ -36,6 +36,7 @@ _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 
 # The bar is empty but for a second search field; the theme puts grey words on a grey ground in the
 # dark, for outputs that cannot be dark, and ours can.
+_NOTEBOOK = re.compile(r"(?<=href=')(\d\d_\w+)\.ipynb(?:#[\w-]+)?(?=')")
 _STYLE = """
 .bd-header {display: none}
 html[data-theme=dark] .bd-content div.cell_output :is(.text_html, img) {
@@ -115,6 +116,8 @@ def prepare(source: Path, repository: str | None) -> None:
 def _keep_words(output: dict[str, Any], folder: Path) -> None:
     """Show a picture with its text alternative; as a PNG alone it would be named by its digest."""
     data = output.get("data", {})
+    if "text/html" in data:  # cells have no places of their own on a page
+        data["text/html"] = _NOTEBOOK.sub(r"\1.html", "".join(data["text/html"]))
     facts = output.get("metadata", {}).get("image/png", {})
     if "image/png" not in data or "alt" not in facts:
         return

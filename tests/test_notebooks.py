@@ -50,7 +50,8 @@ def test_it_opens_with_the_ordinary_python_kernel(path):
 
 @each_notebook
 def test_its_text_names_no_folder_of_its_author(path):
-    assert "/home/" not in path.read_text()
+    # a machine's own user may be called student, as in notebook 12, or jovyan, as on Binder
+    assert not re.search(r"/home/(?!student\b|jovyan\b)", path.read_text())
     assert "/root/" not in path.read_text()
 
 

@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import time
 from pathlib import Path
 
@@ -242,9 +243,12 @@ def test_no_room_for_the_archive_is_said(engine):
 
 
 @pytest.fixture(scope="module")
-def storage(tmp_path_factory):
-    """Options that give podman and buildah a storage of their own."""
-    where = tmp_path_factory.mktemp("storage")
+def storage():
+    """Options that give podman and buildah a storage of their own, by a name that is short enough.
+
+    Podman takes 50 characters, and pytest's folders are longer.
+    """
+    where = Path(tempfile.mkdtemp(prefix="labimages-"))
     yield [
         "--root",
         str(where / "root"),
