@@ -31,9 +31,10 @@ class PseudoTerminal:
         self._master, slave = pty.openpty()
         try:
             self.resize(rows, columns)
-            # setsid(1) makes the terminal the controlling one of a new session
+            # setsid(1) makes the terminal the controlling one of a new session; whoever started
+            # Jupyter by nohup(1) has let it, and all below it, ignore a hangup
             self.process = subprocess.Popen(
-                ["setsid", "--ctty", "--wait", *argv],
+                ["env", "--default-signal=HUP,INT,QUIT", "setsid", "--ctty", "--wait", *argv],
                 stdin=slave, stdout=slave, stderr=slave,
                 env={**os.environ, "TERM": "xterm-256color", **(env or {})},
             )  # fmt: skip
