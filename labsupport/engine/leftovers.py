@@ -74,5 +74,10 @@ def remove_image(client: docker.DockerClient, identity: str) -> None:
 
 
 def _remove(thing: Any, **options: bool) -> None:
-    with contextlib.suppress(NotFound):  # another notebook sweeps, too
+    try:
         thing.remove(**options)
+    except NotFound:  # another notebook sweeps, too
+        return
+    except APIError as error:
+        if "already in progress" not in (error.explanation or ""):  # so does the engine itself
+            raise

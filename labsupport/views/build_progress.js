@@ -10,7 +10,7 @@ const make = (tag, attributes = {}, ...children) => {
 export default {
   render({ model, el }) {
     const title = make('h4');
-    const bar = make('ol', { class: 'steps', role: 'progressbar', 'aria-label': 'steps of the build', 'aria-valuemin': '0' });
+    const bar = make('div', { class: 'steps', role: 'progressbar', 'aria-label': 'steps of the build', 'aria-valuemin': '0' });
     const status = make('code', { role: 'status' });
     const elapsed = make('span', { class: 'elapsed' });
     const stop = make('button', { type: 'button', class: 'jupyter-button' }, '■ Stop the build');
@@ -32,7 +32,7 @@ export default {
       // kept, not replaced: an animation would begin anew with each update
       while (bar.children.length > steps.length) bar.lastChild.remove();
       steps.forEach((step, at) => {
-        const item = bar.children[at] ?? bar.appendChild(make('li', {}, make('code'), make('span')));
+        const item = bar.children[at] ?? bar.appendChild(make('div', {}, make('code'), make('span')));
         if (item.className !== step.state) item.className = step.state;
         item.title = step.text;
         item.firstChild.textContent = step.name;
