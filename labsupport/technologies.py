@@ -150,6 +150,6 @@ def _version(path: str, technology: Technology) -> str:
 def _row(found: Found) -> tuple[str, ...]:
     each = found.technology
     running = ", ".join(f"PID {process.pids[-1]}" for process in found.running[:3])
-    daemon = running or ("no" if each.daemon else "needs no daemon")
+    daemon = running or ("no" if each.daemon else "needs no daemon" if found.is_here else "-")
     here = f"✓ {found.version}" if found.is_here else "not here"
     return (each.name, each.kind, here, daemon, each.made_of, each.today)

@@ -15,7 +15,7 @@ def corrections() -> PlainTable:
     for chapter in chapters():
         for cell, told in chapter.corrections.items():
             rows.append((told["claim"], told["slide"], told["fact"], f"{chapter.number}, `{cell}`"))
-            links.append(f"{chapter.file}#{cell}")
+            links.append(f"{chapter.file}#cell-id={cell}")  # as JupyterLab reads it
     notebooks = len({link.partition("#")[0] for link in links})
     return PlainTable(
         f"{len(rows)} simplifications of the slides, corrected in {notebooks} notebooks",

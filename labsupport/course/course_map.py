@@ -104,13 +104,18 @@ def _draw_tile(axes: Axes, score: Score, left: float, top: float) -> None:
     )  # fmt: skip
     axes.text(left + 1.1, top + 2.2, score.number, size=style.size("large"), weight="bold",
               va="center", color=edge if score.begun else "#777777")  # fmt: skip
-    axes.text(left + 4.4, top + 1.2, "\n".join(textwrap.wrap(score.title, 15)[:2]),
+    axes.text(left + 4.9, top + 1.2, "\n".join(textwrap.wrap(_short(score.title), 14)[:2]),
               size=style.size("small"), va="top", linespacing=1.05)  # fmt: skip
     if complete:
         axes.text(left + WIDE - 1.2, top + HIGH - 1.9, "done ✓", size=style.size("small"),
                   weight="bold", color=PASSED, ha="right", va="center")  # fmt: skip
     _draw_guesses(axes, score, left + 1.6, top + 7.6)
     _draw_exercises(axes, score, left + 1.6, top + 11.2)
+
+
+def _short(title: str) -> str:
+    """Leave away what a long title explains: “Tutorial T3: build, run” is “Tutorial T3”."""
+    return title if len(title) < 26 else title.partition(":")[0]
 
 
 def _draw_guesses(axes: Axes, score: Score, left: float, middle: float) -> None:

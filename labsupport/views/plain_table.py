@@ -10,7 +10,13 @@ from dataclasses import dataclass
 
 def marked(text: str) -> str:
     """Write text as HTML, with what stands between back-quotes as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+    return re.sub(r"`([^`]+)`", _code, html.escape(text))
+
+
+def _code(found: re.Match[str]) -> str:
+    # a short name is not broken at its hyphen
+    style = " style='white-space:nowrap'" if len(found[1]) < 12 else ""
+    return f"<code{style}>{found[1]}</code>"
 
 
 @dataclass(frozen=True)
