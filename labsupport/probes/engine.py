@@ -110,7 +110,7 @@ def why_no_engine(failures: dict[str, OSError], known: facts.Facts, *, has_docke
 def registry() -> str:
     """A registry's program, or the engine's image of that name."""
     if program := registry_program.find():
-        return str(program)
+        return f"the program {program.name}"  # not its path: this is read in saved notebooks
     address, _ = find()
     if address:
         status, body = get(
