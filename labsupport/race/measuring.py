@@ -50,6 +50,8 @@ class Race:
         self._runners: dict[str, Runner] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="race")
         self._bait: Bait | None = None
+        self.token = ""
+        """Stands in the command of the process that the app tries to end, and in no other."""
         self._picture = LivePicture()
         self._next_paint = 0.0
         self._hostname = platform.node()
@@ -82,6 +84,7 @@ class Race:
         frames = frames_per_second or (2.0 if probe().place == "vm" else 5.0)
         self._release()
         self._bait = Bait()
+        self.token = self._bait.token
         self.entrants = {kind.name: Entrant(kind.name, kind.why_not()) for kind in self._kinds}
         self._picture.stopping, self._picture.running = False, True
         self._paint()

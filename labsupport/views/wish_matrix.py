@@ -118,7 +118,7 @@ def _draw_heads(axes: Axes, wide: float) -> None:
         left, right = LEFT + first * wide, LEFT + (first + count) * wide - 0.6
         axes.plot([left, right], [TOP - 5.9, TOP - 5.9], color=style.INK, linewidth=1.2)
         axes.text((left + right) / 2, TOP - 6.6, group, size=style.size("body"), weight="bold",
-                  ha="center", va="bottom", linespacing=1.0)  # fmt: skip
+                  ha="center", va="bottom", linespacing=1.25)  # fmt: skip
     for column, (_, words_) in enumerate(HEADS):
         axes.text(LEFT + (column + 0.46) * wide, TOP - 2.7, words_, size=style.size("small") * 0.9,
                   ha="center", va="center", linespacing=1.1)  # fmt: skip
