@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from labsupport.closing import Closing
 from labsupport.engine.builds import Build
 from labsupport.engine.held import HeldContainer
 from labsupport.engine.registry import Registry
@@ -43,7 +43,7 @@ class Entry:
     notebook: str
 
 
-class Glossary:
+class Glossary(Closing):
     """Use it in a `with`, or `close()` it: what it made goes then.
 
     Raises:
@@ -81,17 +81,6 @@ class Glossary:
     def close(self) -> None:
         """Remove what was made; may be called twice."""
         self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def table(self) -> PlainTable:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from labsupport import trace
+from labsupport.closing import Closing
 from labsupport.errors import NotPrinted, TerminalClosed
 from labsupport.linux import recipes
 from labsupport.linux.pseudoterminal import PseudoTerminal
@@ -29,7 +30,7 @@ _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\
 _of_cell: weakref.WeakValueDictionary[str, Terminal] = weakref.WeakValueDictionary()
 
 
-class Terminal:
+class Terminal(Closing):
     """A shell to type into: `Terminal(box)`, `Terminal(container)`, or `Terminal()` for here.
 
     As the last line of a cell it is shown there. `type()` types, `await expect()` waits for words,
@@ -96,12 +97,6 @@ class Terminal:
         if self._widget is not None:
             self._widget.running = False
         self._leave()
-
-    def __enter__(self) -> Terminal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"$ {self.command}\n{self.transcript}"

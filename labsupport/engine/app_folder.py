@@ -6,17 +6,16 @@ import html
 import shutil
 import tempfile
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from labsupport import ownership
+from labsupport.closing import Closing
 from labsupport.errors import AppMissing, TextMissing
 
 APP = "simple_translate"
 COURSE = Path(__file__).parents[2] / "notebooks" / "apps"
 
 
-class AppFolder:
+class AppFolder(Closing):
     """`app = AppFolder()`: a copy of the translator; `app.path` is the folder.
 
     It ends with `close()`, or with the notebook: the next start removes what is left.
@@ -64,17 +63,6 @@ class AppFolder:
     def close(self) -> None:
         """Remove the folder; may be called twice."""
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         lines = (f"{size:>7,} B  {name}" for name, size in self.files.items())

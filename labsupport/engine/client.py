@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, field
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import docker
 
+from labsupport.closing import Closing
 from labsupport.engine import daemon, describing, finding, leftovers
 from labsupport.engine.addresses import Chosen
 from labsupport.engine.base_image import base_image
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Engine:
+class Engine(Closing):
     """A connection to a container engine, and what the engine says about itself.
 
     `client` is the Docker SDK's client, `kind` is `"docker"` or `"podman"`, `kernel_release` is
@@ -97,17 +97,6 @@ class Engine:
         self.client.close()
         if self._daemon:
             self._daemon.stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __str__(self) -> str:
         return "\n".join([self._headline(), *(f"{k}: {v}" for k, v in self._rows().items())])

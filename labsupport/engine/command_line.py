@@ -16,10 +16,10 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from labsupport import ownership, trace
+from labsupport.closing import Closing
 from labsupport.errors import CommandMissing
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Typed:
         )
 
 
-class CommandLine:
+class CommandLine(Closing):
     """`docker = CommandLine(engine)`; then `docker("image ls")`; `close()` forgets its settings.
 
     Raises:
@@ -123,14 +123,3 @@ class CommandLine:
     def close(self) -> None:
         """Remove its settings; may be called twice."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace_: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -7,9 +7,9 @@ gone, however that came about. Then it ends, and the engine removes the containe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from labsupport.closing import Closing
 from labsupport.engine.labels import owner_labels
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PROGRAM = ["cat"]
 
 
-class HeldContainer:
+class HeldContainer(Closing):
     """A running container of the course's base image, without a network; use it in a `with`.
 
     `pid` is its PID 1 on the engine's machine. Options are those of `docker run` in the Docker
@@ -62,17 +62,6 @@ class HeldContainer:
         self._input.close()
         self._input = None
         _end(self.container)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _end(container: Container) -> None:

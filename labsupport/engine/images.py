@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
+from labsupport.closing import Closing
 from labsupport.engine.image import history
 from labsupport.engine.image.blobs import Archive, Store
 from labsupport.engine.image.contents import Reader
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "Image", "Layer", "Limits", "LostFile", "Step"]
 
 
-class Image:
+class Image(Closing):
     """An image out of an archive, a folder or an engine; made by `open` and `of`.
 
     `layers` from the lowest up; `history`, also the lines that made no layer; `config`, the image's
@@ -162,17 +163,6 @@ class Image:
     def close(self) -> None:
         """Close the archive; a file of our own is gone then. All but `read` still works."""
         self._store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         name = ", ".join(self.names) or self.digest[:19]

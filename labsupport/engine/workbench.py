@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from labsupport.closing import Closing
 from labsupport.engine.bench_folder import BenchFolder
 from labsupport.engine.builds import Build
 from labsupport.engine.labels import owner_labels
@@ -37,7 +37,7 @@ _ALL_BUILT: set[str] = set()
 """The IDs of all images that benches of this process have built."""
 
 
-class Workbench(BenchFolder):
+class Workbench(BenchFolder, Closing):
     """`with Workbench(engine) as bench:` build and run; in the end all of it is removed.
 
     `images` maps the names of what was built to image IDs. A name that was not built here is
@@ -212,17 +212,6 @@ class Workbench(BenchFolder):
             self._drop_steps()  # Docker takes an image's nameless parents along, Podman not always
         self.images.clear()
         self.remove_folder()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         names = ", ".join(self.images) or "nothing yet"

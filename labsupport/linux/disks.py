@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from labsupport import ownership
+from labsupport.closing import Closing
 from labsupport.errors import MissingCapability
 from labsupport.linux import loop
 from labsupport.linux.cgroup.amounts import Amount, bytes_of
@@ -17,7 +18,7 @@ from labsupport.linux.cgroup.amounts import Amount, bytes_of
 ZRAM, ZRAM_DEVICE = Path("/sys/block/zram0"), "/dev/zram0"
 
 
-class Disk:
+class Disk(Closing):
     """A block device of zeroes: `with Disk("16M") as disk: disk.device` is such as /dev/loop0.
 
     It lives in a file of this notebook; the kernel takes it apart when it is closed, or when the
@@ -46,12 +47,6 @@ class Disk:
             os.close(self._descriptor)
             self._descriptor = None
         self._folder.cleanup()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<disk {self.device}>"

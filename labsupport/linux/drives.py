@@ -11,9 +11,9 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Self
 
 from labsupport import ownership
+from labsupport.closing import Closing
 from labsupport.errors import DriveGone, LabError, MissingCapability
 from labsupport.linux import loop, mounting
 from labsupport.linux.sandbox import Sandbox
@@ -23,7 +23,7 @@ SIZE_BYTES = 4 << 20
 LABEL = "label.txt"
 
 
-class Drive:
+class Drive(Closing):
     """A file system of its own: `Drive("Drive_A")`, then `.mount(box, "/data")`, in the end `.close()`.
 
     `kind` is "ext4" or "tmpfs"; if it is not ext4, `why` says why. A new drive holds one file,
@@ -81,12 +81,6 @@ class Drive:
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __del__(self) -> None:
         self.close()

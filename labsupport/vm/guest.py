@@ -19,9 +19,9 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import NoReturn
 
+from labsupport.closing import Closing
 from labsupport.completed import Completed
 from labsupport.errors import BadAmount, GuestClosed, GuestDied, ShareRefused, TimedOut
 from labsupport.vm import gate, mux
@@ -38,7 +38,7 @@ _LEAN = Path(__file__).with_name("lean.py")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
-class LabVM:
+class LabVM(Closing):
     """A running guest; use it as a context manager, or `close()` it.
 
     `release` is its kernel's version. One thread at a time may use it.
@@ -78,17 +78,6 @@ class LabVM:
         self._keeper: subprocess.Popen[bytes] | None = None
         self._ready = False
         self._numbers = iter(range(1, 1 << 32))
-
-    def __enter__(self) -> LabVM:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def run(
         self,

@@ -15,9 +15,8 @@ import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
+from labsupport.closing import Closing
 from labsupport.errors import CgroupClosed
 from labsupport.linux import syscalls
 from labsupport.linux.cgroup.folder import READ_BYTES, Folder, put
@@ -41,7 +40,7 @@ class Event:
     new: int
 
 
-class Events:
+class Events(Closing):
     """Notices what happens to one group. Use it in a `with` statement, or `close()` it.
 
     `fileno()` is readable when something has happened: give it to `loop.add_reader`, and call
@@ -136,17 +135,6 @@ class Events:
         self._epoll.close()
         while self._fds:
             os.close(self._fds.pop())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        tb: TracebackType | None = None,
-    ) -> None:
-        self.close()
 
 
 def _value(fd: int, word: str) -> int:
