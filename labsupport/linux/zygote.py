@@ -96,8 +96,8 @@ def _be_holder(holder: Holder, requests: socket.socket, seats: Seats, taken: int
         holder.serve(marshal.loads(data), channel, seats, taken)  # noqa: S302
         channel.close()  # this tells the notebook that every program has ended
         if not holder.go_home():
-            os.write(taken, LEAVING)
-            return
+            break
+    os.write(taken, LEAVING)  # or others wait already
 
 
 def _wait_for_request(requests: socket.socket, owner: int) -> tuple[bytes, socket.socket] | None:
