@@ -20,6 +20,7 @@ class TellThemApart(Exercise):
     """Five alike programs: end those that share all their namespaces with this notebook."""
 
     name = "01.1"
+    moment = 0.5
     hints = (
         "namespaces(PID) tells a process's namespaces, namespaces() this notebook's. "
         "exercise.pids are the five to look at.",
@@ -70,11 +71,13 @@ class TellThemApart(Exercise):
         ordinary = [pid for pid, own in alive.items() if own == ours]
         contained = [pid for pid, own in alive.items() if own != ours]
         if lost := sorted(set(self.contained) - set(contained)):
-            return Verdict(False, f"{_listed(lost)} had namespaces of its own, and has ended. "
+            return Verdict(False, f"{_listed(lost)} lived in namespaces apart, and ended. "
                                   "Start again with exercise.start().")  # fmt: skip
         if ordinary:
             return Verdict(
-                False, f"{_listed(ordinary)} still runs, in the same namespaces as this notebook."
+                False,
+                f"{_listed(ordinary)} still {'run' if len(ordinary) > 1 else 'runs'}, in the "
+                "same namespaces as this notebook.",
             )
         told = "; ".join(
             f"{pid} has its own {' and '.join(k for k in own if own[k] != ours[k])}"

@@ -7,11 +7,14 @@ from labsupport.linux.process import Process
 from labsupport.linux.procfs import processes, status
 from labsupport.linux.sandbox import Sandbox
 
+STOPPED = "T"
+
 
 class EndOneFromOutside(Exercise):
     """Translate a number inside to the one on the host, and act on it."""
 
     name = "02.1"
+    moment = 0.5
     hints = (
         "processes(of=exercise.box) lists the processes in the sandbox. "
         "Each has .pids: its number on the host first, its number inside last.",
@@ -46,6 +49,9 @@ class EndOneFromOutside(Exercise):
             return Verdict(False, f"others have ended, too: only {alive} are left in there. "
                                   "Start again with exercise.start().")  # fmt: skip
         if self.wanted.returncode is None:
+            if status(self.wanted.pid).state == STOPPED:
+                return Verdict(False, f"PID {self.number} is stopped, and could go on at any "
+                                      "moment: it has not ended.")  # fmt: skip
             return Verdict(
                 False, f"all of {alive} still run in there, PID {self.number} among them."
             )

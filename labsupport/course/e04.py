@@ -9,6 +9,9 @@ from labsupport.errors import NoAnswer
 from labsupport.linux.sandbox import Sandbox
 from labsupport.servers import Server, web_server
 
+PATIENCE_SECONDS = 4  # a right answer is not refused because the machine is busy
+CLOSED_SECONDS = 1  # a port that answers does so sooner
+
 
 class _Scene(Exercise):
     """An exercise whose sandboxes are closed when it stops."""
@@ -68,7 +71,7 @@ class JoinTheNetwork(_Scene):
             said = ", ".join(given) or "no address at all"
             return Verdict(False, f"exercise.box has {said}, not {self.wanted}.")
         try:
-            page = self.box.net.ask(self.server_address, timeout=1)
+            page = self.box.net.ask(self.server_address, timeout=PATIENCE_SECONDS)
         except NoAnswer as error:
             return Verdict(False, f"exercise.box has {self.wanted}, but {error}.")
         if page != self.page:
@@ -140,7 +143,7 @@ class FindTheFault(_Scene):
         if len(self.client.net.links()) != len(self.server.net.links()):
             return Verdict(False, "the client has a cable more than at the start.")
         try:
-            page = self.client.net.ask("10.0.2.2", timeout=1)
+            page = self.client.net.ask("10.0.2.2", timeout=PATIENCE_SECONDS)
         except NoAnswer as error:
             return Verdict(False, f"asked by exercise.client: {error}.")
         return Verdict(page == self.page, f"asked by exercise.client, the server says {page!r}.")
@@ -194,8 +197,9 @@ class OnePort(_Scene):
         return Verdict(True, f"of {self.ports}, only {self.wanted} answers.")
 
     def _answers(self, port: int) -> bool:
+        patience = PATIENCE_SECONDS if port == self.wanted else CLOSED_SECONDS
         try:
-            return self.client.net.ask("10.0.0.2", port, timeout=0.3) == f"page {port}"
+            return self.client.net.ask("10.0.0.2", port, timeout=patience) == f"page {port}"
         except NoAnswer:
             return False
 

@@ -64,7 +64,9 @@ class NameOfOneNetworkOfAnother(Exercise):
         for name, program in self.programs.items():
             if program.returncode is None and namespaces(program.pid)[kind] == inode:
                 return name
-        return "the notebook" if namespaces()[kind] == inode else "somebody else"
+        if namespaces()[kind] == inode:
+            return "the notebook"
+        return "its sandbox" if namespaces(self.box.pid)[kind] == inode else "somebody else"
 
     def answer(self) -> str:
         """One way to do it."""
@@ -157,6 +159,7 @@ class KeepWithoutAProcess(Exercise):
     """Keep a namespace when nobody lives in it any more."""
 
     name = "05.3"
+    moment = 0.5
     hints = (
         "Besides a process, an open descriptor keeps a namespace: open the file "
         "/proc/PID/ns/uts of exercise.program, before it ends.",

@@ -164,6 +164,7 @@ class StopTheBomb(Exercise):
     """End a fork bomb that is running, and nothing else."""
 
     name = "06.3"
+    moment = 0.5
     hints = (
         "Ask each group what it uses: exercise.groups[name].usage().pids. Killing PID after PID is "
         "slower than the bomb forks; but its group holds all of them.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import ClassVar
 
 from labsupport.course.exercises import Exercise, Verdict
@@ -162,7 +163,7 @@ class Refuse(_OnAStage):
         "make symbolic links": (["busybox", "ln", "-s", "a", "/shared/link"],
                                 ["symlink", "symlinkat"]),
         "make named pipes": (["busybox", "mkfifo", "/shared/pipe"], ["mknod", "mknodat"]),
-        "change who may read a file": (["busybox", "chmod", "777", "/shared/mnt"],
+        "change who may read a file": (["busybox", "chmod", "700", "/shared/mine"],
                                        ["chmod", "fchmodat", "fchmodat2"]),
     }  # fmt: skip
 
@@ -171,6 +172,11 @@ class Refuse(_OnAStage):
         super().begin()
         self.wish = self.random.choice(sorted(self.WISHES))
         self.argv, self.calls = self.WISHES[self.wish]
+        mine = self.workshop.root / "shared/mine"
+        mine.touch()
+        if "user" not in self.workshop.stage.new:  # else whoever runs this is root inside
+            root_inside = int(self.workshop.users.split()[1])
+            os.chown(mine, root_inside, root_inside)  # whose it is not may not chmod it anyway
 
     def task(self) -> str:
         """The task, with the program that must fail."""
@@ -199,19 +205,30 @@ class Refuse(_OnAStage):
             return Verdict(False, f"it is refused, but so is what is harmless: {said}.")
         if "not permitted" not in done.stderr:
             return Verdict(False, f"it failed for another reason: {done.stderr.strip()}.")
-        opened = [name for name in DENIED if self.filter.verdict(name).kind == "allowed"]
-        if opened:
-            return Verdict(False, f"it is refused, but now {opened[0]} is allowed.")
+        if gap := self._gap():
+            return Verdict(False, f"it is refused, but {gap}.")
         return Verdict(True, f"the kernel said: {done.stderr.strip()}.")
+
+    def _gap(self) -> str:
+        """Say what the filter forgets: a call of before, or one that grants the wish."""
+        for name in (*DENIED, *self._to_deny()):
+            if self.filter.verdict(name).kind == "allowed":
+                same = name in self.calls
+                return (
+                    f"another program may still call {name}" if same else f"now {name} is allowed"
+                )
+        return ""
+
+    def _to_deny(self) -> list[str]:
+        return [call for call in self.calls if call != "fchmodat2"]  # not every kernel has it
 
     def _tidy(self) -> None:
         for name in ("link", "pipe", "file"):
             (self.workshop.root / "shared" / name).unlink(missing_ok=True)
-        (self.workshop.root / "shared/mnt").chmod(0o777)
 
     def answer(self) -> str:
         """One way to do it."""
-        names = [*DENIED, *(call for call in self.calls if call != "fchmodat2")]
+        names = [*DENIED, *self._to_deny()]
         return f"from labsupport import Filter\n\nexercise.filter = Filter.deny({names!r})"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +21,9 @@ FILES = tuple(f"/srv/shelf/{name}.txt" for name in SHELF)
 USERS = (1000, 2000, 4711, 65534)
 FOLDERS = ("diary", "ledger", "logbook")
 PATIENCE_SECONDS = 20.0
+LONG_AGO = 1_000_000_000  # Docker sees no change of a file as long as before in the same second
+    1_000_000_000  # a file as long and of the same second as its change is the same to Docker
+)
 
 # It names a file that it only reads, and leaves the one that it changes as long as it was.
 CULPRIT = """
@@ -148,7 +152,8 @@ class Changed(_OnABench):
         self.added = f"/srv/shelf/{self.random.choice(('sugar', 'mint', 'rice'))}.txt"
         self.found: str | None = None
         for path in FILES:
-            self.bench.write(f"shelf/{path.rpartition('/')[2]}", f"{path.rpartition('/')[2]}\n" * 3)
+            name = path.rpartition("/")[2]
+            os.utime(self.bench.write(f"shelf/{name}", f"{name}\n" * 3), (LONG_AGO, LONG_AGO))
         values = {"changed": self.changed, "decoy": self.decoy, "added": self.added,
                   "deleted": self.deleted}  # fmt: skip
         self.bench.build("FROM labsupport/busybox\nCOPY shelf /srv/shelf\n", "shelf")
