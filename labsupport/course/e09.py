@@ -22,8 +22,6 @@ USERS = (1000, 2000, 4711, 65534)
 FOLDERS = ("diary", "ledger", "logbook")
 PATIENCE_SECONDS = 20.0
 LONG_AGO = 1_000_000_000  # Docker sees no change of a file as long as before in the same second
-    1_000_000_000  # a file as long and of the same second as its change is the same to Docker
-)
 
 # It names a file that it only reads, and leaves the one that it changes as long as it was.
 CULPRIT = """
