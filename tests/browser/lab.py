@@ -22,11 +22,15 @@ START_SECONDS = 60
 
 @dataclass(frozen=True)
 class Lab:
-    """A running JupyterLab: where it answers, and the folder whose notebooks it shows."""
+    """A running JupyterLab: where it answers, and the folder whose notebooks it shows.
+
+    `progress` is the file in which its kernels keep what the student has done.
+    """
 
     base: str
     token: str
     root: Path
+    progress: Path
 
     def address(self, notebook: Path) -> str:
         """Return the page of a notebook under `root`, in a workspace without other tabs."""
@@ -40,11 +44,12 @@ def jupyterlab(root: Path, dark: bool = False) -> Iterator[Lab]:
     with tempfile.TemporaryDirectory(prefix="lab-browser-") as scratch:
         home = Path(scratch)
         _write_settings(home / "settings", dark)
-        lab = Lab(f"http://127.0.0.1:{_free_port()}", os.urandom(16).hex(), root.resolve())
+        base, token = f"http://127.0.0.1:{_free_port()}", os.urandom(16).hex()
+        lab = Lab(base, token, root.resolve(), home / "progress.jsonl")
         with (home / "log").open("w") as log:
             server = subprocess.Popen(
                 _command(lab),
-                env={**os.environ, **_environment(home), "JUPYTER_TOKEN": lab.token},
+                env={**os.environ, **_environment(home), **_variables(lab)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -82,8 +87,11 @@ def _environment(home: Path) -> dict[str, str]:
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
         "IPYTHONDIR": str(home / "ipython"),
-        "LAB_PROGRESS": str(home / "progress.jsonl"),
     }
+
+
+def _variables(lab: Lab) -> dict[str, str]:
+    return {"JUPYTER_TOKEN": lab.token, "LAB_PROGRESS": str(lab.progress)}
 
 
 def _write_settings(folder: Path, dark: bool) -> None:

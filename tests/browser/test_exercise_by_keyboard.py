@@ -1,0 +1,129 @@
+"""An exercise of notebook 02 in JupyterLab by keyboard alone: wrong, a hint, right (20 s)."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import nbformat
+import pytest
+
+from labsupport import probe
+from tests.browser.lab import Lab, jupyterlab
+from tests.browser.page import opened
+from tests.toys import CHECKOUT
+
+pytestmark = pytest.mark.browser
+
+NOTEBOOK = CHECKOUT / "notebooks" / "02_pid_namespaces.ipynb"
+WANTED = "[it] = [p for p in processes(of=exercise.box) if p.pids[-1] == {}]; "
+STOP, END = ("import signal; " + WANTED + f"os.kill(it.pids[0], signal.{name}); 'sent {name}'"
+             for name in ("SIGSTOP", "SIGKILL"))  # fmt: skip
+
+IS_IN_NOTEBOOK = "() => !!document.activeElement.closest('.jp-Notebook')"
+ACTIVE = "() => window.jupyterapp.shell.currentWidget.content.activeCellIndex"
+ACTIVE_IS = f"number => ({ACTIVE})() === number"
+COUNT = "() => window.jupyterapp.shell.currentWidget.content.widgets.length"
+EDITS = "() => !!document.activeElement.closest('.jp-mod-active .cm-content')"
+SOURCE_IS = """text => window.jupyterapp.shell.currentWidget.content.activeCell.model
+    .sharedModel.getSource() === text"""
+
+
+class Keys:
+    """A student at the keyboard: presses keys, and reads what the page shows."""
+
+    def __init__(self, page) -> None:
+        self.page, self.press = page, page.keyboard.press
+
+    def enter_the_notebook(self):
+        """Press the tabulator key until the notebook has the focus; it may have it at once."""
+        for _ in range(60):
+            if self.page.evaluate(IS_IN_NOTEBOOK):
+                return self.press("Escape")  # command mode
+            self.press("Tab")
+        raise AssertionError("the tabulator key does not lead into the notebook")
+
+    def go_to(self, number):
+        """Press an arrow key until that cell is the active one."""
+        while (active := self.page.evaluate(ACTIVE)) != number:
+            step = 1 if number > active else -1
+            self.press("ArrowDown" if step > 0 else "ArrowUp")
+            self.page.wait_for_function(ACTIVE_IS, arg=active + step)
+
+    def write(self, text):
+        """Write into the active cell, in place of what is there."""
+        self.press("Enter")
+        self.page.wait_for_function(EDITS)
+        self.press("Control+A")
+        self.page.keyboard.type(text)
+        self.page.wait_for_function(SOURCE_IS, arg=text)
+
+    def run(self, number, words=""):
+        """Run the active cell, which is `number`; return what it shows once it says `words`."""
+        self.press("Shift+Enter")
+        cell = self.page.locator(".jp-Notebook .jp-Cell").nth(number)
+        cell.locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]")).wait_for(state="attached")
+        if not words:
+            return ""
+        output = cell.locator(".jp-OutputArea-output", has_text=words)
+        output.wait_for()
+        return output.inner_text()
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    if refusal := probe().why_not("ns.pid"):
+        pytest.skip(f"needs ns.pid: {refusal.reason}")
+    with jupyterlab(NOTEBOOK.parent) as lab:
+        yield lab
+
+
+def where(text):
+    """Return the number of the first cell that holds a text."""
+    cells = nbformat.read(NOTEBOOK, as_version=4).cells
+    return next(number for number, cell in enumerate(cells) if text in cell.source)
+
+
+def kept(lab):
+    """Return what is kept of exercise 02.1."""
+    facts = map(json.loads, lab.progress.read_text().splitlines())
+    return [fact for fact in facts if fact.get("name") == "02.1"]
+
+
+def test_an_exercise_is_done_by_keyboard_alone(running_chromium, lab):
+    with opened(running_chromium, lab, NOTEBOOK) as notebook:
+        keys = Keys(notebook.page)
+        keys.enter_the_notebook()
+        keys.go_to(imports := where("%load_ext labsupport"))
+        keys.run(imports)
+        keys.go_to(start := where('Exercise.of("02.1")'))
+        task = keys.run(start, "Exercise 02.1")
+        number = re.search(r"the one that is PID (\d+) in there", task)[1]
+        here, check = where("# your turn: end that one"), where("exercise.check()")
+
+        keys.go_to(here)
+        keys.write(STOP.format(number))
+        keys.run(here, "sent SIGSTOP")
+        keys.go_to(check)
+        refused = keys.run(check, "Not yet")
+        assert f"PID {number} is stopped, and could go on at any moment" in refused
+
+        cells = notebook.page.evaluate(COUNT)
+        keys.go_to(here)
+        keys.press("b")  # a cell more, below
+        notebook.page.wait_for_function(ACTIVE_IS, arg=here + 1)
+        assert notebook.page.evaluate(COUNT) == cells + 1
+        keys.write("exercise.hint()")
+        assert "processes(of=exercise.box) lists" in keys.run(here + 1, "Hint 1 of 2")
+
+        keys.go_to(here)
+        keys.write(END.format(number))
+        keys.run(here, "sent SIGKILL")
+        keys.go_to(check + 1)
+        accepted = keys.run(check + 1, "Done ✓")
+        assert f"PID {number} has ended" in accepted
+
+    first, second = kept(lab)
+    assert (first["passed"], first["hints"]) == (False, 0)
+    assert (second["passed"], second["hints"]) == (True, 1)
+    assert second["saw"] in accepted
+    assert "SIGKILL" in json.dumps(second["answer"])
