@@ -22,6 +22,7 @@ def end(exercise, pid):
 
 @pytest.mark.parametrize("number", ["01.1", "01.2"])
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.right("01.1", "01.2")
 def test_the_solution_passes(begun, number, seed):
     exercise = begun(number, seed)
     exec(exercise.solution().body, {"exercise": exercise})
@@ -34,15 +35,17 @@ def test_seeds_differ(begun):
     assert len(orders) > 1
 
 
-def test_an_untouched_start_is_refused(begun):
-    verdict = begun("01.1").check()
+@pytest.mark.parametrize(
+    ("number", "said"), [("01.1", "still run, in the same namespaces"), ("01.2", "runs 0 times")]
+)
+@pytest.mark.untouched("01.1", "01.2")
+def test_an_untouched_start_is_refused(begun, number, said):
+    verdict = begun(number).check()
     assert not verdict
-    assert "still runs, in the same namespaces" in verdict.saw
-    verdict = begun("01.2").check()
-    assert not verdict
-    assert "runs 0 times" in verdict.saw
+    assert said in verdict.saw
 
 
+@pytest.mark.wrong("01.1")
 def test_one_that_is_left_is_named(begun):
     exercise = begun("01.1")
     first, *others = exercise.plain
@@ -53,6 +56,7 @@ def test_one_that_is_left_is_named(begun):
     assert verdict.saw.startswith(f"{first} still runs")
 
 
+@pytest.mark.wrong("01.1")
 def test_ending_a_contained_one_is_refused(begun):
     exercise = begun("01.1")
     contained = next(pid for pid in exercise.pids if pid not in exercise.plain)
@@ -62,16 +66,21 @@ def test_ending_a_contained_one_is_refused(begun):
     verdict = exercise.check()
     assert not verdict
     assert f"{contained}" in verdict.saw
-    assert "had namespaces of its own" in verdict.saw
+    assert "lived in namespaces apart, and ended" in verdict.saw
 
 
+@pytest.mark.wrong("01.1")
 def test_ending_all_is_refused(begun):
     exercise = begun("01.1")
     for pid in exercise.pids:
         end(exercise, pid)
-    assert "had namespaces of its own" in exercise.check().saw
+    verdict = exercise.check()
+    assert not verdict
+    told = [str(pid) for pid in sorted(set(exercise.pids) - set(exercise.plain))]
+    assert f"{' and '.join(told)} lived in namespaces apart" in verdict.saw
 
 
+@pytest.mark.wrong("01.2")
 def test_a_plain_process_has_no_walls(begun):
     exercise = begun("01.2")
     with subprocess.Popen(["sleep", str(exercise.seconds)]) as sleeper:
@@ -81,6 +90,7 @@ def test_a_plain_process_has_no_walls(begun):
     assert "its own nothing" in verdict.saw
 
 
+@pytest.mark.wrong("01.2")
 def test_one_wall_is_not_enough(begun):
     exercise = begun("01.2")
     exercise.box = Sandbox(new={exercise.wanted[0]}).open()
@@ -90,6 +100,7 @@ def test_one_wall_is_not_enough(begun):
     assert f"it shares {exercise.wanted[1]} with this notebook" in verdict.saw
 
 
+@pytest.mark.wrong("01.2")
 def test_a_wall_too_many_is_refused(begun):
     exercise = begun("01.2")
     more = next(kind for kind in ("uts", "ipc", "mount") if kind not in exercise.wanted)

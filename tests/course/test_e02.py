@@ -8,7 +8,7 @@ import pytest
 
 from labsupport import Exercise, Sandbox, processes
 from labsupport.errors import ExerciseNotStarted, UnknownExercise
-from labsupport.linux.procfs import all_pids
+from labsupport.linux.procfs import all_pids, status
 
 
 @pytest.fixture(params=["02.1", "02.2"])
@@ -33,6 +33,7 @@ def solve(exercise):
     return scope
 
 
+@pytest.mark.untouched("02.1", "02.2")
 def test_an_untouched_start_is_refused(exercise):
     exercise.start()
     assert not exercise.check()
@@ -40,6 +41,7 @@ def test_an_untouched_start_is_refused(exercise):
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("number", ["02.1", "02.2"])
+@pytest.mark.right("02.1", "02.2")
 def test_the_solution_passes(number, seed):
     exercise = Exercise.of(number, seed)
     exercise.start()
@@ -81,12 +83,14 @@ def test_an_unknown_exercise_lists_the_known_ones():
         Exercise.of("99.1")
 
 
+@pytest.mark.wrong("02.1")
 def test_ending_pid_1_ends_all_and_is_told_so(first):
     os.kill(first.box.pid, signal.SIGKILL)
     time.sleep(0.2)
     assert "PID 1 has ended" in first.check().saw
 
 
+@pytest.mark.wrong("02.1")
 def test_ending_a_neighbour_is_told_so(first):
     other = next(each for each in first.started if each is not first.wanted)
     other.signal(signal.SIGKILL)
@@ -94,10 +98,45 @@ def test_ending_a_neighbour_is_told_so(first):
     assert "others have ended, too" in first.check().saw
 
 
-def test_using_the_inner_number_on_the_host_changes_nothing(first):
+def test_what_still_runs_is_told(first):
+    assert f"PID {first.number} among them" in first.check().saw
+
+
+@pytest.mark.wrong("02.1")
+def test_stopping_it_is_not_ending_it(first):
+    first.wanted.signal(signal.SIGSTOP)
+    while status(first.wanted.pid).state != "T":
+        time.sleep(0.01)
     verdict = first.check()
     assert not verdict
-    assert f"PID {first.number} among them" in verdict.saw
+    assert f"PID {first.number} is stopped" in verdict.saw
+
+
+@pytest.mark.wrong("02.1")
+def test_closing_the_whole_sandbox_is_told(first):
+    first.box.close()
+    assert "nothing runs in the sandbox any more" in first.check().saw
+
+
+@pytest.mark.parametrize(
+    ("before", "levels"),
+    [([], 0), (["unshare", "--pid"], 0), (["unshare", "--pid", "--fork"], 1)],
+)
+@pytest.mark.wrong("02.2")
+def test_too_few_levels_are_counted(begun, before, levels):
+    exercise = begun("02.2", 1)
+    exercise.box = Sandbox(new={"uts"}).open()
+    exercise.box.start([*before, "sleep", str(exercise.seconds)])
+    verdict = checked_once_it_runs(exercise)
+    assert f"lives {levels} levels below, not {exercise.depth}" in verdict.saw
+
+
+def checked_once_it_runs(exercise):
+    until = time.monotonic() + 10
+    while "no process runs" in (verdict := exercise.check()).saw and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not verdict
+    return verdict
 
 
 def test_stopping_takes_the_scene_down(first):
@@ -107,6 +146,7 @@ def test_stopping_takes_the_scene_down(first):
     assert not pids & set(all_pids())
 
 
+@pytest.mark.wrong("02.2", times=3)
 def test_wrong_depth_and_wrong_number_are_told():
     exercise = Exercise.of("02.2", seed=1)
     exercise.start()

@@ -19,6 +19,7 @@ def test_stopping_takes_the_scene_down(begun, number):
     assert list(Path(tempfile.gettempdir()).glob(f"{ownership.prefix('drive')}*")) == []
 
 
+@pytest.mark.wrong("03.1", times=2)
 def test_a_bind_that_is_not_read_only_is_told_so(begun):
     exercise = begun("03.1")
     one, two = exercise.places
@@ -30,6 +31,7 @@ def test_a_bind_that_is_not_read_only_is_told_so(begun):
     assert two in exercise.check().saw
 
 
+@pytest.mark.wrong("03.1")
 def test_read_only_data_is_told_so(begun):
     exercise = begun("03.1")
     exercise.inside("mount", "-o", "remount,bind,ro", "/data")
@@ -42,6 +44,7 @@ def test_what_hides_the_file_is_named(begun):
     assert top.source in exercise.check().saw
 
 
+@pytest.mark.wrong("03.2")
 def test_too_many_mounts_taken_off_is_told_so(begun):
     exercise = begun("03.2")
     other = next(iter(exercise.others))
@@ -50,6 +53,22 @@ def test_too_many_mounts_taken_off_is_told_so(begun):
     assert not exercise.check()
 
 
+@pytest.mark.wrong("03.2")
+def test_only_the_upper_of_two_taken_off_is_told(begun):
+    def layers(exercise):
+        return [m for m in mounts(of=exercise.box) if m.point == f"/srv/{exercise.wanted}"]
+
+    exercise = next(e for seed in range(20) if len(layers(e := begun("03.2", seed))) > 1)
+    upper = mounts(of=exercise.box).holding(exercise.path)
+    unmount(exercise.box, upper.point)
+    lower = mounts(of=exercise.box).holding(exercise.path)
+    verdict = exercise.check()
+    assert not verdict
+    assert upper.source != lower.source
+    assert f"is hidden by {lower.fstype} {lower.source}" in verdict.saw
+
+
+@pytest.mark.wrong("03.2")
 def test_a_new_letter_is_not_the_letter(begun):
     exercise = begun("03.2")
     while mounts(of=exercise.box).holding(exercise.path).point != "/srv":
@@ -59,6 +78,7 @@ def test_a_new_letter_is_not_the_letter(begun):
     assert "the letter is not in it" in exercise.check().saw
 
 
+@pytest.mark.wrong("03.3")
 def test_a_mount_in_the_wrong_table_is_told(begun):
     exercise = begun("03.3")
     wrong = next(name for name in exercise.copies if name not in exercise.wanted)
@@ -68,6 +88,19 @@ def test_a_mount_in_the_wrong_table_is_told(begun):
     assert wrong in verdict.saw
 
 
+@pytest.mark.wrong("03.3")
+def test_a_mount_that_spreads_too_far_is_told(begun):
+    exercise = next(
+        e for seed in range(20) if "the original" not in (e := begun("03.3", seed)).wanted
+    )
+    exercise.inside("mount", "-t", "tmpfs", "x", exercise.path)
+    name_of = {setting: name for name, setting in exercise.settings.items()}
+    everywhere = ", ".join(sorted(["the original", name_of["shared"], name_of["slave"]]))
+    verdict = exercise.check()
+    assert f"is mounted in: {everywhere}. It should be" in verdict.saw
+
+
+@pytest.mark.wrong("03.3")
 def test_several_mounts_are_not_one(begun):
     exercise = next(e for seed in range(20) if "the original" in (e := begun("03.3", seed)).wanted)
     slave = next(name for name, setting in exercise.settings.items() if setting == "slave")

@@ -33,12 +33,14 @@ join, write, keep = (
 )
 
 
+@pytest.mark.untouched(*NUMBERS)
 def test_an_untouched_start_is_refused(exercise):
     exercise.start()
     assert not exercise.check()
 
 
 @pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.right(*NUMBERS)
 def test_the_solution_passes(exercise, seed):
     exercise.seed = seed
     exercise.start()
@@ -76,6 +78,7 @@ def test_seeds_vary_the_task(number):
 
 
 @join
+@pytest.mark.wrong("05.1")
 def test_a_program_with_the_network_of_nobody_is_told(started):
     pid = started.programs[started.uts].pid
     argv = ["nsenter", f"--uts=/proc/{pid}/ns/uts", "sleep", str(started.seconds)]
@@ -87,6 +90,7 @@ def test_a_program_with_the_network_of_nobody_is_told(started):
 
 
 @join
+@pytest.mark.wrong("05.1")
 def test_the_wrong_way_round_is_told(started):
     uts, net = (started.programs[name].pid for name in (started.net, started.uts))
     files = [f"--uts=/proc/{uts}/ns/uts", f"--net=/proc/{net}/ns/net"]
@@ -98,6 +102,16 @@ def test_the_wrong_way_round_is_told(started):
 
 
 @join
+@pytest.mark.wrong("05.1")
+def test_a_program_that_joined_nobody_is_told(started):
+    started.box.start(["sleep", str(started.seconds)])
+    time.sleep(0.2)
+    verdict = started.check()
+    assert not verdict
+    assert "host name of its sandbox and the network of the notebook" in verdict.saw
+
+
+@join
 def test_stopping_ends_all_five(started):
     pids = {program.pid for program in started.programs.values()}
     assert len(pids) == 5 <= len(pids & set(all_pids()))
@@ -106,6 +120,7 @@ def test_stopping_ends_all_five(started):
 
 
 @write
+@pytest.mark.wrong("05.2")
 def test_a_wrong_map_is_told_and_how_to_begin_anew(started):
     Path(f"/proc/{started.pid}/uid_map").write_text(f"0 {started.outside} 1")
     verdict = started.check()
@@ -114,6 +129,29 @@ def test_a_wrong_map_is_told_and_how_to_begin_anew(started):
     assert "exercise.start()" in verdict.saw
     started.start()
     assert "is empty" in started.check().saw
+
+
+@write
+@pytest.mark.wrong("05.2")
+def test_root_inside_is_not_the_one_that_was_asked_for(started):
+    Path(f"/proc/{started.pid}/uid_map").write_text(f"{started.inside + 1} {started.outside} 1")
+    verdict = started.check()
+    assert not verdict
+    assert f"{started.inside + 1} inside is {started.outside} outside" in verdict.saw
+
+
+@write
+@pytest.mark.wrong("05.2")
+def test_the_columns_exchanged_are_told(started):
+    columns = f"{started.outside} {started.inside} 1"
+    if os.geteuid():  # the kernel lets an ordinary user give away nobody but themselves
+        with pytest.raises(PermissionError):
+            Path(f"/proc/{started.pid}/uid_map").write_text(columns)
+        columns = f"{started.outside} {started.outside} 1"
+    Path(f"/proc/{started.pid}/uid_map").write_text(columns)
+    verdict = started.check()
+    assert not verdict
+    assert f"by the map, {started.outside} inside is {columns.split()[1]} outside" in verdict.saw
 
 
 @write
@@ -134,6 +172,7 @@ def test_stopping_ends_the_program_and_removes_its_file(started):
 
 
 @keep
+@pytest.mark.wrong("05.3")
 def test_letting_it_go_is_told(started):
     started.program.signal(9)
     started.program.wait()
@@ -143,6 +182,29 @@ def test_letting_it_go_is_told(started):
 
 
 @keep
+@pytest.mark.wrong("05.3")
+def test_keeping_another_namespace_is_told(started):
+    with open(f"/proc/{started.program.pid}/ns/mnt"):
+        started.program.signal(9)
+        started.program.wait()
+        assert f"UTS namespace {started.inode} is kept by nothing" in started.check().saw
+
+
+@keep
+@pytest.mark.wrong("05.3")
+def test_another_process_that_keeps_it_is_told(started):
+    into = f"--uts=/proc/{started.program.pid}/ns/uts"
+    other = started.box.start(["nsenter", into, "sh", "-c", "echo in; exec sleep 1000"])
+    other.expect("in")
+    started.program.signal(9)
+    started.program.wait()
+    verdict = started.check()
+    assert not verdict
+    assert f"is kept by process {other.pid}" in verdict.saw
+
+
+@keep
+@pytest.mark.wrong("05.3")
 def test_a_descriptor_beside_the_program_is_not_enough(started):
     with open(f"/proc/{started.program.pid}/ns/uts") as kept:
         verdict = started.check()

@@ -34,6 +34,8 @@ def solve(exercise):
     exec(exercise.solution().body, {"exercise": exercise})
 
 
+@pytest.mark.untouched("06.1", "06.2", "06.3")
+@pytest.mark.right("06.1", "06.2", "06.3")
 def test_an_untouched_start_is_refused_and_the_solution_passes(exercise):
     exercise.start()
     assert not exercise.check()
@@ -62,6 +64,7 @@ def test_there_are_two_hints_and_the_second_stays(exercise):
 
 
 @which("started", ["06.1"], indirect=True)
+@pytest.mark.wrong("06.1", times=3)
 def test_a_limit_too_small_or_too_large_is_told(started):
     with Cgroup(memory="12M") as small, Cgroup(memory="512M") as large, Cgroup() as none:
         started.group = small
@@ -84,6 +87,7 @@ def test_the_answer_does_not_stand_on_an_edge(started):
 
 
 @which("started", ["06.2"], indirect=True)
+@pytest.mark.wrong("06.2", times=2)
 def test_a_wrong_ratio_and_a_quota_are_told(started):
     wrong = 10_000 // started.ratio
     started.second.set(cpu_weight=wrong)
@@ -93,13 +97,35 @@ def test_a_wrong_ratio_and_a_quota_are_told(started):
     assert "a quota is set" in started.check().saw
 
 
+@which("started", ["06.2"], indirect=True)
+@pytest.mark.wrong("06.2", times=2)
+def test_the_ratio_as_a_weight_or_given_to_the_other_is_told(started):
+    started.second.set(cpu_weight=started.ratio)
+    assert f"weights 100 : {started.ratio}, measured 1 : 0." in started.check().saw
+    started.second.set(cpu_weight=100)
+    started.first.set(cpu_weight=100 * started.ratio)
+    verdict = started.check()
+    assert f"weights {100 * started.ratio} : 100" in verdict.saw
+    assert f"wanted 1 : {started.ratio}" in verdict.saw
+
+
 @which("started", ["06.3"], indirect=True)
+@pytest.mark.wrong("06.3")
+def test_ending_a_group_of_others_is_told(started):
+    innocent = next(name for name in started.groups if name != started.where)
+    started.groups[innocent].kill()
+    assert "only 2 of the 4 other programs still run" in started.check().saw
+
+
+@which("started", ["06.3"], indirect=True)
+@pytest.mark.wrong("06.3")
 def test_ending_everything_is_told(started):
     started.parent.kill()
     assert "only 0 of the 4 other programs" in started.check().saw
 
 
 @which("started", ["06.3"], indirect=True)
+@pytest.mark.wrong("06.3")
 def test_a_frozen_bomb_is_not_yet_stopped(started):
     time.sleep(0.2)
     bomb = started.groups[started.where]

@@ -24,12 +24,14 @@ def other_errno(exercise):
     return next(errno for errno in e07.ERRNOS if errno != exercise.errno)
 
 
+@pytest.mark.wrong("07.1")
 def test_a_filter_that_only_refuses_the_call_allows_too_much(begun):
     exercise = begun("07.1")
     exercise.filter = Filter.deny([exercise.call], exercise.errno)
     assert "system calls are allowed" in exercise.check().saw
 
 
+@pytest.mark.wrong("07.1")
 def test_a_filter_with_another_errno_is_told_apart(begun):
     exercise = begun("07.1")
     names = record(exercise.program).names
@@ -37,12 +39,14 @@ def test_a_filter_with_another_errno_is_told_apart(begun):
     assert f"fails with {other_errno(exercise)}, not" in exercise.check().saw
 
 
+@pytest.mark.wrong("07.1")
 def test_a_filter_that_kills_is_not_an_errno(begun):
     exercise = begun("07.1")
     exercise.filter = Filter.allow(record(exercise.program).names, otherwise="kill")
     assert "“kill”" in exercise.check().saw
 
 
+@pytest.mark.wrong("07.1")
 def test_a_filter_under_which_the_program_fails(begun):
     exercise = begun("07.1")
     names = [name for name in record(exercise.program).names if name != "write"]
@@ -54,6 +58,7 @@ def test_a_filter_under_which_the_program_fails(begun):
     ("keep", "said"),
     [(None, "more than it needs"), ({"CHOWN"}, "no process"), ("two", "CAP_KILL")],
 )
+@pytest.mark.wrong("07.2")
 def test_a_server_with_too_many_or_too_few(begun, keep, said):
     exercise = begun("07.2")
     keep = {exercise.needed, "KILL"} if keep == "two" else keep
@@ -64,6 +69,7 @@ def test_a_server_with_too_many_or_too_few(begun, keep, said):
     assert said in exercise.check().saw
 
 
+@pytest.mark.wrong("07.2")
 def test_a_server_in_the_wrong_namespaces(begun):
     exercise = begun("07.2")
     exercise.box = Sandbox(new={"pid", "mount"}, keep_caps={exercise.needed}).open()
@@ -86,24 +92,28 @@ def variant(begun, *, by_filter, by_capability):
     raise AssertionError("no such variant")
 
 
+@pytest.mark.wrong("07.3")
 def test_tearing_the_filter_down_is_not_opening_a_gate(begun):
     exercise = variant(begun, by_filter=True, by_capability=False)
     exercise.filter = None
     assert "has got wider" in exercise.check().saw
 
 
+@pytest.mark.wrong("07.3")
 def test_giving_all_capabilities_is_not_opening_a_gate(begun):
     exercise = variant(begun, by_filter=False, by_capability=True)
     exercise.keep = None
     assert "has got more" in exercise.check().saw
 
 
+@pytest.mark.wrong("07.3")
 def test_losing_capabilities_on_the_way_is_noticed(begun):
     exercise = variant(begun, by_filter=False, by_capability=True)
     exercise.keep = {exercise.needed}
     assert "CAP_CHOWN, CAP_KILL has been lost" in exercise.check().saw
 
 
+@pytest.mark.wrong("07.3")
 def test_one_of_two_closed_gates_is_not_enough(begun):
     exercise = variant(begun, by_filter=True, by_capability=True)
     exercise.keep.add(exercise.needed)

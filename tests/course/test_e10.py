@@ -21,12 +21,14 @@ def engine():
 
 
 @pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.untouched(*NUMBERS)
 def test_an_untouched_start_is_refused(number, begun):
     assert not begun(number, 7).check()
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.right(*NUMBERS)
 def test_the_solution_passes(number, seed, begun):
     exercise = begun(number, seed)
     exec(exercise.solution().body, {"exercise": exercise})
@@ -44,6 +46,7 @@ def test_seeds_vary_the_task(number, begun):
     assert len(set(told)) > 1
 
 
+@pytest.mark.wrong("10.1")
 def test_removing_in_a_later_step_does_not_halve(begun):
     exercise = begun("10.1")
     exercise.dockerfile += "RUN apt-get purge -y build-essential git pipenv && apt-get clean\n"
@@ -51,12 +54,14 @@ def test_removing_in_a_later_step_does_not_halve(begun):
     assert "deleted by a later layer, and are still there" in saw
 
 
+@pytest.mark.wrong("10.1")
 def test_leaving_out_what_the_app_needs_is_told(begun):
     exercise = begun("10.1")
     exercise.dockerfile = f"FROM labsupport/busybox\nADD {exercise.code} /\n"
     assert "/venv/" in exercise.check().saw
 
 
+@pytest.mark.right("10.1")
 def test_one_run_that_tidies_up_after_itself_is_as_good(begun):
     exercise = begun("10.1")
     tidy = "apt-get purge -y build-essential git pipenv && apt-get clean && rm -r /var/lib/apt"
@@ -68,6 +73,7 @@ def test_one_run_that_tidies_up_after_itself_is_as_good(begun):
     assert verdict, verdict
 
 
+@pytest.mark.wrong("10.1")
 def test_an_app_that_is_left_out_is_told(begun):
     exercise = begun("10.1")
     exec(exercise.solution().body, {"exercise": exercise})
@@ -75,6 +81,7 @@ def test_an_app_that_is_left_out_is_told(begun):
     assert f"the app itself, `/{exercise.code}`" in exercise.check().saw
 
 
+@pytest.mark.wrong("10.2")
 def test_a_build_that_fails_is_told_with_its_step(begun):
     exercise = begun("10.2")
     exercise.dockerfile = f"{TOOLS}RUN pipenv sync\nADD . /\n"
@@ -87,12 +94,14 @@ def test_the_step_that_is_done_anew_is_named(begun):
     assert "`RUN pipenv sync` was done anew" in begun("10.2").check().saw
 
 
+@pytest.mark.wrong("10.2")
 def test_leaving_the_code_out_is_no_answer(begun):
     exercise = begun("10.2")
     exercise.dockerfile = f"{TOOLS}ADD Pipfile /\nRUN pipenv sync\n"
     assert "is not in the image" in exercise.check().saw
 
 
+@pytest.mark.wrong("10.2")
 def test_a_list_written_into_the_dockerfile_is_no_answer(begun):
     exercise = begun("10.2")
     lines = "\\n".join(exercise.libraries)
@@ -102,6 +111,7 @@ def test_a_list_written_into_the_dockerfile_is_no_answer(begun):
     assert "was added to `Pipfile`" in exercise.check().saw
 
 
+@pytest.mark.wrong("10.3")
 def test_the_layer_that_deletes_is_not_the_one_that_gives_away(begun):
     exercise = begun("10.3")
     (lost, *_) = exercise.built.lost_files()
@@ -109,6 +119,7 @@ def test_the_layer_that_deletes_is_not_the_one_that_gives_away(begun):
     assert "only says that" in exercise.check().saw
 
 
+@pytest.mark.wrong("10.3", times=3)
 def test_another_layer_is_told(begun):
     exercise = begun("10.3")
     exercise.layer = 1
@@ -119,6 +130,7 @@ def test_another_layer_is_told(begun):
     assert "is none of the image's" in exercise.check().saw
 
 
+@pytest.mark.wrong("10.3")
 def test_a_wrong_token_is_told(begun):
     exercise = begun("10.3")
     exec(exercise.solution().body, {"exercise": exercise})

@@ -51,6 +51,7 @@ def build(exercise, dockerfile):
 
 
 @pytest.mark.parametrize("number", ["11.1", "11.2"])
+@pytest.mark.untouched("11.1", "11.2")
 def test_an_untouched_start_is_refused(number, begun):
     assert not begun(number, 7).check()
 
@@ -76,6 +77,7 @@ def test_their_end_leaves_no_image_and_no_registry(engine):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.right("11.1")
 def test_a_new_version_in_few_bytes_passes(seed, begun):
     exercise = begun("11.1", seed)
     solve(exercise)
@@ -84,6 +86,7 @@ def test_a_new_version_in_few_bytes_passes(seed, begun):
     assert exercise.check()  # looking does not change it
 
 
+@pytest.mark.right("11.1")
 def test_on_top_of_what_was_shipped_passes_too(begun):
     exercise = begun("11.1", 1)
     app = APP.format(saying=exercise.saying)
@@ -93,6 +96,7 @@ def test_on_top_of_what_was_shipped_passes_too(begun):
     assert exercise.check()
 
 
+@pytest.mark.wrong("11.1")
 def test_the_tidied_up_dockerfile_sends_the_words_again(begun):
     exercise = begun("11.1", 1)
     assert (exercise.folder / "Dockerfile").read_text() == TIDIED_UP
@@ -105,12 +109,14 @@ def test_the_tidied_up_dockerfile_sends_the_words_again(begun):
     assert "COPY" in verdict.saw
 
 
+@pytest.mark.wrong("11.1")
 def test_built_but_not_pushed_is_not_shipped(begun):
     exercise = begun("11.1", 1)
     Build.run(exercise.engine, exercise.folder, exercise.wanted)
     assert "tagged and pushed" in exercise.check().saw
 
 
+@pytest.mark.wrong("11.1")
 def test_the_old_version_under_a_new_name_is_not_new(begun):
     exercise = begun("11.1", 1)
     exercise.engine.client.images.get(exercise.shipped).tag(exercise.wanted)
@@ -118,6 +124,7 @@ def test_the_old_version_under_a_new_name_is_not_new(begun):
     assert f"not `{exercise.saying}`" in exercise.check().saw
 
 
+@pytest.mark.wrong("11.1")
 def test_few_bytes_by_leaving_the_words_away_is_refused(begun):
     exercise = begun("11.1", 1)
     files = {
@@ -133,6 +140,7 @@ def test_few_bytes_by_leaving_the_words_away_is_refused(begun):
 
 
 @pytest.mark.parametrize("cause", CAUSES)
+@pytest.mark.right("11.2")
 def test_each_cause_has_its_words_and_its_cure(cause, begun, seeds):
     exercise = begun("11.2", seeds[cause])
     assert exercise.cause == cause
@@ -143,24 +151,28 @@ def test_each_cause_has_its_words_and_its_cure(cause, begun, seeds):
     assert verdict, verdict
 
 
+@pytest.mark.wrong("11.2")
 def test_another_name_is_no_cure(begun, seeds):
     exercise = begun("11.2", seeds["no interpreter"])
     exercise.engine.client.images.get(exercise.given).tag(exercise.wanted)
     assert "no such file or directory" in exercise.check().saw
 
 
+@pytest.mark.wrong("11.2")
 def test_root_is_no_cure(begun, seeds):
     exercise = begun("11.2", seeds["the user"])
     build(exercise, f"FROM {exercise.given}\nUSER root\n")
     assert "as the user 'root'" in exercise.check().saw
 
 
+@pytest.mark.wrong("11.2")
 def test_something_else_that_says_the_same_is_no_cure(begun, seeds):
     exercise = begun("11.2", seeds["the path"])
     build(exercise, f'FROM labsupport/busybox\nCMD ["echo", "{exercise.saying}"]\n')
     assert "does not begin with the given one's layers" in exercise.check().saw
 
 
+@pytest.mark.wrong("11.2")
 def test_a_mended_file_with_the_wrong_words_is_told(begun, seeds):
     exercise = begun("11.2", seeds["no x"])
     build(exercise, f'FROM {exercise.given}\nENTRYPOINT ["echo", "hello"]\n')

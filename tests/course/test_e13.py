@@ -27,6 +27,7 @@ def in_sandbox(exercise, new=("pid", "mount")):
     return exercise.box.start(exercise.command)
 
 
+@pytest.mark.untouched("13.1")
 def test_an_untouched_start_is_refused(begun):
     verdict = begun("13.1", 1).check()
     assert not verdict
@@ -34,12 +35,14 @@ def test_an_untouched_start_is_refused(begun):
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.right("13.1")
 def test_the_solution_passes(begun, seed):
     exercise = begun("13.1", seed)
     exec(exercise.solution().body, {"exercise": exercise})
     assert exercise.check(), exercise.check()
 
 
+@pytest.mark.wrong("13.1")
 def test_two_containers_are_refused(begun):
     exercise = begun("13.1", 1)
     in_container(exercise), in_container(exercise)
@@ -48,6 +51,7 @@ def test_two_containers_are_refused(begun):
     assert "2 times in containers of the engine, 0 times elsewhere" in verdict.saw
 
 
+@pytest.mark.wrong("13.1")
 def test_a_program_that_is_no_pid_1_is_refused(begun):
     exercise = begun("13.1", 1)
     in_container(exercise)
@@ -57,6 +61,7 @@ def test_a_program_that_is_no_pid_1_is_refused(begun):
     assert "no PID 1" in verdict.saw
 
 
+@pytest.mark.wrong("13.1")
 def test_a_shell_around_it_in_the_container_is_refused(begun):
     exercise = begun("13.1", 1)
     in_container(exercise, ["sh", "-c", f"{' '.join(exercise.command)}; true"])
