@@ -103,6 +103,7 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
     from labsupport.views.network_map import NetworkMap as NetworkMap
     from labsupport.views.overlay_map import show_overlay as show_overlay
     from labsupport.views.pid_console import PidMap as PidMap
+    from labsupport.views.presenting import present as present
     from labsupport.views.propagation import show_propagation as show_propagation
     from labsupport.views.requests_table import RequestsTable as RequestsTable
     from labsupport.views.response_times import show_response_times as show_response_times
@@ -198,6 +199,7 @@ _HOME = {
     "network": "labsupport.linux.net.netmap",
     "ordinary_uid": "labsupport.linux.ids",
     "predict": "labsupport.course.predictions",
+    "present": "labsupport.views.presenting",
     "probe": "labsupport.machine",
     "processes": "labsupport.linux.procfs",
     "propagation": "labsupport.linux.propagation",

@@ -953,3 +953,7 @@ class RuntimeFailed(LabError):
 
 class RaceNotRun(LabError):
     """The race's results are asked for, and there are none yet."""
+
+
+class UnfitScale(LabError):
+    """Outputs are to be shown so small or so large that nobody could read them."""

@@ -30,8 +30,8 @@ PIXELS_PER_INCH = 100
 _scale = 1.0
 
 
-def present(scale: float = 1.4) -> None:
-    """Draw larger from now on, for a projector; `present(1)` is the ordinary size."""
+def present(scale: float) -> None:
+    """Draw so many times as large from now on (see `views.presenting`); 1 is the ordinary size."""
     global _scale  # noqa: PLW0603 (one setting for all pictures of a notebook)
     _scale = scale
 
