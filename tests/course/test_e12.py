@@ -20,17 +20,28 @@ def solve(exercise):
     exec(exercise.solution().body, {"exercise": exercise})
 
 
+@pytest.mark.untouched("12.1")
+@pytest.mark.wrong("12.1", times=4)
+@pytest.mark.right("12.1")
 def test_a_page_gets_out_through_two_doors(machine, begun):
     exercise = begun("12.1", 7)
     assert exercise.vm is machine
     assert "page-7" in exercise.check().saw
 
-    machine.open_port(exercise.port)
     closed = ["docker", "run", "-d", "--network", "none", "--name", "page-7"]
     machine.ssh([*closed, machine.base.app_base, "sleep", "600"])
     verdict = exercise.check()
     assert not verdict
     assert "publishes no port" in verdict.saw
+
+    machine.ssh(["docker", "rm", "--force", "page-7"])
+    solution = exercise.solution().body
+    only_the_container = solution.replace(f"exercise.vm.open_port({exercise.port})", "")
+    assert only_the_container != solution
+    exec(only_the_container, {"exercise": exercise})
+    verdict = exercise.check()
+    assert not verdict
+    assert f"the machine's port {exercise.port} is closed to the outside" in verdict.saw
 
     machine.ssh(["docker", "rm", "--force", "page-7"])
     solve(exercise)
@@ -42,9 +53,15 @@ def test_a_page_gets_out_through_two_doors(machine, begun):
     assert "something else" in exercise.check().saw
 
 
+@pytest.mark.untouched("12.2")
+@pytest.mark.wrong("12.2", times=4)
+@pytest.mark.right("12.2")
 def test_a_container_comes_back_after_a_restart(machine, begun):
     exercise = begun("12.2", 3)
-    assert "restart policy" in exercise.check().saw
+    assert f"restart policy of {exercise.service} is `no`" in exercise.check().saw
+
+    machine.ssh(["docker", "update", "--restart", "on-failure", exercise.service])
+    assert "is `on-failure`" in exercise.check().saw
 
     machine.ssh(["docker", "update", "--restart", "always", exercise.service])
     assert "docker.service is disabled" in exercise.check().saw
