@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from labsupport.errors import LabError
 from labsupport.linux import syscalls
-from labsupport.vm import gate, mux, notice, places
+from labsupport.vm import earlier, gate, mux, notice, places
 from labsupport.vm.guest import DEFAULT_MEMORY, LabVM
 from labsupport.vm.inside import kernel
 from labsupport.vm.programs import Program
@@ -36,15 +36,21 @@ def main(argv: Sequence[str]) -> int:
     """Run a kernel; return its exit status."""
     place, file, more = _arguments(argv)
     choice = places.choose(places.gather(place, os.environ))
+    words = earlier.notice(file, os.environ)
     if choice.place == "host":
-        become_ipykernel(file, more, choice.notice)
+        become_ipykernel(file, more, _lines(words, choice.notice))
     try:
-        return run_in_guest(json.loads(Path(file).read_text()), more)
+        return run_in_guest(json.loads(Path(file).read_text()), more, words)
     except CannotBoot as refusal:
         if choice.strict:
             raise refusal.error from None
         print(refusal.error, file=sys.stderr)
-        become_ipykernel(file, more, places.notice_of(places.lacking_here(), refusal.error))
+        why = places.notice_of(places.lacking_here(), refusal.error)
+        become_ipykernel(file, more, _lines(words, why))
+
+
+def _lines(*words: str) -> str:
+    return "\n".join(filter(None, words))
 
 
 class CannotBoot(Exception):
@@ -73,8 +79,11 @@ def kernel_command(module: str, file: str, more: Sequence[str], words: str) -> l
     return [sys.executable, "-m", module, "-f", file, *more, *extension]
 
 
-def run_in_guest(connection: dict[str, object], more: Sequence[str]) -> int:
-    """Boot a guest, run the kernel in it until it ends, and return its exit status."""
+def run_in_guest(connection: dict[str, object], more: Sequence[str], words: str = "") -> int:
+    """Boot a guest, run the kernel in it until it ends, and return its exit status.
+
+    `words` are for the student.
+    """
     parent = open_parent()
     relay = Relay(connection)
     waited = Waiting()
@@ -83,7 +92,8 @@ def run_in_guest(connection: dict[str, object], more: Sequence[str]) -> int:
             if has_gone(parent):  # while we waited
                 return 0
             with _boot(slot) as guest:
-                return Session(guest, relay, slot, waited.notice(), parent, more).run()
+                told = _lines(words, waited.notice())
+                return Session(guest, relay, slot, told, parent, more).run()
     finally:
         relay.close()
 
