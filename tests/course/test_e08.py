@@ -72,7 +72,7 @@ def test_opening_another_way_out_is_told(begun):
     ("order", "said"),
     [
         (lambda order: order[:-1], "not the same steps"),
-        (lambda order: [order[-1], *order[:-1]], "step own_users failed"),
+        (lambda order: [order[-1], *order[:-1]], "take own_filter last"),
         (lambda order: sorted(order, key=lambda step: step.__name__), "take few_capabilities lat"),
     ],
 )

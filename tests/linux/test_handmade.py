@@ -142,11 +142,12 @@ def test_a_swarm_is_stopped_by_its_control_group(host, shop):
     ("steps", "failed", "words"),
     [
         ([own_pids, few_capabilities, own_mounts], "own_mounts", "gone since few_capabilities"),
+        ([own_filter, own_pids], "own_pids", "take own_filter last"),
         ([own_mounts, own_pids, own_root, own_network], "own_network", "own_pids has forked"),
         ([own_users, own_mounts, own_root], "own_root", "take the step that makes the PID"),
         ([own_mounts, own_users, own_pids, own_root], "own_root", "belongs to the old one"),
     ],
-    ids=["privileges", "outside", "pids", "users"],
+    ids=["privileges", "filter", "outside", "pids", "users"],
 )
 def test_an_impossible_order_is_explained(shop, steps, failed, words):
     with pytest.raises(StepFailed) as caught:

@@ -133,7 +133,7 @@ class _Journal:
 
     def __init__(self, path: str) -> None:
         self.file = open(path, "a", buffering=1) if path else None  # noqa: SIM115
-        self.add(begun=sys.version.split()[0])
+        self.add(begun=sys.version.split()[0], filtered=_filtered())
 
     def add(self, **facts: Any) -> None:
         """Write a line: the facts, and the seconds of CLOCK_MONOTONIC."""
@@ -154,7 +154,14 @@ class _Journal:
 def _standing() -> dict[str, Any]:
     """What we may do now: it explains a later refusal."""
     user = os.stat("/proc/self/ns/user").st_ino if os.path.exists("/proc/self/ns/user") else 0
-    return {"capabilities": linux.capget()[0], "user_namespace": user, "pid": os.getpid()}
+    return {
+        "capabilities": linux.capget()[0], "user_namespace": user, "pid": os.getpid(),
+        "filtered": _filtered(),
+    }  # fmt: skip
+
+
+def _filtered() -> bool:
+    return bool(linux.prctl(linux.PR_GET_SECCOMP))
 
 
 def _line_of(trace: TracebackType | None) -> int:

@@ -21,6 +21,8 @@ def explain(told: Sequence[Mapping[str, Any]], script: Script) -> StepFailed:
     text = failure["text"] + (f" ({name})" if name else "")
     where = f", in: {line}" if (line := _line(script, failure["line"])) else ""
     done = [line for line in told if "step" in line]
+    if any("begun" in line and line["filtered"] for line in told):  # as in Docker's containers
+        done = [{**line, "filtered": False} for line in done]  # so nobody knows
     why, remedy = _order(failure, done) or _forked(done, script, step) or _general(failure)
     return StepFailed(
         step, number, f"step {step} failed{where}", f"{text}\n{why}" if why else text, remedy
@@ -43,8 +45,13 @@ def _order(failure: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> tup
     step, path = failure["failed"], failure["path"]
     refused = failure["errno"] in (errno.EPERM, errno.EACCES)
     for earlier in done if refused else ():
+        name = earlier["step"]
+        if earlier["filtered"]:
+            return (
+                f"the filter of {name} is asked at each system call since then, and refuses this",
+                f"take {name} last: the steps before it need calls that it refuses",
+            )
         if not earlier["capabilities"] >> CAP_SYS_ADMIN & 1:
-            name = earlier["step"]
             return (
                 f"CAP_SYS_ADMIN is gone since {name}, and this call takes it",
                 f"take {name} later: steps that take something away come last",
