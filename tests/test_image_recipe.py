@@ -1,0 +1,263 @@
+"""The course's image, as far as it can be judged without building it.
+
+`binder/check` runs every notebook in the built image; that takes longer than a test may.
+"""
+
+import ast
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.toys import CHECKOUT
+
+RECIPE = CHECKOUT / "binder" / "Dockerfile"
+FILES = (*(f"binder/{name}" for name in ("Dockerfile", "start", "apt.txt", "requirements.txt",
+                                          "check", "jupyter_lab_config.json")),
+         ".dockerignore", "compose.yaml", ".devcontainer/devcontainer.json",
+         "deploy/values.yaml", "deploy/jupyterhub_config.py", "deploy/README.md")  # fmt: skip
+FOREIGN = re.compile(
+    r"BEGIN CERTIFICATE|\.crt\b|\.pem\b|ca-certificates|PIP_|SSL_CERT|CURL_CA|index-url|find-links"
+    r"|trusted-host|proxy=|/work/|/tmp/binder",
+    re.IGNORECASE,
+)
+
+
+@dataclass
+class Stage:
+    """One FROM, and the instructions below it: name and rest, continued lines joined."""
+
+    name: str
+    base: str
+    lines: list[tuple[str, str]] = field(default_factory=list)
+
+    def of(self, name: str) -> list[str]:
+        return [rest for found, rest in self.lines if found == name]
+
+    def copied(self) -> list[tuple[list[str], str]]:
+        """Return sources and target of each COPY out of the checkout."""
+        words = [shlex.split(rest) for rest in self.of("COPY") if "--from=" not in rest]
+        plain = [[word for word in line if not word.startswith("--")] for line in words]
+        return [(line[:-1], line[-1]) for line in plain]
+
+
+def instructions(text: str) -> list[tuple[str, str]]:
+    uncommented = re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE)
+    lines = re.sub(r"\\\n\s*", " ", uncommented).splitlines()
+    parts = [line.strip().partition(" ") for line in lines if line.strip()]
+    return [(name.upper(), rest.strip()) for name, _, rest in parts]
+
+
+def read_recipe() -> tuple[dict[str, str], list[Stage]]:
+    """Return the arguments before the first stage, and the stages."""
+    arguments, stages = {}, []
+    for name, rest in instructions(RECIPE.read_text()):
+        if name == "FROM":
+            base, _, called = rest.partition(" AS ")
+            stages.append(Stage(called, base))
+        elif stages:
+            stages[-1].lines.append((name, rest))
+        else:
+            arguments.update([rest.split("=", 1)])
+    return arguments, stages
+
+
+ARGUMENTS, STAGES = read_recipe()
+BY_NAME = {stage.name: stage for stage in STAGES}
+LAST = STAGES[-1]
+MAKERS = [stage for stage in STAGES if stage.copied() and any("labsupport" in str(line)
+          for line in stage.copied()) and stage is not LAST]  # fmt: skip
+
+
+def ignored(path: str) -> bool:
+    """Whether .dockerignore leaves this path, or a folder that it is in, out of the build."""
+    parts = Path(path).parts
+    above = ["/".join(parts[:length]) for length in range(1, len(parts) + 1)]
+    rules = [line for line in (CHECKOUT / ".dockerignore").read_text().split("\n") if line]
+    return any(
+        fnmatch(one, rule.removeprefix("**/")) or (rule.startswith("**/") and fnmatch(one, rule))
+        for rule in rules
+        for one in above
+    )
+
+
+def test_the_defaults_are_what_everybody_can_pull():
+    assert ARGUMENTS == {"BASE": "python:3.12-slim-bookworm", "BUILDER": "${BASE}"}
+    assert LAST.base == "${BASE}"  # so that nothing of a builder is in the image, unless copied
+    assert {stage.base for stage in STAGES[:-1]} == {"${BUILDER}", "tools"}
+
+
+def test_what_is_copied_is_there():
+    for stage in STAGES:
+        for sources, _ in stage.copied():
+            for source in sources:
+                assert (CHECKOUT / source).exists(), f"{stage.name}: COPY {source}"
+                assert source == "." or not ignored(source), source
+        for rest in stage.of("COPY"):
+            if copied := re.match(r"--from=(\S+)", rest):
+                assert copied[1] in BY_NAME
+
+
+def copy_into(stage: Stage, folder: Path) -> None:
+    for sources, target in stage.copied():
+        place = folder / target.removeprefix("/build/")
+        for source in sources:
+            if (CHECKOUT / source).is_dir():
+                skip = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(CHECKOUT / source, place, ignore=skip, dirs_exist_ok=True)
+            else:
+                place.mkdir(parents=True, exist_ok=True)
+                shutil.copy(CHECKOUT / source, place)
+
+
+def started(stage: Stage) -> set[str]:
+    """Return the modules of ours that the stage's commands start."""
+    said = " ".join(stage.of("RUN"))
+    return {*re.findall(r"python -m (labsupport[\w.]*)", said),
+            *re.findall(r"from (labsupport[\w.]*) import main", said)}  # fmt: skip
+
+
+def imports(file: Path) -> set[str]:
+    """Return the modules of ours that a file names, but for those that only its types need."""
+    tree = ast.parse(file.read_text())
+    typed = [
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    ]
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if node in typed:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+    return {name for name in found if name.partition(".")[0] == "labsupport"}
+
+
+def is_module(folder: Path, name: str) -> bool:
+    path = folder / Path(*name.split("."))
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def test_these_stages_run_our_code():
+    assert {stage.name for stage in MAKERS} == {"kernel", "app-base", "registry"}
+
+
+@pytest.mark.parametrize("stage", MAKERS, ids=lambda stage: stage.name)
+def test_a_stage_has_the_modules_that_it_runs(stage, tmp_path):
+    assert started(stage)
+    copy_into(stage, tmp_path)
+    allowed = pip_installs(BY_NAME["tools"])
+    program = (
+        "import sys; sys.path.insert(0, ''); old = set(sys.modules)\n"
+        f"import {', '.join(started(stage))}\n"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - old}\n"
+        "print(*sorted(new - set(sys.stdlib_module_names) - {'labsupport'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True,
+                          text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) <= allowed
+
+
+@pytest.mark.parametrize("stage", MAKERS, ids=lambda stage: stage.name)
+def test_a_stage_has_the_modules_that_its_functions_import(stage, tmp_path):
+    copy_into(stage, tmp_path)
+    for file in tmp_path.rglob("labsupport/*/*.py"):
+        for name in imports(file):
+            if is_module(CHECKOUT, name):
+                assert is_module(tmp_path, name), f"{file.relative_to(tmp_path)} imports {name}"
+
+
+def pip_installs(stage: Stage) -> set[str]:
+    said = re.search(r"pip install (.*)", " ".join(stage.of("RUN")))
+    assert said
+    return {word for word in said[1].split() if not word.startswith("-")}
+
+
+def test_a_notebook_comes_after_everything_that_takes_time():
+    changing = [name for name, _ in LAST.lines if name in {"COPY", "RUN", "ADD"}]
+    copies = [sources for sources, _ in LAST.copied()]
+    assert copies[-1] == ["."]
+    assert all(not source.startswith(("notebooks", ".")) for line in copies[:-1] for source in line)
+    assert changing[-2:] == ["COPY", "RUN"]
+    assert re.fullmatch(r'chown "\$NB_UID:\$NB_UID" /home/\$NB_USER', LAST.of("RUN")[-1])
+
+
+def test_nobody_is_root_in_it():
+    assert "NB_UID=1000" in LAST.of("ARG")
+    assert LAST.of("USER") == ["$NB_UID"]
+    last_run = max(number for number, (name, _) in enumerate(LAST.lines) if name == "RUN")
+    assert [name for name, _ in LAST.lines].index("USER") > last_run
+
+
+def test_the_start_is_quick_and_hands_over():
+    start = CHECKOUT / "binder" / "start"
+    assert os.access(start, os.X_OK)
+    assert start.read_text().rstrip().endswith('exec "$@"')
+    assert json.loads(LAST.of("ENTRYPOINT")[0])[-1] == "binder/start"
+
+
+@pytest.mark.parametrize("path", [".git", ".venv/bin/python", "labsupport/__pycache__/a.pyc",
+                                  "tests/node_modules/axe-core", ".mypy_cache/x",
+                                  "notebooks/.ipynb_checkpoints/00.ipynb", ".hypothesis/x",
+                                  "notebooks/my_progress.jsonl"])  # fmt: skip
+def test_what_is_somebodys_own_stays_outside(path):
+    assert ignored(path)
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_no_network_of_ours_is_named(path):
+    assert FOREIGN.findall((CHECKOUT / path).read_text()) == []
+
+
+SERVICES = yaml.safe_load((CHECKOUT / "compose.yaml").read_text())["services"]
+
+
+@pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+def test_compose_gives_no_privileges(service):
+    assert service["ports"]
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert service["cap_drop"] == ["ALL"]
+    assert not {"privileged", "network_mode", "pid", "ipc", "devices"} & service.keys()
+    assert [volume.partition(":")[0] for volume in service["volumes"]] == ["notebooks"]
+    assert service["mem_limit"] == "2g"
+
+
+def test_only_where_there_is_no_lab_vm_capabilities_are_given():
+    assert set(SERVICES) == {"course", "arm64"}
+    assert "cap_add" not in SERVICES["course"]
+    assert SERVICES["course"]["security_opt"] == ["no-new-privileges:true"]
+    assert SERVICES["arm64"]["profiles"] == ["arm64"]
+    assert SERVICES["arm64"]["build"]["args"] == {"KERNEL": "none"}
+
+
+def test_a_dev_container_is_the_same_image_without_privileges():
+    home = CHECKOUT / ".devcontainer"
+    text = re.sub(r"^\s*//.*\n", "", (home / "devcontainer.json").read_text(), flags=re.MULTILINE)
+    described = json.loads(text)
+    assert (home / described["build"]["dockerfile"]).resolve() == RECIPE
+    assert (home / described["build"]["context"]).resolve() == CHECKOUT
+    assert f"NB_USER={described['remoteUser']}" in LAST.of("ARG")
+    assert {"--cap-drop=ALL", "--security-opt=no-new-privileges"} <= set(described["runArgs"])
+
+
+def test_a_hub_gives_no_privileges():
+    student = yaml.safe_load((CHECKOUT / "deploy" / "values.yaml").read_text())["singleuser"]
+    assert student["uid"] == 1000
+    assert student["allowPrivilegeEscalation"] is False
+    assert student["extraPodConfig"]["securityContext"]["runAsNonRoot"] is True
+    assert student["memory"]["limit"] == "2G"
+    assert student["defaultUrl"].startswith("/lab/tree/")
