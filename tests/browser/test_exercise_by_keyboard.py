@@ -43,7 +43,11 @@ class Keys:
         raise AssertionError("the tabulator key does not lead into the notebook")
 
     def go_to(self, number):
-        """Press an arrow key until that cell is the active one."""
+        """Press an arrow key until that cell is the active one, from the end if that is nearer."""
+        last = self.page.evaluate(COUNT) - 1
+        if last - number < number - self.page.evaluate(ACTIVE):
+            self.press("Shift+End")
+            self.page.wait_for_function(ACTIVE_IS, arg=last)
         while (active := self.page.evaluate(ACTIVE)) != number:
             step = 1 if number > active else -1
             self.press("ArrowDown" if step > 0 else "ArrowUp")
