@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import urllib.error
 import urllib.request
 
@@ -9,6 +10,7 @@ from labsupport.course.exercises import Exercise, Verdict
 from labsupport.vm.machine.virtual import VirtualMachine, running
 
 ANSWER_SECONDS = 60
+STARTS_SECONDS = 20
 
 
 class _InAMachine(Exercise):
@@ -72,8 +74,7 @@ class TwoDoors(_InAMachine):
             return Verdict(False, f"the machine's port {self.port} is closed to the outside.")
         url = f"http://127.0.0.1:{self.vm.open_ports[self.port]}/"
         try:
-            with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:
-                said = answer.read(1000).decode(errors="replace").strip()
+            said = _ask(url)
         except (urllib.error.URLError, OSError) as error:
             return Verdict(False, f"both doors are open, but {url} does not answer: {error}.")
         if said != self.word:
@@ -143,6 +144,19 @@ class TheNightAfter(_InAMachine):
             f'exercise.vm.ssh(["docker", "start", "{self.service}"])\n'
             'exercise.vm.ssh(["sudo", "systemctl", "enable", "docker"])'
         )
+
+
+def _ask(url: str) -> str:
+    """Return what a server says; one that is only starting is given time."""
+    until = time.monotonic() + STARTS_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
+                return str(answer.read(1000).decode(errors="replace").strip())
+        except (urllib.error.URLError, OSError):
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
 
 
 EXERCISES: dict[str, type[Exercise]] = {each.name: each for each in (TwoDoors, TheNightAfter)}
