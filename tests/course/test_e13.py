@@ -11,7 +11,7 @@ from labsupport import Exercise, Sandbox, probe
 def engine_here(request):
     if os.geteuid() == 0:
         request.getfixturevalue("an_engine")
-    if refusal := probe().why_not("engine"):
+    elif refusal := probe().why_not("engine"):
         pytest.skip(f"needs engine: {refusal.reason}")
 
 
