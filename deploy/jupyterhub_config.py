@@ -16,6 +16,8 @@ c.Authenticator.allow_all = True
 
 c.JupyterHub.spawner_class = "dockerspawner.DockerSpawner"
 c.DockerSpawner.image = os.environ.get("COURSE_IMAGE", "containers-live")
+# without this, the image would start a JupyterLab that knows of no hub
+c.DockerSpawner.cmd = ["jupyterhub-singleuser"]
 c.DockerSpawner.remove = True
 c.DockerSpawner.use_internal_ip = True
 c.DockerSpawner.volumes = {"course-{username}": "/home/jovyan/notebooks"}

@@ -91,9 +91,10 @@ def ignored(path: str) -> bool:
 
 
 def test_the_defaults_are_what_everybody_can_pull():
-    assert ARGUMENTS == {"BASE": "python:3.12-slim-bookworm", "BUILDER": "${BASE}"}
+    assert ARGUMENTS["BASE"] == "python:3.12-slim-bookworm"
+    assert (ARGUMENTS["BUILDER"], ARGUMENTS["KERNELS"]) == ("${BASE}", "tools")
     assert LAST.base == "${BASE}"  # so that nothing of a builder is in the image, unless copied
-    assert {stage.base for stage in STAGES[:-1]} == {"${BUILDER}", "tools"}
+    assert {stage.base for stage in STAGES[:-1]} == {"${BUILDER}", "${KERNELS}", "tools"}
 
 
 def test_what_is_copied_is_there():
