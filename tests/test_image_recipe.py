@@ -22,7 +22,7 @@ from tests.toys import CHECKOUT
 
 RECIPE = CHECKOUT / "binder" / "Dockerfile"
 FILES = (*(f"binder/{name}" for name in ("Dockerfile", "start", "apt.txt", "requirements.txt",
-                                          "check", "jupyter_lab_config.json")),
+                                          "check", "overrides.json")),
          ".dockerignore", "compose.yaml", ".devcontainer/devcontainer.json",
          "deploy/values.yaml", "deploy/jupyterhub_config.py", "deploy/README.md")  # fmt: skip
 FOREIGN = re.compile(
