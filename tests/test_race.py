@@ -82,6 +82,19 @@ def test_every_start_counts_and_the_table_has_a_row_for_each():
     assert [row[0] for row in race.kernels().rows] == ["process", "virtual environment"]
 
 
+@pytest.mark.parametrize(("told", "starts"), [((1, 30, 30), 3), ((30, 1, 1), 1)])
+def test_the_first_start_decides_whether_there_are_more(told, starts):
+    class Moody(AsProcess):
+        def start(self):
+            super().start()
+            return told[len(race["process"].starts)]
+
+    race = Race([Moody])
+    asyncio.run(race.run(3))
+    race.close()
+    assert race["process"].starts == told[:starts]
+
+
 def test_what_cannot_run_here_says_why_and_is_not_started():
     class Elsewhere(AsProcess):
         name = "elsewhere"

@@ -144,7 +144,9 @@ class Race:
 
     async def _one_round(self, number: int, frames: float) -> None:
         for name, runner in self._runners.items():
-            if self._picture.stopping or (number and self.entrants[name].seconds > SLOW_SECONDS):
+            # the first start decides, so that one at the limit does not stop half-way
+            slow = any(seconds > SLOW_SECONDS for seconds in self.entrants[name].starts[:1])
+            if self._picture.stopping or (number and slow):
                 continue
             self._picture.status = f"round {number + 1}: {name}"
             began = time.monotonic()
