@@ -204,6 +204,40 @@ def test_nobody_is_root_in_it():
     assert [name for name, _ in LAST.lines].index("USER") > last_run
 
 
+def test_the_check_is_as_strict_as_binder():
+    assert set(check()["LOCKED_DOWN"]) == {
+        "--user=1000", "--cap-drop=ALL", "--security-opt=no-new-privileges",
+        "--memory=2g", "--cpus=1", "--network=none",
+    }  # fmt: skip
+    assert check()["MOST_AT_THE_END"] == 1.5e9
+
+
+def check() -> dict:
+    source = (CHECKOUT / "binder" / "check").read_text()
+    found = {"__name__": "check", "__file__": str(CHECKOUT / "binder" / "check")}
+    exec(compile(source, "check", "exec"), found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("status", "skipped", "held", "well"),
+    [
+        (0, [], 1e9, True),
+        (0, ["needs ns.time: not in this kernel"], 1e9, True),
+        (0, ["needs ns.pid: no; needs qemu: not installed"], 1e9, True),
+        (0, ["needs engine: there is no dockerd"], 1e9, False),
+        (1, [], 1e9, False),
+        (0, [], 1.6e9, False),
+    ],
+)
+def test_the_check_tells_well_from_ill(tmp_path, status, skipped, held, well):
+    said = {"status": status, "outcomes": {}, "skipped": skipped, "most": held, "at_the_end": held}
+    engine = tmp_path / "engine"
+    engine.write_text(f"#!/bin/sh\ncat >/dev/null; printf '\\0measured %s' '{json.dumps(said)}'\n")
+    engine.chmod(0o755)
+    assert check()["run"](str(engine), "image", "00.ipynb") is well
+
+
 def test_the_start_is_quick_and_hands_over():
     start = CHECKOUT / "binder" / "start"
     assert os.access(start, os.X_OK)
