@@ -283,6 +283,15 @@ os.execvp(sys.argv[1], sys.argv[1:])
 """
 
 
+def test_where_no_disk_can_be_made_its_traffic_cannot_be_limited():
+    if not IS_ROOT:
+        pytest.skip("needs root, to hide /dev/loop-control")
+    nodes = "mount -t tmpfs dev /dev; mknod -m 666 /dev/null c 1 3; mknod -m 666 /dev/urandom c 1 9"
+    told = doctor("unshare", "--mount", "sh", "-ec", f'{nodes}\nexec "$@"', "sh")
+    assert "loop-control" in told["cgroup.io"]["reason"]
+    assert told["cgroup.memory"] == doctor()["cgroup.memory"]
+
+
 def test_a_seccomp_filter_that_forbids_unshare_is_suspected():
     told = doctor(sys.executable, "-c", DENY_UNSHARE)
     for name in NAMESPACES:

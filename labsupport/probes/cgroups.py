@@ -22,6 +22,7 @@ from labsupport.linux.cgroup.hierarchies import (
     version,
     words,
 )
+from labsupport.linux.loop import CONTROL
 from labsupport.probes import facts
 from labsupport.probes.children import Refused, step
 
@@ -158,6 +159,12 @@ def _known_controllers() -> dict[str, bool]:
 
 
 def _disk() -> str:
+    """Return a disk's number; the experiments make disks of their own, out of files."""
+    if not os.access(CONTROL, os.R_OK | os.W_OK):
+        raise Refused(
+            f"no disk can be made to limit the traffic of: {CONTROL} is not here, or not ours",
+            "as root: modprobe loop; in a container: start it with --privileged",
+        )
     for device in sorted(Path("/sys/block").iterdir()):
         return (device / "dev").read_text().strip()
     raise Refused("there is no disk whose traffic could be limited")
