@@ -76,7 +76,7 @@ class BelongingsTable:
 
     def _markup(self) -> Iterator[str]:
         for thing, row in zip(self._things(), self.rows(), strict=True):
-            faded = ";opacity:.6" if self._when(thing) == GONE else ""
+            faded = ";opacity:.75" if self._when(thing) == GONE else ""
             style = f"style='text-align:left{faded}'"
             yield (
                 "<tr>" + "".join(f"<td {style}>{html.escape(cell)}</td>" for cell in row) + "</tr>"

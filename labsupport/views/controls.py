@@ -92,7 +92,7 @@ _CSS = """
 .labsupport-controls :is(button, input):focus-visible { outline: 2px solid #0072B2;
   outline-offset: 2px; }
 .labsupport-log { color: var(--jp-ui-font-color1, inherit); max-width: 900px; height: 6.6em;
-  overflow-y: auto; margin: .2em 0 0; padding: .3em .8em; list-style: none;
+  overflow-y: auto; margin: .2em 0 0; padding: .3em .8em;
   font-size: var(--jp-ui-font-size1, 13px); line-height: 1.4;
   border: 1px solid var(--jp-border-color2, #ccc); border-radius: 6px; }
 .labsupport-log:focus-visible { outline: 2px solid #0072B2; }
@@ -101,7 +101,7 @@ _CSS = """
 _LOG_ESM = """
 export default {
   render({ model, el }) {
-    const list = document.createElement('ol');
+    const list = document.createElement('div');
     list.className = 'labsupport-log';
     list.setAttribute('role', 'log');
     list.setAttribute('aria-live', 'polite');
@@ -114,7 +114,7 @@ export default {
       const lines = model.get('lines');
       while (list.children.length > lines.length) list.lastChild.remove();
       lines.forEach((line, number) => {
-        const item = list.children[number] ?? list.appendChild(document.createElement('li'));
+        const item = list.children[number] ?? list.appendChild(document.createElement('div'));
         if (item.textContent !== line) item.textContent = line;
       });
       list.scrollTop = list.scrollHeight;

@@ -18,6 +18,13 @@ import traitlets
 from labsupport.views.style import bundle
 
 _ESM = """
+// a slider of ipywidgets has a label beside it, but no name
+const nameSliders = (el) => {
+  for (const slider of el.parentElement?.querySelectorAll('.widget-slider') ?? []) {
+    const words = slider.querySelector('.widget-label')?.textContent;
+    slider.querySelector('[role=slider]')?.setAttribute('aria-label', words);
+  }
+};
 export default {
   render({ model, el }) {
     const figure = document.createElement('figure');
@@ -53,6 +60,7 @@ export default {
     model.on('change:status', say);
     model.on('change:running', state);
     paint(); say(); state();
+    requestAnimationFrame(() => nameSliders(el));
     return () => { if (url) URL.revokeObjectURL(url); };
   }
 };
