@@ -92,7 +92,7 @@ def _prepare(
     axes: Axes, entrants: Sequence[Entrant], heading: str, least: float, values: Sequence[float]
 ) -> None:
     longest = max(*values, least * 20)
-    room = (longest / least) ** 0.6 if heading == "time to the first answer" else 0.0
+    room = (longest / least) if heading == "time to the first answer" else 0.0
     axes.set_xscale("log")
     axes.set(xlim=(least, longest * (room or (longest / least) ** 0.85)))
     axes.set_ylim(len(entrants) - 0.4, -0.6)
@@ -158,7 +158,7 @@ def _bar(
     axes.annotate(in_words(value), (at, row), (7, 0), textcoords="offset points", weight="bold",
                   size=style.size("body"), va="center")  # fmt: skip
     if more:
-        axes.annotate(more, (at, row), (66, 0), textcoords="offset points",
+        axes.annotate(more, (at, row), (62, 0), textcoords="offset points",
                       size=style.size("small"), va="center", color="#444444")  # fmt: skip
 
 

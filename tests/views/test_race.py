@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import pytest
+
 from labsupport.race.results import BreakOut, Entrant, bytes_in_words, time_in_words
 from labsupport.views import race, style, wish_matrix
 
@@ -44,6 +46,15 @@ def test_who_is_not_here_says_why_and_has_no_bar():
     assert "not here: it is one already" in texts(figure)
     assert "Lab VM: not here, it is one already." in race.words(ENTRANTS)
     assert race.table(ENTRANTS)[-1][1] == "it is one already"
+
+
+@pytest.mark.parametrize("starts", [(0.43, 0.46, 0.48), (4.3, 4.4, 4.6), (44.0, 45.0, 46.0)])
+def test_the_slowest_ones_words_end_before_the_next_panel(starts):
+    slowest = dataclasses.replace(ENTRANTS[2], starts=starts)
+    figure = race.draw([*ENTRANTS[:2], slowest])
+    time, memory, _ = figure.axes
+    ends = [text.get_window_extent().x1 for text in time.texts]
+    assert max(ends) < memory.get_window_extent().x0
 
 
 def test_the_scale_holds_the_fastest_and_the_slowest():
