@@ -27,7 +27,7 @@ FILES = (*(f"binder/{name}" for name in ("Dockerfile", "start", "apt.txt", "requ
          "deploy/values.yaml", "deploy/jupyterhub_config.py", "deploy/README.md")  # fmt: skip
 FOREIGN = re.compile(
     r"BEGIN CERTIFICATE|\.crt\b|\.pem\b|ca-certificates|PIP_|SSL_CERT|CURL_CA|index-url|find-links"
-    r"|trusted-host|proxy=|/work/|/tmp/binder",
+    r"|trusted-host|proxy=",
     re.IGNORECASE,
 )
 
