@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from labsupport.course.exercises import Exercise, Verdict
+from labsupport.errors import ProcessGone
 from labsupport.linux.process import Process
 from labsupport.linux.procfs import processes, status
 from labsupport.linux.sandbox import Sandbox
@@ -49,13 +50,19 @@ class EndOneFromOutside(Exercise):
             return Verdict(False, f"others have ended, too: only {alive} are left in there. "
                                   "Start again with exercise.start().")  # fmt: skip
         if self.wanted.returncode is None:
-            if status(self.wanted.pid).state == STOPPED:
+            if self._is_stopped():
                 return Verdict(False, f"PID {self.number} is stopped, and could go on at any "
                                       "moment: it has not ended.")  # fmt: skip
             return Verdict(
                 False, f"all of {alive} still run in there, PID {self.number} among them."
             )
         return Verdict(True, f"PID {self.number} has ended, and {alive} still run.")
+
+    def _is_stopped(self) -> bool:
+        try:
+            return status(self.wanted.pid).state == STOPPED
+        except ProcessGone:  # that is not yet told
+            return False
 
     def answer(self) -> str:
         """One way to do it."""
