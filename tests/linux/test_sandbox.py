@@ -435,7 +435,7 @@ def test_a_program_may_end_with_an_open_sandbox():
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("new", [{"user", "uts"}, {"uts"}], ids=" ".join)
+@pytest.mark.parametrize("new", [("user", "uts"), ("uts",)], ids=" ".join)
 def test_many_sandboxes_may_be_closed_in_a_row(new):
     """Holders of a user namespace end with their sandbox, others where many wait: no failures."""
     boxes = [Sandbox(new=new).open() for _ in range(50)]
