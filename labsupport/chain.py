@@ -8,6 +8,7 @@ anew after each request, by the socket that it listens at, by its parent, by its
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,6 +22,8 @@ from labsupport.linux.procfs import command, status
 
 ROLES = ("client", "engine", "containerd", "shim", "process")
 LAST_WORDS_SECONDS = 5.0
+EXECVE_SECONDS = 2.0
+_RUNTIME_INIT = "runc:["  # what runc calls itself in the container, until it executes the program
 _ENGINES = ("dockerd", "podman")
 
 
@@ -122,9 +125,20 @@ class Chain:
     def _look(self, call: ApiCall) -> None:
         if not self._container and call.what == "create":
             self._container = call.made
+        if call.what == "start":
+            self._wait_for_the_program()
         self.moments.append(Moment(call, tuple(self._members())))
         if call.what == "start" and "process" not in self.moments[-1].roles:
             self.elsewhere = self._elsewhere()
+
+    def _wait_for_the_program(self) -> None:
+        """An engine answers when the runtime may go on, which is just before its execve."""
+        until = time.monotonic() + EXECVE_SECONDS
+        while time.monotonic() < until:
+            pid = relatives.first_of(relatives.group_members(self._container))
+            if pid is None or not _name(pid).startswith(_RUNTIME_INIT):
+                return
+            time.sleep(0.005)
 
     def _elsewhere(self) -> str:
         """Say why processes of the engine cannot be seen from here, if that is so."""

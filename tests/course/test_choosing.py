@@ -42,8 +42,8 @@ def test_each_correction_names_a_code_cell_that_is_there():
     table = corrections()
     assert table.rows
     for link in table.links:
-        file, _, cell = link.partition("#")
-        assert cell in (NOTEBOOKS / file).read_text()
+        file, _, cell = link.partition("#cell-id=")
+        assert f'"id": "{cell}"' in (NOTEBOOKS / file).read_text()
     known = {claim for chapter in chapters() for claim in chapter.claims}
     assert {row[0] for row in table.rows} <= known
 
