@@ -28,7 +28,7 @@ _told: DisplayHandle | None = None
 def present(scale: float = PROJECTOR) -> None:
     """Show outputs `scale` times as large from now on; `present(False)` undoes it.
 
-    Words, tables and controls grow at once, in JupyterLab and Notebook 7; pictures when they are
+    Words, tables and controls grow at once, in JupyterLab; pictures when they are
     made the next time.
 
     Raises:
