@@ -36,7 +36,7 @@ _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 
 # The bar is empty but for a second search field; the theme puts grey words on a grey ground in the
 # dark, for outputs that cannot be dark, and ours can.
-_NOTEBOOK = re.compile(r"(?<=href=')(\d\d_\w+)\.ipynb(?:#[\w-]+)?(?=')")
+_NOTEBOOK = re.compile(r"(?<=href=')(\d\d_\w+)\.ipynb(?:#[\w=-]+)?(?=')")
 _STYLE = """
 .bd-header {display: none}
 html[data-theme=dark] .bd-content div.cell_output :is(.text_html, img) {
