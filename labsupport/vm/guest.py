@@ -94,8 +94,11 @@ class LabVM(Closing):
         been killed, `TimedOut`.
         """
         began = time.monotonic()
-        program = Captured(self.mux, self.number(), argv, env=env, cwd=cwd)
-        program.feed(input.encode())
+        try:
+            program = Captured(self.mux, self.number(), argv, env=env, cwd=cwd)
+            program.feed(input.encode())
+        except LineClosed:  # it had died before
+            self._died()
         while not program.over:
             left = began + timeout - time.monotonic()
             if left <= 0:

@@ -243,6 +243,17 @@ def test_a_killed_guest_is_noticed_at_once(vm_kernel: Path, marked: Marked) -> N
         assert time.monotonic() - began < 2
 
 
+def test_a_guest_that_died_unseen_is_said_to_have_died(vm_kernel: Path) -> None:
+    with LabVM.boot("256M") as guest:
+        keeper = guest._keeper
+        assert keeper
+        first = Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children").read_text().split()[0]
+        os.kill(int(first), signal.SIGKILL)
+        keeper.wait(10)
+        with pytest.raises(GuestDied):
+            guest.run(["true"])
+
+
 def test_a_killed_guest_leaves_no_zombies(vm_kernel: Path) -> None:
     """In a container whose process 1 is no init, nobody else would reap them."""
     code = """
