@@ -250,7 +250,7 @@ def test_a_guest_that_died_unseen_is_said_to_have_died(vm_kernel: Path) -> None:
         first = Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children").read_text().split()[0]
         os.kill(int(first), signal.SIGKILL)
         keeper.wait(10)
-        with pytest.raises(GuestDied):
+        with pytest.raises(errors.GuestDied):
             guest.run(["true"])
 
 
