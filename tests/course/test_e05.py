@@ -77,38 +77,36 @@ def test_seeds_vary_the_task(number):
     assert scene(1) == scene(1) != scene(2)
 
 
+def told_of(started, *joining):
+    """Start the asked-for program so, and return what the check says of it."""
+    started.box.start([*joining, "sleep", str(started.seconds)])
+    time.sleep(0.2)
+    verdict = started.check()
+    assert not verdict
+    return verdict.saw
+
+
 @join
 @pytest.mark.wrong("05.1")
 def test_a_program_with_the_network_of_nobody_is_told(started):
     pid = started.programs[started.uts].pid
-    argv = ["nsenter", f"--uts=/proc/{pid}/ns/uts", "sleep", str(started.seconds)]
-    started.box.start(argv)
-    time.sleep(0.2)
-    verdict = started.check()
-    assert not verdict
-    assert f"host name of {started.uts} and the network of the notebook" in verdict.saw
+    saw = told_of(started, "nsenter", f"--uts=/proc/{pid}/ns/uts")
+    assert f"host name of {started.uts} and the network of the notebook" in saw
 
 
 @join
 @pytest.mark.wrong("05.1")
 def test_the_wrong_way_round_is_told(started):
     uts, net = (started.programs[name].pid for name in (started.net, started.uts))
-    files = [f"--uts=/proc/{uts}/ns/uts", f"--net=/proc/{net}/ns/net"]
-    started.box.start(["nsenter", *files, "sleep", str(started.seconds)])
-    time.sleep(0.2)
-    verdict = started.check()
-    assert not verdict
-    assert f"host name of {started.net} and the network of {started.uts}" in verdict.saw
+    saw = told_of(started, "nsenter", f"--uts=/proc/{uts}/ns/uts", f"--net=/proc/{net}/ns/net")
+    assert f"host name of {started.net} and the network of {started.uts}" in saw
 
 
 @join
 @pytest.mark.wrong("05.1")
 def test_a_program_that_joined_nobody_is_told(started):
-    started.box.start(["sleep", str(started.seconds)])
-    time.sleep(0.2)
-    verdict = started.check()
-    assert not verdict
-    assert "host name of its sandbox and the network of the notebook" in verdict.saw
+    saw = told_of(started)
+    assert "host name of its sandbox and the network of the notebook" in saw
 
 
 @join
