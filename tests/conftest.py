@@ -9,7 +9,7 @@ from subprocess import CompletedProcess
 import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
-from tests.engines import engine_for_notebooks, why_none
+from tests.engines import containers_of, engine_for_notebooks, why_none
 from tests.users import User, made_user, me
 
 
@@ -41,13 +41,17 @@ def _engine_of_the_session() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def an_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Let `Engine.connect` find an engine of our own, one for all tests; return its address."""
+def an_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Let `Engine.connect` find an engine of our own, one for all tests; yield its address.
+
+    A test that leaves a container in it fails: the next one would find it.
+    """
     if why := why_none():
         pytest.skip(why)
     environment = request.getfixturevalue("_engine_of_the_session")
     monkeypatch.setenv("DOCKER_HOST", environment["DOCKER_HOST"])
-    return environment["DOCKER_HOST"]
+    yield environment["DOCKER_HOST"]
+    assert not containers_of(environment["DOCKER_HOST"])
 
 
 class ByFileOrNotebook(LoadScopeScheduling):

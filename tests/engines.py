@@ -3,8 +3,9 @@
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import nbformat
@@ -40,6 +41,23 @@ def engine_for_notebooks() -> Iterator[dict[str, str]]:
     with Engine.start_private() as engine:
         engine.base_image()
         yield {"DOCKER_HOST": engine.address, "LAB_MUST_HAVE": " ".join(must_have)}
+
+
+def containers_of(address: str) -> list[str]:
+    """Name the containers that an engine has, running or not; those that are just going are not.
+
+    What removes itself (`auto_remove`) may take a moment after its program's end.
+    """
+    from docker import DockerClient
+
+    with closing(DockerClient(base_url=address)) as client:
+        for _ in range(10):
+            found = client.containers.list(all=True, ignore_removed=True)
+            left = [f"{each.name} ({each.attrs['Config']['Cmd']})" for each in found]
+            if not left:
+                break
+            time.sleep(0.2)
+        return left
 
 
 def uses_engine(notebook: Path) -> bool:

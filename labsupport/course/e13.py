@@ -31,8 +31,8 @@ class Twice(Exercise):
         """Connect to the engine; choose a number of seconds that nobody else sleeps."""
         self.engine = Engine.connect()
         self.engine.base_image()
-        self.labels = owner_labels()
         self.seconds = self.random.randrange(30_000, 40_000)
+        self.labels = {**owner_labels(), "org.labsupport.exercise": f"{self.name}/{self.seconds}"}
         self.command = ["sleep", str(self.seconds)]
         self.depth = len(status().pids)
 
@@ -79,13 +79,12 @@ class Twice(Exercise):
         )
 
     def stop(self) -> None:
-        """Remove the containers that run this command, and the connection."""
+        """Remove the containers with the exercise's labels, whatever they run; disconnect."""
         super().stop()
         if not hasattr(self, "engine"):
             return
-        for container in self._containers():
-            if container.attrs["Config"]["Cmd"] == self.command:
-                container.remove(force=True)
+        for container in self._containers(all=True):
+            container.remove(force=True)
         self.engine.close()
         del self.engine
 
@@ -93,10 +92,9 @@ class Twice(Exercise):
         command = " ".join(self.command)
         return [process for process in processes() if process.command == command]
 
-    def _containers(self) -> list[Container]:
-        [(label, value)] = self.labels.items()
-        mine: dict[str, Any] = {"label": f"{label}={value}"}
-        return self.engine.client.containers.list(filters=mine, ignore_removed=True)
+    def _containers(self, **options: Any) -> list[Container]:
+        mine: dict[str, Any] = {"label": [f"{key}={text}" for key, text in self.labels.items()]}
+        return self.engine.client.containers.list(filters=mine, ignore_removed=True, **options)
 
 
 def _pids(container: Container) -> list[int]:

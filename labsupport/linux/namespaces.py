@@ -23,7 +23,7 @@ from labsupport.linux.kinds import KINDS, Kind, kinds
 from labsupport.linux.procfs import Box
 
 T = TypeVar("T")
-_MOUNTED = re.compile(r"^\S+ \S+ \S+ \w+:\[(\d+)\] (\S+) ", re.MULTILINE)
+_MOUNTED = re.compile(r"^\S+ \S+ \S+ (\w+:\[\d+\]) (\S+) ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,11 @@ def keepers(kind: str, inode: int) -> Keepers:
 
     """
     [wanted] = kinds([kind])
+    link = f"{wanted.file}:[{inode}]"
     return Keepers(
         processes=tuple(_inside(wanted, inode)),
-        descriptors=tuple(_descriptors(f"{wanted.file}:[{inode}]")),
-        mounts=tuple(sorted(set(_mounts(inode)))),
+        descriptors=tuple(_descriptors(link)),
+        mounts=tuple(sorted(set(_mounts(link)))),
     )
 
 
@@ -168,7 +169,7 @@ def _descriptors(link: str) -> Iterator[tuple[int, int]]:
                 yield pid, int(name)
 
 
-def _mounts(inode: int) -> Iterator[str]:
+def _mounts(link: str) -> Iterator[str]:
     """Where the namespace's file is mounted, in every mount namespace that somebody lives in."""
     seen = set()
     for pid in procfs.all_pids():
@@ -177,7 +178,7 @@ def _mounts(inode: int) -> Iterator[str]:
             continue
         seen.add(where)
         table = _read(lambda path: Path(path).read_text(), f"/proc/{pid}/mountinfo") or ""
-        yield from (place for number, place in _MOUNTED.findall(table) if int(number) == inode)
+        yield from (place for root, place in _MOUNTED.findall(table) if root == link)
 
 
 def _read(reader: Callable[[str], T], path: str) -> T | None:

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from labsupport import Exercise, Sandbox, probe
+from labsupport import Sandbox, probe
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +74,14 @@ def test_a_shell_around_it_in_the_container_is_refused(begun):
 def test_nothing_is_left(begun):
     exercise = begun("13.1", 1)
     exec(exercise.solution().body, {"exercise": exercise})
-    container = exercise._containers()[0]
+    wrapped = ["sh", "-c", f"{' '.join(exercise.command)}; true"]
+    made = [
+        *exercise._containers(),
+        in_container(exercise, wrapped),
+        in_container(exercise, "true"),
+    ]
+    assert len(made) == 3
+    client = exercise.engine.client
     exercise.stop()
-    with pytest.raises(Exception, match="No such container"):
-        Exercise.of("13.1", 1).begin() or container.reload()
+    assert not {each.id for each in client.containers.list(all=True)} & {each.id for each in made}
+    client.close()

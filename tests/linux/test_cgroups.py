@@ -4,6 +4,7 @@ import contextlib
 import os
 import select
 import signal
+import statistics
 import subprocess
 import sys
 import textwrap
@@ -264,10 +265,16 @@ def test_weights_divide_a_cpu_that_both_want():
     ):
         for each in (box, other):
             each.start([sys.executable, "-I", "-S", "-c", f"{pin}\nwhile 1: pass"]).expect("1")
-        before = [group.usage().cpu_seconds for group in (one, three)]
-        time.sleep(2)
-        spent = [g.usage().cpu_seconds - b for g, b in zip((one, three), before, strict=True)]
-    assert 2 < spent[1] / spent[0] < 4.5
+        ratios = [ratio_of_cpu(one, three) for _ in range(5)]
+    # a machine that has other work takes from both, and not evenly: the middle of five counts
+    assert 2 < statistics.median(ratios) < 4.5, ratios
+
+
+def ratio_of_cpu(one, other):
+    before = [group.usage().cpu_seconds for group in (one, other)]
+    time.sleep(1)
+    spent = [g.usage().cpu_seconds - b for g, b in zip((one, other), before, strict=True)]
+    return spent[1] / spent[0]
 
 
 # --- tasks --------------------------------------------------------------------------------------

@@ -90,6 +90,7 @@ def test_a_process_a_descriptor_and_a_mount_each_keep_it(box, kept, tmp_path):
     assert keepers("uts", number) == Keepers((), ((opener.pid, 7),), (str(place),))
     end(opener)
     assert keepers("uts", number) == Keepers((), (), (str(place),))
+    assert not keepers("net", number)  # the number may be another kind's next
     assert box.run(["nsenter", f"--uts={place}", "hostname"]).stdout == "kept\n"
     assert box.run(["umount", place]).returncode == 0
     assert not keepers("uts", number)
