@@ -69,10 +69,22 @@ def zygote(requests: socket.socket, owner: int, need_user: bool) -> None:
                 os.close(fd)
         news = _read_all(taken_read)
         deaths = (min(deaths, 0) if TAKEN in news else deaths) - news.count(LEAVING)
+    _turn_away(requests)
     try:  # noqa: SIM105 (contextlib would be loaded for this)
         os.waitpid(-1, 0)  # with SIGCHLD ignored, it returns when the last holder has ended
     except ChildProcessError:
         pass
+
+
+def _turn_away(requests: socket.socket) -> None:
+    """Take no request any more; whose request still lies there, learns so by its channel's end."""
+    requests.shutdown(socket.SHUT_RD)
+    while True:
+        data, fds = receive(requests)
+        for fd in fds:
+            os.close(fd)
+        if not data:
+            return
 
 
 def _read_all(pipe: int) -> bytes:

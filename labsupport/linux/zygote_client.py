@@ -30,11 +30,16 @@ _sandboxes: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 _running: tuple[int, socket.socket, subprocess.Popen[bytes]] | None = None
 
 
-def connect() -> socket.socket:
-    """Return the socket of this process's zygote, started now if there is none."""
+def connect(instead_of: socket.socket | None = None) -> socket.socket:
+    """Return the socket of this process's zygote, started now if there is none (but that one)."""
     global _running  # noqa: PLW0603 (one zygote a process)
     with _lock:
-        if _running is None or _running[0] != os.getpid() or _running[2].poll() is not None:
+        if (
+            _running is None
+            or _running[0] != os.getpid()
+            or _running[1] is instead_of
+            or _running[2].poll() is not None
+        ):
             ownership.sweep()
             _running = (os.getpid(), *_start())
         return _running[1]
@@ -84,7 +89,11 @@ def order_holder(order: dict[str, Any]) -> socket.socket:
     """Ask for a sandbox; return the socket of its holder, whose first message is the answer."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        messages.send(connect(), order, [theirs.fileno()])
+        zygote = connect()
+        try:
+            messages.send(zygote, order, [theirs.fileno()])
+        except BrokenPipeError:  # it has given up, too many of its holders died
+            messages.send(connect(instead_of=zygote), order, [theirs.fileno()])
     _sandboxes.add(ours)
     return ours
 

@@ -271,6 +271,24 @@ def test_killed_spares_are_replaced():
             assert box.run(PRINT_PID).stdout == "1\n"
 
 
+def test_a_zygote_that_gives_up_is_replaced_and_its_sandboxes_live_on():
+    with Sandbox() as old:
+        assert old.run(PRINT_PID).stdout == "1\n"
+        zygote = zygote_client._running[2].pid
+        children = Path(f"/proc/{zygote}/task/{zygote}/children")
+        deadline = time.monotonic() + 20
+        while spares := {int(pid) for pid in children.read_text().split()} - {old.holder_pid}:
+            for pid in spares:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+            assert time.monotonic() < deadline
+        for _ in range(2):
+            with Sandbox() as box:
+                assert box.run(PRINT_PID).stdout == "1\n"
+        assert zygote_client._running[2].pid != zygote
+        assert old.run(["echo", "still here"]).stdout == "still here\n"
+
+
 def test_sandboxes_may_be_used_from_several_threads():
     results = []
 
