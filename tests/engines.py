@@ -44,15 +44,18 @@ def engine_for_notebooks() -> Iterator[dict[str, str]]:
 
 
 def containers_of(address: str) -> list[str]:
-    """Name the containers that an engine has, running or not; those that are just going are not.
+    """Name the containers of this process that an engine has, running or not.
 
-    What removes itself (`auto_remove`) may take a moment after its program's end.
+    One that removes itself (`auto_remove`) may take a moment after its program's end.
     """
     from docker import DockerClient
 
+    from labsupport.engine.labels import owner_labels
+
+    ours = {"label": [f"{key}={text}" for key, text in owner_labels().items()]}
     with closing(DockerClient(base_url=address)) as client:
         for _ in range(10):
-            found = client.containers.list(all=True, ignore_removed=True)
+            found = client.containers.list(all=True, filters=ours, ignore_removed=True)
             left = [f"{each.name} ({each.attrs['Config']['Cmd']})" for each in found]
             if not left:
                 break

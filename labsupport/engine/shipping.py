@@ -127,9 +127,11 @@ def push(
     ended, digest = _watch(events, "push", name, shop, on_event)
     seconds = time.monotonic() - began
     trip = Trip("push", name, digest, seconds, _layers(name, shop, len(ended)))
-    # the engine names a layer by its unpacked digest
+    # the classic store names a layer by its digest unpacked, containerd's as it travels
     unpacked = engine.client.images.get(name).attrs["RootFS"]["Layers"]
-    return _with_outcomes(trip, [ended.get(_short(diff_id), "") for diff_id in unpacked])
+    names = zip(map(_short, unpacked), trip.layers, strict=False)
+    by_name = [ended.get(each) or ended.get(_short(layer.digest), "") for each, layer in names]
+    return _with_outcomes(trip, by_name if all(by_name) else ended.values())
 
 
 def pull(
@@ -153,9 +155,11 @@ def pull(
         raise shipping_refusals.read("pull", name, str(error.explanation)) from error
     ended, digest = _watch(events, "pull", name, shop, on_event)
     seconds = time.monotonic() - began
-    trip = Trip("pull", name, digest, seconds, _layers(name, shop, len(ended)))
+    count = len(engine.client.images.get(name).attrs["RootFS"]["Layers"])
+    trip = Trip("pull", name, digest, seconds, _layers(name, shop, count))
     if any(not layer.digest for layer in trip.layers):  # the registry does not tell them
-        return _with_outcomes(trip, ended.values())
+        # containerd's store does not speak of the layers that were here
+        return _with_outcomes(trip, [*[HERE] * (count - len(ended)), *ended.values()])
     return _with_outcomes(trip, [ended.get(_short(layer.digest), HERE) for layer in trip.layers])
 
 

@@ -23,11 +23,12 @@ _PLAIN = "http response to https client"
 _CAUSES: Mapping[tuple[str, ...], type[ShippingRefused]] = {
     ("toomanyrequests", "too many requests", "rate limit"): RateLimited,
     ("no space left",): NoRoom,
-    ("does not exist locally",): NotHere,
+    ("does not exist locally", "tag does not exist"): NotHere,
     ("no such host", "connection refused", "unreachable", "timeout", _PLAIN):
         RegistryOutOfReach,
+    ("no basic auth",): LoginRefused,  # containerd says "access denied" with it, too
     ("access to the resource is denied", "access denied"): NameNotYours,
-    ("no basic auth", "unauthorized", "authentication required"): LoginRefused,
+    ("unauthorized", "authentication required"): LoginRefused,
     ("manifest unknown", "not found", "name unknown"): NotThere,
 }  # fmt: skip
 

@@ -89,7 +89,8 @@ def test_the_doctor_says_yes_wherever_one_is_found(engine, nowhere, monkeypatch,
 
 @needs_dockerd
 def test_the_version_of_the_api_is_the_newest_that_both_know(engine, monkeypatch):
-    assert engine.client.api.api_version == engine.newest_api == "1.41"
+    known = [engine.newest_api, finding.NEWEST_API]
+    assert engine.client.api.api_version == min(known, key=lambda each: int(each.split(".")[1]))
     monkeypatch.setattr(finding, "NEWEST_API", "1.30")
     older = finding.connect(addresses.Chosen(engine.address, "test"))
     assert older.api.api_version == "1.30"

@@ -58,6 +58,13 @@ def saved(engine, tmp_path_factory):
     return path
 
 
+@pytest.fixture
+def saved_for_podman(engine, saved):
+    if engine.image_store == "containerd":
+        pytest.skip("needs the classic store: Podman 4 cannot save what containerd's has packed")
+    return saved
+
+
 @pytest.fixture(scope="module")
 def image(engine):
     with Image.of(engine, "made:1") as image:
@@ -78,12 +85,15 @@ def inside(image):
 def test_it_is_what_the_engine_says_it_is(engine, image):
     said = engine.client.images.get("made:1")
 
-    assert image.digest == said.id
+    # containerd's store identifies an image by its manifest, the classic one by its configuration
+    assert (image.digest == said.id) == (engine.image_store == "classic")
     assert image.names == ("made:1",)
     assert image.architecture == said.attrs["Architecture"]
     assert image.config["config"]["Env"] == said.attrs["Config"]["Env"]
     assert [layer.diff_id for layer in image.layers] == said.attrs["RootFS"]["Layers"]
-    assert all(layer.verified and layer.digest == layer.diff_id for layer in image.layers)
+    assert all(layer.verified for layer in image.layers)
+    packed = [layer.digest != layer.diff_id for layer in image.layers]
+    assert any(packed) == (engine.image_store == "containerd")
 
 
 @needs_engine
@@ -99,7 +109,9 @@ def test_the_history_is_the_engines_with_the_layer_that_each_line_made(engine, i
         files = step.layer.files.values() if step.layer else ()
         links = sum(len(entry.target) for entry in files if entry.kind == "symlink")
         size = step.layer.size_bytes if step.layer else 0
-        assert size + links == line["Size"]  # to Docker, a link is as long as its target
+        rounding = 4096 * (len(files) + 20) if engine.image_store == "containerd" and files else 0
+        # to Docker, a link is as long as its target; containerd counts blocks, and folders
+        assert 0 <= line["Size"] - size - links <= rounding
 
 
 @needs_engine
@@ -206,7 +218,7 @@ def test_an_unknown_name_is_named_with_those_that_are_there(engine):
 
 @needs_engine
 def test_an_image_is_found_by_its_id_too(engine, image):
-    with Image.of(engine, image.digest) as same:
+    with Image.of(engine, engine.client.images.get("made:1").id) as same:
         assert same.names == ("made:1",)
 
 
@@ -273,8 +285,8 @@ def needs(program: str) -> pytest.MarkDecorator:
 @needs_engine
 @needs("podman")
 @pytest.mark.parametrize("layout", ["docker-archive", "oci-archive", "oci-dir"])
-def test_what_podman_saves(layout, saved, image, storage, tmp_path):
-    run("podman", *storage, "load", "--quiet", "--input", saved)
+def test_what_podman_saves(layout, saved_for_podman, image, storage, tmp_path):
+    run("podman", *storage, "load", "--quiet", "--input", saved_for_podman)
     run("podman", *storage, "save", "--format", layout, "--output", tmp_path / "it", "made:1")
 
     with Image.open(tmp_path / "it") as same:
@@ -332,9 +344,9 @@ def test_what_buildah_builds(layout, saved, storage, tmp_path):
 
 @needs_engine
 @needs("podman")
-def test_an_image_of_podmans_service(saved, image, storage, tmp_path, monkeypatch):
+def test_an_image_of_podmans_service(saved_for_podman, image, storage, tmp_path, monkeypatch):
     address = f"unix://{tmp_path / 'podman.sock'}"
-    run("podman", *storage, "load", "--quiet", "--input", saved)
+    run("podman", *storage, "load", "--quiet", "--input", saved_for_podman)
     service = subprocess.Popen(["podman", *storage, "system", "service", "--time=0", address])
     try:
         while not (tmp_path / "podman.sock").exists():

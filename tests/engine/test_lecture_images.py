@@ -27,6 +27,8 @@ def registry(status: int, code: str, words: str):
     over = threading.Event()
 
     class Handler(http.server.BaseHTTPRequestHandler):
+        default_request_version = "HTTP/1.0"  # a TLS hello is answered in HTTP, as by registries
+
         def do_HEAD(self) -> None:
             self.do_GET()
 
@@ -72,7 +74,8 @@ def test_a_registry_that_refuses_is_quoted(engine, monkeypatch, status, code, wo
         with pytest.raises(error) as caught:
             engine.lecture_image("alpine")
     assert caught.value.remedy
-    assert words.lower() in caught.value.why.lower()
+    if engine.image_store == "classic":  # containerd asks with HEAD, and no words come
+        assert words.lower() in caught.value.why.lower()
 
 
 def test_a_registry_that_never_answers_is_not_waited_for(engine, monkeypatch):

@@ -20,8 +20,8 @@ _BEGINS_ANEW = re.compile(r"(FROM|ARG)\s", re.IGNORECASE)
 _IMAGE = re.compile(r"\s*--?-> (Using cache ?)?([0-9a-f]{11,64})?\s*$")
 _CONTAINER = re.compile(r"\s*---> Running in ([0-9a-f]{12})\s*$")
 _SAID = re.compile(
-    r"\s*(Removing intermediate container [0-9a-f]{12}|Successfully (built|tagged) .*"
-    r"|(\[\d+/\d+\] )?COMMIT( .*)?|[0-9a-f]{64})\s*$"
+    r"\s*((Removing|---> Removed) intermediate container [0-9a-f]{12}"
+    r"|Successfully (built|tagged) .*|(\[\d+/\d+\] )?COMMIT( .*)?|[0-9a-f]{64})\s*$"
 )
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
