@@ -110,20 +110,28 @@ def clean_up(engine: Engine) -> tuple[Thing, ...]:
     It is `docker container|image|network|volume prune --filter label=…`, but for running
     containers, too. An image that a container of somebody else's uses stays.
     """
+    gone: list[Thing] = []
+    last = None
+    # containerd's store shows what an image was made of only when that image has gone
+    while (found := Belongings.of(engine).mine) != last:
+        gone += [thing for thing in found if _is_gone(engine, thing)]
+        last = found
+    return tuple(gone)
+
+
+def _is_gone(engine: Engine, thing: Thing) -> bool:
+    """Remove it, unless it is in use."""
     from docker.errors import APIError, NotFound
 
-    gone = []
-    for thing in Belongings.of(engine).mine:
-        try:
-            _remove(engine, thing)
-        except NotFound:  # it went with another: a parent of an image, an auto-removed container
-            pass
-        except APIError as error:
-            if error.status_code != 409:  # in use
-                raise
-            continue
-        gone.append(thing)
-    return tuple(gone)
+    try:
+        _remove(engine, thing)
+    except NotFound:  # it went with another: a parent of an image, an auto-removed container
+        return True
+    except APIError as error:
+        if error.status_code != 409:  # in use
+            raise
+        return False
+    return True
 
 
 def _remove(engine: Engine, thing: Thing) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +68,7 @@ class Workbench(BenchFolder, Closing):
                 on_step=on_step,
             )  # fmt: skip
         except BuildFailed:
-            self._drop_steps()
+            self._remove_images(set())
             raise
         if build.image_id:
             self.images[tag] = build.image_id
@@ -76,12 +76,23 @@ class Workbench(BenchFolder, Closing):
             _ALL_BUILT.add(build.image_id)
         return build
 
-    def _drop_steps(self) -> None:
-        """Remove what builds left beside their image: nameless ones that carry our label."""
-        mine: dict[str, Any] = {"label": _our_label(), "dangling": True}
-        for image in self.engine.client.images.list(filters=mine):
-            if image.id not in _ALL_BUILT:  # one may have lost its name to another bench
-                remove_image(self.engine.client, str(image.id))
+    def _remove_images(self, built: set[str]) -> None:
+        """Remove these, and what builds left beside their image: nameless ones with our label.
+
+        Some engines take nameless parents along; in others one can go as soon as all that was made
+        of it has gone, so we look again until nothing changes any more.
+        """
+        client, last = self.engine.client, None
+        while last != (
+            found := {
+                image["Id"]
+                for image in client.api.images(filters={"label": _our_label()})
+                if image["Id"] in built or (_is_nameless(image) and image["Id"] not in _ALL_BUILT)
+            }  # one of _ALL_BUILT may have lost its name to another bench
+        ):
+            for identity in found:
+                remove_image(client, identity)
+            last = found
 
     def image(self, name: str) -> Image:
         """Return an image by its name on this bench, or in the engine.
@@ -206,16 +217,20 @@ class Workbench(BenchFolder, Closing):
         """Remove all that was made here: containers, images, the folder; may be called twice."""
         for container in [*self._containers]:
             self.remove(container)
-        if self._built:
-            while self._built:
-                remove_image(self.engine.client, self._built.pop())
-            self._drop_steps()  # Docker takes an image's nameless parents along, Podman not always
+        if built := set(self._built):
+            self._built.clear()
+            _ALL_BUILT.difference_update(built)
+            self._remove_images(built)
         self.images.clear()
         self.remove_folder()
 
     def __repr__(self) -> str:
         names = ", ".join(self.images) or "nothing yet"
         return f"<workbench of {self.engine.kind} {self.engine.version}: {names}>"
+
+
+def _is_nameless(image: Mapping[str, Any]) -> bool:
+    return all(name.startswith("<none>") for name in image["RepoTags"] or ())
 
 
 def _our_label() -> list[str]:
