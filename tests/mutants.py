@@ -369,8 +369,8 @@ def instances(containers):
 module.instances = instances
 """
 LEAVES_IMAGES = """
-from labsupport.engine import workbench
-workbench.remove_image = lambda client, identity: None
+from labsupport.engine import built
+built.remove_image = lambda client, identity: None
 """
 
 SEES_THE_LOWEST = """

@@ -9,11 +9,10 @@ from typing import ClassVar
 
 from labsupport import ownership
 from labsupport.course.exercises import Exercise, Verdict
-from labsupport.engine import step_archive
+from labsupport.engine import built, step_archive
 from labsupport.engine.builds import Build
 from labsupport.engine.client import Engine
 from labsupport.engine.images import Image
-from labsupport.engine.leftovers import remove_image
 from labsupport.engine.toys import LIBRARY_BYTES, toy_base
 from labsupport.errors import BuildFailed
 
@@ -44,8 +43,7 @@ class _OfABuild(Exercise):
         """Remove the images that were built, and let go of the engine."""
         super().stop()
         if hasattr(self, "engine"):
-            for identity in reversed(self._built):
-                remove_image(self.engine.client, identity)
+            built.remove(self.engine.client, set(self._built))
             self._built.clear()
             self.engine.close()
 

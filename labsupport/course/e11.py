@@ -6,15 +6,17 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from labsupport import ownership
 from labsupport.course.exercises import Exercise, Verdict
-from labsupport.engine import shipping
+from labsupport.engine import built, shipping
 from labsupport.engine.builds import Build
 from labsupport.engine.client import Engine
+from labsupport.engine.leftovers import remove_image
 from labsupport.engine.made_image import File, make_image
 from labsupport.engine.other_machine import AGENT, OtherMachine
 from labsupport.engine.registry import Registry
@@ -97,7 +99,7 @@ class NewVersion(Exercise):
             for request in self.registry.log()[asked:]
             if request.agent == AGENT and request.blob
         }
-        if wrong := self._wrong(pulled.image_id):
+        if wrong := self._wrong(pulled.identity(self.engine.image_store)):
             return Verdict(False, wrong)
         total = sum(sent.values())
         if total > FEW_BYTES:
@@ -281,13 +283,21 @@ class DoesNotStart(Exercise):
 
 
 def _remove_images(engine: Engine, *names: str) -> None:
+    """Take these names away, and what has none then; the student may have given others."""
     from docker.errors import ImageNotFound
 
+    named = {
+        image["Id"]
+        for image in engine.client.api.images()
+        if {*(image["RepoTags"] or ())} & {*names}
+    }
+    family = built.family(engine.client, named)
     for name in names:
-        try:
+        with suppress(ImageNotFound):
             engine.client.images.remove(name, force=True)
-        except ImageNotFound:
-            continue
+    for identity in family:
+        if identity not in named:
+            remove_image(engine.client, identity)
 
 
 EXERCISES: dict[str, type[Exercise]] = {each.name: each for each in (NewVersion, DoesNotStart)}

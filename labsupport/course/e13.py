@@ -19,6 +19,7 @@ class Twice(Exercise):
     """Run one command as a container of the engine and in a sandbox, at the same time."""
 
     name = "13.1"
+    moment = 0.5
     hints = (
         "exercise.engine.client.containers.run(IMAGE, COMMAND, detach=True, "
         "labels=exercise.labels) starts a container; box.start(COMMAND) in a Sandbox the other.",

@@ -47,11 +47,17 @@ def _images(client: docker.DockerClient) -> list[dict[str, Any]]:
     An image takes the nameless ones that it was made of along, so those need not be there any more
     when their turn comes.
     """
-    found = [
-        image
-        for image in client.api.images(all=True, filters={"label": OWNER})
-        if is_left((image.get("Labels") or {}).get(OWNER, ""))
-    ]
+    return children_first(
+        [
+            image
+            for image in client.api.images(all=True, filters={"label": OWNER})
+            if is_left((image.get("Labels") or {}).get(OWNER, ""))
+        ]
+    )
+
+
+def children_first(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sort images, as the engine lists them, so that each comes before what it was made of."""
     parents = {image["Id"]: image.get("ParentId") for image in found}
 
     def depth(identity: str | None) -> int:

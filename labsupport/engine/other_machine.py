@@ -23,11 +23,16 @@ AGENT = "the-other-machine"
 class Pulled:
     """What a pull fetched: bytes by digest, of layers and of the configuration.
 
-    `image_id` is the digest of the configuration, by which every engine knows the image.
+    `config` and `manifest` are the digests of the image's configuration and of its manifest.
     """
 
-    image_id: str
+    config: str
+    manifest: str
     fetched: dict[str, int]
+
+    def identity(self, image_store: str) -> str:
+        """Return the image's ID in an engine: containerd's store goes by the manifest."""
+        return self.manifest if image_store == "containerd" else self.config
 
     @property
     def bytes(self) -> int:
@@ -51,7 +56,8 @@ class OtherMachine:
         """
         path = f"{self.registry.user}/{repository}"
         with self.registry.open(f"{path}/manifests/{tag}", AGENT) as answer:
-            manifest = json.load(answer)
+            said = answer.read()
+        manifest, digest_of_it = json.loads(said), f"sha256:{hashlib.sha256(said).hexdigest()}"
         digests = [manifest["config"]["digest"], *(each["digest"] for each in manifest["layers"])]
         fetched = {
             digest: self._fetch(path, digest)
@@ -59,7 +65,7 @@ class OtherMachine:
             if digest not in self.has
         }
         self.has |= set(fetched)
-        return Pulled(digests[0], fetched)
+        return Pulled(digests[0], digest_of_it, fetched)
 
     def _fetch(self, path: str, digest: str) -> int:
         found, size = hashlib.sha256(), 0

@@ -10,16 +10,16 @@ from __future__ import annotations
 import contextlib
 import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labsupport.closing import Closing
+from labsupport.engine import built
 from labsupport.engine.bench_folder import BenchFolder
 from labsupport.engine.builds import Build
 from labsupport.engine.labels import owner_labels
-from labsupport.engine.leftovers import remove_image
 from labsupport.engine.ran import Ran
 from labsupport.engine.running import command_line, ended, start_and_end
 from labsupport.errors import BuildFailed, NotOnThisBench, nearest
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 60
 NAMESPACE = "labsupport/"
-_ALL_BUILT: set[str] = set()
-"""The IDs of all images that benches of this process have built."""
 
 
 class Workbench(BenchFolder, Closing):
@@ -68,31 +66,13 @@ class Workbench(BenchFolder, Closing):
                 on_step=on_step,
             )  # fmt: skip
         except BuildFailed:
-            self._remove_images(set())
+            built.remove_nameless(self.engine.client)
             raise
         if build.image_id:
             self.images[tag] = build.image_id
             self._built.append(build.image_id)
-            _ALL_BUILT.add(build.image_id)
+            built.IN_USE.add(build.image_id)
         return build
-
-    def _remove_images(self, built: set[str]) -> None:
-        """Remove these, and what builds left beside their image: nameless ones with our label.
-
-        Some engines take nameless parents along; in others one can go as soon as all that was made
-        of it has gone, so we look again until nothing changes any more.
-        """
-        client, last = self.engine.client, None
-        while last != (
-            found := {
-                image["Id"]
-                for image in client.api.images(filters={"label": _our_label()})
-                if image["Id"] in built or (_is_nameless(image) and image["Id"] not in _ALL_BUILT)
-            }  # one of _ALL_BUILT may have lost its name to another bench
-        ):
-            for identity in found:
-                remove_image(client, identity)
-            last = found
 
     def image(self, name: str) -> Image:
         """Return an image by its name on this bench, or in the engine.
@@ -204,7 +184,7 @@ class Workbench(BenchFolder, Closing):
 
     def things(self) -> list[str]:
         """Name what this process has in the engine, by its label: containers and images."""
-        mine: dict[str, Any] = {"label": _our_label()}
+        mine: dict[str, Any] = {"label": built.our_label()}
         client = self.engine.client
         containers = client.containers.list(all=True, filters=mine, ignore_removed=True)
         images = client.images.list(all=True, filters=mine)
@@ -217,21 +197,13 @@ class Workbench(BenchFolder, Closing):
         """Remove all that was made here: containers, images, the folder; may be called twice."""
         for container in [*self._containers]:
             self.remove(container)
-        if built := set(self._built):
+        if mine := set(self._built):
             self._built.clear()
-            _ALL_BUILT.difference_update(built)
-            self._remove_images(built)
+            built.remove(self.engine.client, mine)
+            built.remove_nameless(self.engine.client)  # Podman's steps know no parents
         self.images.clear()
         self.remove_folder()
 
     def __repr__(self) -> str:
         names = ", ".join(self.images) or "nothing yet"
         return f"<workbench of {self.engine.kind} {self.engine.version}: {names}>"
-
-
-def _is_nameless(image: Mapping[str, Any]) -> bool:
-    return all(name.startswith("<none>") for name in image["RepoTags"] or ())
-
-
-def _our_label() -> list[str]:
-    return [f"{key}={text}" for key, text in owner_labels().items()]

@@ -87,6 +87,12 @@ def outcomes(trip):
     return [layer.outcome for layer in trip.layers]
 
 
+def what_a_pull_may_fetch(engine):
+    """The base image is still here, and in containerd's store all, until it is swept."""
+    found = [["already here", "fetched", "fetched"]]
+    return found + [["already here"] * 3] if engine.image_store == "containerd" else found
+
+
 def test_the_first_push_sends_all_layers_and_the_registry_has_them(engine, registry, ship):
     name = ship()
     trip = shipping.push(engine, name, registry)
@@ -122,8 +128,7 @@ def test_what_is_removed_here_comes_back_by_a_pull(engine, registry, ship):
         engine.client.images.get(name)
     trip = shipping.pull(engine, name, registry)
 
-    # the base image is still here
-    assert outcomes(trip) == ["already here", "fetched", "fetched"]
+    assert outcomes(trip) in what_a_pull_may_fetch(engine)
     said = engine.client.containers.run(name, ["cat", "/say"], remove=True, network_mode="none")
     assert said == b"hello"
     sent = {
@@ -146,7 +151,7 @@ def test_without_the_registrys_word_it_is_told_what_went_but_not_how_much(engine
     assert outcomes(shipping.push(engine, name, silent)) == ["already there"] * 3
     engine.client.images.remove(name, force=True)
     trip = shipping.pull(engine, name, silent)
-    assert outcomes(trip) == ["already here", "fetched", "fetched"]
+    assert outcomes(trip) in what_a_pull_may_fetch(engine)
     assert trip.total_bytes == 0
 
 
