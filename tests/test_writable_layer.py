@@ -17,6 +17,7 @@ from labsupport.linux.overlay_mounts import overlay_of
 from labsupport.linux.sandbox import Sandbox
 from labsupport.views.writable import Changes
 from labsupport.writable_layer import WritableLayer
+from tests.engine.help import said_by
 from tests.engines import why_none
 
 needs_engine = pytest.mark.skipif(bool(why_none()), reason=why_none() or "an engine is there")
@@ -130,8 +131,7 @@ def test_the_toys_image_is_made_once_and_works(engine):
         "apt-get update && apt-get install -y build-essential pipenv"
         " && echo one > /Pipfile && pipenv sync && wc -c < /venv/one"
     )
-    run = engine.client.containers.run
-    said = run(name, ["sh", "-c", script], network_mode="none", remove=True)
+    said = said_by(engine.client, name, ["sh", "-c", script])
     assert int(said) == LIBRARY_BYTES
 
 
@@ -146,9 +146,8 @@ def test_the_toys_image_is_made_once_and_works(engine):
     ],
 )
 def test_the_toys_fail_as_the_real_ones_would(engine, script, why):
-    run = engine.client.containers.run
     script = f"({script}) || echo failed"
-    said = run(toy_base(engine), ["sh", "-c", script], network_mode="none", remove=True)
+    said = said_by(engine.client, toy_base(engine), ["sh", "-c", script])
     assert why in said.decode()
     assert said.endswith(b"failed\n")
 

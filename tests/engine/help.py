@@ -9,9 +9,12 @@ import shutil
 import socketserver
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import docker
 import pytest
 
 from labsupport.engine.client import Engine
@@ -53,6 +56,26 @@ def start_sleeper(engine: Engine) -> int:
         engine.base_image(), ["sleep", "600"], network_mode="none", detach=True
     )
     return engine.client.api.inspect_container(container.id)["State"]["Pid"]
+
+
+def said_by(
+    client: docker.DockerClient, image: Any, argv: Sequence[str] | None = None, **options: Any
+) -> bytes:
+    """Run a container to its end, without a network unless told otherwise; return its output.
+
+    `containers.run` follows the log from the start instead, and now and then Docker 20 ends that
+    before the last line.
+    """
+    stderr = options.pop("stderr", False)
+    if "network" not in options:
+        options.setdefault("network_mode", "none")
+    container = client.containers.create(image, argv, **options)
+    try:
+        container.start()
+        container.wait()
+        return container.logs(stderr=stderr)
+    finally:
+        container.remove(force=True)
 
 
 def is_alive(pid: int) -> bool:

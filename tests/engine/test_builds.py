@@ -32,6 +32,7 @@ from labsupport.errors import (
     NotInContext,
 )
 from tests import podman
+from tests.engine.help import said_by
 from tests.toys import CHECKOUT
 
 HAS_DOCKERD = os.geteuid() == 0 and shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -266,7 +267,7 @@ def test_a_mapping_obeys_dockerignore_and_scripts_can_be_executed(docker_engine)
         "secret": "no", ".dockerignore": "secret",
     })  # fmt: skip
 
-    said = docker_engine.client.containers.run(build.image_id, remove=True, network_mode="none")
+    said = said_by(docker_engine.client, build.image_id)
     assert said.decode().split() == ["said", "Dockerfile", "bytes", "say"]
 
 
@@ -328,9 +329,7 @@ def test_the_remedy_leads_into_the_image_before_the_failure(docker_engine):
         run(docker_engine, dockerfile("RUN echo here > /clue", "RUN cat /no-clue"))
 
     image = failed.value.remedy.split()[-2]
-    clue = docker_engine.client.containers.run(
-        image, ["cat", "/clue"], remove=True, network_mode="none"
-    )
+    clue = said_by(docker_engine.client, image, ["cat", "/clue"])
     assert clue == b"here\n"
 
 

@@ -13,7 +13,7 @@ import pytest
 from labsupport.engine import base_image
 from labsupport.engine.labels import OWNER
 from labsupport.errors import BaseFilesMissing
-from tests.engine.help import folder_of, needs_dockerd, start_sleeper
+from tests.engine.help import folder_of, needs_dockerd, said_by, start_sleeper
 
 
 @needs_dockerd
@@ -44,7 +44,7 @@ def test_the_base_image_is_made_once_and_runs_every_tool(engine):
     assert first.labels == {OWNER: "course"}
     assert [step["CreatedBy"].split()[0] for step in first.history()] == ["CMD", "ENV", "ADD"]
     script = "id -un; ls -ld /tmp; which httpd; wc -l < /etc/passwd"
-    said = engine.client.containers.run(first, ["sh", "-c", script], network_mode="none")
+    said = said_by(engine.client, first, ["sh", "-c", script])
     assert said.decode().split("\n")[0] == "root"
     assert b"drwxrwxrwt" in said
     assert b"/httpd" in said

@@ -23,6 +23,7 @@ from tests.engine.help import (
     folder_of,
     is_alive,
     needs_dockerd,
+    said_by,
     start_sleeper,
     traces,
     wait_until,
@@ -128,7 +129,7 @@ def test_ports_are_published_on_the_loopback_and_names_are_known(engine):
     with urllib.request.urlopen(f"http://127.0.0.1:{port['HostPort']}", timeout=10) as page:
         assert page.read() == b"hello\n"
     question = ["wget", "-q", "-O-", "http://web/"]
-    assert client.containers.run(image, question, network="talk", remove=True) == b"hello\n"
+    assert said_by(client, image, question, network="talk") == b"hello\n"
     web.remove(force=True)
     network.remove()
 

@@ -14,7 +14,7 @@ import pytest
 from labsupport.engine.client import Engine
 from labsupport.engine.describing import describe
 from labsupport.engine.image_sizes import ImageSizes, image_sizes
-from tests.engine.help import folder_of, needs_dockerd
+from tests.engine.help import folder_of, needs_dockerd, said_by
 
 NAME = "labsupport/busybox:latest"
 WHOSE = (NAME, "containerd", "overlayfs")
@@ -55,8 +55,7 @@ def test_another_storage_driver_changes_no_size_and_no_program():
         image = engine.base_image()
         assert engine.sizes(NAME).disk_bytes == image.attrs["Size"]
         assert "takes more yet" in str(engine.sizes(NAME))
-        run = engine.client.containers.run
-        assert run(image, ["busybox", "echo", "hello"], remove=True) == b"hello\n"
+        assert said_by(engine.client, image, ["busybox", "echo", "hello"]) == b"hello\n"
         assert (folder_of(engine) / "data/vfs").is_dir()
 
 

@@ -14,6 +14,7 @@ from labsupport.engine.labels import OWNER
 from labsupport.errors import RegistryOutOfReach
 from labsupport.probes import engine as probe
 from tests import podmans
+from tests.engine.help import said_by
 
 pytestmark = pytest.mark.skipif(bool(podmans.why_none()), reason=podmans.why_none() or "all there")
 NAME = "labsupport/busybox:latest"
@@ -46,8 +47,7 @@ def test_the_base_image_is_made_once_and_runs(engine):
     first, second = engine.base_image(), engine.base_image()
     assert first.id == second.id
     assert first.labels == {OWNER: "course"}
-    run = engine.client.containers.run
-    assert run(first, ["id", "-u"], network_mode="none", remove=True) == b"0\n"
+    assert said_by(engine.client, first, ["id", "-u"]) == b"0\n"
 
 
 def test_its_images_are_kept_unpacked(engine):

@@ -39,6 +39,7 @@ from labsupport.errors import (
     RegistryOutOfReach,
     ShippingRefused,
 )
+from tests.engine.help import said_by
 from tests.engines import why_none
 
 pytestmark = [
@@ -90,7 +91,7 @@ def outcomes(trip):
 def what_a_pull_may_fetch(engine):
     """The base image is still here, and in containerd's store all, until it is swept."""
     found = [["already here", "fetched", "fetched"]]
-    return found + [["already here"] * 3] if engine.image_store == "containerd" else found
+    return [*found, ["already here"] * 3] if engine.image_store == "containerd" else found
 
 
 def test_the_first_push_sends_all_layers_and_the_registry_has_them(engine, registry, ship):
@@ -129,7 +130,7 @@ def test_what_is_removed_here_comes_back_by_a_pull(engine, registry, ship):
     trip = shipping.pull(engine, name, registry)
 
     assert outcomes(trip) in what_a_pull_may_fetch(engine)
-    said = engine.client.containers.run(name, ["cat", "/say"], remove=True, network_mode="none")
+    said = said_by(engine.client, name, ["cat", "/say"])
     assert said == b"hello"
     sent = {
         request.blob: request.sent_bytes for request in registry.log() if request.method == "GET"
