@@ -586,6 +586,16 @@ class BuildStopped(BuildFailed):
         )  # fmt: skip
 
 
+class StoreChanged(BuildFailed):
+    """An image that the builder was looking at has been removed by somebody else meanwhile."""
+
+    def __init__(self, why: str, steps: Iterable[Any] = (), step: Any = None) -> None:
+        super().__init__(
+            why, steps, step, what="another program removed an image during the build",
+            remedy="build again",
+        )  # fmt: skip
+
+
 class DockerfileWrong(BuildFailed):
     """The builder does not understand a Dockerfile."""
 

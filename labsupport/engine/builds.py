@@ -16,11 +16,14 @@ from labsupport.engine.build import log
 from labsupport.engine.build.context import Files
 from labsupport.engine.build.running import Order, Running
 from labsupport.engine.build.step import BuildStep
+from labsupport.errors import StoreChanged
 
 if TYPE_CHECKING:
     from labsupport.engine.client import Engine
 
 __all__ = ["Build", "BuildStep", "Running"]
+
+TRIES = 3  # Podman gives up when another program removes an image that it compares with
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,11 @@ class Build:
 
         """
         order = Order(context, tag, dockerfile, args or {}, cache, labels or {}, network, builder)
+        for _ in range(TRIES - 1):
+            try:
+                return cls.of(Running(engine, order, on_step))
+            except StoreChanged:  # what was done so far comes from the cache
+                continue
         return cls.of(Running(engine, order, on_step))
 
     @classmethod

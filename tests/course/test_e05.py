@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from labsupport import Exercise, keepers
+from labsupport import Exercise, Sandbox, keepers, namespaces
 from labsupport.errors import ExerciseNotStarted
 from labsupport.linux.procfs import all_pids
 
@@ -177,6 +177,16 @@ def test_letting_it_go_is_told(started):
     verdict = started.check()
     assert not verdict
     assert "kept by nothing. It is gone" in verdict.saw
+
+
+@keep
+def test_a_number_that_went_to_another_namespace_is_not_taken_for_ours(started):
+    started.program.signal(9)
+    started.program.wait()
+    with Sandbox(new={"uts"}, hostname="another") as other:
+        started.inode = namespaces(other.start(["sleep", "60"]).pid)["uts"]
+        assert keepers("uts", started.inode).processes
+        assert "kept by nothing. It is gone" in started.check().saw
 
 
 @keep

@@ -19,7 +19,9 @@ import pytest
 from labsupport import Build
 from labsupport.engine import labels, leftovers
 from labsupport.engine.build import context as contexts
-from labsupport.engine.build.running import Order, Running
+from labsupport.engine.build.failing import failure
+from labsupport.engine.build.marking import Marked
+from labsupport.engine.build.running import Order, Outcome, Running
 from labsupport.engine.client import Engine
 from labsupport.errors import (
     BaseImageMissing,
@@ -30,6 +32,7 @@ from labsupport.errors import (
     DockerfileMissing,
     DockerfileWrong,
     NotInContext,
+    StoreChanged,
 )
 from tests import podman
 from tests.engine.help import said_by
@@ -331,6 +334,32 @@ def test_the_remedy_leads_into_the_image_before_the_failure(docker_engine):
     image = failed.value.remedy.split()[-2]
     clue = said_by(docker_engine.client, image, ["cat", "/clue"])
     assert clue == b"here\n"
+
+
+@pytest.mark.parametrize(("gone", "works"), [(2, True), (3, False)])
+def test_an_image_that_another_removes_meanwhile_is_no_reason_to_give_up(monkeypatch, gone, works):
+    """Podman compares with an image that is just going; that is rare, so it is said here."""
+    said = "checking if cached image exists from a previous build: getting top layer info: layer "
+    tries = []
+
+    class Podmans:
+        order, builder = Order(""), "podman"
+
+        def __init__(self, *_):
+            tries.append(self)
+
+        def wait(self):
+            if len(tries) <= gone:
+                raise failure(f"{said}not known", [], Marked(""))
+            return Outcome((), "sha256:1", 0.1, 1)
+
+    monkeypatch.setattr("labsupport.engine.builds.Running", Podmans)
+    if works:
+        assert Build.run(None, "").image_id == "sha256:1"
+    else:
+        with pytest.raises(StoreChanged, match="build again"):
+            Build.run(None, "")
+    assert len(tries) == 3
 
 
 @pytest.mark.parametrize(

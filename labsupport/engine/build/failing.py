@@ -7,7 +7,13 @@ from collections.abc import Sequence
 
 from labsupport.engine.build.marking import Marked
 from labsupport.engine.build.step import BuildStep
-from labsupport.errors import BaseImageMissing, BuildFailed, DockerfileWrong, NotInContext
+from labsupport.errors import (
+    BaseImageMissing,
+    BuildFailed,
+    DockerfileWrong,
+    NotInContext,
+    StoreChanged,
+)
 
 EXIT_STATUS = re.compile(
     r"(?:returned a non-zero code: |exit code: |while running runtime: exit status )(\d+)"
@@ -18,6 +24,7 @@ _SYNTAX = re.compile(
 _LINE = re.compile(r"\bline (\d+)")
 _NO_BASE = re.compile(r"failed to do request|failed to resolve|load metadata|pull access denied")
 _GO_STRUCT = re.compile(r" &imagebuilder\.Step\{.*", re.DOTALL)  # Podman prints its insides
+_CHANGED = re.compile(r"checking if cached image exists.* not known")  # Podman's, as it compares
 _NOT_THERE = re.compile(r"no such file or directory|file not found|not found|does not exist")
 
 
@@ -31,6 +38,8 @@ def failure(message: str, steps: Sequence[BuildStep], dockerfile: Marked) -> Bui
         said = _GO_STRUCT.sub("", message)
         moved = _LINE.sub(lambda found: f"line {dockerfile.original(int(found[1]))}", said)
         return DockerfileWrong(moved, steps)
+    if _CHANGED.search(message):
+        return StoreChanged(message, steps, step)
     if step and step.keyword in {"COPY", "ADD"} and _NOT_THERE.search(message):
         return NotInContext(message, steps, step)
     if (step and step.keyword == "FROM") or _NO_BASE.search(message):
