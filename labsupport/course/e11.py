@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from labsupport import ownership
 from labsupport.course.exercises import Exercise, Verdict
-from labsupport.engine import built, shipping
+from labsupport.engine import built, listing, shipping
 from labsupport.engine.builds import Build
 from labsupport.engine.client import Engine
 from labsupport.engine.leftovers import remove_image
@@ -288,7 +288,7 @@ def _remove_images(engine: Engine, *names: str) -> None:
 
     named = {
         image["Id"]
-        for image in engine.client.api.images()
+        for image in listing.images(engine.client)
         if {*(image["RepoTags"] or ())} & {*names}
     }
     family = built.family(engine.client, named)

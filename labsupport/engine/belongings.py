@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from labsupport.engine import listing
 from labsupport.engine.held import HeldContainer
 from labsupport.engine.labels import COURSE, OWNER, owner_labels
 from labsupport.errors import NameTaken
@@ -152,7 +153,7 @@ def _read(engine: Engine) -> Iterator[Thing]:
         name = found["Names"][0].lstrip("/")
         whose = _whose(found["Labels"])
         yield Thing("container", found["Id"], name, whose, state=found["Status"])
-    for found in client.api.images():
+    for found in listing.images(client):
         names = sorted(_names(found["RepoTags"]))
         whose = _whose(found["Labels"])
         yield Thing("image", found["Id"], ", ".join(names), whose, bytes=found["Size"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from labsupport.engine import listing
 from labsupport.engine.labels import owner_labels
 from labsupport.engine.leftovers import children_first, remove_image
 
@@ -26,7 +27,7 @@ def our_label() -> list[str]:
 
 def family(client: DockerClient, built: set[str]) -> list[str]:
     """Return images (IDs) with the nameless ones of ours that they were made of, children first."""
-    listed = client.api.images(all=True, filters={"label": our_label()})
+    listed = listing.images(client, all=True, filters={"label": our_label()})
     ours = {image["Id"]: image for image in listed}
     found = {each for identity in built for each in _with_nameless_parents(identity, ours)}
     strangers = [identity for identity in found if identity not in ours]
@@ -47,7 +48,7 @@ def remove_nameless(client: DockerClient) -> None:
     while last != (
         found := {
             image["Id"]
-            for image in client.api.images(filters={"label": our_label()})
+            for image in listing.images(client, filters={"label": our_label()})
             if _is_nameless(image) and image["Id"] not in IN_USE
         }
     ):

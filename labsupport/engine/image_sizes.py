@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 from docker.utils import version_gte
 
+from labsupport.engine import listing
+
 if TYPE_CHECKING:
     from labsupport.engine.client import Engine
 
@@ -91,5 +93,5 @@ def _of_manifests(engine: Engine, identity: str) -> tuple[int, int]:
 
 def _as_listed(engine: Engine, identity: str) -> int:
     """Return the size in `docker image ls`, which was all together before API 1.48, too."""
-    listed = engine.client.api.images()
+    listed = listing.images(engine.client)
     return int(next(each["Size"] for each in listed if each["Id"] == identity))

@@ -11,7 +11,7 @@ from typing import Any
 import docker
 from docker.errors import APIError, ImageNotFound, NotFound
 
-from labsupport.engine import finding
+from labsupport.engine import finding, listing
 from labsupport.engine.labels import OWNER, is_left
 from labsupport.errors import LabError
 from labsupport.ownership import Leftover
@@ -37,7 +37,7 @@ def find_in(client: docker.DockerClient) -> Iterator[Leftover]:
         if is_left((network.attrs.get("Labels") or {}).get(OWNER, "")):
             yield Leftover(f"network {network.name}", partial(_remove, network))
     for image in _images(client):
-        name = next(iter(image.get("RepoTags") or ()), image["Id"].removeprefix("sha256:")[:12])
+        name = listing.first_name(image)
         yield Leftover(f"image {name}", partial(remove_image, client, image["Id"]))
 
 
@@ -50,7 +50,7 @@ def _images(client: docker.DockerClient) -> list[dict[str, Any]]:
     return children_first(
         [
             image
-            for image in client.api.images(all=True, filters={"label": OWNER})
+            for image in listing.images(client, all=True, filters={"label": OWNER})
             if is_left((image.get("Labels") or {}).get(OWNER, ""))
         ]
     )

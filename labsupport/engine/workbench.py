@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labsupport.closing import Closing
-from labsupport.engine import built
+from labsupport.engine import built, listing
 from labsupport.engine.bench_folder import BenchFolder
 from labsupport.engine.builds import Build
 from labsupport.engine.labels import owner_labels
@@ -187,10 +187,10 @@ class Workbench(BenchFolder, Closing):
         mine: dict[str, Any] = {"label": built.our_label()}
         client = self.engine.client
         containers = client.containers.list(all=True, filters=mine, ignore_removed=True)
-        images = client.images.list(all=True, filters=mine)
+        images = listing.images(client, all=True, filters=mine)
         return [
             *(f"container {each.name}" for each in containers),
-            *(f"image {next(iter(each.tags), each.short_id)}" for each in images),
+            *(f"image {listing.first_name(each)}" for each in images),
         ]
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from docker.errors import APIError, ImageNotFound
 from requests.exceptions import RequestException
 
+from labsupport.engine import listing
 from labsupport.errors import EngineFailed, ImageMissing, nearest
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def chunks(client: DockerClient, name: str) -> Iterator[bytes]:
         asked = next((tag for tag in (name, f"{name}:latest") if tag in image.tags), None)
         yield from image.save(named=asked or bool(image.tags))
     except ImageNotFound as error:
-        tags = [tag for image in client.images.list() for tag in image.tags]
+        tags = [tag for image in listing.images(client) for tag in image["RepoTags"] or ()]
         raise ImageMissing(f"the engine has no image {name!r}", nearest(name, tags)) from error
     except (APIError, RequestException) as error:
         raise EngineFailed(f"the image {name!r} could not be saved", str(error)) from error
