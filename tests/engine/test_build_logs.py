@@ -126,6 +126,18 @@ Successfully built d44a858fd1ce
 """
 
 
+REMOVES = """\
+Step 1/2 : FROM busybox
+ ---> 318032b5f0e2
+Step 2/2 : RUN echo hello
+ ---> Running in 5f0c6a2b8f1d
+hello
+{}intermediate container 5f0c6a2b8f1d
+ ---> d44a858fd1ce
+Successfully built d44a858fd1ce
+"""
+
+
 def names(build):
     return [step.name for step in build.steps]
 
@@ -150,6 +162,14 @@ def test_the_lecture_s_rebuild_had_all_but_its_base_cached():
     assert [step.number for step in build.cached_steps] == [2, 3, 4]
     assert build.seconds == 0.6
     assert build.context_bytes == 5910
+
+
+@pytest.mark.parametrize("words", ["Removing ", " ---> Removed "])  # Docker 20, Docker 28
+def test_what_the_builder_says_of_its_container_is_no_output(words):
+    build = Build.parse(REMOVES.format(words))
+
+    assert [step.output for step in build.steps] == ["", "hello\n"]
+    assert build.steps[1].image_id == "d44a858fd1ce"
 
 
 def test_rows_that_were_joined_when_they_were_copied_are_taken_apart():

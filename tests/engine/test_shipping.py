@@ -254,6 +254,8 @@ def test_a_full_disk_is_told(tmp_path):
     [
         ("toomanyrequests: You have reached your pull rate limit.", RateLimited),
         ("denied: requested access to the resource is denied", NameNotYours),
+        ("pull access denied, …: authorization failed: no basic auth credentials", LoginRefused),
+        ("tag does not exist: 127.0.0.1:5000/student/app:1", NotHere),
         ("write /x: no space left on device", NoRoom),
         ("http: server gave HTTP response to HTTPS client", RegistryOutOfReach),
         ("manifest for a/b:1 not found: manifest unknown", NotThere),
