@@ -9,7 +9,7 @@ from labsupport import ownership
 from labsupport.course.exercises import Exercise, Verdict
 from labsupport.linux.folders import FolderOf
 from labsupport.linux.ids import IdMap, uid_map
-from labsupport.linux.namespaces import Keepers, keepers
+from labsupport.linux.namespaces import keepers
 from labsupport.linux.process import Process
 from labsupport.linux.procfs import namespaces, processes
 from labsupport.linux.sandbox import Sandbox
@@ -185,31 +185,12 @@ class KeepWithoutAProcess(Exercise):
 
     def look(self) -> Verdict:
         """See what keeps the namespace."""
-        found = self._ours(keepers("uts", self.inode))
+        found = keepers("uts", self.inode)
         saw = f"UTS namespace {self.inode} is {str(found).strip('<>')}."
         if not found:
             return Verdict(False, f"{saw} It is gone, and its host name with it. Begin anew with "
                                   "exercise.start().")  # fmt: skip
         return Verdict(not found.processes, saw)
-
-    def _ours(self, found: Keepers) -> Keepers:
-        """Leave out what keeps another namespace: a number that is free goes to the next one."""
-        return Keepers(
-            tuple(pid for pid in found.processes if not self._is_anothers(f"/proc/{pid}/ns/uts")),
-            tuple(
-                (pid, fd)
-                for pid, fd in found.descriptors
-                if not self._is_anothers(f"/proc/{pid}/fd/{fd}")
-            ),
-            tuple(place for place in found.mounts if not self._is_anothers(place)),
-        )
-
-    def _is_anothers(self, link: str) -> bool:
-        """Enter the namespace and ask for its host name; ours lets the box in."""
-        done = self.box.run(["nsenter", f"--uts={link}", "hostname"])
-        if done.returncode:
-            return "not permitted" in done.stderr
-        return done.stdout.strip() != self.hostname
 
     def answer(self) -> str:
         """One way to do it."""

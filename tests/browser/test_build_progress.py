@@ -24,7 +24,7 @@ from labsupport.errors import BuildStopped
 try:
     await BuildProgress(engine, {"Dockerfile": text}, network="none").run()
 except BuildStopped as stopped:
-    print("containers left:", len(engine.client.containers.list(all=True)))
+    print("containers left:", len(engine.client.containers.list(all=True, ignore_removed=True)))
 """
 
 

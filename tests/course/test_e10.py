@@ -160,7 +160,7 @@ def test_nothing_is_left(begun, engine):
     exercise.check(), exercise.stop()
     names = {tag.partition(":")[0] for image in engine.client.images.list() for tag in image.tags}
     assert names <= {"labsupport/busybox", "labsupport/toys"}
-    assert engine.client.containers.list(all=True) == []
+    assert engine.client.containers.list(all=True, ignore_removed=True) == []
     secret = begun("10.3")
     secret.stop()
     assert not secret.archive.exists()

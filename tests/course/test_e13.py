@@ -83,5 +83,7 @@ def test_nothing_is_left(begun):
     assert len(made) == 3
     client = exercise.engine.client
     exercise.stop()
-    assert not {each.id for each in client.containers.list(all=True)} & {each.id for each in made}
+    assert not {each.id for each in client.containers.list(all=True, ignore_removed=True)} & {
+        each.id for each in made
+    }
     client.close()

@@ -314,7 +314,7 @@ def test_a_failing_program_is_told_with_its_status_and_last_words(builder):
     assert "woe" in str(error)
     assert [step.instruction for step in error.steps if step.keyword == "RUN"] == lines[:2]
     assert [step.failed for step in error.steps][-1] is True
-    assert engine.client.containers.list(all=True) == []
+    assert engine.client.containers.list(all=True, ignore_removed=True) == []
 
 
 def test_a_failure_tells_the_bytes_of_what_had_been_done(engine):
@@ -447,7 +447,7 @@ def test_a_build_can_be_stopped_from_another_thread(docker_engine, name):
     thread.join()
 
     assert stopped.value.steps[1].output == "first\n"
-    assert docker_engine.client.containers.list(all=True) == []
+    assert docker_engine.client.containers.list(all=True, ignore_removed=True) == []
     until_none("7771")
     again = run(docker_engine, dockerfile("RUN echo first"), name)
     assert again.steps[1].cached
@@ -489,7 +489,7 @@ try:
     Build.run(engine, {"Dockerfile": text}, network="none", builder=builder,
               on_step=lambda step: print(step.output, flush=True))
 except KeyboardInterrupt:
-    print("interrupted", engine.client.containers.list(all=True), flush=True)
+    print("interrupted", engine.client.containers.list(all=True, ignore_removed=True), flush=True)
 """
 
 
@@ -522,7 +522,7 @@ def test_what_a_killed_build_leaves_is_known_by_its_label(docker_engine, name, s
     until_none(seconds)
 
     until = time.monotonic() + PATIENCE_SECONDS
-    while docker_engine.client.containers.list(all=True):
+    while docker_engine.client.containers.list(all=True, ignore_removed=True):
         assert time.monotonic() < until
         time.sleep(0.05)
     left = [image for image in docker_engine.client.images.list(all=True) if image.id not in before]

@@ -37,7 +37,7 @@ def engine():
 
 
 def containers(engine):
-    return engine.client.containers.list(all=True)
+    return engine.client.containers.list(all=True, ignore_removed=True)
 
 
 def wait_for_none(engine, seconds=10):

@@ -48,7 +48,7 @@ def test_only_what_a_dead_owner_of_this_machine_left_is_removed(engine):
     found[0].remove()
     found[0].remove()  # as when two notebooks sweep at once
 
-    there = {each.id for each in engine.client.containers.list(all=True)}
+    there = {each.id for each in engine.client.containers.list(all=True, ignore_removed=True)}
     assert there == {each.id for each in kept}
     for each in kept:
         each.remove()

@@ -61,7 +61,9 @@ def test_a_container_that_is_held_is_a_process_here_and_goes(engine):
         assert os.readlink(f"/proc/{held.pid}/ns/pid") != os.readlink("/proc/self/ns/pid")
         assert held.exec(["echo", "hello"]) == "hello\n"
         name = held.container.name
-    assert name not in [each.name for each in engine.client.containers.list(all=True)]
+    assert name not in [
+        each.name for each in engine.client.containers.list(all=True, ignore_removed=True)
+    ]
     assert list(leftovers.find_in(engine.client)) == []
 
 

@@ -42,7 +42,7 @@ def engine():
 
 
 def containers(engine):
-    return engine.client.containers.list(all=True)
+    return engine.client.containers.list(all=True, ignore_removed=True)
 
 
 def test_it_does_what_the_program_does_and_leaves_nothing(engine):

@@ -45,7 +45,10 @@ def test_what_is_built_is_called_ours_and_can_be_run(bench, engine):
 def test_containers_carry_our_label_and_are_removed_after_a_run(bench, engine):
     seen = bench.run(BUSYBOX, "true").short_id
     assert seen
-    assert all(each.short_id != seen for each in engine.client.containers.list(all=True))
+    assert all(
+        each.short_id != seen
+        for each in engine.client.containers.list(all=True, ignore_removed=True)
+    )
     container = bench.create(BUSYBOX)
     assert container.labels[OWNER] == owner_labels()[OWNER]
 
@@ -189,7 +192,9 @@ def test_after_kill_9_the_next_connection_takes_it_all_away(engine):
 
     assert image not in {each.id for each in engine.client.images.list(all=True)}
     assert not [
-        each for each in engine.client.containers.list(all=True) if each.attrs["Image"] == image
+        each
+        for each in engine.client.containers.list(all=True, ignore_removed=True)
+        if each.attrs["Image"] == image
     ]
     ownership.sweep()
     assert not Path(folder).exists()

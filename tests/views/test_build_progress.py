@@ -85,7 +85,7 @@ def test_stop_ends_the_build(engine, left):
         return progress
 
     progress = asyncio.run(main())
-    assert engine.client.containers.list(all=True) == []
+    assert engine.client.containers.list(all=True, ignore_removed=True) == []
     assert not progress.widget.running
     assert progress.widget.status.startswith("the build was stopped in step [2/2]")
     assert left[-1]["text/plain"].startswith("the build was stopped")
@@ -99,7 +99,7 @@ def test_an_interrupt_of_the_cell_ends_the_build_first(engine, left):
         building.cancel()
         with pytest.raises(asyncio.CancelledError):
             await building
-        assert engine.client.containers.list(all=True) == []
+        assert engine.client.containers.list(all=True, ignore_removed=True) == []
         assert not progress.widget.running
 
     asyncio.run(main())
