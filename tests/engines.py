@@ -50,9 +50,9 @@ def containers_of(address: str) -> list[str]:
     """
     from docker import DockerClient
 
-    from labsupport.engine.labels import owner_labels
+    from labsupport.engine.labels import as_filter, owner_labels
 
-    ours = {"label": [f"{key}={text}" for key, text in owner_labels().items()]}
+    ours = as_filter(owner_labels())
     with closing(DockerClient(base_url=address)) as client:
         for _ in range(10):
             found = client.containers.list(all=True, filters=ours, ignore_removed=True)

@@ -9,7 +9,7 @@ from docker.errors import APIError, NotFound
 
 from labsupport.course.exercises import Exercise, Verdict
 from labsupport.engine.client import Engine
-from labsupport.engine.labels import owner_labels
+from labsupport.engine.labels import as_filter, owner_labels
 from labsupport.linux.procfs import ProcessSnapshot, processes, status
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Twice(Exercise):
         return [process for process in processes() if process.command == command]
 
     def _containers(self, **options: Any) -> list[Container]:
-        mine: dict[str, Any] = {"label": [f"{key}={text}" for key, text in self.labels.items()]}
+        mine = as_filter(self.labels)
         return self.engine.client.containers.list(filters=mine, ignore_removed=True, **options)
 
 

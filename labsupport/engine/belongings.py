@@ -112,16 +112,16 @@ def clean_up(engine: Engine) -> tuple[Thing, ...]:
     containers, too. An image that a container of somebody else's uses stays.
     """
     gone: list[Thing] = []
-    last = None
+    last: tuple[Thing, ...] = ()
     # containerd's store shows what an image was made of only when that image has gone
     while (found := Belongings.of(engine).mine) != last:
-        gone += [thing for thing in found if _is_gone(engine, thing)]
+        gone += [thing for thing in found if _let_go(engine, thing)]
         last = found
     return tuple(gone)
 
 
-def _is_gone(engine: Engine, thing: Thing) -> bool:
-    """Remove it, unless it is in use."""
+def _let_go(engine: Engine, thing: Thing) -> bool:
+    """Remove it, unless it is in use; tell whether it has gone."""
     from docker.errors import APIError, NotFound
 
     try:

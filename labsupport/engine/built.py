@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from labsupport.engine import listing
-from labsupport.engine.labels import owner_labels
+from labsupport.engine.labels import as_filter, owner_labels
 from labsupport.engine.leftovers import children_first, remove_image
 
 if TYPE_CHECKING:
@@ -20,14 +20,9 @@ IN_USE: set[str] = set()
 """The IDs of images that a bench has built and still has; one may have lost its name meanwhile."""
 
 
-def our_label() -> list[str]:
-    """Return the label of all that this process makes, as the engine's filters take it."""
-    return [f"{key}={text}" for key, text in owner_labels().items()]
-
-
 def family(client: DockerClient, built: set[str]) -> list[str]:
     """Return images (IDs) with the nameless ones of ours that they were made of, children first."""
-    listed = listing.images(client, all=True, filters={"label": our_label()})
+    listed = listing.images(client, all=True, filters=as_filter(owner_labels()))
     ours = {image["Id"]: image for image in listed}
     found = {each for identity in built for each in _with_nameless_parents(identity, ours)}
     strangers = [identity for identity in found if identity not in ours]
@@ -44,11 +39,11 @@ def remove(client: DockerClient, built: set[str]) -> None:
 
 def remove_nameless(client: DockerClient) -> None:
     """Remove what a failed build has left: images without a name and with our label."""
-    last = None
+    last: set[str] = set()
     while last != (
         found := {
             image["Id"]
-            for image in listing.images(client, filters={"label": our_label()})
+            for image in listing.images(client, filters=as_filter(owner_labels()))
             if _is_nameless(image) and image["Id"] not in IN_USE
         }
     ):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from labsupport import ownership
 
@@ -15,6 +17,11 @@ COURSE = "course"  # the owner of what all notebooks share, and no session's end
 def owner_labels() -> dict[str, str]:
     """Label for what this process makes: its mark, and where that mark means something."""
     return {OWNER: f"{ownership.mark()}@{_here()}"}
+
+
+def as_filter(labels: Mapping[str, str]) -> dict[str, Any]:
+    """Return the filter, as the Docker SDK takes it, that finds what carries all these labels."""
+    return {"label": [f"{key}={text}" for key, text in labels.items()]}
 
 
 def is_left(label: str) -> bool:

@@ -19,7 +19,7 @@ from labsupport.closing import Closing
 from labsupport.engine import built, listing
 from labsupport.engine.bench_folder import BenchFolder
 from labsupport.engine.builds import Build
-from labsupport.engine.labels import owner_labels
+from labsupport.engine.labels import as_filter, owner_labels
 from labsupport.engine.ran import Ran
 from labsupport.engine.running import command_line, ended, start_and_end
 from labsupport.errors import BuildFailed, NotOnThisBench, nearest
@@ -184,7 +184,7 @@ class Workbench(BenchFolder, Closing):
 
     def things(self) -> list[str]:
         """Name what this process has in the engine, by its label: containers and images."""
-        mine: dict[str, Any] = {"label": built.our_label()}
+        mine = as_filter(owner_labels())
         client = self.engine.client
         containers = client.containers.list(all=True, filters=mine, ignore_removed=True)
         images = listing.images(client, all=True, filters=mine)
