@@ -9,7 +9,7 @@ from labsupport import ownership
 from labsupport.course.exercises import Exercise, Verdict
 from labsupport.linux.folders import FolderOf
 from labsupport.linux.ids import IdMap, uid_map
-from labsupport.linux.namespaces import keepers
+from labsupport.linux.namespaces import keepers, namespace
 from labsupport.linux.process import Process
 from labsupport.linux.procfs import namespaces, processes
 from labsupport.linux.sandbox import Sandbox
@@ -174,7 +174,8 @@ class KeepWithoutAProcess(Exercise):
         start = ["unshare", "--uts", "sh", "-c", SET_NAME, self.hostname]
         self.program = self.box.start(start)
         self.program.expect("ready")
-        self.inode = namespaces(self.program.pid)["uts"]
+        made = namespace("uts", of=self.program.pid)
+        self.inode, self.ns_id = made.inode, made.ns_id
 
     def task(self) -> str:
         """The task, with the namespace's number."""
@@ -185,7 +186,7 @@ class KeepWithoutAProcess(Exercise):
 
     def look(self) -> Verdict:
         """See what keeps the namespace."""
-        found = keepers("uts", self.inode)
+        found = keepers("uts", self.inode, self.ns_id)
         saw = f"UTS namespace {self.inode} is {str(found).strip('<>')}."
         if not found:
             return Verdict(False, f"{saw} It is gone, and its host name with it. Begin anew with "

@@ -1,8 +1,9 @@
 """One namespace at a time: who owns it, who is in it, and what keeps it alive.
 
 `labsupport.linux.procfs.namespaces` tells the eight numbers of a process. This asks further, by the
-links in /proc/PID/ns and the calls of ioctl_ns(2). Everything is limited to what we may read: an
-ordinary user, and root in a container, cannot look into everybody's /proc/PID/ns.
+links in /proc/PID/ns and the calls of ioctl_ns(2) and of the kernel's include/uapi/linux/nsfs.h.
+Everything is limited to what we may read: an ordinary user, and root in a container, cannot look
+into everybody's /proc/PID/ns.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fcntl import ioctl
 from pathlib import Path
@@ -30,10 +32,11 @@ _MOUNTED = re.compile(r"^\S+ \S+ \S+ (\w+:\[\d+\]) (\S+) ", re.MULTILINE)
 class Namespace:
     """A namespace at one moment.
 
-    `inode` is the number that identifies it, `owner` the inode of the user namespace that owns it
-    (of a user namespace: the one it was made in), `owner_uid` the user who made it, for a user
-    namespace. Both are None if they are not for us to see. `pids` are the processes in it that we
-    may ask, by their numbers here.
+    `inode` is the number that identifies it while it lives, `owner` the inode of the user namespace
+    that owns it (of a user namespace: the one it was made in), `owner_uid` the user who made it,
+    for a user namespace. Both are None if they are not for us to see. `pids` are the processes in
+    it that we may ask, by their numbers here. `ns_id` is the number that no other namespace gets
+    until the next boot: NS_GET_ID, None before Linux 6.18.
     """
 
     kind: str
@@ -41,6 +44,7 @@ class Namespace:
     owner: int | None
     owner_uid: int | None
     pids: tuple[int, ...]
+    ns_id: int | None = None
 
     def __repr__(self) -> str:
         owner = "" if self.owner is None else f", owned by user namespace {self.owner}"
@@ -85,13 +89,17 @@ def namespace(kind: str, of: int | Box | None = None) -> Namespace:
     try:
         inode = os.fstat(fd).st_ino
         owner, uid = _owner(fd), _owner_uid(fd) if kind == "user" else None
+        ns_id = _ns_id(fd)
     finally:
         os.close(fd)
-    return Namespace(kind, inode, owner, uid, tuple(_inside(wanted, inode)))
+    return Namespace(kind, inode, owner, uid, _of(None, _inside(wanted, inode)), ns_id)
 
 
-def keepers(kind: str, inode: int) -> Keepers:
+def keepers(kind: str, inode: int, ns_id: int | None = None) -> Keepers:
     """Find what keeps the namespace of that number alive, as far as we may see.
+
+    The kernel gives a number that is free again to the next namespace. With `ns_id`, from
+    `namespace(...)` while it lived, such a neighbour is told apart.
 
     Raises:
         UnknownNamespace: `kind` is none of the eight.
@@ -100,9 +108,9 @@ def keepers(kind: str, inode: int) -> Keepers:
     [wanted] = kinds([kind])
     link = f"{wanted.file}:[{inode}]"
     return Keepers(
-        processes=tuple(_inside(wanted, inode)),
-        descriptors=tuple(_descriptors(link)),
-        mounts=tuple(sorted(set(_mounts(link)))),
+        processes=_of(ns_id, _inside(wanted, inode)),
+        descriptors=_of(ns_id, _descriptors(link)),
+        mounts=tuple(sorted(set(_of(ns_id, _mounts(link))))),
     )
 
 
@@ -155,21 +163,53 @@ def _owner_uid(fd: int) -> int:
     return int.from_bytes(ioctl(fd, sc.NS_GET_OWNER_UID, bytes(4)), "little")
 
 
-def _inside(kind: Kind, inode: int) -> Iterator[int]:
+def _ns_id(fd: int) -> int | None:
+    try:
+        return int.from_bytes(ioctl(fd, sc.NS_GET_ID, bytes(8)), sys.byteorder)
+    except OSError as error:
+        if error.errno == errno.ENOTTY:  # Linux before 6.18, or not a namespace's file
+            return None
+        raise
+
+
+def _of(ns_id: int | None, found: Iterable[tuple[T, str]]) -> tuple[T, ...]:
+    """Return what was found with a file of the namespace with that ID."""
+    return tuple(what for what, path in found if _may_be(ns_id, path))
+
+
+def _may_be(ns_id: int | None, path: str) -> bool:
+    """Say whether the namespace at `path`, which has the number, is the one with that ID.
+
+    Where it cannot be asked, the number decides.
+    """
+    if ns_id is None:
+        return True
+    fd = _read(lambda path: os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), path)
+    if fd is None:
+        return True
+    try:
+        return _ns_id(fd) in {None, ns_id}
+    finally:
+        os.close(fd)
+
+
+def _inside(kind: Kind, inode: int) -> Iterator[tuple[int, str]]:
     link = f"{kind.file}:[{inode}]"
     for pid in procfs.all_pids():
-        if _read(os.readlink, f"/proc/{pid}/ns/{kind.file}") == link:
-            yield pid
+        path = f"/proc/{pid}/ns/{kind.file}"
+        if _read(os.readlink, path) == link:
+            yield pid, path
 
 
-def _descriptors(link: str) -> Iterator[tuple[int, int]]:
+def _descriptors(link: str) -> Iterator[tuple[tuple[int, int], str]]:
     for pid in procfs.all_pids():
         for name in _read(os.listdir, f"/proc/{pid}/fd") or ():
-            if _read(os.readlink, f"/proc/{pid}/fd/{name}") == link:
-                yield pid, int(name)
+            path = f"/proc/{pid}/fd/{name}"
+            if _read(os.readlink, path) == link:
+                yield (pid, int(name)), path
 
 
-def _mounts(link: str) -> Iterator[str]:
+def _mounts(link: str) -> Iterator[tuple[str, str]]:
     """Where the namespace's file is mounted, in every mount namespace that somebody lives in."""
     seen = set()
     for pid in procfs.all_pids():
@@ -178,7 +218,9 @@ def _mounts(link: str) -> Iterator[str]:
             continue
         seen.add(where)
         table = _read(lambda path: Path(path).read_text(), f"/proc/{pid}/mountinfo") or ""
-        yield from (place for root, place in _MOUNTED.findall(table) if root == link)
+        for root, place in _MOUNTED.findall(table):
+            if root == link:
+                yield place, f"/proc/{pid}/root{place}"
 
 
 def _read(reader: Callable[[str], T], path: str) -> T | None:

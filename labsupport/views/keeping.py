@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
-from labsupport.linux.namespaces import Keepers, keepers
+from labsupport.linux.namespaces import Keepers, keepers, namespace
 from labsupport.views import style
 
 WIDTH, HEIGHT = 9.2, 3.7  # inches
@@ -37,11 +37,13 @@ class Keeping:
 
     def __init__(self, kind: str, inode: int) -> None:
         self.kind, self.inode = kind, inode
+        inside = keepers(kind, inode).processes
+        self.ns_id = namespace(kind, of=inside[0]).ns_id if inside else None
         self.steps: list[Step] = []
 
     def look(self, label: str) -> Keepers:
         """Ask what keeps it now, and remember that under a few words."""
-        self.steps.append(Step(label, keepers(self.kind, self.inode)))
+        self.steps.append(Step(label, keepers(self.kind, self.inode, self.ns_id)))
         return self.steps[-1].kept
 
     def draw(self) -> None:

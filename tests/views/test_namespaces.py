@@ -177,7 +177,7 @@ def test_each_keeper_is_drawn_at_each_step():
 
 
 def test_watching_a_namespace_asks_the_kernel():
-    # of a kind that is rare: the kernel gives a number that is free again to the next one's
+    # of a kind that is rare: before Linux 6.18 a number that is free again is all that tells it
     with Sandbox(new={"cgroup"}) as box:
         watch = Keeping("cgroup", namespaces(box.pid)["cgroup"])
         assert watch.look("open").processes == (box.pid,)
