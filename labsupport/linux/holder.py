@@ -116,17 +116,32 @@ class Holder:
                 return
 
     def go_home(self) -> bool:
-        """Return to the notebook's namespaces; False where the kernel knows no way back."""
+        """Return to the notebook's namespaces; False where the kernel knows no way back.
+
+        The mounts come last, by `leave_mounts`: to take them down is dear, and nobody waits for it.
+        """
         if self.flags & sc.CLONE_NEWUSER or self.early_failure:
             return False
-        if others := self.flags & ~sc.CLONE_NEWPID:
+        if others := self.flags & ~(sc.CLONE_NEWPID | sc.CLONE_NEWNS):
             sc.setns(self.home, others)
         for fd in self.groups:
             os.close(fd)
         if not self.flags & sc.CLONE_NEWPID:
             sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 0)
-        sc.take_notes()
         return True
+
+    def leave_mounts(self) -> None:
+        """Return to the notebook's mounts, too."""
+        if self.flags & sc.CLONE_NEWNS:
+            sc.setns(self.home, sc.CLONE_NEWNS)
+        sc.take_notes()
+
+    def announce_end(self) -> None:
+        """Hand our pidfd to the notebook, for our namespaces end with us: after our descriptors."""
+        try:  # noqa: SIM105 (contextlib would be loaded for this)
+            send(self.channel, {"ending": True}, [self.self_fd])
+        except (BrokenPipeError, ConnectionResetError):  # it was refused, or has gone itself
+            pass
 
     def _new_user(self) -> None:
         ids = os.geteuid(), os.getegid()

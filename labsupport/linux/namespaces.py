@@ -180,13 +180,16 @@ def _of(ns_id: int | None, found: Iterable[tuple[T, str]]) -> tuple[T, ...]:
 def _may_be(ns_id: int | None, path: str) -> bool:
     """Say whether the namespace at `path`, which has the number, is the one with that ID.
 
-    Where it cannot be asked, the number decides.
+    Where it cannot be asked, the number decides; what has gone meanwhile is not it.
     """
     if ns_id is None:
         return True
-    fd = _read(lambda path: os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), path)
-    if fd is None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except PermissionError:
         return True
+    except (FileNotFoundError, ProcessLookupError):
+        return False
     try:
         return _ns_id(fd) in {None, ns_id}
     finally:

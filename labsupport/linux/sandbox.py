@@ -139,10 +139,7 @@ class Sandbox:
         if net := self.__dict__.pop("net", None):
             net.close()
         channel.shutdown(socket.SHUT_WR)
-        # the end comes when the holder has ended the programs; before it, an answer not yet taken
-        while zygote_client.take(channel)[0]:
-            continue
-        channel.close()
+        zygote_client.await_end(channel)
 
     @property
     def pid(self) -> int:

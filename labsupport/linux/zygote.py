@@ -106,9 +106,11 @@ def _be_holder(holder: Holder, requests: socket.socket, seats: Seats, taken: int
         seats.leave()
         data, channel = request
         holder.serve(marshal.loads(data), channel, seats, taken)  # noqa: S302
-        channel.close()  # this tells the notebook that every program has ended
         if not holder.go_home():
+            holder.announce_end()
             break
+        channel.close()  # this tells the notebook that all has ended, and nobody is in there
+        holder.leave_mounts()
     os.write(taken, LEAVING)  # or others wait already
 
 

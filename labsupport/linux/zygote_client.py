@@ -8,6 +8,7 @@ import functools
 import io
 import marshal
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -113,6 +114,20 @@ def take(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
     except ConnectionResetError:
         return {}, []
     return (marshal.loads(data) if data else {}), messages.descriptors(ancillary)  # noqa: S302
+
+
+def await_end(channel: socket.socket) -> None:
+    """Wait until a holder has ended its programs and left its namespaces."""
+    with channel:
+        answer, fds = take(channel)
+        while answer:  # perhaps one that nobody has taken
+            if "ending" in answer:  # its namespaces end with the process of this pidfd
+                exit_of = select.poll()
+                exit_of.register(fds[0], select.POLLIN)
+                exit_of.poll()
+            for fd in fds:
+                os.close(fd)
+            answer, fds = take(channel)
 
 
 def read_report(fd: int) -> dict[str, Any]:

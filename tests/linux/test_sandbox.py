@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -95,6 +95,15 @@ def test_the_notebook_itself_never_moves():
     with Sandbox(new=ALL, hostname="inside") as box:
         box.run(["true"])
     assert namespaces() == before
+
+
+def test_after_its_end_nobody_is_in_its_namespaces():
+    """What holds them has left, or ended: not soon after, but before `close()` returns."""
+    for _ in range(50):
+        with Sandbox(new={"uts", "ipc"}) as box:
+            link, theirs = f"/proc/{box.holder_pid}/ns/uts", namespaces(box.holder_pid)["uts"]
+        with suppress(FileNotFoundError, ProcessLookupError):
+            assert os.readlink(link) != f"uts:[{theirs}]"
 
 
 def test_an_ordinary_user_is_root_inside_and_themselves_outside():
