@@ -22,6 +22,7 @@ class NameOfOneNetworkOfAnother(Exercise):
     """Join namespaces of two different processes."""
 
     name = "05.1"
+    moment = 0.5  # what nsenter starts is there a little after nsenter
     hints = (
         "nsenter(1) joins a namespace for each option, and each may name another process's file: "
         "`--uts=/proc/A/ns/uts --net=/proc/B/ns/net`. exercise.programs['heron'].pid is a PID.",
