@@ -1,5 +1,7 @@
 """Response times and shares: their words, histograms and pictures, from plain data."""
 
+import itertools
+
 import pytest
 
 from labsupport.neighbour import ResponseTimes
@@ -40,6 +42,27 @@ def test_the_picture_names_both_figures_of_each(monkeypatch):
     text = [text.get_text() for axes in shown[0].axes for text in axes.texts]
     assert "median 60 ms\n99 % within 108 ms" in text
     assert {"alone", "beside burners"} <= set(text)
+
+
+@pytest.mark.parametrize("slowest", [0.0999, 0.4999])
+def test_the_scales_last_word_is_whole(monkeypatch, slowest):
+    """It stands in the middle below the end of the axis."""
+    shown = []
+    monkeypatch.setattr(style, "show", lambda figure, alt, table: shown.append(figure))
+    response_times.show_response_times(FAST, ResponseTimes("slow", (0.002, slowest)))
+    [figure] = shown
+    axes = figure.axes[-1]
+    ends = [text.get_window_extent().x1 for text in (*axes.get_xticklabels(), *axes.texts)]
+    assert max(ends) < figure.bbox.x1
+
+
+@pytest.mark.parametrize("middle", [0.00201, 0.06, 0.099])
+def test_names_at_the_lines_do_not_meet(monkeypatch, middle):
+    shown = []
+    monkeypatch.setattr(style, "show", lambda figure, alt, table: shown.append(figure))
+    response_times.show_response_times(ResponseTimes("burners limited", (0.002, middle, 0.0999)))
+    boxes = [text.get_window_extent() for text in shown[0].axes[0].texts]
+    assert not [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
 
 
 def test_shares_are_set_beside_the_promise(monkeypatch):
