@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from docker.errors import APIError, NotFound
 
 from labsupport.course.exercises import Exercise, Verdict
+from labsupport.engine import listing
 from labsupport.engine.client import Engine
 from labsupport.engine.labels import as_filter, owner_labels
 from labsupport.linux.procfs import ProcessSnapshot, processes, status
@@ -96,7 +97,7 @@ class Twice(Exercise):
 
     def _containers(self, **options: Any) -> list[Container]:
         mine = as_filter(self.labels)
-        return self.engine.client.containers.list(filters=mine, ignore_removed=True, **options)
+        return listing.containers(self.engine.client, filters=mine, **options)
 
 
 def _pids(container: Container) -> list[int]:

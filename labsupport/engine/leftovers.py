@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 import docker
-from docker.errors import APIError, ImageNotFound, NotFound
+from docker.errors import APIError, ImageNotFound
 
 from labsupport.engine import finding, listing
 from labsupport.engine.labels import OWNER, is_left
@@ -30,7 +30,7 @@ def find() -> Iterator[Leftover]:
 def find_in(client: docker.DockerClient) -> Iterator[Leftover]:
     """Look for what carries our label and belongs to a process that has ended."""
     mine: dict[str, Any] = {"label": OWNER}
-    for container in client.containers.list(all=True, filters=mine, ignore_removed=True):
+    for container in listing.containers(client, all=True, filters=mine):
         if is_left(container.labels.get(OWNER, "")):
             yield Leftover(f"container {container.name}", partial(_remove, container, force=True))
     for network in client.networks.list(filters=mine):
@@ -82,8 +82,7 @@ def remove_image(client: docker.DockerClient, identity: str) -> None:
 def _remove(thing: Any, **options: bool) -> None:
     try:
         thing.remove(**options)
-    except NotFound:  # another notebook sweeps, too
-        return
-    except APIError as error:
-        if "already in progress" not in (error.explanation or ""):  # so does the engine itself
+    except APIError as error:  # another notebook sweeps, too, and so does the engine itself
+        in_progress = "already in progress" in (error.explanation or "")
+        if not in_progress and not listing.is_gone(error):
             raise

@@ -186,7 +186,7 @@ class Workbench(BenchFolder, Closing):
         """Name what this process has in the engine, by its label: containers and images."""
         mine = as_filter(owner_labels())
         client = self.engine.client
-        containers = client.containers.list(all=True, filters=mine, ignore_removed=True)
+        containers = listing.containers(client, all=True, filters=mine)
         images = listing.images(client, all=True, filters=mine)
         return [
             *(f"container {each.name}" for each in containers),

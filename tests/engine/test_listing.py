@@ -1,9 +1,9 @@
-"""Listing images while others remove some: rare, so the engine's refusal is made here."""
+"""Listing while others remove something: rare, so the engine's refusal is made here."""
 
 import types
 
 import pytest
-from docker.errors import APIError
+from docker.errors import APIError, NotFound
 
 from labsupport.engine import listing
 
@@ -43,6 +43,38 @@ def test_it_does_not_ask_for_ever():
     with pytest.raises(APIError):
         listing.images(client)
     assert len(asked) == listing.TRIES
+
+
+GONE = "container 0c5b does not exist in database: no such container"
+
+
+def with_containers(refusal):
+    """Return a client whose engine lists two containers, and refuses to tell of the first one."""
+
+    def get(identity):
+        if identity == "1":
+            raise refusal
+        return f"container {identity}"
+
+    return types.SimpleNamespace(
+        api=types.SimpleNamespace(containers=lambda **options: [{"Id": "1"}, {"Id": "2"}]),
+        containers=types.SimpleNamespace(get=get),
+    )
+
+
+def refusal(status, words, kind=APIError):
+    return kind("refused", response=types.SimpleNamespace(status_code=status), explanation=words)
+
+
+@pytest.mark.parametrize("told", [refusal(404, "No such", NotFound), refusal(500, GONE)])
+def test_a_container_that_goes_meanwhile_is_left_out(told):
+    assert listing.containers(with_containers(told), all=True) == ["container 2"]
+
+
+@pytest.mark.parametrize("told", [refusal(500, "no space left on device"), refusal(409, GONE)])
+def test_a_container_that_the_engine_cannot_tell_of_is_not_left_out(told):
+    with pytest.raises(APIError):
+        listing.containers(with_containers(told), all=True)
 
 
 @pytest.mark.parametrize(

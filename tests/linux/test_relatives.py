@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ print('ready', flush=True); sys.stdin.read()"
 @pytest.fixture
 def sleeper():
     with subprocess.Popen(["sleep", "1000"]) as process:
+        name = Path(f"/proc/{process.pid}/comm")
+        while name.read_text() != "sleep\n":  # exec tells Popen a moment before it sets the name
+            time.sleep(0.001)
         yield process
         process.kill()
 
