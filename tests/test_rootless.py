@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -33,8 +34,10 @@ def runtime():
         pytest.skip(f"needs an OCI runtime: {missing.remedy}")
 
 
-def folders():
-    return [name for name in os.listdir(tempfile.gettempdir()) if name.startswith("labsupport-")]
+def folders(pid=None):
+    """Folders of ours that say whose they are: `labsupport-WHAT-PID-…`; others test beside this."""
+    mine = re.compile(rf"labsupport-\w+-{pid or os.getpid()}-")
+    return [name for name in os.listdir(tempfile.gettempdir()) if mine.match(name)]
 
 
 def test_it_is_an_ordinary_users_with_namespaces_of_its_own(runtime):
@@ -67,7 +70,7 @@ def test_it_ends_with_its_owner_however_that_ends(runtime):
         time.sleep(0.02)
     assert pid not in all_pids()
     subprocess.run([sys.executable, "-m", "labsupport", "clean"], check=True, capture_output=True)
-    assert not [name for name in folders() if f"-{owner.pid}-" in name]
+    assert not folders(owner.pid)
 
 
 def test_without_a_runtime_it_is_a_sandbox_and_says_so(monkeypatch):
