@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 TRIES = 20
-GONE = ("image not known", "no such container")  # Podman's words for what has just gone
+GONE = ("not known", "no such container")  # Podman's words for what has just gone
 
 
 def images(client: DockerClient, **options: Any) -> list[dict[str, Any]]:

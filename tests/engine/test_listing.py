@@ -24,8 +24,9 @@ def refusing(times, words, status=500):
     return types.SimpleNamespace(api=types.SimpleNamespace(images=images)), asked
 
 
-def test_an_image_that_goes_meanwhile_is_no_reason_to_give_up():
-    client, asked = refusing(3, RACE)
+@pytest.mark.parametrize("words", [RACE, "layer not known"])
+def test_an_image_that_goes_meanwhile_is_no_reason_to_give_up(words):
+    client, asked = refusing(3, words)
     assert listing.images(client, all=True) == [{"Id": "sha256:1", "RepoTags": None}]
     assert asked == [{"all": True}] * 4
 
