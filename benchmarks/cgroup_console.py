@@ -2,7 +2,7 @@
 
     python benchmarks/cgroup_console.py [SECONDS]
 
-Ten frames and twenty readings a second are asked for. What is counted is the time of this process:
+It asks for five frames and twenty readings a second, and counts the time of this process:
 reading the group's files, painting what changed, encoding the picture; and of that the reading
 alone. (The browser's part is not in it.)
 """
@@ -14,9 +14,9 @@ import sys
 import time
 
 from labsupport import Cgroup, CgroupConsole
-from labsupport.linux import dangers
-from labsupport.views.cgroup_console import FRAMES_PER_SECOND, READINGS_PER_FRAME
-from labsupport.views.group_record import GroupRecord
+from labsupport.cgroup import dangers
+from labsupport.cgroup.console import READINGS_PER_SECOND
+from labsupport.cgroup.curves import GroupRecord
 
 READINGS = 2000
 
@@ -24,7 +24,7 @@ READINGS = 2000
 async def watching(group: Cgroup, seconds: float) -> tuple[float, float]:
     """Return (share of a core, frames per second)."""
     console = CgroupConsole(group)
-    console._start_anew(seconds)  # the first painting is no frame
+    console._start_again(seconds)  # the first painting does not count as a frame
     frames = 0
     refresh = console.refresh
 
@@ -47,7 +47,7 @@ def reading(group: Cgroup) -> float:
     for _ in range(READINGS):
         record.sample()
     each = (time.process_time() - used) / READINGS
-    return each * FRAMES_PER_SECOND * READINGS_PER_FRAME
+    return each * READINGS_PER_SECOND
 
 
 def main() -> None:

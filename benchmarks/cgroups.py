@@ -2,8 +2,8 @@
 
     python benchmarks/cgroups.py [ROUNDS]
 
-Making is: all trees, four limits, a process moved in; then the process moved out, and removal. What
-the kernel takes for the same system calls alone, in a loop without anything of ours, stands beside.
+Making a group means: all trees, four limits, a process moved in; then the process is moved out and
+the group removed. The same system calls in a bare loop are measured too, for comparison.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import sys
 import time
 
 from labsupport import Cgroup, Sandbox
-from labsupport.linux.cgroup.folder import put
+from labsupport.cgroup.files import put
 
 LIMITS = {"memory": "64M", "swap": 0, "pids": 20, "cpu": 0.2}
 HERTZ = (10, 20, 50)
-# It notes the time before each page that it fills: within the last of these writes it was killed.
-# The note lies in memory of ours (no file: a dirty page of the group would delay the kernel).
+# It notes the time before it fills each page: it was killed during the last of these writes.
+# The note is in shared memory, not in a file: a dirty page of the group would delay the kernel.
 HOG = """
 import mmap, time
 block = mmap.mmap(-1, 64 << 20)
@@ -71,7 +71,7 @@ def send_away(group: Cgroup, pid: int) -> None:
 
 
 def sampler(hertz: int, seconds: float = 3) -> float:
-    """Return the share of a core that reading everything so often takes."""
+    """Return the share of a core that reading everything at this rate takes."""
     with Cgroup(**LIMITS) as group:
         group.usage()
         used, end = time.process_time(), time.monotonic() + seconds
@@ -92,7 +92,7 @@ def one_usage(rounds: int) -> float:
 
 
 def oom_delay() -> float:
-    """Return the milliseconds from the write that was too much to the notice of the kill."""
+    """Return the milliseconds from the write that exceeded the limit to the notice of the kill."""
     clock = os.memfd_create("clock")
     os.pwrite(clock, bytes(8), 0)
     with (

@@ -1,9 +1,10 @@
 """The Lab VM's own engine: seconds from its first use to its answer, and what follows.
 
-    python benchmarks/engine_start.py [ROUNDS] [BACKEND] [MEMORY]
+    python benchmarks/engine_start.py [ROUNDS] [MEMORY]
 
 Each round is a guest of its own, once with its images on the guest's disk and once in its memory.
-All is timed inside, by the guest's clock; medians. "memory" is what the guest takes of the host's.
+Everything is timed inside, by the guest's clock; medians. "memory" is what the guest takes of the
+host's.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from labsupport.vm.guest import DEFAULT_MEMORY
 IMAGE_MB = 64  # of bytes that do not compress
 
 PROGRAM = f"""
-import hashlib, json, os, time
-from labsupport.engine import base_image
+import json, os, time
+from labsupport.build import bases
 from labsupport.engine.client import Engine
-from labsupport.engine.guest_disk import scratch
+from labsupport.engine.daemon import scratch
 laps = {{}}
 def lap(name, action):
     began = time.monotonic()
@@ -30,12 +31,11 @@ def lap(name, action):
     laps[name] = time.monotonic() - began
     return result
 engine = lap("engine ready after first use", Engine.connect)
-layer = base_image.pack({{"large": base_image.a_file(os.urandom({IMAGE_MB} << 20))}})
-config = base_image._config(hashlib.sha256(layer).hexdigest())
+layer = bases.pack({{"large": bases.a_file(os.urandom({IMAGE_MB} << 20))}})
 large = scratch() / "large.tar"
-large.write_bytes(base_image.archive("large:latest", config, [layer]))
+large.write_bytes(bases.archive("large:latest", [layer], ["COPY large /"]))
 del layer
-image = lap("base image made", engine.base_image)
+image = lap("base image made", lambda: bases.base_image(engine))
 def run(**options):
     return engine.client.containers.run(image, ["true"], remove=True, **options)
 lap("docker run true, no network", lambda: run(network_mode="none"))
@@ -49,9 +49,9 @@ print(json.dumps(laps))
 """
 
 
-def measure(memory: str, backend: str, environment: dict[str, str]) -> dict[str, float]:
+def measure(memory: str, environment: dict[str, str]) -> dict[str, float]:
     """Run one round; return seconds, and megabytes of the host's memory."""
-    with LabVM.boot(memory=memory, backend=backend) as guest:
+    with LabVM.boot(memory=memory) as guest:
         done = guest.run([sys.executable, "-c", PROGRAM], timeout=600, env=environment)
         laps = json.loads(done.stdout or sys.exit(done.stderr))
         return {**laps, "memory, MB": resident(guest) / 1e6}
@@ -69,10 +69,9 @@ def resident(guest: LabVM) -> int:
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    backend = sys.argv[2] if len(sys.argv) > 2 else "uml"
-    memory = sys.argv[3] if len(sys.argv) > 3 else DEFAULT_MEMORY
+    memory = sys.argv[2] if len(sys.argv) > 2 else DEFAULT_MEMORY
     for title, environment in {"on its disk": {}, "in its memory": {"LAB_DISK": ""}}.items():
-        laps = [measure(memory, backend, environment) for _ in range(rounds)]
+        laps = [measure(memory, environment) for _ in range(rounds)]
         print(f"images {title}, a guest of {memory}")
         for name in laps[0]:
             figures = sorted(lap[name] for lap in laps)

@@ -6,7 +6,8 @@ A quarter of the files are in two layers, so 625 MB are read.
 
 The image is made in a private engine, so this needs root and dockerd. `docker save` writes to a
 file in the folder for temporary files; reading verifies all digests and compares all layers. Each
-is a process of its own, in turns; medians of the seconds, and the most memory that a process had.
+runs in a process of its own, in turn; it prints the median seconds and the peak memory of a
+process.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from labsupport.build.bases import base_image
 from labsupport.engine.client import Engine
 
 LAYERS, FILES, FILE_BYTES, DELETED = 4, 5000, 25_000, 500
@@ -31,7 +33,7 @@ TAG = "labsupport/benchmark:latest"
 PROGRAM = """
 import json, sys, time
 import docker
-from labsupport.engine.images import Image
+from labsupport.image.image import Image
 what, name, path = sys.argv[1:]
 client = docker.DockerClient(base_url="{address}")
 began = time.perf_counter()
@@ -42,10 +44,10 @@ if what == "save":
 elif what == "of":
     class Engine: client = client
     image = Image.of(Engine, name)
-    image.wasted, image.lost_files(), image.tree()
+    image.wasted_bytes, image.lost_files(), image.tree()
 else:
     image = Image.open(path)
-    image.wasted, image.lost_files(), image.tree()
+    image.wasted_bytes, image.lost_files(), image.tree()
 seconds = time.perf_counter() - began
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 print(json.dumps([seconds, int(status["VmHWM"].split()[0]) / 1024]))
@@ -75,7 +77,7 @@ def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def build(engine: Engine) -> None:
-    engine.base_image()
+    base_image(engine)
     with tempfile.TemporaryFile() as packed:
         with tarfile.open(fileobj=packed, mode="w") as tar:
             for name, content in context():

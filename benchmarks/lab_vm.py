@@ -20,9 +20,9 @@ from pathlib import Path
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
+from labsupport.doctor.guest import find_kernel
 from labsupport.vm import kernelspecs
 from labsupport.vm.guest import LabVM
-from labsupport.vm.kernels import find_kernel
 
 MIB = 1 << 20
 PLOT = """

@@ -17,9 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from labsupport import Image, LayerExplorer, Overlay
-from labsupport.engine import step_archive
-from labsupport.views import layer_bars, layers, style
-from labsupport.views.layer_explorer import as_data
+from labsupport.build import bases
+from labsupport.figure import style
+from labsupport.image import pictures
+from labsupport.image.layer_explorer import as_data
 
 FILES = 10_000
 
@@ -44,7 +45,7 @@ def large_image(folder: str) -> Image:
     second = {f"srv/files/{number}.txt": "new\n" for number in range(FILES // 2, FILES * 3 // 2)}
     path = Path(folder) / "image.tar"
     path.write_bytes(
-        step_archive.archive("large:latest", [("COPY first /", first), ("COPY second /", second)])
+        bases.archive_of_steps("large:latest", [("COPY first /", first), ("COPY second /", second)])
     )
     return Image.open(path)
 
@@ -53,12 +54,12 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     by_hand()
     with tempfile.TemporaryDirectory() as folder, large_image(folder) as image:
-        shown = layers.towers({"large": image})
+        shown = pictures.towers({"large": image})
         actions: dict[str, Callable[[], object]] = {
             "layers by hand: make, mount, delete, look": by_hand,
-            "explorer: compare 20,000 files": lambda: layers.towers({"large": image}),
+            "explorer: compare 20,000 files": lambda: pictures.towers({"large": image}),
             "explorer: what the browser is given": lambda: as_data(shown),
-            "explorer: its still picture": lambda: style.png(layer_bars.figure_of(shown)),
+            "explorer: its still picture": lambda: style.png(pictures.layers_page(shown).figure),
             "explorer: all of it": lambda: LayerExplorer(image),
         }
         for what, action in actions.items():

@@ -2,7 +2,7 @@
 
     python benchmarks/network.py [ROUNDS]
 
-Set up are four sandboxes, two cables, four addresses; `unshare --net true` is what the ratio is to.
+It sets up four sandboxes, two cables and four addresses; the ratio is to `unshare --net true`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import subprocess
 import sys
 import time
 
-from labsupport import Sandbox, network
-from labsupport.linux.zygote_client import may_make_namespaces
+from labsupport import Sandbox
+from labsupport.net.network_map import network
+from labsupport.sandbox.launch import may_make_namespaces
 
 UNSHARE = ["unshare", *([] if may_make_namespaces() else ["-r"]), "--net", "true"]
 

@@ -2,7 +2,7 @@
 
     python benchmarks/pid_map.py [SECONDS]
 
-Ten frames a second are asked for. What is counted is the time of this process: reading /proc,
+It asks for ten frames a second, and counts the time of this process: reading /proc,
 painting what changed, encoding the picture. (The browser's part is not in it.)
 """
 
@@ -23,7 +23,7 @@ async def measure(seconds: float) -> tuple[float, float]:
         web.start(["sh", "-c", "while :; do sleep 1; done"])
         database.start(["sleep", "3600"])
         pid_map = PidMap({"web server": web, "database": database})
-        pid_map.refresh()  # the first painting is no frame
+        pid_map.refresh()  # the first painting does not count as a frame
         frames = 0
 
         def step() -> None:

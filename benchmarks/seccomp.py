@@ -18,19 +18,20 @@ from contextlib import contextmanager
 
 from labsupport import Filter, Sandbox
 from labsupport.errors import LabError
-from labsupport.linux.filters.observing import record
-from labsupport.linux.filters.syscall_table import numbers
-from labsupport.linux.seccomp import BYPASS_SECCOMP
+from labsupport.seccomp.filter import BYPASS_SECCOMP
+from labsupport.seccomp.recording import record
+from labsupport.seccomp.syscall_table import numbers
 
 
 @contextmanager
 def a_filtered_process() -> Iterator[tuple[str, int]]:
     """Yield what it is and its PID."""
     try:
+        from labsupport.build.bases import base_image
         from labsupport.engine.client import Engine
 
         with Engine.start_private() as engine:
-            image = engine.base_image().id
+            image = base_image(engine).id
             container = engine.client.containers.run(
                 image, ["sleep", "600"], detach=True, network_mode="none"
             )

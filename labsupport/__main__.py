@@ -1,7 +1,7 @@
 """`python -m labsupport COMMAND`, which is also what `./lab COMMAND` runs.
 
-Each command lives in a module of its own, which is loaded only when the command is used. A command
-whose module is not installed (the tests, outside of a checkout) is not offered.
+Each command is a module, which is loaded only when the command is used. A command whose module is
+not installed (the tests, outside of a checkout) is not offered.
 """
 
 from __future__ import annotations
@@ -9,20 +9,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
-from labsupport.errors import LabError, UnknownCommand
+from labsupport.errors import LabError, nearest
 
 CHECKOUT = Path(__file__).parents[1]
 
 
-@dataclass(frozen=True)
-class Command:
-    """A word after `./lab`: its usage, what it does, where it is."""
+class Command(NamedTuple):
+    """A word after `./lab`: its usage, what it does, its module or its folder in the checkout."""
 
     name: str
     usage: str
@@ -31,69 +30,69 @@ class Command:
 
     @property
     def is_here(self) -> bool:
-        """Whether it can be offered: its module, or its folder in the checkout, is there."""
+        """Whether it can be offered."""
         if self.home.endswith("/"):
-            return (CHECKOUT / self.home).is_dir() and any((CHECKOUT / self.home).glob("*.py"))
-        return find_spec(self.home) is not None
+            return any((CHECKOUT / self.home).glob("*.py"))
+        return find_spec(f"labsupport.{self.home}") is not None
 
     def run(self, arguments: Sequence[str]) -> int:
         """Run it and return its exit status."""
         if self.home.endswith("/"):
             return _IN_CHECKOUT[self.name](list(arguments))
-        main: Callable[[Sequence[str]], int | None] = import_module(self.home).main
+        module = import_module(f"labsupport.{self.home}")
+        main: Callable[[Sequence[str]], int | None] = module.main
         return main(arguments) or 0
 
 
 COMMANDS = [
-    Command("open", "[NOTEBOOK]", "open the course in JupyterLab", "labsupport.opening"),
-    Command("doctor", "[--json]", "what this machine can do, and why not", "labsupport.doctor"),
-    Command("clean", "[--dry-run]", "remove what ended sessions left", "labsupport.ownership"),
-    Command(
-        "base", "[--check]", "make the base image of the tutorials' app", "labsupport.base.command"
-    ),
-    Command(
-        "vm-disk",
-        "[--check]",
-        "make the disk of notebook 12's machine",
-        "labsupport.vmdisk.command",
-    ),
-    Command("vm", "[-- PROGRAM …]", "a shell or program in the Lab VM", "labsupport.vm.command"),
-    Command("kernels", "", "install the notebook kernels", "labsupport.vm.kernelspecs"),
-    Command(
-        "registry", "[--anew]", "fetch a registry's program", "labsupport.engine.registry_fetching"
-    ),
-    Command(
-        "notebooks", "[NAME …]", "run notebooks and save their outputs", "labsupport.publishing"
-    ),
-    Command("progress", "[--export FILE]", "what you have done so far", "labsupport.course.export"),
-    Command("recheck", "FILE …", "run handed-in answers once more", "labsupport.course.recheck"),
-    Command("site", "[--output DIR]", "the notebooks as a static site", "labsupport.site"),
+    Command("open", "[NOTEBOOK]", "open the course in JupyterLab", "course.opening"),
+    Command("doctor", "[--json]", "what this machine can do, and why not", "doctor.command"),
+    Command("clean", "[--dry-run]", "remove what ended sessions left", "ownership.marks"),
+    Command("base", "[--check]", "make the base image of the tutorials' app", "making.base"),
+    Command("vm-disk", "[--check]", "make the disk of notebook 12's machine", "making.vmdisk"),
+    Command("vm", "[-- PROGRAM …]", "a shell or program in the Lab VM", "vm.command"),
+    Command("kernels", "", "install the notebook kernels", "vm.kernelspecs"),
+    Command("registry", "[--anew]", "fetch a registry's program", "registry.fetching"),
+    Command("notebooks", "[NAME …]", "run notebooks and save their outputs", "making.publishing"),
+    Command("progress", "[--export FILE]", "what you have done so far", "course.export"),
+    Command("recheck", "FILE …", "run handed-in answers once more", "making.recheck"),
+    Command("site", "[--output DIR]", "the notebooks as a static site", "making.site"),
+    Command("page", "[--serve]", "the course with a Linux in the browser", "page.build"),
     Command("test", "[…]", "run all tests", "tests/"),
     Command("bench", "[NAME …]", "measure the numbers of the README", "benchmarks/"),
 ]
+BUILD_KERNEL = Command("vm build-kernel", "", "", "making.kernel")  # ./lab vm --help tells of it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Hand the rest of the command line to the command it names; 2 is a fault in its use."""
+    """Hand the rest of the command line to the command it names; 2 means wrong usage.
+
+    What the terminal cannot show becomes a question mark.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage(), file=sys.stdout if words else sys.stderr)
         return 0 if words else 2
+    here = {command.name: command for command in COMMANDS if command.is_here}
+    if words[0] not in here:
+        return _unknown(words[0], here)
+    command, rest = here[words[0]], words[1:]
+    if words[:2] == ["vm", "build-kernel"]:
+        command, rest = BUILD_KERNEL, words[2:]
     try:
-        status = _named(words[0]).run(words[1:])
+        status = command.run(rest)
         sys.stdout.flush()  # a reader that has gone is noticed here, not at the very end
-        return status
-    except UnknownCommand as error:
-        print(f"lab: {error}\n\n{usage()}", file=sys.stderr)
-        return 2
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
-        return 1
+        status = 1
     except KeyboardInterrupt:
-        return 130
+        status = 130
     except BrokenPipeError:  # as in `./lab doctor | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        status = 141
+    return status
 
 
 def usage() -> str:
@@ -106,11 +105,9 @@ def usage() -> str:
     return "\n".join([head, "", "commands:", *lines, "", foot])
 
 
-def _named(word: str) -> Command:
-    here = {command.name: command for command in COMMANDS if command.is_here}
-    if word not in here:
-        raise UnknownCommand(word, here)
-    return here[word]
+def _unknown(word: str, known: Iterable[str]) -> int:
+    print(f"lab: unknown command {word!r}: {nearest(word, known)}\n\n{usage()}", file=sys.stderr)
+    return 2
 
 
 def _test(arguments: list[str]) -> int:
@@ -126,7 +123,7 @@ def _bench(arguments: list[str]) -> int:
         return 0
     for name in arguments:
         if name not in scripts:
-            raise UnknownCommand(f"bench {name}", scripts)
+            return _unknown(f"bench {name}", scripts)
     failed = 0
     for name in arguments or scripts:
         print(f"== {name}", flush=True)

@@ -7,8 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from labsupport import ownership
-from labsupport.linux.procfs import all_pids
+from labsupport.kernel.procfs import all_pids
+from labsupport.ownership import marks
 
 # an engine of our own, a network of a user's, a container's cable
 ENGINES_LINK = re.compile(r"labengine\d+$|br-[0-9a-f]{12}$|veth[0-9a-f]{7}$|docker0$")
@@ -22,7 +22,7 @@ def owned_by(mark: str) -> set[int]:
             environment = Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:
             continue
-        if f"{ownership.VARIABLE}={mark}".encode() in environment.split(b"\0"):
+        if f"{marks.VARIABLE}={mark}".encode() in environment.split(b"\0"):
             found.add(pid)
     return found
 
@@ -67,7 +67,7 @@ def cgroups(name: str = "labsupport-") -> list[str]:
 
 
 def loop_devices(folder: Path) -> list[str]:
-    """Loop devices whose file lies, or lay, in `folder`."""
+    """Loop devices whose file is, or was, in `folder`."""
     if shutil.which("losetup") is None:
         return []
     table = subprocess.run(
@@ -78,5 +78,5 @@ def loop_devices(folder: Path) -> list[str]:
 
 
 def links() -> list[str]:
-    """Network links of this network namespace, but for those that engines make."""
+    """Network links of this network namespace, except those that engines make."""
     return sorted(name for name in os.listdir("/sys/class/net") if not ENGINES_LINK.match(name))

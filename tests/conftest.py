@@ -9,8 +9,12 @@ from subprocess import CompletedProcess
 import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
+from tests.accounts import User, made_user, me
 from tests.engines import containers_of, engine_for_notebooks, why_none
-from tests.users import User, made_user, me
+from tests.fixtures_course import begun, pytest_configure, pytest_pyfunc_call  # noqa: F401
+from tests.fixtures_engine import engine, nobody, nowhere  # noqa: F401
+from tests.fixtures_vm import guest, marked, memory_folder, shared, vm_kernel  # noqa: F401
+from tests.selection import changed_rooms, thorough
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +56,19 @@ def an_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("DOCKER_HOST", environment["DOCKER_HOST"])
     yield environment["DOCKER_HOST"]
     assert not containers_of(environment["DOCKER_HOST"])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is for `--all`, unless its room has changed or it is asked for by its name."""
+    if thorough() or any("::" in argument for argument in config.args):
+        return
+    left_out = [
+        item
+        for item in items
+        if item.get_closest_marker("thorough") and item.path.parent.name not in changed_rooms()
+    ]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 class ByFileOrNotebook(LoadScopeScheduling):

@@ -32,14 +32,15 @@ def engine_for_notebooks() -> Iterator[dict[str, str]]:
     if why_none():
         yield {}
         return
-    from labsupport.engine import registry_program
+    from labsupport.build.bases import base_image
+    from labsupport.doctor import addresses
     from labsupport.engine.client import Engine
 
     must_have = [os.environ.get("LAB_MUST_HAVE", ""), "engine"]
-    if registry_program.find():
+    if addresses.find():
         must_have.append("registry")
     with Engine.start_private() as engine:
-        engine.base_image()
+        base_image(engine)
         yield {"DOCKER_HOST": engine.address, "LAB_MUST_HAVE": " ".join(must_have)}
 
 
@@ -50,7 +51,7 @@ def containers_of(address: str) -> list[str]:
     """
     from docker import DockerClient
 
-    from labsupport.engine.labels import as_filter, owner_labels
+    from labsupport.engine.listing import as_filter, owner_labels
 
     ours = as_filter(owner_labels())
     with closing(DockerClient(base_url=address)) as client:

@@ -7,15 +7,11 @@ import json
 import os
 import tarfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 Member = tuple[tarfile.TarInfo, bytes]
 Files = dict[str, bytes]
 
-LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
-MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
-INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, "amd64")
 
 
@@ -64,7 +60,7 @@ def config(layers: Iterable[bytes], **more: Any) -> bytes:
 
 
 def docker(layers: Iterable[bytes], tags: Iterable[str] = ("made:1",), **more: Any) -> Files:
-    """As `docker load` takes it at the least."""
+    """The minimum that `docker load` takes."""
     layers = list(layers)
     files = {f"layer{at}.tar": layer for at, layer in enumerate(layers)}
     manifest = [{"Config": "config.json", "RepoTags": list(tags), "Layers": list(files)}]
@@ -85,67 +81,43 @@ def kaniko(layers: Iterable[bytes]) -> Files:
     return files
 
 
-def oci(layers: Iterable[bytes], compress: Any = bytes, kind: str = "", **more: Any) -> Files:
-    """As an OCI layout; `compress` makes a layer's blob of its tar archive."""
+def docker_25(
+    layers: Iterable[bytes], compress: Any = bytes, tags: Iterable[str] = ("made:1",), **more: Any
+) -> Files:
+    """As `docker save` writes it from version 25 on; `compress` makes a layer's blob of its tar.
+
+    The OCI layout that it also has is left out: the same blobs, under other lists.
+    """
     layers = list(layers)
-    blobs: Files = {}
-    packed = [compress(layer) for layer in layers]
+    blobs = [compress(layer) for layer in layers]
+    said = config(layers, **more)
     manifest = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
-        "config": put(blobs, config(layers, **more), "application/vnd.oci.image.config.v1+json"),
-        "layers": [put(blobs, blob, LAYER_TYPE + kind) for blob in packed],
+        "Config": blob_name(digest(said)),
+        "RepoTags": list(tags),
+        "Layers": [blob_name(digest(blob)) for blob in blobs],
     }
-    platform = {"os": "linux", "architecture": more.get("architecture", ARCHITECTURE)}
-    found = put(blobs, json.dumps(manifest).encode(), MANIFEST_TYPE, platform=platform)
-    return layout(blobs, [found])
+    files = {blob_name(digest(blob)): blob for blob in (said, *blobs)}
+    return {**files, "manifest.json": json.dumps([manifest]).encode()}
 
 
-def docker_25(layers: Iterable[bytes], tag: str = "made:1") -> Files:
-    """As `docker save` writes it from version 25 on: an OCI layout, and a manifest.json with it."""
-    files = oci(layers)
-    (found,) = json.loads(files["index.json"])["manifests"]
-    manifest = json.loads(files[blob_name(found["digest"])])
-    found["annotations"] = {
-        "io.containerd.image.name": f"docker.io/library/{tag}",
-        "org.opencontainers.image.ref.name": tag.partition(":")[2],
-    }
-    old = {
-        "Config": blob_name(manifest["config"]["digest"]),
-        "RepoTags": [tag],
-        "Layers": [blob_name(layer["digest"]) for layer in manifest["layers"]],
-    }
-    files["index.json"] = index([found])
-    files["manifest.json"] = json.dumps([old]).encode()
-    return files
+def oci(layers: Iterable[bytes], platform: Mapping[str, str] | None = None, **more: Any) -> Files:
+    """An OCI layout without a manifest.json, as BuildKit's `type=oci` and skopeo write it."""
+    layers = list(layers)
+    said = config(layers, **more)
+    manifest = json.dumps(
+        {"config": {"digest": digest(said)}, "layers": [{"digest": digest(x)} for x in layers]}
+    ).encode()
+    where = platform or {"os": "linux", "architecture": json.loads(said)["architecture"]}
+    index = {"manifests": [{"digest": digest(manifest), "platform": where}]}
+    files = {blob_name(digest(blob)): blob for blob in (said, manifest, *layers)}
+    return {**files, "index.json": json.dumps(index).encode()}
 
 
-def layout(blobs: Files, manifests: Iterable[Mapping[str, Any]]) -> Files:
-    return {
-        "oci-layout": b'{"imageLayoutVersion": "1.0.0"}',
-        "index.json": index(manifests),
-        **blobs,
-    }
-
-
-def index(manifests: Iterable[Mapping[str, Any]]) -> bytes:
-    said = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": list(manifests)}
-    return json.dumps(said).encode()
-
-
-def put(blobs: Files, content: bytes, kind: str, **more: Any) -> dict[str, Any]:
-    """Add a blob; return its descriptor."""
-    blobs[blob_name(digest(content))] = content
-    return {"mediaType": kind, "digest": digest(content), "size": len(content), **more}
+def listed(layout: Files) -> list[dict[str, Any]]:
+    """What an OCI layout lists."""
+    found: list[dict[str, Any]] = json.loads(layout["index.json"])["manifests"]
+    return found
 
 
 def blob_name(named: str) -> str:
     return "blobs/" + named.replace(":", "/")
-
-
-def lay_out(files: Mapping[str, bytes], where: Path) -> Path:
-    """Write a layout as a folder."""
-    for name, content in files.items():
-        (where / name).parent.mkdir(parents=True, exist_ok=True)
-        (where / name).write_bytes(content)
-    return where

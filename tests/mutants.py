@@ -19,14 +19,15 @@ class Mutant(NamedTuple):
     needs: str = ""
     """Capabilities (a blank between) without which the cells that would notice are skipped."""
     cell_seconds: int = 30
-    """A cell that takes longer hangs, and that is noticed, too; starting a machine takes longer."""
+    """A cell that takes longer is taken to hang; starting a machine takes longer."""
 
 
 def _forgets(flag: str) -> str:
     return f"""
-from labsupport.linux import syscalls, zygote_client
-real = zygote_client.order_holder
-zygote_client.order_holder = lambda order: real(
+from labsupport.kernel import syscalls
+from labsupport.sandbox import launch
+real = launch.order_holder
+launch.order_holder = lambda order: real(
     {{**order, "flags": order["flags"] & ~syscalls.{flag}}}
 )
 """
@@ -34,22 +35,29 @@ zygote_client.order_holder = lambda order: real(
 
 ONE_NUMBER_ONLY = """
 from dataclasses import replace
-from labsupport.linux import procfs
+from labsupport.kernel import procfs
 real = procfs.status
 procfs.status = lambda pid="self": replace(real(pid), pids=real(pid).pids[:1])
 """
 SEES_ALL = """
-from labsupport.linux import procfs
+from labsupport.kernel import procfs
 procfs.members = lambda box: procfs.all_pids()
+"""
+OUTLIVES = """
+from labsupport import Sandbox
+Sandbox.close = lambda self: None
 """
 STARTS_NOBODY = """
 from labsupport import PidMap
 PidMap.set_helpers = lambda self, name, count: None
 """
-KILLS_NOBODY = """
-from labsupport.linux.process import Process
-Process.signal = lambda self, number: None
-Process.wait = lambda self, timeout=None: 0
+SEES_THROUGH = """
+from labsupport.pid.pidmap import PidMapData
+PidMapData.numbers = lambda self, process: process.pids
+"""
+TERMINAL_OUTSIDE = """
+from labsupport.sandbox import launch
+launch.nsenter = lambda new, target, argv: list(argv)
 """
 
 ONE_DRIVE_FOR_ALL = """
@@ -65,148 +73,218 @@ from labsupport import Drive
 Drive.mount = lambda self, box, point: None
 """
 ALWAYS_SHARED = """
-from labsupport.linux import propagation
-real = propagation.copied_mounts
-propagation.copied_mounts = lambda box, setting: real(box, "shared")
+from labsupport.mount import mounting
+real = mounting.copied_mounts
+mounting.copied_mounts = lambda box, setting: real(box, "shared")
 """
 OUR_OWN_TABLE = """
-from labsupport.linux import mounts
+from labsupport.kernel import mounts
 real = mounts.mounts
 mounts.mounts = lambda of=None: real()
 """
 CHROOT_FOR_PIVOT_ROOT = """
 from dataclasses import replace
-from labsupport.linux import escape
+from labsupport.mount import escape
 real = escape.try_escape
-escape.try_escape = lambda box, how, *rest: replace(real(box, "chroot", *rest), how=how)
+escape.try_escape = lambda how, *rest: replace(real("chroot", *rest), how=how)
+"""
+OLD_ROOT_ALWAYS_GONE = """
+from dataclasses import replace
+from labsupport.mount import escape
+real = escape.try_escape
+escape.try_escape = lambda *words: replace(real(*words), old_mounts=0)
 """
 NEVER_READ_ONLY = """
-from labsupport import Sandbox
-real = Sandbox.run
-Sandbox.run = lambda self, argv, **more: real(
-    self, [str(word).replace("bind,ro", "bind,rw") for word in argv], **more
-)
+from labsupport.kernel.mounts import Mount
+Mount.read_only = property(lambda self: False)
 """
 
 WITHOUT_UTS = """
-from labsupport.linux import syscalls, zygote_client
-real = zygote_client.order_holder
+from labsupport.kernel import syscalls
+from labsupport.sandbox import launch
+real = launch.order_holder
 def forgetful(order):  # and no host name, which would be this machine's
     return real({**order, "flags": order["flags"] & ~syscalls.CLONE_NEWUTS, "hostname": None})
-zygote_client.order_holder = forgetful
+launch.order_holder = forgetful
 """
 READS_ITSELF = """
-from labsupport.linux import procfs
-from labsupport.views import namespace_table
+from labsupport.kernel import procfs
+from labsupport.users import namespace_table
 namespace_table.namespaces = lambda pid="self": procfs.namespaces()
 """
 NO_MAP = """
-from labsupport.linux.ids import IdMap
+from labsupport.users.owners import IdMap
 IdMap.inside = lambda self, outside: outside
 """
 SEES_NO_DESCRIPTORS = """
-from labsupport.linux import namespaces
+from labsupport.users import namespaces
 namespaces._descriptors = lambda link: iter(())
 """
-SEGMENTS_OF_ALL = """
-from labsupport.linux import sysvipc
-real = sysvipc.segments
-sysvipc.segments = lambda of=None: real()
+EVERYTHING_IS_ALLOWED = """
+from labsupport.users.attempts import Answers
+Answers.allowed = lambda self, name: list(self.rows)
+"""
+STAYS_ROOT = """
+from labsupport.sandbox import launch
+real = launch.order_holder
+launch.order_holder = lambda order: real({**order, "uid": None})
+"""
+OWNED_BY_THE_FIRST = """
+from labsupport.kernel.procfs import namespaces as numbers
+from labsupport.users import namespaces
+namespaces._owner = lambda fd: numbers()["user"]
+"""
+KEPT_FOR_EVER = """
+from labsupport.users.namespaces import Keepers
+Keepers.__bool__ = lambda self: True
 """
 
-LEAVES_BRIDGES_OFF = """
-from labsupport.linux.network import Net
-real = Net.up
-Net.up = lambda self, name: None if name.startswith("br") else real(self, name)
+PLUGS_INTO_NOTHING = """
+from labsupport.sandbox.net import Net
+def plug(self, bridge, box, address=None, *, port, name="eth0", gateway=None):
+    self.connect(box, port, name)
+    self.set_up(port)
+    box.net.set_up(name, address, gateway=gateway)
+Net.plug = plug
 """
 SHAPES_NOTHING = """
-from labsupport.linux.network import Net
+from labsupport.sandbox.net import Net
 Net.shape = lambda self, name, bytes_per_second: None
 """
-WRITES_NO_FILTER = """
-from labsupport.completed import Completed
-from labsupport.linux.sandbox import Sandbox
+SEES_NO_RULES = """
+from labsupport.net import tables
+tables.rules = lambda box: ()
+"""
+KNOWS_NO_NEIGHBOURS = """
+from labsupport.sandbox.net import Net
+Net.neighbours = lambda self: {}
+"""
+ALWAYS_A_PAGE = """
+from labsupport.sandbox.net import Net
+Net.attempt = lambda self, *place, **more: "I am orange"
+"""
+SERVES_ONE_PAGE = """
+from labsupport.net import servers
+real = servers.serve
+servers.serve = lambda box, page, at: real(box, "I am orange", at)
+"""
+COUNTS_NOTHING = """
+from labsupport.kernel import netlink
+netlink.received_bytes = lambda kernel, index: 0
+"""
+COUNTS_WITHOUT_HEADERS = """
+from labsupport.kernel import netlink
+real = netlink.received_bytes
+netlink.received_bytes = lambda kernel, index: round(real(kernel, index) * 0.95)
+"""
+CUTS_NOTHING = """
+from labsupport import Sandbox
 real = Sandbox.run
-Sandbox.run = lambda self, argv, **more: (
-    Completed(tuple(argv), "", "", 0, 0.0) if list(argv[:2]) == ["nft", "-f"]
-    else real(self, argv, **more)
-)
+def run(self, argv, **options):
+    return real(self, "true" if "gso_max_segs 1;" in f"{argv};" else argv, **options)
+Sandbox.run = run
 """
 FORWARDS_ALWAYS = """
-from labsupport.linux.network import Net
+from labsupport.sandbox.net import Net
 real = Net.forward
 Net.forward = lambda self, on=True: real(self, True)
 """
 
 VERDICTS_INVERTED = """
-from labsupport.linux.filters.verdicts import Verdict
+from labsupport.seccomp.verdicts import Verdict
 real = Verdict.kind.fget
 other = {"allowed": "denied", "denied": "allowed", "depends": "depends"}
 Verdict.kind = property(lambda self: other[real(self)])
 """
 LOADS_NO_FILTER = """
-from labsupport.linux.confinement import Confinement
+from labsupport.sandbox.sandbox import Confinement
 real = Confinement.order
 Confinement.order = lambda self: {**real(self), "filters": ()}
 """
 KEEPS_CAPABILITIES = """
-from labsupport.linux.confinement import Confinement
+from labsupport.sandbox.sandbox import Confinement
 real = Confinement.order
 Confinement.order = lambda self: {**real(self), "keep_caps": None}
 """
 ITS_OWN_CAPABILITIES = """
-from labsupport.linux import capabilities as module
+from labsupport.kernel import capabilities as module
 real = module.capabilities
 module.capabilities = lambda pid="self": real()
 """
 MISSES_A_CALL = """
 from dataclasses import replace
-from labsupport.linux.filters import observing
-real = observing.record
+from labsupport.seccomp import recording
+real = recording.record
 def record(argv, **options):
     seen = real(argv, **options)
     return replace(seen, counts={n: c for n, c in seen.counts.items() if n != "mmap"})
-observing.record = record
+recording.record = record
 """
 REBOOTS_NOTHING = """
-from labsupport.linux import rebooting
-rebooting.reboot_inside = lambda box: box.run(["true"])
-"""
-REBOOTS_ANYWHERE = """
-from labsupport.linux import rebooting
-rebooting._require_new = lambda box: ["0", "0"]  # the program in the sandbox refuses then
+from labsupport.seccomp import guards
+guards.reboot_inside = lambda box: None
 """
 BLAMES_SECCOMP = """
-from labsupport.linux.filters.guards import WhoSaidNo
+from labsupport.seccomp.guards import WhoSaidNo
 WhoSaidNo.closed = property(lambda self: ("seccomp",))
 """
+ASKS_THE_FILTER_LAST = """
+from labsupport.seccomp.guards import WhoSaidNo
+closed = WhoSaidNo.closed.fget
+WhoSaidNo.closed = property(lambda self: closed(self)[::-1])
+"""
 IGNORES_CAPABILITIES = """
-from labsupport.linux.filters import guards
+from labsupport.seccomp import guards
 real = guards._ask
 everything = guards.capability_mask(guards.capabilities().permitted)
 def ask(calls, tries, device):
     return real(calls, [(filters, everything, own) for filters, _, own in tries], device)
 guards._ask = ask
 """
+KEEPS_NO_NAMESPACE = """
+from labsupport.seccomp import guards
+real = guards._ask
+def ask(calls, tries, device):
+    return real(calls, [(filters, kept, False) for filters, kept, _ in tries], device)
+guards._ask = ask
+"""
+AGREES_WITH_NOTHING = """
+from labsupport.seccomp import bpf
+real = bpf.run
+bpf.run = lambda program, number, *more: real(program, 39, *more)  # as if it were getpid
+"""
+FORGETS_THE_ERRNO = """
+from labsupport.seccomp import filter as module
+module.act_errno = lambda number: 0x00050001  # always EPERM
+"""
 
 LIGHTS_ALL = """
 from dataclasses import replace
-from labsupport.linux.workshop import breakouts
+from labsupport.handmade import breakouts
 real = breakouts._judged
 breakouts._judged = lambda *given: tuple(replace(each, held=%s) for each in real(*given))
 """
 FORGETS_A_STEP = """
-from labsupport.linux.workshop import scripts
-real = scripts.collect
-scripts.collect = lambda steps: real([s for s in steps if s.__name__ != "own_pids"])
+from labsupport.handmade import workshop
+real = workshop.collect
+workshop.collect = lambda steps: real([s for s in steps if s.__name__ != "own_pids"])
+"""
+FORGETS_A_LIMIT = FORGETS_A_STEP.replace("own_pids", "no_more_users")
+NEVER_ROBBED = """
+from dataclasses import replace
+from labsupport.handmade import breakouts
+breakouts.ATTEMPTS = tuple(
+    replace(each, judge=lambda outcome: (True, "held")) if each.name == "capabilities" else each
+    for each in breakouts.ATTEMPTS
+)
 """
 KEEPS_ALL_PRIVILEGES = """
-from labsupport.linux.workshop import handmade
-handmade.capability_mask = lambda names: (1 << 41) - 1
+from labsupport.handmade import workshop
+workshop.capability_mask = lambda names: (1 << 41) - 1
 """
 ROOT_IS_ROOT = """
-from labsupport.linux.workshop import handmade
-handmade.MANY_USERS = "0 0 65536"
+from labsupport.handmade import workshop
+workshop.MANY_USERS = "0 0 65536"
 """
 FILTERS_NOTHING = """
 from labsupport import Filter
@@ -214,61 +292,71 @@ real = Filter.deny
 Filter.deny = classmethod(lambda cls, names, errno="EPERM": real(["reboot"], errno))
 """
 LIMITS_NOTHING = """
-from labsupport.linux import cgroups
-from labsupport.linux.cgroup.folder import Folder
+from labsupport.cgroup.files import Folder
 real = Folder.write
-Folder.write = lambda self, file, text, what="": (
+Folder.write = lambda self, file, text: (
     None if file.startswith(("memory.", "pids.max", "cpu.", "blkio.", "io.max"))
-    else real(self, file, text, what)
+    else real(self, file, text)
 )
 """
 READS_ANOTHER_GROUP = """
-from labsupport.linux import cgroups
-Usage = cgroups.Usage
-cgroups.Cgroup.usage = lambda self: Usage(
+from labsupport.cgroup import group
+Usage = group.Usage
+group.Cgroup.usage = lambda self: Usage(
     memory_bytes=0, oom_kills=0, cpu_seconds=0.0, throttled_periods=0, pids=0, pids_refused=0,
     io_written_bytes=0,
 )
 """
 COUNTS_NO_THROTTLING = """
 from dataclasses import replace
-from labsupport.linux.cgroups import Cgroup
+from labsupport.cgroup.group import Cgroup
 real = Cgroup.usage
 Cgroup.usage = lambda self: replace(real(self), throttled_periods=0)
 """
 FREEZES_NOTHING = """
-from labsupport.linux.cgroups import Cgroup
+from labsupport.cgroup.group import Cgroup
 Cgroup.freeze = lambda self: None
 """
 TELLS_OF_NOTHING = """
-from labsupport.linux.cgroup.events import Events
+from labsupport.cgroup.group import Events
 Events.read = lambda self: []
 """
 WEIGHS_ALL_ALIKE = """
-from labsupport.linux.cgroups import Cgroup
+from labsupport.cgroup.group import Cgroup
 real = Cgroup.__init__
 def alike(self, **limits):
     real(self, **{name: amount for name, amount in limits.items() if name != "cpu_weight"})
 Cgroup.__init__ = alike
 """
+ALL_ANSWERS_ALIKE = """
+from labsupport.cgroup import neighbour
+neighbour.together = lambda databases, seconds=2: [
+    neighbour.ResponseTimes(label, (0.003,) * 50) for label in databases
+]
+"""
+NOTES_NO_END = """
+from labsupport.cgroup.console import CgroupConsole
+CgroupConsole._notice_end = lambda self, danger: None
+"""
 NEVER_GOES_OFF = """
-from labsupport.linux import dangers
+from labsupport.cgroup import dangers
 dangers.bomb = lambda group, **options: None
 """
 
-BUILDS_ANEW = """
-from labsupport.engine.builds import Build
-real = Build.run
-Build.run = lambda *args, **options: real(*args, **{**options, "cache": False})
+MISSES_THE_CACHE = """
+from dataclasses import replace
+from labsupport.build import log
+real = log._told
+log._told = lambda step, words: replace(real(step, words), cached=False)
 """
-LETS_ALL_IN = """
-from labsupport import Registry
-real = Registry.login
-Registry.login = lambda self, engine, token=None: real(self, engine)
+TAKES_ANOTHER_TOKEN = """
+from labsupport.registry import registry
+real = registry._hash
+registry._hash = lambda password: real("let-me-in")
 """
 SENDS_ALL = """
 from dataclasses import replace
-from labsupport.engine import shipping
+from labsupport.registry import shipping
 real = shipping.push
 def push(*args):
     trip = real(*args)
@@ -284,29 +372,51 @@ def log(self):
 Registry.log = log
 """
 CLEANS_TOO_MUCH = """
-from labsupport.engine import belongings
-real = belongings.clean_up
+from labsupport.engine import inventory
+real = inventory.clean_up
 def clean_up(engine):
     engine.client.images.remove("labsupport/busybox", force=True)
     return real(engine)
-belongings.clean_up = clean_up
+inventory.clean_up = clean_up
 """
 FORGETS_THE_PROGRAM = """
-from labsupport import archive_runs
+from labsupport.recap import archive_runs
 real = archive_runs.in_runtime
 archive_runs.in_runtime = lambda archive, argv, program: real(archive, ["echo", "ready"], program)
 """
 SEES_NOTHING_INSTALLED = """
 from dataclasses import replace
-from labsupport import technologies
-real = technologies._find
-technologies._find = lambda each, here: replace(real(each, here), path="")
+from labsupport.recap import landscape
+real = landscape._find
+landscape._find = lambda each, here: replace(real(each, here), path="")
 """
 ENTRIES_OF_ANOTHER = """
+from labsupport.recap.glossary import Glossary
+real = Glossary._things
+Glossary._things = lambda self: ((word, "something") for word, _ in real(self))
+"""
+LOOKS_AT_NO_PLATFORM = """
+from docker.models.containers import ContainerCollection
+real = ContainerCollection.create
+ContainerCollection.create = lambda self, image, command=None, platform=None, **options: real(
+    self, image, command, **options
+)
+"""
+NO_MACHINE_BETWEEN = """
+from types import SimpleNamespace
+from labsupport import Engine
+from labsupport.recap import desktop
+desktop.Desktop = lambda: SimpleNamespace(
+    address=Engine.connect().address, release="6.1", close=lambda: None
+)
+"""
+SHIM_OF_A_DAEMON = """
 from dataclasses import replace
-from labsupport.glossary import Glossary
-real = Glossary.__getitem__
-Glossary.__getitem__ = lambda self, word: replace(real(self, word), thing="something")
+from labsupport.kernel import procfs
+real = procfs.processes
+procfs.processes = lambda **options: [
+    each if "shim" in each.name else replace(each, name="containerd") for each in real(**options)
+]
 """
 KEEPS_NO_PROGRESS = """
 from labsupport.course import progress
@@ -314,42 +424,36 @@ progress.note = lambda kind, **facts: None
 """
 KNOWS_NO_CORRECTION = """
 from labsupport.course import catalogue
-catalogue._corrections = lambda cells: iter(())
+catalogue._told = lambda cells, what: {}
 """
-PICKS_CONTAINERS = """
-from labsupport.course import choosing
-choosing._RULES = ()
-"""
-
 DROPS_ARGUMENTS = """
-from labsupport.engine.workbench import Workbench
+from labsupport.build.workbench import Workbench
 real = Workbench.create
 Workbench.create = lambda self, image, /, *arguments, **options: real(self, image, **options)
 """
 LAYERS_FOR_ALL = """
 from dataclasses import replace
-from labsupport.engine import anatomy
-real = anatomy.effects
-anatomy.effects = lambda *given: [
-    replace(each, layers=each.layers or ("sha256:0",)) for each in real(*given)
-]
+from labsupport.build.anatomy import Anatomy
+real = Anatomy.of
+Anatomy.of = lambda *given: Anatomy(tuple(
+    replace(each, layers=each.layers or ("sha256:0",)) for each in real(*given).effects
+))
 """
 FOLLOWS_NOBODY = """
-from labsupport.linux import relatives
-relatives.group_members = lambda part: []
+from labsupport.kernel import procfs
+procfs.group_members = lambda part: []
 """
 TAKES_THE_ENGINE_FOR_THE_PARENT = """
-from labsupport import chain
+from labsupport.engine import chain
 real = chain._member
-def member(role, pid, found_by):
-    for each in real(role, pid, found_by):
+def member(role, *more):
+    for each in real(role, *more):
         yield chain.replace(each, parent_pid=chain.first_engine()) if role == "process" else each
-chain.replace = __import__("dataclasses").replace
-chain.first_engine = lambda: chain.relatives.named("dockerd", "podman")[0]
+chain.first_engine = lambda: chain.procfs.named("dockerd", "podman")[0]
 chain._member = member
 """
 LISTS_FOR_LINES = """
-from labsupport.engine import starts
+from labsupport.build import starts
 real = starts.try_start
 starts.try_start = lambda bench, entrypoint, *given, **options: real(
     bench, starts.ENTRYPOINTS[1] if entrypoint else entrypoint, *given, **options
@@ -361,7 +465,7 @@ Container.stop = lambda self, **options: self.kill()
 """
 SHARES_THE_WRITABLE_LAYER = """
 from dataclasses import replace
-from labsupport import instances as module
+from labsupport.engine import instances as module
 real = module.instances
 def instances(containers):
     found = real(containers)
@@ -369,24 +473,26 @@ def instances(containers):
 module.instances = instances
 """
 LEAVES_IMAGES = """
-from labsupport.engine import built
-built.remove_image = lambda client, identity: None
+from labsupport.build import workbench
+workbench.remove_image = lambda client, identity: None
+from labsupport.engine import inventory
+inventory._let_go = lambda engine, thing: True
 """
 
 SEES_THE_LOWEST = """
-from labsupport.linux.layer_folders import Stack
+from labsupport.mount.overlay import Stack
 Stack.lies_in = lambda self, path: next(
     (layer.name for layer in reversed(self.layers) if path in layer.entries), None
 )
 """
 SEES_NO_OPAQUE_FOLDERS = """
-from labsupport.linux import layer_folders
-layer_folders.is_opaque = lambda folder: False
+from labsupport.mount import overlay
+overlay.is_opaque = lambda folder: False
 """
 COUNTS_ALL_LAYERS = """
-from labsupport.linux import layer_folders
-real = layer_folders.LayerFolder.size_bytes.fget
-layer_folders.LayerFolder.size_bytes = property(lambda self: real(self) + 1_000_000)
+from labsupport.mount import overlay
+real = overlay.LayerFolder.size_bytes.fget
+overlay.LayerFolder.size_bytes = property(lambda self: real(self) + 1_000_000)
 """
 LOWERS_CAN_BE_WRITTEN = """
 from labsupport import Overlay
@@ -394,7 +500,7 @@ real = Overlay.__init__
 Overlay.__init__ = lambda self, layers, upper="upper": real(self, layers)
 """
 THE_TWINS_LAYER = """
-from labsupport.writable_layer import WritableLayer
+from labsupport.image.writable import WritableLayer
 real, seen = WritableLayer.of, []
 def of(container):
     seen.append(real(container))
@@ -403,25 +509,25 @@ WritableLayer.of = of
 """
 ALL_MAKE_LAYERS = """
 from dataclasses import replace
-from labsupport.views import histories
-real = histories.of_image
-def of_image(name, image):
+from labsupport.image.pictures import History
+real = History.of
+def of(name, image):
     found = real(name, image)
     return replace(found, lines=tuple(replace(line, layer=line.layer or 1) for line in found.lines))
-histories.of_image = of_image
+History.of = of
 """
 FORGETS_WHAT_WAS_DELETED = """
-from labsupport.engine.images import Image
+from labsupport.image.image import Image
 Image.lost_files = lambda self: []
 """
 CACHES_NOTHING = """
-from labsupport.engine.builds import Build
+from labsupport.build.build import Build
 real = Build.run.__func__
 Build.run = classmethod(lambda cls, *given, **options: real(cls, *given, **options, cache=False))
 """
 CACHES_ALL = """
 from dataclasses import replace
-from labsupport.engine.builds import Build
+from labsupport.build.build import Build
 real = Build.run.__func__
 def run(cls, *given, **options):
     done = real(cls, *given, **options)
@@ -430,7 +536,7 @@ Build.run = classmethod(run)
 """
 PUSHES_FOR_NOTHING = """
 from dataclasses import replace
-from labsupport.engine import shipping
+from labsupport.registry import shipping
 real = shipping.push
 def push(*given):
     trip = real(*given)
@@ -440,31 +546,25 @@ shipping.push = push
 """
 
 MISSES_A_STAGE = """
-from labsupport.vm.machine import stages
+from labsupport.machine import stages
 del stages._BEGINS["first file system"]
 """
 TAKES_ANY_KEY = """
-from labsupport.vm.machine.ssh import Login
-Login.with_key = lambda self, key: self
+from labsupport.machine import virtual
+virtual.CONFIG += '    IdentityFile "{folder}/key"\n'
 """
 TRUSTS_ANYBODY = """
-from labsupport.vm.machine.ssh import Login
-real = Login.options
-Login.options = lambda self, **how: ["-oStrictHostKeyChecking=no", *real(self, **how)]
+from labsupport.machine import virtual
+virtual.CONFIG = virtual.CONFIG.replace("Checking yes", "Checking no")
 """
 LOOKS_HERE_ONLY = """
 import dataclasses
-from labsupport.vm.machine import seen
+from labsupport.machine import seen
 real = seen.look_around
 seen.look_around = lambda where, *_: dataclasses.replace(real("here"), where=where)
 """
-# a cell of half a minute is taken for one that hangs, and machines take that long to start
-WITHOUT_MACHINES = """
-import os
-os.environ["LAB_PRETEND_MISSING"] = "vm qemu"
-"""
 ENDS_NOBODY = """
-from labsupport.race.bait import Bait
+from labsupport.race.runners import Bait
 Bait.is_ended = lambda self, expected: False
 """
 READS_NO_SECRET = """
@@ -474,13 +574,6 @@ def got(self, hostname, boot_id):
     self.answer["read"] = "FileNotFoundError"
     return honest(self, hostname, boot_id)
 Runner.got = got
-"""
-HIDES_NOTHING = """
-from labsupport.linux.sandbox import Sandbox
-honest = Sandbox.run
-def run(self, argv, **how):
-    return honest(self, ["true"] if argv[:3] == ["mount", "-t", "tmpfs"] else argv, **how)
-Sandbox.run = run
 """
 ANOTHER_KERNEL = """
 from labsupport.race.runners import Runner
@@ -492,24 +585,40 @@ def start(self):
 Runner.start = start
 """
 COMPARES_ITSELF = """
-import os
-from labsupport.race import comparing
-honest = comparing.compare
-comparing.compare = lambda pid: honest(os.getpid())
+from labsupport.kernel import procfs
+honest = procfs.namespaces
+procfs.namespaces = lambda pid="self": honest()
 """
+NEVER_CRASHES = """
+from labsupport.vm.guest import LabVM
+honest = LabVM.run
+def run(self, argv, **how):
+    return honest(self, ["true"] if "sysrq" in str(argv) else argv, **how)
+LabVM.run = run
+"""
+HAS_NO_KERNEL_OF_ITS_OWN = """
+from labsupport.race.elsewhere import InVirtualMachine
+from labsupport.race.runners import AsProcess
+InVirtualMachine._prepare, InVirtualMachine._start = lambda self: 0, AsProcess._start
+InVirtualMachine.python, InVirtualMachine.why_not = AsProcess.python, classmethod(lambda cls: "")
+"""
+
+BUILDS_SECONDS = 120  # pip and Pipenv work
 
 MUTANTS: Mapping[str, Sequence[Mutant]] = {
     "00_start_here.ipynb": [
         Mutant("Sandbox forgets CLONE_NEWPID", _forgets("CLONE_NEWPID")),
         Mutant("processes(of=box) tells of everybody", SEES_ALL),
+        Mutant("what runs in a sandbox outlives it", OUTLIVES),
     ],
     "01_why_containers.ipynb": [
-        Mutant("nobody's process is found to be ended", WITHOUT_MACHINES + ENDS_NOBODY),
-        Mutant("no file is found to be read", WITHOUT_MACHINES + READS_NO_SECRET),
-        Mutant("the sandbox hides nothing", WITHOUT_MACHINES + HIDES_NOTHING),
-        Mutant("Sandbox forgets CLONE_NEWPID", WITHOUT_MACHINES + _forgets("CLONE_NEWPID")),
-        Mutant("every kernel is another", WITHOUT_MACHINES + ANOTHER_KERNEL),
-        Mutant("a container is compared with itself", WITHOUT_MACHINES + COMPARES_ITSELF, "engine"),
+        Mutant("nobody's process is found to be ended", ENDS_NOBODY, "engine"),
+        Mutant("no file is found to be read", READS_NO_SECRET, "engine"),
+        Mutant("Sandbox forgets CLONE_NEWPID", _forgets("CLONE_NEWPID"), "engine"),
+        Mutant("every kernel is another", ANOTHER_KERNEL),
+        Mutant("a machine has no kernel of its own", HAS_NO_KERNEL_OF_ITS_OWN),
+        Mutant("a container is compared with itself", COMPARES_ITSELF, "engine"),
+        Mutant("a kernel does not crash", NEVER_CRASHES, "vm"),
     ],
     "13_recap.ipynb": [
         Mutant("a runtime runs something else", FORGETS_THE_PROGRAM, "engine"),
@@ -517,21 +626,31 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
         Mutant("the glossary speaks of other things", ENTRIES_OF_ANOTHER, "engine"),
         Mutant("progress is not kept", KEEPS_NO_PROGRESS),
         Mutant("corrections are not found", KNOWS_NO_CORRECTION),
-        Mutant("a container is recommended for everything", PICKS_CONTAINERS),
+        Mutant("a container is made for another processor", LOOKS_AT_NO_PLATFORM, "engine"),
+        Mutant("no machine is between", NO_MACHINE_BETWEEN, "engine engine.cli vm"),
+        Mutant("a shim hangs on its daemon", SHIM_OF_A_DAEMON, "engine"),
     ],
     "04_network_namespaces.ipynb": [
         Mutant("Sandbox forgets CLONE_NEWNET", _forgets("CLONE_NEWNET")),
-        Mutant("a bridge is left switched off", LEAVES_BRIDGES_OFF),
+        Mutant("what is plugged in is no port of the bridge", PLUGS_INTO_NOTHING),
+        Mutant("every server has the same page", SERVES_ONE_PAGE),
+        Mutant("the neighbour table is not read", KNOWS_NO_NEIGHBOURS),
+        Mutant("every attempt gets a page", ALWAYS_A_PAGE),
         Mutant("shaping is not applied", SHAPES_NOTHING),
-        Mutant("the packet filter is not written", WRITES_NO_FILTER),
+        Mutant("no rule is ever seen", SEES_NO_RULES, "nftables"),
+        Mutant("the link's counter stands still", COUNTS_NOTHING),
+        Mutant("the link's counter misses some", COUNTS_WITHOUT_HEADERS),
+        Mutant("large packets stay large", CUTS_NOTHING),
         Mutant("a router forwards although it must not", FORWARDS_ALWAYS),
     ],
     "02_pid_namespaces.ipynb": [
         Mutant("Sandbox forgets CLONE_NEWPID", _forgets("CLONE_NEWPID")),
         Mutant("Sandbox forgets CLONE_NEWNS", _forgets("CLONE_NEWNS")),
         Mutant("a process has one number only", ONE_NUMBER_ONLY),
+        Mutant("what runs in a sandbox outlives it", OUTLIVES),
         Mutant("the sliders start nobody", STARTS_NOBODY),
-        Mutant("killing PID 1 kills nobody", KILLS_NOBODY),
+        Mutant("everybody sees everything on the map", SEES_THROUGH),
+        Mutant("the terminal is not in the sandbox", TERMINAL_OUTSIDE),
     ],
     "03_mount_namespaces.ipynb": [
         Mutant("every sandbox gets the same drive", ONE_DRIVE_FOR_ALL),
@@ -539,7 +658,9 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
         Mutant("every copy shares its mounts", ALWAYS_SHARED),
         Mutant("mounts(of=box) tells of our own", OUR_OWN_TABLE),
         Mutant("pivot_root is only a chroot", CHROOT_FOR_PIVOT_ROOT),
-        Mutant("nothing is made read-only", NEVER_READ_ONLY),
+        Mutant("the old root is always said to be gone", OLD_ROOT_ALWAYS_GONE),
+        Mutant("no mount is said to be read-only", NEVER_READ_ONLY),
+        Mutant("the terminal is not in the sandbox", TERMINAL_OUTSIDE),
     ],
     "05_more_namespaces.ipynb": [
         Mutant("Sandbox forgets CLONE_NEWUTS", WITHOUT_UTS),
@@ -547,7 +668,10 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
         Mutant("the table reads the wrong process", READS_ITSELF),
         Mutant("the user map is ignored", NO_MAP),
         Mutant("an open descriptor is not seen to keep a namespace", SEES_NO_DESCRIPTORS),
-        Mutant("segments are those of this notebook", SEGMENTS_OF_ALL),
+        Mutant("every attempt is called allowed", EVERYTHING_IS_ALLOWED),
+        Mutant("root inside is root outside", STAYS_ROOT),
+        Mutant("every namespace is the first user namespace's", OWNED_BY_THE_FIRST),
+        Mutant("what keeps nothing is called a keeper", KEPT_FOR_EVER),
     ],
     "06_cgroups.ipynb": [
         Mutant("limits are not written", LIMITS_NOTHING, "cgroup.memory"),
@@ -557,6 +681,8 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
         Mutant("freezing does nothing", FREEZES_NOTHING, "cgroup.cpu"),
         Mutant("the kernel's events are not told", TELLS_OF_NOTHING, "cgroup.memory"),
         Mutant("the bomb never goes off", NEVER_GOES_OFF, "cgroup.pids"),
+        Mutant("every answer takes as long as any other", ALL_ANSWERS_ALIKE, "cgroup.cpu"),
+        Mutant("the console does not note which program ended", NOTES_NO_END, "cgroup.memory"),
     ],
     "07_seccomp_and_capabilities.ipynb": [
         Mutant("verdicts are inverted", VERDICTS_INVERTED),
@@ -565,14 +691,19 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
         Mutant("capabilities are those of this notebook", ITS_OWN_CAPABILITIES),
         Mutant("a call is not recorded", MISSES_A_CALL),
         Mutant("reboot is not called", REBOOTS_NOTHING),
-        Mutant("reboot is tried in any namespace", REBOOTS_ANYWHERE),
         Mutant("seccomp is always blamed", BLAMES_SECCOMP, "seccomp.read"),
         Mutant("capabilities are never missing", IGNORES_CAPABILITIES, "seccomp.read"),
+        Mutant("the last guard is named first", ASKS_THE_FILTER_LAST, "seccomp.read"),
+        Mutant("a user namespace holds nothing", KEEPS_NO_NAMESPACE, "seccomp.read"),
+        Mutant("a filter is read wrongly", AGREES_WITH_NOTHING, "seccomp.read"),
+        Mutant("each refusal says EPERM", FORGETS_THE_ERRNO, "seccomp.read"),
     ],
     "08_build_a_container.ipynb": [
         Mutant("every lamp is on", LIGHTS_ALL % True),
         Mutant("every lamp is off", LIGHTS_ALL % False),
         Mutant("a step is forgotten", FORGETS_A_STEP),
+        Mutant("the limit of user namespaces is forgotten", FORGETS_A_LIMIT),
+        Mutant("nobody asks whom a stolen address harms", NEVER_ROBBED),
         Mutant("all capabilities are kept", KEEPS_ALL_PRIVILEGES),
         Mutant("the user map leaves root what it is", ROOT_IS_ROOT),
         Mutant("the filter refuses next to nothing", FILTERS_NOTHING),
@@ -593,15 +724,17 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
         Mutant("layers are counted with what is not theirs", COUNTS_ALL_LAYERS, "overlay"),
         Mutant("there is always a layer to write to", LOWERS_CAN_BE_WRITTEN, "overlay"),
         Mutant("the layer is another container's", THE_TWINS_LAYER, "engine"),
-        Mutant("every instruction is said to make a layer", ALL_MAKE_LAYERS, "engine"),
-        Mutant("what was deleted is not found", FORGETS_WHAT_WAS_DELETED, "engine"),
-        Mutant("nothing comes from the cache", CACHES_NOTHING, "engine"),
-        Mutant("all is said to come from the cache", CACHES_ALL, "engine"),
-        Mutant("nothing is said to be sent", PUSHES_FOR_NOTHING, "engine registry"),
+        Mutant(
+            "every instruction is said to make a layer", ALL_MAKE_LAYERS, "engine", BUILDS_SECONDS
+        ),
+        Mutant("what was deleted is not found", FORGETS_WHAT_WAS_DELETED, "engine", BUILDS_SECONDS),
+        Mutant("nothing comes from the cache", CACHES_NOTHING, "engine", BUILDS_SECONDS),
+        Mutant("all is said to come from the cache", CACHES_ALL, "engine", BUILDS_SECONDS),
+        Mutant("nothing is said to be sent", PUSHES_FOR_NOTHING, "engine registry", BUILDS_SECONDS),
     ],
     "11_tutorial_docker.ipynb": [
-        Mutant("nothing comes from the cache", BUILDS_ANEW, "engine registry"),
-        Mutant("every token is the right one", LETS_ALL_IN, "engine registry"),
+        Mutant("what came from the cache is not seen", MISSES_THE_CACHE, "engine registry"),
+        Mutant("the registry takes the wrong token", TAKES_ANOTHER_TOKEN, "engine registry"),
         Mutant("every layer is said to be sent", SENDS_ALL, "engine registry"),
         Mutant("the registry's log is another's", READS_ANOTHERS_LOG, "engine registry"),
         Mutant("the clean-up takes what is not ours", CLEANS_TOO_MUCH, "engine registry"),

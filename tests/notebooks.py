@@ -39,8 +39,10 @@ GOODBYE_SECONDS = 10
 
 
 class PortlessManager(KernelManager):
-    """Meets its kernel at Unix sockets: ports are chosen first and bound later, and now and then
-    another program takes one meanwhile; then nbval waits a minute for nobody.
+    """Meets its kernel at Unix sockets.
+
+    Ports are chosen first and bound later: sometimes another program takes one meanwhile, and
+    nbval waits a minute in vain.
     """
 
     @default("transport")
@@ -96,7 +98,7 @@ class HonestKernel(RunningKernel):
         return int(answer["data"]["text/plain"]) if answer.get("status") == "ok" else 0
 
     def stop(self) -> None:
-        """Let the kernel run its farewells, which end what the cells have started."""
+        """Let the kernel run its exit handlers, which end what the cells have started."""
         self.kc.stop_channels()
         self.km.shutdown_wait_time = GOODBYE_SECONDS
         self.km.shutdown_kernel(now=False)
@@ -104,7 +106,7 @@ class HonestKernel(RunningKernel):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # What tests guess and solve is nobody's progress.
+    # What tests guess and solve is not kept as progress.
     scratch = TemporaryDirectory(prefix="lab-progress-", ignore_cleanup_errors=True)
     os.environ["LAB_PROGRESS"] = f"{scratch.name}/progress.jsonl"
     config.add_cleanup(scratch.cleanup)
@@ -115,7 +117,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
         machine = probe()
         for name in names:
-            machine.can(name)  # a misspelt name is an error, not a promise kept
+            machine.can(name)  # a misspelt name is an error
 
 
 def must_have() -> set[str]:

@@ -38,7 +38,7 @@ def podman(storage_driver: str = "vfs") -> Iterator[str]:
         with (folder / "log").open("w+") as log:
             reaper = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "labsupport.linux.reaper", str(os.getpid())),
+                    *(sys.executable, "-m", "labsupport.ownership.reaper", str(os.getpid())),
                     *("--cgroup=libpod_parent", "--", "unshare", "--net", "--mount"),
                     *_command(folder, storage_driver),
                 ],

@@ -91,7 +91,7 @@ def ignored(path: str) -> bool:
 
 
 def test_the_defaults_are_what_everybody_can_pull():
-    assert ARGUMENTS["BASE"] == "python:3.12-slim-bookworm"
+    assert ARGUMENTS["BASE"] == "python:3.13-slim-trixie"
     assert (ARGUMENTS["BUILDER"], ARGUMENTS["KERNELS"]) == ("${BASE}", "tools")
     assert LAST.base == "${BASE}"  # so that nothing of a builder is in the image, unless copied
     assert {stage.base for stage in STAGES[:-1]} == {"${BUILDER}", "${KERNELS}", "tools"}
@@ -128,7 +128,7 @@ def started(stage: Stage) -> set[str]:
 
 
 def imports(file: Path) -> set[str]:
-    """Return the modules of ours that a file names, but for those that only its types need."""
+    """Return the modules of ours that a file names, except those that only its types need."""
     tree = ast.parse(file.read_text())
     typed = [
         inner
@@ -223,7 +223,7 @@ def check() -> dict:
     ("status", "skipped", "held", "well"),
     [
         (0, [], 1e9, True),
-        (0, ["needs ns.time: not in this kernel"], 1e9, True),
+        (0, ["needs ns.time: not in this kernel"], 1e9, False),
         (0, ["needs ns.pid: no; needs qemu: not installed"], 1e9, True),
         (0, ["needs engine: there is no dockerd"], 1e9, False),
         (1, [], 1e9, False),

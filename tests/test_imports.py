@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,16 +13,36 @@ from tests.toys import CHECKOUT
 
 PACKAGE = CHECKOUT / "labsupport"
 FILES = sorted(PACKAGE.rglob("*.py"))
-FORBIDDEN = {
-    "linux": {"engine", "vm", "views", "course"},
-    "engine": {"linux", "vm", "views", "course"},
-    "vm": {"engine", "views", "course"},
-    "views": {"course"},
-    "errors.py": {"linux", "engine", "vm", "views", "course"},
-    "trace.py": {"linux", "engine", "vm", "views", "course"},
-    "ownership.py": {"linux", "engine", "vm", "views", "course"},
+GROUND = {"errors", "trace", "kernel", "ownership", "figure"}
+"""What every room may import; `figure` and `ownership` are built on the others."""
+NEEDS = {
+    "figure": set(),
+    "ownership": set(),
+    "kernel": set(),
+    "sandbox": set(),
+    "doctor": set(),
+    "course": set(),
+    "pid": {"sandbox", "course"},
+    "mount": {"sandbox", "course"},
+    "net": {"sandbox", "course"},
+    "users": {"sandbox", "course", "engine"},
+    "cgroup": {"sandbox", "course", "net"},
+    "seccomp": {"sandbox", "course"},
+    "handmade": {"sandbox", "course", "cgroup", "net", "seccomp", "engine", "build"},
+    "engine": {"doctor"},
+    "build": {"engine", "course"},
+    "image": {"engine", "build", "mount", "course"},
+    "registry": {"engine", "build", "course", "doctor"},
+    "machine": {"sandbox", "course", "doctor", "build"},
+    "race": {"sandbox", "course", "doctor", "engine", "build", "vm"},
+    "recap": {
+        *("sandbox", "course", "doctor", "engine", "build", "image", "registry", "cgroup", "vm")
+    },
+    "vm": {"doctor"},
+    "page": {"doctor", "making"},
+    "making": {"build", "course", "doctor", "engine", "vm"},
 }
-DRAWING = {"ctypes", "subprocess", "fcntl", "socket"}
+"""Which other rooms a room may import."""
 HEAVY = {"matplotlib", "ipywidgets", "docker", "numpy", "IPython", "pyroute2", "nbformat"}
 
 
@@ -34,27 +55,24 @@ def imported(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("part", sorted(FORBIDDEN))
-def test_imports_go_one_way(part):
-    files = [path for path in FILES if path.relative_to(PACKAGE).parts[0] == part]
-    assert files
-    wrong = {
-        (str(path.relative_to(PACKAGE)), name)
-        for path in files
-        for name in imported(path)
-        if name.startswith("labsupport.") and name.split(".")[1] in FORBIDDEN[part]
-    }
-    assert wrong == set()
+def test_every_room_is_named():
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__"}
+    assert rooms == set(NEEDS)
 
 
-def test_views_make_no_system_calls():
-    wrong = {
-        (path.name, name)
-        for path in FILES
+@pytest.mark.parametrize("room", sorted(NEEDS))
+def test_a_room_imports_what_it_names_and_no_more(room):
+    found = {
+        name.split(".")[1]
+        for path in (PACKAGE / room).rglob("*.py")
         for name in imported(path)
-        if path.parent.name == "views" and name in DRAWING
+        if name.startswith("labsupport.")
     }
-    assert wrong == set()
+    assert found - GROUND - {room} == NEEDS[room]
+
+
+def test_the_rooms_stand_in_no_circle():
+    TopologicalSorter(NEEDS).prepare()  # or CycleError, which names the circle
 
 
 @pytest.mark.parametrize(
@@ -62,7 +80,7 @@ def test_views_make_no_system_calls():
     [
         "import labsupport",
         "from labsupport import Sandbox, processes, probe",
-        "import labsupport.needs",
+        "import labsupport.doctor.needs",
     ],
 )
 def test_nothing_heavy_is_loaded(statement):
@@ -74,10 +92,10 @@ def test_nothing_heavy_is_loaded(statement):
 
 
 def test_the_zygote_stays_small():
-    """What it loads is copied by each fork, and each sandbox waits for that."""
+    """Each fork copies what it loads, and each sandbox waits for that."""
     large = {"typing", "dataclasses", "enum", "contextlib", "socket", "signal", "inspect", "re"}
     program = (
-        f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); import labsupport.linux.zygote; "
+        f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); import labsupport.sandbox.holder; "
         f"print(*sorted({large!r} & set(sys.modules)))"
     )
     argv = [sys.executable, "-I", "-S", "-c", program]

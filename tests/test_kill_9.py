@@ -16,11 +16,12 @@ import pytest
 from jupyter_client import KernelManager
 from jupyter_client.kernelspec import KernelSpec
 
-from labsupport import ownership, probe
-from labsupport.engine import leftovers
+from labsupport import probe
+from labsupport.engine import listing
 from labsupport.engine.client import Engine
-from labsupport.engine.labels import OWNER
-from labsupport.linux.procfs import all_pids
+from labsupport.engine.listing import OWNER
+from labsupport.kernel.procfs import all_pids
+from labsupport.ownership import marks
 from tests import census
 from tests.engines import uses_engine, why_none
 from tests.toys import CHECKOUT
@@ -29,6 +30,8 @@ ROUNDS = int(os.environ.get("LAB_ROUNDS", "1"))
 NOTEBOOKS = [
     path for path in sorted((CHECKOUT / "notebooks").glob("*.ipynb")) if path.stem[:2] != "00"
 ]
+EVERY_CHANGE = ("02", "06", "09")
+ALL_BY = {"06": "cgroup.memory", "12": "qemu"}
 ALL_BY_THE_ENGINE = ("09", "11", "13")  # what they start first: nothing could be left without it
 PATIENCE_SECONDS = 5
 START_SECONDS = 30
@@ -63,10 +66,21 @@ def folder(engine, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "notebook",
+    [
+        pytest.param(
+            path,
+            id=path.stem,
+            marks=() if path.stem[:2] in EVERY_CHANGE else pytest.mark.thorough,
+        )
+        for path in NOTEBOOKS
+    ],
+)
 def test_nothing_is_left_of_a_killed_notebook(notebook, seed, engine, folder):
-    if notebook.stem == "06_cgroups" and (refusal := probe().why_not("cgroup.memory")):
-        pytest.skip(f"needs cgroup.memory: {refusal.reason}")
+    need = ALL_BY.get(notebook.stem[:2])
+    if need and (refusal := probe().why_not(need)):
+        pytest.skip(f"needs {need}: {refusal.reason}")
     if notebook.stem[:2] in ALL_BY_THE_ENGINE and engine is None:
         pytest.skip(f"needs engine: {why_none()}")
     links = census.links()
@@ -79,7 +93,7 @@ def test_nothing_is_left_of_a_killed_notebook(notebook, seed, engine, folder):
         if cell.cell_type == "code":
             client.execute(cell.source, stop_on_error=False)
     kernel = manager.provisioner.pid
-    mark = ownership.mark(kernel)
+    mark = marks.mark(kernel)
     time.sleep(random.Random(f"{notebook.stem}{seed}").uniform(1.5, 8))
     running = wait_for_a_start(kernel, mark, engine)
 
@@ -89,7 +103,7 @@ def test_nothing_is_left_of_a_killed_notebook(notebook, seed, engine, folder):
     manager.shutdown_kernel(now=True)
 
     assert not left, [Path(f"/proc/{pid}/cmdline").read_text() for pid in left]
-    ownership.sweep()
+    marks.sweep()
     assert {what: found for what, found in census.made(mark, folder).items() if found} == {}
     assert census.links() == links
     if engine:
@@ -115,7 +129,7 @@ def left_in_engine(client, mark):
     """
     until = time.monotonic() + PATIENCE_SECONDS
     while left := labelled(client, mark):
-        for leftover in leftovers.find_in(client):
+        for leftover in listing.find_in(client):
             leftover.remove()
         if time.monotonic() > until:
             return left

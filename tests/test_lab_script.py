@@ -1,7 +1,7 @@
 """`./lab` before there is anything (about 5 s in all).
 
 A stand-in Python and a stand-in apt record what is asked of them, in a folder of the test's own.
-What they stand in for, .ci/run does for real.
+`.ci/run` does for real what they stand in for.
 """
 
 import os
@@ -24,7 +24,7 @@ case "$*" in
 *version_info*) echo python3.11-venv ;;
 --version | -VV) echo "Python ${VERSION:-3.11.9}" ;;
 "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo home = / >"$3/pyvenv.cfg" ;;
-"-m pip --version") ;;
+"-m pip --version") echo "${PIP-pip 23}"; [ "${PIP-pip}" ] ;;
 "-m pip install "*) echo "${PIP_SAYS:-Successfully installed}"; exit ${PIP_STATUS:-0} ;;
 esac
 """
@@ -122,16 +122,32 @@ def test_it_sets_up_once_and_hands_over(lab):
 
     assert first.returncode == second.returncode == 0
     assert f"-e {lab.folder}\n" in asked
+    assert " --no-user " in asked  # whatever the student's pip.conf says
     assert asked.splitlines()[-1] == "-m labsupport doctor --json"
     assert [line for line in lab.asked().splitlines() if "pip" in line or "venv" in line] == []
     assert second.stderr == ""
 
 
+def test_the_users_own_settings_do_not_reach_in(lab):
+    lab.stand_in(
+        "python", PYTHON.replace("case", 'echo "$PIP_PREFIX$PYTHONPATH" >>"$RECORD"\ncase')
+    )
+    assert lab.run("doctor", PIP_PREFIX="/theirs", PYTHONPATH="/theirs").returncode == 0
+    assert "/theirs" not in lab.asked()
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "C.UTF-8"])
+def test_python_can_write_whatever_the_locale(lab, locale):
+    lab.run("doctor")
+    (lab.folder / ".venv/bin/python").write_text('#!/bin/sh\necho "$LC_ALL"\n')
+    assert lab.run("doctor", LC_ALL=locale).stdout.split()[-1] == "C.UTF-8"
+
+
 @pytest.mark.parametrize(
     ("arguments", "handed"),
     [
-        ([], "-m labsupport.opening"),
-        (["--port", "99"], "-m labsupport.opening --port 99"),
+        ([], "-m labsupport.course.opening"),
+        (["--port", "99"], "-m labsupport.course.opening --port 99"),
         (["test", "--only", "unit"], "-m tests --only unit"),
         (["vm", "--", "a b"], "-m labsupport vm -- a b"),
     ],
@@ -195,14 +211,26 @@ def test_a_folder_that_is_no_environment_is_not_touched(lab):
     run = lab.run("doctor")
 
     assert run.returncode == 1
-    assert "no virtual environment" in run.stderr
+    assert "not a virtual environment" in run.stderr
     assert (lab.folder / ".venv" / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("left", ["pyvenv.cfg", "lab-unfinished"])
+def test_an_environment_that_others_made_is_not_removed(lab, left):
+    """One without pip, as uv makes it."""
+    shutil.copytree(lab.programs, lab.folder / ".venv" / "bin")
+    (lab.folder / ".venv" / left).write_text("4194305\n")
+    run = lab.run("doctor", PIP="")
+
+    assert run.returncode == 1
+    assert "./lab has not made it" in run.stderr
+    assert (lab.folder / ".venv" / "bin" / "python").exists()
 
 
 @pytest.mark.parametrize(
     ("env", "found", "remedy"),
     [
-        ({"TOO_OLD": "1", "VERSION": "3.9.2"}, "no Python 3.11 or newer (Python 3.9.2)", "unset"),
+        ({"TOO_OLD": "1", "VERSION": "3.9.2"}, "not Python 3.11 or newer (Python 3.9.2)", "unset"),
         ({"NO_ENSUREPIP": "1"}, "ensurepip", "sudo apt-get install python3.11-venv"),
         (
             {"PIP_STATUS": "1", "PIP_SAYS": "Temporary failure in name resolution"},
@@ -248,7 +276,7 @@ def test_without_root_the_one_command_is_printed_and_the_course_goes_on(lab):
     assert "  sudo apt-get install --no-remove --no-install-recommends beta\n" in run.stderr
     asked = lab.asked()
     assert "apt-get" not in asked
-    assert "labsupport.opening" in asked
+    assert "labsupport.course.opening" in asked
     assert lab.run(INSTALLED="alpha").stderr == ""  # once is enough; ./lab doctor says it again
 
 
@@ -266,6 +294,22 @@ def test_with_sudo_what_is_missing_is_installed_and_what_is_unknown_left_out(lab
     assert install[0].endswith("--no-install-recommends beta")
     lab.run("test", INSTALLED="alpha", UNKNOWN="gamma")
     assert "apt-get" not in lab.asked()
+
+
+@pytest.mark.parametrize(
+    ("unknown", "installed"),
+    [("", "docker-cli docker-buildx docker-compose"), ("docker-cli", "docker-buildx"),
+     ("docker-cli docker-buildx", "")],
+    ids=["Debian 13", "Ubuntu", "Debian 12"],
+)  # fmt: skip
+def test_what_debian_13_has_split_off_docker_is_installed_where_it_has(lab, unknown, installed):
+    (lab.folder / "binder" / "apt.txt").write_text("docker-cli\ndocker-buildx\ndocker-compose\n")
+    lab.stand_in("sudo", SUDO)
+    run = lab.run(UNKNOWN=unknown)
+
+    assert "no package" not in run.stderr
+    installs = [line for line in lab.asked().splitlines() if " install --no-remove " in line]
+    assert [line.partition("-recommends ")[2] for line in installs] == [installed] * bool(installed)
 
 
 def test_no_package_is_replaced(lab):

@@ -4,6 +4,7 @@ import pytest
 
 from labsupport import probe
 from tests.mutants import MUTANTS, MutantNotApplied, is_caught
+from tests.selection import is_for_every_change
 from tests.toys import CHECKOUT, write_notebook
 
 BREAK_SUM = "import builtins\nbuiltins.sum = lambda numbers: 99"
@@ -13,9 +14,14 @@ BREAK_SUM = "import builtins\nbuiltins.sum = lambda numbers: 99"
 @pytest.mark.parametrize(
     ("notebook", "mutant"),
     [
-        pytest.param(notebook, mutant, id=f"{notebook}-{mutant.broken}")
+        pytest.param(
+            notebook,
+            mutant,
+            id=f"{notebook}-{mutant.broken}",
+            marks=() if is_for_every_change(notebook, position) else pytest.mark.thorough,
+        )
         for notebook, mutants in MUTANTS.items()
-        for mutant in mutants
+        for position, mutant in enumerate(mutants)
     ],
 )
 def test_a_broken_helper_turns_its_notebook_red(notebook, mutant, tmp_path, request):

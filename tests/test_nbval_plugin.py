@@ -1,4 +1,4 @@
-"""Toy notebooks, each with one of nbval's holes: red is where red is due (about 15 s in all)."""
+"""Toy notebooks, each with one of nbval's holes: those fail that should (about 15 s in all)."""
 
 import time
 from pathlib import Path
@@ -37,6 +37,7 @@ TOYS = {
     "differs": [code(CHECK + "print(3)", printed="2\n")],
     "never_compared": [code(CHECK + "print(3)", count=None)],
     "polite": [CHILD],
+    "built_on": ["%load_ext labsupport", "# needs: psi\nbox = 1", "box + 1", "1 + 1"],
 }
 
 
@@ -48,7 +49,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def toys(folder: Path) -> dict[str, list[Verdict]]:
     paths = [write_notebook(folder / f"{name}.ipynb", *cells) for name, cells in TOYS.items()]
-    run = run_nbval(*paths, report=folder / "toys.xml", arguments=["-n2", "--dist=loadfile"])
+    run = run_nbval(
+        *paths,
+        report=folder / "toys.xml",
+        arguments=["-n2", "--dist=loadfile"],
+        env={"LAB_PRETEND_MISSING": "psi"},
+    )
     assert run.returncode == 1, run.stdout + run.stderr
     return verdicts(folder / "toys.xml")
 
@@ -64,6 +70,11 @@ def test_a_good_notebook_passes(toys):
 def test_a_cell_that_was_not_run_is_skipped_with_its_reason(toys):
     assert outcomes(toys["not_run"]) == ["skipped", "passed"]
     assert "needs ns.pid: no luck today" in toys["not_run"][0].message
+
+
+def test_a_cell_that_builds_on_one_that_was_not_run_is_skipped_with_its_reason(toys):
+    assert outcomes(toys["built_on"]) == ["passed", "skipped", "skipped", "passed"]
+    assert "needs psi: pretended missing" in toys["built_on"][2].message
 
 
 def test_a_cell_that_was_not_run_is_not_compared(toys):

@@ -6,6 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from labsupport.course.catalogue import chapters
 from tests.toys import CHECKOUT
 
 NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
@@ -52,12 +53,13 @@ def test_it_opens_with_the_ordinary_python_kernel(path):
 def test_its_text_names_no_folder_of_its_author(path):
     # a machine's own user may be called student, as in notebook 12, or jovyan, as on Binder
     assert not re.search(r"/home/(?!student\b|jovyan\b)", path.read_text())
-    assert "/root/" not in path.read_text()
+    # an image has a root, too, whose cache 10 looks at
+    assert not re.search(r"/root/(?!\.cache\b|\.…)", path.read_text())
 
 
 @each_notebook
 def test_it_opens_and_closes_as_all_do(path):
-    """A title with its number, one question, how long it takes; in the end, links that go on."""
+    """A title with its number, one question, how long it takes; at the end, links that go on."""
     prose = [cell.source for cell in nbformat.read(path, as_version=4).cells]
     first, last = prose[0], prose[-1]
     assert first.startswith(f"# {path.stem[:2]} · ")
@@ -82,3 +84,23 @@ def test_each_claim_of_the_lecture_is_shown_by_a_checked_cell():
         for claim in cell.metadata.get("lecture", [])
     }
     assert shown == {f"C{number:02}" for number in range(1, 33)}
+
+
+TEACHING = (CHECKOUT / "TEACHING.md").read_text()
+NAMES = r"(?:\*[^*]+\*|`\w+-\w+`)"
+PLACES = re.findall(rf"\b(\d\d), ({NAMES}(?:(?:, | and ){NAMES})*)", TEACHING)
+
+
+@pytest.mark.parametrize(("number", "names"), PLACES)
+def test_what_a_teacher_is_sent_to_is_there(number, names):
+    """Headings in italics, and cells by their ids."""
+    [path] = [path for path in NOTEBOOKS if path.stem.startswith(number)]
+    cells = nbformat.read(path, as_version=4).cells
+    there = {f"`{cell.id}`" for cell in cells}
+    there |= {f"*{line.lstrip('# ')}*" for cell in cells for line in cell.source.splitlines()}
+    assert set(re.findall(NAMES, names)) <= there
+
+
+def test_the_minutes_are_those_that_the_notebooks_name():
+    told = dict(re.findall(r"^\| (\d\d) .*\| (\d+) \| \d+ \|$", TEACHING, re.MULTILINE))
+    assert told == {chapter.number: str(chapter.minutes) for chapter in chapters()}

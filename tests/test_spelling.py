@@ -12,7 +12,7 @@ import pytest
 from tests.toys import CHECKOUT
 
 DICTIONARIES = files("codespell_lib") / "data"
-# American spellings that are names in what we speak of: Dockerfile keys, CSS, matplotlib, licences
+# American spellings that are names here: Dockerfile keys, CSS, matplotlib, licences
 NAMES = {"license", "program", "programs", "disk", "disks", "tire", "check", "checks", "story",
          "practice", "practices", "meter", "meters", "inquiry", "draft", "jail", "mold", "gray",
          "color", "colors", "center", "analog", "dialog", "dialogs", "curb", "ax", "plow", "czar",

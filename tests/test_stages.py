@@ -10,9 +10,9 @@ import pytest
 
 from tests import engines
 from tests.__main__ import Count, Stage, remaining, run
+from tests.accounts import made_user, me
 from tests.conftest import ByFileOrNotebook
 from tests.toys import CHECKOUT, write_notebook
-from tests.users import made_user, me
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make a user")
 TESTS = """

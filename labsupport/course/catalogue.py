@@ -9,15 +9,19 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from labsupport.figure.table import PlainTable
+
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 WORDS_PER_MINUTE = 180  # of a technical text, read in order to understand it
 
-_QUESTION = re.compile(r"""\bpredict\(\s*(["'])(?P<text>(?:\\.|(?!\1).)*)\1""", re.DOTALL)
+_QUESTION = re.compile(
+    r"""\b(?:predict\(\s*|question = )(["'])(?P<text>(?:\\.|(?!\1).)*)\1""", re.DOTALL
+)
 _EXERCISE = re.compile(r"""Exercise\.of\(\s*["'](?P<name>\d\d\.\d+)["']""")
 _MINUTES = re.compile(r"About (?:an? )?(?P<number>\d+|hour)")
 
@@ -27,7 +31,8 @@ class Chapter:
     """One notebook: its number ("02"), title, the question it asks, and what is in it.
 
     `claims` maps a claim of the lecture ("C07") to the ids of the checked cells that show it,
-    `corrections` an id of a cell to what is said there about a simplification of the slides.
+    `corrections` and `beliefs` the id of a cell to what it corrects: words of a slide, or what
+    people often believe.
     `minutes` is what the notebook promises, `reading_minutes` what reading its text alone takes.
     """
 
@@ -39,6 +44,7 @@ class Chapter:
     exercises: tuple[str, ...]
     claims: Mapping[str, tuple[str, ...]]
     corrections: Mapping[str, Mapping[str, str]]
+    beliefs: Mapping[str, Mapping[str, str]]
     minutes: int | None
     reading_minutes: int
 
@@ -69,7 +75,8 @@ def _read(path: Path) -> Chapter:
         questions=tuple(_unescaped(found["text"]) for found in _QUESTION.finditer(sources)),
         exercises=tuple(dict.fromkeys(found["name"] for found in _EXERCISE.finditer(sources))),
         claims=_claims(code),
-        corrections=dict(_corrections(cells)),
+        corrections=_told(cells, "corrects"),
+        beliefs=_told(cells, "believed"),
         minutes=_minutes(prose[0]),
         reading_minutes=max(1, round(len(" ".join(prose).split()) / WORDS_PER_MINUTE)),
     )
@@ -103,8 +110,46 @@ def _claims(code: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
     return {claim: tuple(cells) for claim, cells in sorted(found.items())}
 
 
-def _corrections(cells: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Find cells with the metadata {"lab": {"corrects": {"slide": …, "fact": …}}}."""
-    for cell in cells:
-        if corrects := cell["metadata"].get("lab", {}).get("corrects"):
-            yield cell["id"], corrects
+def _told(cells: list[dict[str, Any]], what: str) -> dict[str, dict[str, str]]:
+    """Find cells with the metadata {"lab": {`what`: {"claim": …, "fact": …}}}."""
+    labs = {cell["id"]: cell["metadata"].get("lab", {}) for cell in cells}
+    return {cell: lab[what] for cell, lab in labs.items() if what in lab}
+
+
+# What the course corrects, what is so, and the cell that shows it.
+
+
+def corrections() -> PlainTable:
+    """Return a row for each correction of a slide, in the order of the course, linked to its cell.
+
+    The slide's words are those in data/lecture.txt; a test holds them against each other.
+    """
+    told = [(chapter, chapter.corrections) for chapter in chapters()]
+    return _table(told, ("slide", "heading"), ("the slide says", "under the heading"), "simplified")
+
+
+def beliefs() -> PlainTable:
+    """Return a row for each thing that no slide says, but people often believe."""
+    told = [(chapter, chapter.beliefs) for chapter in chapters()]
+    return _table(told, ("belief",), ("often believed",), "often believed")
+
+
+def _table(
+    told: Sequence[tuple[Chapter, Mapping[str, Mapping[str, str]]]],
+    keys: tuple[str, ...],
+    headings: tuple[str, ...],
+    finding: str,
+) -> PlainTable:
+    rows, links = [], []
+    for chapter, cells in told:
+        for cell, words in cells.items():
+            quoted = (words.get(key, "").replace("*", "") for key in keys)  # a slide's emphasis
+            shown = f"{chapter.number}, `{cell}`"
+            rows.append((words["claim"], *quoted, words["fact"], shown))
+            links.append(f"{chapter.file}#cell-id={cell}")  # as JupyterLab reads it
+    notebooks = len({link.partition("#")[0] for link in links})
+    return PlainTable(
+        f"{len(rows)} things {finding}, and what {notebooks} notebooks show instead",
+        ("claim", *headings, "what is so", "shown in cell"),
+        tuple(rows), tuple(links),
+    )  # fmt: skip

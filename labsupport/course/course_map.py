@@ -1,23 +1,110 @@
-"""The map of the course: a tile for each notebook, with what the student has done in it."""
+"""The map of the course: a tile for each notebook, with what the student has done in it.
+
+What counts is the first real guess at each question, and the first check that each exercise passed.
+"""
 
 from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
-from matplotlib.axes import Axes
-from matplotlib.patches import FancyBboxPatch
+from labsupport.course import progress
+from labsupport.course.catalogue import Chapter, chapters
+from labsupport.course.progress import EXERCISE, PREDICTION, Event
+from labsupport.figure import style
+from labsupport.figure.page import Page
 
-from labsupport.course.scoreboard import Score, scores
-from labsupport.views import style
+
+@dataclass(frozen=True)
+class Score:
+    """One notebook's counts: how many questions and exercises there are, and how they went.
+
+    A question is `asked` once it was run; a guess that was left out counts as skipped, not as
+    wrong. `tried` exercises have been checked at least once, `passed` ones have been solved.
+    """
+
+    number: str
+    title: str
+    file: str
+    questions: int
+    guessed: int
+    met: int
+    skipped: int
+    exercises: int
+    tried: int
+    passed: int
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of it has been done."""
+        return bool(self.guessed or self.skipped or self.tried)
+
+
+def scores(events: Iterable[Event] | None = None) -> list[Score]:
+    """Count, for each notebook; by default from the student's own file.
+
+    Raises `ProgressUnreadable` if that file holds something else.
+    """
+    done = list(progress.events() if events is None else events)
+    answers, verdicts = predictions(done), exercises(done)
+    return [_score(chapter, answers, verdicts) for chapter in chapters()]
+
+
+def predictions(events: Iterable[Event]) -> dict[str, Mapping[str, Any]]:
+    """Return each question's first real guess, or that it was skipped: later ones know better."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for event in events:
+        if event.kind == PREDICTION:
+            question = event.facts["question"]
+            if question not in found or found[question]["met"] is None:
+                found[question] = event.facts
+    return found
+
+
+def exercises(events: Iterable[Event]) -> dict[str, Mapping[str, Any]]:
+    """Return each exercise's first passed check, else its last one; `attempts` are counted."""
+    found: dict[str, dict[str, Any]] = {}
+    for event in events:
+        if event.kind == EXERCISE:
+            name = event.facts["name"]
+            before = found.get(name, {"attempts": 0, "passed": False})
+            if not before["passed"]:
+                found[name] = {**event.facts, "at": event.at, "attempts": before["attempts"] + 1}
+    return dict(found)
+
+
+def _score(
+    chapter: Chapter,
+    answers: Mapping[str, Mapping[str, Any]],
+    verdicts: Mapping[str, Mapping[str, Any]],
+) -> Score:
+    outcomes = [answers[question]["met"] for question in chapter.questions if question in answers]
+    tried = [verdicts[name]["passed"] for name in chapter.exercises if name in verdicts]
+    return Score(
+        number=chapter.number,
+        title=chapter.title,
+        file=chapter.file,
+        questions=len(chapter.questions),
+        guessed=sum(outcome is not None for outcome in outcomes),
+        met=sum(outcome is True for outcome in outcomes),
+        skipped=sum(outcome is None for outcome in outcomes),
+        exercises=len(chapter.exercises),
+        tried=len(tried),
+        passed=sum(map(bool, tried)),
+    )
+
 
 COLUMNS = 5
 WIDE, HIGH, GAP = 18.6, 14.0, 1.5  # of the page, which is 100 units wide
 TOP = 8.0
-PASSED, MISSED, OPEN = style.SECOND, style.KERNEL, "#DDDDDD"
+PASSED, MISSED, OPEN = style.SECOND, style.KERNEL, style.PALE
 MOST_DOTS = 14  # in a row
+KEY = "dots: guesses (● right, ○ not, - left out)     squares: exercises (■ solved, ☒ tried)"
+EMPTY = "a dot for each question and a square for each exercise appear once you begin a notebook"
 
 
 def finding(done: Sequence[Score]) -> str:
@@ -31,31 +118,103 @@ def finding(done: Sequence[Score]) -> str:
 
 def words(done: Sequence[Score]) -> str:
     """Say all of it: the picture's text alternative."""
-    return f"Map of the course. {finding(done)}. " + " ".join(_sentence(s) for s in done)
+    return f"{finding(done)}. The map of the course: " + " ".join(map(_sentence, done))
+
+
+def _sentence(score: Score) -> str:
+    if not score.begun:
+        return f"{score.number} {score.title}: not begun."
+    return (
+        f"{score.number} {score.title}: {score.met} of {score.guessed} guesses right, "
+        f"{score.passed} of {score.exercises} exercises solved."
+    )
 
 
 def table(done: Sequence[Score]) -> list[tuple[object, ...]]:
     """Return a row for each notebook, with a row of headings first."""
-    head = ("notebook", "guesses right", "guessed", "left away", "questions", "solved", "exercises")
-    return [
-        head,
-        *((f"{s.number} {s.title}", s.met, s.guessed, s.skipped, s.questions, s.passed,
-           s.exercises) for s in done),
-    ]  # fmt: skip
+    head = ("notebook", "guesses right", "guessed", "left out", "questions", "solved", "exercises")
+    rows = [
+        (f"{s.number} {s.title}", s.met, s.guessed, s.skipped, s.questions, s.passed, s.exercises)
+        for s in done
+    ]
+    return [head, *rows]
+
+
+def page(done: Sequence[Score]) -> Page:
+    """Draw the tiles row by row."""
+    rows = -(-len(done) // COLUMNS)
+    sheet = Page(TOP + rows * (HIGH + GAP) + 3.5, finding(done), inches=9.2)
+    for place, score in enumerate(done):
+        row, column = divmod(place, COLUMNS)
+        _draw_tile(sheet, score, 0.75 + column * (WIDE + GAP - 0.3), TOP + row * (HIGH + GAP))
+    key = KEY if any(score.begun for score in done) else EMPTY
+    sheet.text(GAP, sheet.height - 1.8, key, colour=style.QUIET)
+    return sheet
+
+
+def _draw_tile(sheet: Page, score: Score, left: float, top: float) -> None:
+    complete = score.exercises and score.passed == score.exercises
+    edge = PASSED if complete else style.HOST if score.begun else style.PALE
+    fill, width = (style.PAPER, 2.2) if score.begun else (style.FAINT, 1.0)
+    sheet.box(left, top, WIDE, HIGH, edge, fill=fill, linewidth=width)
+    ink = edge if score.begun else style.QUIET
+    sheet.text(left + 1.1, top + 2.2, score.number, "large", ink, bold=True)
+    title = "\n".join(textwrap.wrap(_short(score.title), 15)[:2])
+    sheet.text(left + 4.5, top + 1.2, title, va="top", linespacing=1.05)
+    if not score.begun:
+        there = f"{_count(score.questions, 'question')}\n{_count(score.exercises, 'exercise')}"
+        sheet.text(left + 1.1, top + 9.6, there, colour=style.QUIET, linespacing=1.3)
+        return
+    if complete:
+        right = left + WIDE - 1.2
+        sheet.text(right, top + HIGH - 1.9, "done ✓", colour=PASSED, bold=True, ha="right")
+    _draw_guesses(sheet, score, left + 1.6, top + 7.6)
+    _draw_exercises(sheet, score, left + 1.9, top + 11.2)
+
+
+def _short(title: str) -> str:
+    """Leave out what a long title has before its colon: “T3: build, run” is “Build, run”."""
+    short = title if len(title) < 26 else title.partition(": ")[2] or title
+    return f"{short[0].upper()}{short[1:]}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+
+
+def _mark(sheet: Page, x: float, y: float, shape: str, colour: str, size: float, fill: str) -> None:
+    sheet.line((x, y), colour=colour, marker=shape, markersize=size, markerfacecolor=fill,
+               markeredgewidth=1.6)  # fmt: skip
+
+
+def _draw_guesses(sheet: Page, score: Score, left: float, middle: float) -> None:
+    marks = [("o", PASSED, PASSED)] * score.met
+    marks += [("o", MISSED, "none")] * (score.guessed - score.met)
+    marks += [("_", style.SHARED, style.SHARED)] * score.skipped
+    marks += [("o", OPEN, OPEN)] * (score.questions - len(marks))
+    for place, (shape, colour, fill) in enumerate(marks[:MOST_DOTS]):
+        _mark(sheet, left + place * (WIDE - 3.4) / MOST_DOTS, middle, shape, colour, 5, fill)
+
+
+def _draw_exercises(sheet: Page, score: Score, left: float, middle: float) -> None:
+    marks = [(PASSED, PASSED)] * score.passed
+    marks += [(MISSED, "none")] * (score.tried - score.passed)
+    marks += [(OPEN, OPEN)] * (score.exercises - len(marks))
+    for place, (colour, fill) in enumerate(marks):
+        _mark(sheet, left + place * 2.6, middle, "s", colour, 11, fill)
+        if fill == "none":
+            _mark(sheet, left + place * 2.6, middle, "x", colour, 7, fill)
 
 
 class CourseMap:
     """What has been done of the course: a picture, and a list of links to the notebooks.
 
-    It is read from the student's own file each time that it is shown (see `course.progress`).
-
-    Raises:
-        ProgressUnreadable: that file holds something else.
-
+    It is read from the student's own file (see `course.progress`). Raises `ProgressUnreadable` if
+    that holds something else.
     """
 
-    def __init__(self, done: Sequence[Score] | None = None) -> None:
-        self.scores = scores() if done is None else list(done)
+    def __init__(self) -> None:
+        self.scores = scores()
 
     @property
     def begun(self) -> list[str]:
@@ -66,94 +225,9 @@ class CourseMap:
         return words(self.scores)
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
-        rows = -(-len(self.scores) // COLUMNS)
-        tall = TOP + rows * (HIGH + GAP) + 3.5
-        figure = style.new_figure(9.2, 9.2 * tall / 100)
-        draw_course_map(figure.add_axes((0, 0, 1, 1)), self.scores, tall)
-        shown = style.bundle(
-            style.png(figure), words(self.scores), table(self.scores), style.pixels(figure)
-        )
+        figure, rows = page(self.scores).figure, table(self.scores)
+        shown = style.bundle(style.png(figure), repr(self), rows, style.pixels(figure))
         return {**shown, "text/html": f"{shown['text/html']}{_links(self.scores)}"}
-
-
-def draw_course_map(axes: Axes, done: Sequence[Score], tall: float) -> None:
-    """Draw the tiles row by row into `axes`, which fills its figure and is `tall` units high."""
-    axes.set(xlim=(0, 100), ylim=(tall, 0))
-    axes.axis("off")
-    axes.text(GAP, 3.6, finding(done), size=style.size("title"), weight="bold", va="center")
-    for place, score in enumerate(done):
-        row, column = divmod(place, COLUMNS)
-        left, top = GAP / 2 + column * (WIDE + GAP - 0.3), TOP + row * (HIGH + GAP)
-        _draw_tile(axes, score, left, top)
-    axes.text(
-        GAP, tall - 1.8, "dots: guesses (● right, ○ not, - left away)     "
-        "squares: exercises (■ solved, ☒ tried)", size=style.size("small"), color="#555555",
-        va="center",
-    )  # fmt: skip
-
-
-def _draw_tile(axes: Axes, score: Score, left: float, top: float) -> None:
-    complete = score.exercises and score.passed == score.exercises
-    edge = PASSED if complete else style.HOST if score.begun else "#BBBBBB"
-    axes.add_patch(
-        FancyBboxPatch(
-            (left + 0.5, top + 0.5), WIDE - 1, HIGH - 1, boxstyle="round,pad=0.4,rounding_size=0.9",
-            facecolor="#FFFFFF" if score.begun else "#F7F7F7", edgecolor=edge,
-            linewidth=2.2 if score.begun else 1.0,
-        )
-    )  # fmt: skip
-    axes.text(left + 1.1, top + 2.2, score.number, size=style.size("large"), weight="bold",
-              va="center", color=edge if score.begun else "#777777")  # fmt: skip
-    axes.text(left + 4.9, top + 1.2, "\n".join(textwrap.wrap(_short(score.title), 14)[:2]),
-              size=style.size("small"), va="top", linespacing=1.05)  # fmt: skip
-    if complete:
-        axes.text(left + WIDE - 1.2, top + HIGH - 1.9, "done ✓", size=style.size("small"),
-                  weight="bold", color=PASSED, ha="right", va="center")  # fmt: skip
-    _draw_guesses(axes, score, left + 1.6, top + 7.6)
-    _draw_exercises(axes, score, left + 1.6, top + 11.2)
-
-
-def _short(title: str) -> str:
-    """Leave away what a long title explains: “Tutorial T3: build, run” is “Tutorial T3”."""
-    return title if len(title) < 26 else title.partition(":")[0]
-
-
-def _draw_guesses(axes: Axes, score: Score, left: float, middle: float) -> None:
-    marks = (
-        [("o", PASSED, True)] * score.met
-        + [("o", MISSED, False)] * (score.guessed - score.met)
-        + [("_", style.SHARED, True)] * score.skipped
-    )
-    marks += [("o", OPEN, True)] * (score.questions - len(marks))
-    for place, (shape, colour, filled) in enumerate(marks[:MOST_DOTS]):
-        axes.plot(
-            left + place * (WIDE - 3.4) / MOST_DOTS, middle, marker=shape, markersize=5,
-            markerfacecolor=colour if filled else "none", markeredgecolor=colour,
-            markeredgewidth=1.6,
-        )  # fmt: skip
-
-
-def _draw_exercises(axes: Axes, score: Score, left: float, middle: float) -> None:
-    failed = score.tried - score.passed
-    untried = score.exercises - score.tried
-    marks = [(PASSED, "")] * score.passed + [(MISSED, "x")] * failed + [(OPEN, "")] * untried
-    for place, (colour, sign) in enumerate(marks):
-        axes.plot(
-            left + 0.3 + place * 2.6, middle, marker="s", markersize=11, color=colour,
-            markerfacecolor="none" if sign else colour, markeredgewidth=1.6,
-        )  # fmt: skip
-        if sign:
-            axes.plot(left + 0.3 + place * 2.6, middle, marker="x", markersize=7, color=colour,
-                      markeredgewidth=1.8)  # fmt: skip
-
-
-def _sentence(score: Score) -> str:
-    if not score.begun:
-        return f"{score.number} {score.title}: not begun."
-    return (
-        f"{score.number} {score.title}: {score.met} of {score.guessed} guesses right, "
-        f"{score.passed} of {score.exercises} exercises solved."
-    )
 
 
 def _links(done: Sequence[Score]) -> str:

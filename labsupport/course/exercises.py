@@ -1,6 +1,6 @@
 """Exercises: the student changes the system, and a check looks at the state of the kernel.
 
-An exercise is a class in a module of its notebook, such as `labsupport.course.e02`. Its task is
+An exercise is a class in a module of its notebook, such as `labsupport.pid.exercises`. Its task is
 varied by a seed, so that neighbours get different answers; the check says what it saw.
 """
 
@@ -10,13 +10,33 @@ import html
 import random
 import time
 from abc import ABC, abstractmethod
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from labsupport.course import cells, progress
-from labsupport.errors import ExerciseNotStarted, ProgressNotKept, UnknownExercise
-from labsupport.views.plain_table import marked
+from labsupport.course import progress
+from labsupport.errors import LabError, ProgressNotKept
+from labsupport.figure.table import marked
+
+ROOMS = {
+    "01": "race",
+    "02": "pid",
+    "03": "mount",
+    "04": "net",
+    "05": "users",
+    "06": "cgroup",
+    "07": "seccomp",
+    "08": "handmade",
+    "09": "build",
+    "10": "image",
+    "11": "registry",
+    "12": "machine",
+    "13": "recap",
+}
+"""The rooms whose `exercises` modules have those of the notebooks."""
+AGAIN = "Start again with exercise.start()."
+"""What a verdict ends with where a mistake cannot be made good."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +89,14 @@ class Exercise(ABC):
     """One exercise: `exercise = Exercise.of("02.1")`, then `start()`, work, `check()`.
 
     Subclasses name their `hints` (two, graded) and give `task`, `begin`, `look` and `answer`. The
-    seed is drawn anew each time unless one is given; `exercise.seed` tells it.
+    seed is drawn each time unless one is given; `exercise.seed` tells it.
     """
 
     name: ClassVar[str]
     hints: ClassVar[tuple[str, str]]
     moment: ClassVar[float] = 0.0
-    """Seconds in which to look again, where an answer ends programs: killed is not yet gone."""
+    """Seconds in which to look again: a process takes a moment to end, and another to start."""
+    _last: ClassVar[Exercise | None] = None
 
     def __init__(self, seed: int | None = None) -> None:
         self.seed = random.SystemRandom().randrange(10_000) if seed is None else seed
@@ -83,40 +104,43 @@ class Exercise(ABC):
         self._hints_given = 0
         self._solution_shown = False
         self._started = False
-        self._began_at = cells.here()
+        self._began_at = progress.here()
+        self.ends = ExitStack()
+        """What `stop()` does; what `begin` makes puts its end there."""
 
     @staticmethod
     def of(name: str, seed: int | None = None) -> Exercise:
-        """Find an exercise by its number, such as "02.1".
-
-        Raises:
-            UnknownExercise: there is none of that number; the message lists those of the notebook.
-
-        """
-        module = _module(name)
-        made: Exercise = module.EXERCISES[name](seed)
-        return made
+        """Find an exercise by its number, such as "02.1"; a `LabError` lists those there are."""
+        room = ROOMS.get(name.partition(".")[0])
+        known = exercises_of(room) if room else {}
+        if name not in known:
+            numbers = f"known: {', '.join(sorted(known))}" if known else ""
+            raise LabError(f"there is no exercise {name!r}", numbers)
+        return known[name](seed)
 
     def start(self) -> Text:
-        """Set the scene and return the task; again: a fresh scene of the same seed."""
-        self.stop()
+        """Set the scene and return the task; again: a fresh scene of the same seed.
+
+        One scene at a time: that of the exercise before is taken down.
+        """
+        for each in (Exercise._last, self):
+            if each:
+                each.stop()
+        Exercise._last = self
         self.random = random.Random(self.seed)
         self.begin()
         self._started = True
-        self._began_at = cells.here()
+        self._began_at = progress.here()
         return Text(f"Exercise {self.name} (variant {self.seed})", self.task())
 
     def check(self) -> Verdict:
         """Look at the kernel's state and judge it. A crash of the check is never a pass.
 
         The verdict is kept among the student's progress, with the cells that led to it.
-
-        Raises:
-            ExerciseNotStarted: there is nothing to look at yet.
-
         """
         if not self._started:
-            raise ExerciseNotStarted(f"exercise {self.name} has not been started")
+            what = f"exercise {self.name} has not been started"
+            raise LabError(what, remedy="run exercise.start() first")
         until = time.monotonic() + self.moment
         while not (verdict := self.look()) and time.monotonic() < until:
             time.sleep(0.05)
@@ -129,7 +153,7 @@ class Exercise(ABC):
     def _keep(self, verdict: Verdict) -> None:
         progress.note(
             progress.EXERCISE, name=self.name, seed=self.seed, passed=verdict.passed,
-            saw=verdict.saw, answer=cells.since(self._began_at), hints=self._hints_given,
+            saw=verdict.saw, answer=progress.since(self._began_at), hints=self._hints_given,
             solution_shown=self._solution_shown,
         )  # fmt: skip
 
@@ -151,10 +175,11 @@ class Exercise(ABC):
         self._started = False
         if box := getattr(self, "box", None):
             box.close()
+        self.ends.close()
 
     @abstractmethod
     def task(self) -> str:
-        """The task in words, with this variant's values."""
+        """Say what to do, with this variant's values."""
 
     @abstractmethod
     def begin(self) -> None:
@@ -169,12 +194,8 @@ class Exercise(ABC):
         """Code that solves this variant; the exercise is called `exercise` in it."""
 
 
-def _module(name: str) -> Any:
-    number = name.partition(".")[0]
-    try:
-        module = import_module(f"labsupport.course.e{number}")
-    except ModuleNotFoundError:
-        raise UnknownExercise(name, ()) from None
-    if name not in module.EXERCISES:
-        raise UnknownExercise(name, module.EXERCISES)
-    return module
+def exercises_of(room: str) -> dict[str, type[Exercise]]:
+    """Return the exercises of a room by their numbers."""
+    there = vars(import_module(f"labsupport.{room}.exercises")).values()
+    classes = (each for each in there if isinstance(each, type) and issubclass(each, Exercise))
+    return {each.name: each for each in classes if "name" in vars(each)}

@@ -1,37 +1,54 @@
-"""Find a container engine and connect to it; in the Lab VM, start its own on first use."""
+"""Find a container engine and connect to it, or start one: in the Lab VM, and for root."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import shutil
+import socket
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import docker
+from docker.constants import DEFAULT_DOCKER_API_VERSION, DEFAULT_TIMEOUT_SECONDS
+from docker.context import ContextAPI
+from docker.errors import DockerException, InvalidVersion, TLSParameterError
+from docker.utils import version_lt
 
-from labsupport.closing import Closing
-from labsupport.engine import daemon, describing, finding, leftovers
-from labsupport.engine.addresses import Chosen
-from labsupport.engine.base_image import base_image
-from labsupport.engine.image_sizes import ImageSizes, image_sizes
-from labsupport.engine.lecture_images import lecture_image
+from labsupport import trace
+from labsupport.doctor import addresses
+from labsupport.doctor.addresses import LONGEST_SOCKET_PATH, Chosen, usual_sockets
+from labsupport.engine import daemon, listing
+from labsupport.engine.command_line import engine_environment
+from labsupport.errors import EngineDown, LabError
+from labsupport.figure.table import html_table
+from labsupport.kernel.refusals import gather
+from labsupport.ownership.marks import Closing
 
-if TYPE_CHECKING:
-    from docker.models.images import Image
+CONTAINERDS = "io.containerd.snapshotter"
+OLDEST_API = "1.41"
+"""The first that knows cgroup v2 and says which version it uses: Docker 20.10, Podman 4."""
+NEWEST_API = DEFAULT_DOCKER_API_VERSION
+"""The newest that the SDK was written for. Later ones leave out what it and we read."""
+ANSWER_SECONDS = 10
+_VM = 'or take the kernel "Lab VM", which has an engine of its own'
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True)
-class Engine(Closing):
-    """A connection to a container engine, and what the engine says about itself.
+class Description:
+    """What an engine says about itself.
 
-    `client` is the Docker SDK's client, `kind` is `"docker"` or `"podman"`, `kernel_release` is
-    that of the kernel under the containers (`uname -r`), `address` is what `DOCKER_HOST` would be.
-    `newest_api` is the newest version of the API that the engine speaks (`client.api.api_version`
-    is the one that is spoken), `cpu` the processor as images name it (`"amd64"`), `image_store`
-    is `"classic"` or `"containerd"`: see `sizes`.
+    `kind` is `"docker"` or `"podman"`, `kernel_release` is that of the kernel under the containers
+    (`uname -r`), `newest_api` the newest version of the API that the engine speaks, `cpu` the
+    processor as images name it (`"amd64"`), `image_store` `"classic"` or `"containerd"`: see
+    `labsupport.image.sizes`.
     """
 
-    client: docker.DockerClient = field(repr=False)
-    address: str
     kind: str
     version: str
     newest_api: str
@@ -41,6 +58,161 @@ class Engine(Closing):
     storage_driver: str
     image_store: str
     rootless: bool
+
+
+def describe(version: Mapping[str, Any], info: Mapping[str, Any]) -> Description:
+    """Read `GET /version` and `GET /info`; Docker and Podman differ in what they leave out."""
+    parts = " ".join(part.get("Name", "") for part in version.get("Components") or [])
+    status = [value for name, value in info.get("DriverStatus") or () if name == "driver-type"]
+    in_containerd = any(value.startswith(CONTAINERDS) for value in status)
+    return Description(
+        kind="podman" if "podman" in parts.lower() else "docker",
+        version=version["Version"],
+        newest_api=version["ApiVersion"],
+        kernel_release=version.get("KernelVersion") or info["KernelVersion"],
+        cpu=version["Arch"],
+        cgroup_version=int(info.get("CgroupVersion") or 1),
+        storage_driver=info["Driver"],
+        image_store="containerd" if in_containerd else "classic",
+        rootless=any("rootless" in option for option in info.get("SecurityOptions") or []),
+    )
+
+
+def find(start: bool = False) -> tuple[docker.DockerClient, str]:
+    """Connect to the engine that was asked for, or to the first that answers; also its address.
+
+    Where none is there at all, `start` makes a private one, if this process may have one.
+    """
+    daemon.forget_if_ended()
+    if found := addresses.chosen(os.environ):
+        return connect(found), found.address
+    refusals = {path: _refusal(path) for path in usual_sockets()}
+    ill: list[LabError] = []
+    for path in [path for path, number in refusals.items() if not number]:
+        found = Chosen(f"unix://{path}", "the usual places")
+        try:
+            return connect(found), found.address
+        except LabError as error:
+            ill.append(error)
+    if start and not ill and addresses.may_be_private(gather()):
+        own = daemon.of_this_process().address
+        return connect(Chosen(own, "us")), own
+    raise ill[0] if ill else _none_answered(refusals)
+
+
+def connect(to: Chosen) -> docker.DockerClient:
+    """Connect, and agree on a version of the API: the newest that both sides know."""
+    if to.address.startswith("unix://"):
+        _try_socket(Path(to.address.removeprefix("unix://")), to)
+    make = _maker(to)
+    try:
+        with contextlib.closing(make(timeout=ANSWER_SECONDS)) as client:
+            said = client.version(api_version=False)
+    except InvalidVersion as error:
+        raise LabError(
+            f"the engine at {to.address} is too old", str(error), "upgrade it"
+        ) from error
+    except (DockerException, TLSParameterError, ValueError) as error:  # a port that is no number
+        raise _down(to, str(error)) from error
+    # a build or a push may be silent for long, so from here on the patience is the SDK's own
+    return make(version=agreed_version(said, to.address), timeout=DEFAULT_TIMEOUT_SECONDS)
+
+
+def agreed_version(said: dict[str, Any], address: str) -> str:
+    """Choose the API's version by what the engine said; raises `LabError`."""
+    newest, oldest = said["ApiVersion"], said.get("MinAPIVersion") or said["ApiVersion"]
+    who = f"version {said.get('Version', '?')} speaks API {oldest} to {newest}"
+    if version_lt(newest, OLDEST_API):
+        raise LabError(
+            f"the engine at {address} is too old",
+            f"{who}, and {OLDEST_API} is needed",
+            "upgrade it to Docker 20.10 or Podman 4, or a later one",
+        )
+    if version_lt(NEWEST_API, oldest):
+        raise LabError(
+            f"the engine at {address} is too new for this course's Docker SDK",
+            f"{who}, and the SDK speaks {NEWEST_API} at most",
+            "pip install --upgrade docker",
+        )
+    return newest if version_lt(newest, NEWEST_API) else NEWEST_API
+
+
+def _maker(to: Chosen) -> Callable[..., docker.DockerClient]:
+    if to.asked_by == "DOCKER_HOST":
+        return docker.from_env
+    tls = ContextAPI.get_context(to.context).TLSConfig if to.context else None
+    return partial(docker.DockerClient, base_url=to.address, tls=tls or False)
+
+
+def _try_socket(path: Path, to: Chosen) -> None:
+    number = _refusal(path)
+    if number in _NOT_ALLOWED:
+        raise _refused(path, to.asked_by)
+    if number:
+        raise _down(to, os.strerror(number))
+
+
+def _down(to: Chosen, why: str) -> EngineDown:
+    where = f"{why}; the address comes from {to.asked_by}"
+    return EngineDown(f"no engine answers at {to.address}", where, _start_it())
+
+
+def _refusal(path: Path) -> int:
+    """Return why nobody can be reached at a Unix socket (an errno), or 0 if somebody can."""
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+        return errno.ENAMETOOLONG
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path))
+
+
+def _none_answered(refusals: dict[Path, int]) -> Exception:
+    # what lies in a folder that we may not enter is another user's, as /run/podman is root's
+    seen = {path: number for path, number in refusals.items() if os.path.exists(path)}
+    denied = [path for path, number in seen.items() if number in _NOT_ALLOWED]
+    if denied:
+        return _refused(denied[0], "the usual places")
+    silent = [path for path, number in refusals.items() if number == errno.ECONNREFUSED]
+    if silent or _installed():
+        why = f"{_installed()} is installed, but none of its sockets is there"
+        if silent:
+            why = f"{silent[0]} is there, but nobody listens on it"
+        return EngineDown("no container engine answers", why, f"{_start_it()}; {_VM}")
+    return LabError(
+        "there is no container engine",
+        "neither Docker nor Podman has a socket or a program here",
+        f"sudo apt-get install docker.io, {_VM}",
+    )
+
+
+def _refused(path: Path, asked_by: str) -> LabError:
+    return LabError(
+        "the engine does not let you in",
+        f"you may not open {path} ({asked_by}); anyone who may is root in effect",
+        f"sudo usermod -aG docker $USER, and log in again; {_VM}",
+    )
+
+
+def _installed() -> str:
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin"
+    return next((name for name in ("dockerd", "podman") if shutil.which(name, path=path)), "")
+
+
+def _start_it() -> str:
+    if _installed() == "podman":
+        return "systemctl --user start podman.socket"
+    return "sudo systemctl start docker (without systemd: sudo service docker start)"
+
+
+@dataclass(frozen=True)
+class Engine(Description, Closing):
+    """A connection to a container engine, and what the engine says about itself.
+
+    `client` is the Docker SDK's client (`client.api.api_version` is the version of the API that is
+    spoken), `address` is what `DOCKER_HOST` would be.
+    """
+
+    client: docker.DockerClient = field(repr=False)
+    address: str
     _daemon: daemon.Daemon | None = field(default=None, repr=False)
 
     @classmethod
@@ -49,15 +221,17 @@ class Engine(Closing):
 
         In the Lab VM that is the guest's own, started now if it is not running. Elsewhere it is the
         one in `DOCKER_HOST` or in Docker's current context, else the first of the usual sockets
-        that answers. Raises `EngineMissing`, `EngineDown`, `EngineRefused`, `EngineTooOld`,
-        `EngineTooNew` or `EngineFailed`.
+        that answers, else, for root, a private one that ends with this process. Raises `LabError`,
+        or `EngineDown` where one should answer.
         """
         if os.environ.get("LAB_IN_VM") == "1":
             own = Chosen(daemon.in_guest().address, "the Lab VM")
-            engine = cls._of(finding.connect(own), own.address)
+            engine = cls._of(connect(own), own.address)
         else:
-            engine = cls._of(*finding.find())
-        _sweep(engine)
+            engine = cls._of(*find(start=True))
+        trace.environment.update(engine_environment(engine.address))
+        for leftover in listing.find_in(engine.client):  # of notebooks that were killed
+            leftover.remove()
         return engine
 
     @classmethod
@@ -68,29 +242,14 @@ class Engine(Closing):
         127.0.0.1; only with `network_mode="host"` do they reach the world.
         """
         own = daemon.private(storage_driver=storage_driver)
-        return cls._of(finding.connect(Chosen(own.address, "us")), own.address, own)
+        return cls._of(connect(Chosen(own.address, "us")), own.address, own)
 
     @classmethod
     def _of(
         cls, client: docker.DockerClient, address: str, own: daemon.Daemon | None = None
     ) -> Engine:
-        said = describing.describe(client.version(api_version=False), client.info())
-        return cls(client=client, address=address, _daemon=own, **asdict(said))
-
-    def base_image(self) -> Image:
-        """Return the course's base image, `labsupport/busybox`; made here if it is not there."""
-        return base_image(self.client)
-
-    def lecture_image(self, name: str) -> Image:
-        """Return one of the lecture's public images, `"alpine"`, `"ubuntu"` or `"python"`.
-
-        It is pulled if need be, and if that is possible; see `lecture_images` for the errors.
-        """
-        return lecture_image(self, name)
-
-    def sizes(self, name: str) -> ImageSizes:
-        """Tell what an image weighs as it travels, and what it takes of the engine's disk."""
-        return image_sizes(self, name)
+        said = describe(client.version(api_version=False), client.info())
+        return cls(**asdict(said), client=client, address=address, _daemon=own)
 
     def close(self) -> None:
         """Close the connection; a private engine is stopped and removed."""
@@ -102,7 +261,7 @@ class Engine(Closing):
         return "\n".join([self._headline(), *(f"{k}: {v}" for k, v in self._rows().items())])
 
     def _repr_html_(self) -> str:
-        return describing.table(self._rows(), self._headline())
+        return html_table((), self._rows().items(), self._headline())
 
     def _headline(self) -> str:
         return f"{self.kind.capitalize()} {self.version} at {self.address}"
@@ -115,12 +274,6 @@ class Engine(Closing):
             "kernel": f"Linux {self.kernel_release} on {self.cpu}",
             "control groups": f"version {self.cgroup_version}",
             "storage driver": self.storage_driver,
-            "image store": f"{self.image_store}",
+            "image store": self.image_store,
             "runs as": "an ordinary user (rootless)" if self.rootless else "root",
         }
-
-
-def _sweep(engine: Engine) -> None:
-    """Remove what notebooks that were killed have left in the engine."""
-    for leftover in leftovers.find_in(engine.client):
-        leftover.remove()

@@ -1,125 +1,132 @@
-"""The command `docker`, as a student types it, with its output: for this engine, and no traces.
+"""The command `docker`: which one builds, and what its environment must say.
 
-It has a folder of its own for its settings (`DOCKER_CONFIG`): the real one writes what `docker
+It gets a folder of its own for its settings (`DOCKER_CONFIG`): otherwise it writes what `docker
 login` is given to `~/.docker/config.json`, where it stays.
 """
 
 from __future__ import annotations
 
-import base64
-import html
-import json
+import atexit
+import functools
 import os
+import re
 import shutil
 import stat
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from labsupport import ownership, trace
-from labsupport.closing import Closing
-from labsupport.errors import CommandMissing
+from labsupport import trace
+from labsupport.doctor.addresses import packages_of_docker
+from labsupport.engine.listing import owner_labels
+from labsupport.errors import LabError
+from labsupport.kernel import refusals
+from labsupport.ownership import marks
 
 if TYPE_CHECKING:
     from labsupport.engine.client import Engine
 
-LONGEST_SECONDS = 300
+BUILDX_SINCE = 23  # from this version on, the command needs a plug-in to build with BuildKit
 
 
 @dataclass(frozen=True)
-class Typed:
-    """A command that was run: `line` as typed, what it printed on both streams, its exit status."""
+class Builder:
+    """Who builds: the start of the command line, and what its environment says besides ours."""
 
-    line: str
-    said: str
-    status: int
-
-    def __str__(self) -> str:
-        ending = f"(exit status {self.status})" if self.status else ""
-        return "\n".join(part for part in (f"$ {self.line}", self.said.rstrip(), ending) if part)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        first, _, rest = str(self).partition("\n")
-        return (
-            f"<pre style='margin:0;white-space:pre-wrap'><b>{html.escape(first)}</b>\n"
-            f"{html.escape(rest)}</pre>"
-        )
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    is_buildkit: bool = False
 
 
-class CommandLine(Closing):
-    """`docker = CommandLine(engine)`; then `docker("image ls")`; `close()` forgets its settings.
+def builder_of(engine: Engine, *, classic: bool = False) -> Builder:
+    """Find the builder of an engine: BuildKit where it is, unless the `classic` one is asked for.
 
-    Raises:
-        CommandMissing: there is no program `docker`.
-
+    Raises `LabError`: there is no command to build with.
     """
+    where = {"DOCKER_HOST": engine.address}
+    if engine.kind == "podman" and (podman := shutil.which("podman")):
+        remote = (podman, "--remote", f"--url={engine.address}", "build", "--layers")
+        return Builder("Podman", remote, {})
+    if engine.kind == "docker" and not classic and (program := buildkit_command()):
+        how = {**where, "DOCKER_BUILDKIT": "1"}
+        return Builder("BuildKit", (program, "build", "--progress=plain"), how, is_buildkit=True)
+    name = "Podman" if engine.kind == "podman" else "the classic builder"
+    command = (_commands() or [_missing()])[0]
+    return Builder(name, (command, "build", "--force-rm"), {**where, "DOCKER_BUILDKIT": "0"})
 
-    def __init__(self, engine: Engine) -> None:
-        program = shutil.which("docker")
-        if not program:
-            raise CommandMissing(
-                "there is no command `docker` here",
-                "the notebook itself speaks to the engine by its API, and needs none",
-                "sudo apt-get install docker-cli (Debian 12, Ubuntu: docker.io brings it)",
-            )
-        self._program = program
-        self.folder = Path(tempfile.mkdtemp(prefix=ownership.prefix("cli")))
-        self._env = {
-            **os.environ,
-            "DOCKER_HOST": engine.address,
-            "DOCKER_CONFIG": str(self.folder),
-            "DOCKER_CLI_HINTS": "false",
-        }
-        for variable in ("DOCKER_CONTEXT", "DOCKER_AUTH_CONFIG"):
-            self._env.pop(variable, None)
 
-    def __call__(self, words: str, *more: str, typed: str = "") -> Typed:
-        """Run `docker WORDS MORE…`: words are split at spaces, `more` are arguments as they are.
+def buildkit_command() -> str | None:
+    """Return the first command `docker` on the PATH that builds with BuildKit; None if none does.
 
-        `typed` is its standard input, as after `echo … |`; without it, it has none.
-        """
-        argv = [*words.split(), *more]
-        done = subprocess.run(
-            [self._program, *argv],
-            input=typed,
-            env=self._env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=LONGEST_SECONDS,
-            check=False,
-        )
-        return Typed(trace.command(["docker", *argv]), done.stdout, done.returncode)
+    Docker 18.09 to 20.10 have it built in, later ones as the plug-in buildx.
+    """
+    return next(filter(_builds_with_buildkit, _commands()), None)
 
-    def seen_in_proc(self, words: str, *more: str) -> tuple[str, str]:
-        """Start it and end it again; return what `/proc/PID/cmdline` said, and who may read that.
 
-        The latter is the file's mode, as `ls -l` shows it.
-        """
-        with subprocess.Popen(
-            [self._program, *words.split(), *more],
-            env=self._env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ) as process:
-            arguments, file = b"", Path(f"/proc/{process.pid}/cmdline")
-            while not arguments and process.poll() is None:  # for an instant, exec has none to show
-                arguments = file.read_bytes()
-            mode = stat.filemode(file.stat().st_mode)
-            process.kill()
-        return arguments.replace(b"\0", b" ").decode().strip(), mode
+def engine_environment(address: str) -> dict[str, str]:
+    """Return what makes `docker`, typed in a cell, reach this engine, and build with BuildKit.
 
-    def keeps_in_clear(self, token: str) -> bool:
-        """Tell whether a token can be read out of the settings that `docker login` has written."""
-        file = self.folder / "config.json"
-        found = json.loads(file.read_text()).get("auths", {}) if file.exists() else {}
-        return any(token in base64.b64decode(it.get("auth", "")).decode() for it in found.values())
+    It has settings of its own, and `$LAB_LABEL` marks what is made as this notebook's.
+    """
+    label = "=".join(*owner_labels().items())
+    found = {"DOCKER_HOST": address, "DOCKER_CONFIG": _settings(), "LAB_LABEL": label}
+    if program := buildkit_command():
+        folder, path = os.path.dirname(program), os.environ.get("PATH", os.defpath)
+        found |= {"PATH": f"{folder}:{path}", "DOCKER_BUILDKIT": "1"}
+    return found
 
-    def close(self) -> None:
-        """Remove its settings; may be called twice."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+
+@functools.cache
+def _settings() -> str:
+    """Make a folder for what `docker login` writes; it goes with this process."""
+    folder = tempfile.mkdtemp(prefix=marks.prefix("docker"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _commands() -> list[str]:
+    folders = os.environ.get("PATH", os.defpath).split(":")
+    found = [shutil.which("docker", path=folder) for folder in folders]
+    return list(dict.fromkeys(filter(None, found)))
+
+
+@functools.cache
+def _builds_with_buildkit(program: str) -> bool:
+    version = re.search(r"version (\d+)\.", _said(program, "--version"))
+    if version and int(version[1]) < BUILDX_SINCE:
+        return True
+    return "buildx" in _said(program, "buildx", "version")
+
+
+def _said(*argv: str) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+
+
+def _missing() -> NoReturn:
+    raise LabError(
+        "there is no command `docker` here",
+        "nothing of that name is on the PATH",
+        refusals.gather().install(" ".join(packages_of_docker()), "docker"),
+    )
+
+
+def seen_in_proc(*arguments: str) -> tuple[str, str]:
+    """Start `docker ARGUMENTS…` and end it; return what `/proc/PID/cmdline` said, and its mode.
+
+    The mode, as `ls -l` shows it, tells who may read that.
+    """
+    program, quiet = buildkit_command() or shutil.which("docker") or _missing(), subprocess.DEVNULL
+    with subprocess.Popen(
+        [program, *arguments], env={**os.environ, **trace.environment},
+        stdin=quiet, stdout=quiet, stderr=quiet,
+    ) as process:  # fmt: skip
+        words, file = b"", Path(f"/proc/{process.pid}/cmdline")
+        while not words and process.poll() is None:  # for an instant, exec has none to show
+            words = file.read_bytes()
+        mode = stat.filemode(file.stat().st_mode)
+        process.kill()
+    return words.replace(b"\0", b" ").decode().strip(), mode

@@ -1,11 +1,13 @@
 """Start a Docker daemon of our own: in the Lab VM for its whole life, elsewhere for one owner.
 
-Whether it is ready is not guessed: dockerd says so on a socket, as it would to systemd. See
-sd_notify(3).
+We do not guess whether it is ready: dockerd says so on a socket, as it would to systemd; see
+sd_notify(3). In the Lab VM its images, and files too large for memory, are on an empty disk that
+the host gives the guest (`LAB_DISK`, see labsupport.vm.guest); without one, they are in memory.
 """
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import json
 import os
@@ -15,26 +17,69 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from labsupport.engine import guest_disk
-from labsupport.engine.addresses import LONGEST_SOCKET_PATH
-from labsupport.errors import EngineFailed, EngineMissing
+from labsupport.doctor.addresses import LONGEST_SOCKET_PATH
+from labsupport.errors import LabError
 
-GUEST_FOLDER = guest_disk.DATA.parent
+DATA = Path("/run/labsupport/engine/data")
+GUEST_FOLDER = DATA.parent
 USUAL_SOCKET = Path("/var/run/docker.sock")
-READY_SECONDS = 30.0
-_SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
+READY_SECONDS = 120.0  # two, as a rule; where every instruction is emulated, twenty and more
+LAST_LINES = 5
 
 # No firewall rules: in the guest there is no outside to translate addresses for, and they take two
-# seconds; at a host they are not ours to make. Ports are published by docker-proxy.
+# seconds; on a host, making them is not our business. Ports are published by docker-proxy.
 _OPTIONS: Mapping[str, object] = {"iptables": False, "ip6tables": False, "log-level": "warn"}
 # The reaper makes the bridge, and writes its name and its range here.
 _NETWORKS = ("--bridge={bridge}", "--default-address-pool=base={networks},size=24")
+
+
+def _path() -> str:
+    """Where programs are looked for: also where only root's PATH looks."""
+    return f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def scratch() -> Path:
+    """Return a folder for files that are too large for memory: on the disk once it is prepared.
+
+    Where there is no such disk, it is the usual folder for temporary files.
+    """
+    folder = DATA / "scratch"  # Docker leaves alone what it does not know
+    return folder if folder.is_dir() else Path(tempfile.gettempdir())
+
+
+def prepare(data: Path = DATA) -> None:
+    """Give the guest's disk a file system, and mount it where the engine keeps its images.
+
+    Nobody will look at this disk again, so there is no journal, nothing is made ready before it is
+    used, nothing waits for the host's disk; and what is deleted, the host gets back.
+    """
+    device = os.environ.get("LAB_DISK")
+    if not device or os.path.ismount(data):
+        return
+    options = "noatime,barrier=0,discard,noinit_itable"
+    features = ["-O", "^has_journal", "-E", "nodiscard,lazy_itable_init=1"]
+    _run(["mkfs.ext4", "-q", "-F", *features, device])
+    data.mkdir(exist_ok=True)
+    _run(["mount", "-t", "ext4", "-o", options, device, str(data)])
+    (data / "scratch").mkdir(mode=0o700)
+
+
+def _run(argv: Sequence[str]) -> None:
+    environment = {**os.environ, "PATH": _path()}
+    try:
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        why, remedy = f"no program `{argv[0]}`", "sudo apt-get install e2fsprogs"
+        raise LabError("the engine has no disk", why, remedy) from error
+    if done.returncode:
+        raise LabError("the engine has no disk", f"{argv[0]}: {done.stderr.strip()}")
 
 
 @dataclass(frozen=True)
@@ -56,12 +101,42 @@ class Daemon:
             self.process.wait()
 
 
+_of_this_process: Daemon | None = None
+_lock = threading.Lock()
+
+
+def of_this_process() -> Daemon:
+    """Return the private daemon that all of this process shares, started when first asked for.
+
+    What the process starts (`docker` in a terminal, say) finds it by `DOCKER_HOST`. It ends with
+    the process, however that ends.
+    """
+    global _of_this_process  # noqa: PLW0603 (one for all)
+    with _lock:
+        if _of_this_process is None:
+            _of_this_process = private()
+            atexit.register(_of_this_process.stop)
+        os.environ["DOCKER_HOST"] = _of_this_process.address
+        return _of_this_process
+
+
+def forget_if_ended() -> None:
+    """Forget this process's private daemon if it has ended, so that another one may be started."""
+    global _of_this_process  # noqa: PLW0603
+    with _lock:
+        own = _of_this_process
+        if own and not _answers(own.folder / "docker.sock"):
+            own.stop()
+            if os.environ.get("DOCKER_HOST") == own.address:
+                del os.environ["DOCKER_HOST"]
+            _of_this_process = None
+
+
 def in_guest(folder: Path = GUEST_FOLDER) -> Daemon:
     """Find the guest's own daemon, or start it: ready in about two seconds.
 
-    It lives as long as the guest. Its images are on the guest's disk, or in memory if it has
-    none (see `guest_disk`). It also answers at the usual address, so that `docker` in a terminal
-    finds it.
+    It lives as long as the guest. It also answers at the usual address, so that `docker` in a
+    terminal finds it.
     """
     dockerd = _program()
     folder.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -69,7 +144,7 @@ def in_guest(folder: Path = GUEST_FOLDER) -> Daemon:
         if _answers(folder / "docker.sock"):
             return Daemon(folder)
         _cover_settings()
-        guest_disk.prepare(folder / "data")
+        prepare(folder / "data")
         with (folder / "log").open("w+b") as log:
             _start([], [dockerd], folder, {}, log)
         if USUAL_SOCKET.is_symlink() or not USUAL_SOCKET.exists():
@@ -78,30 +153,29 @@ def in_guest(folder: Path = GUEST_FOLDER) -> Daemon:
     return Daemon(folder)
 
 
-def private(owner: int | None = None, storage_driver: str | None = None) -> Daemon:
-    """Start a daemon that has nothing in common with the machine's own, and ends with `owner`.
+def private(storage_driver: str | None = None) -> Daemon:
+    """Start a daemon that has nothing in common with the machine's own, and ends with us.
 
     It has a bridge of its own: containers reach each other and this machine, and the world is out
-    of reach (no address translation), but for the network `host`. Ports are published at 127.0.0.1
-    from that bridge; from a network that was made later, at all addresses unless told otherwise.
-    `owner` is a process ID, by default this process. Without a storage driver, Docker chooses one.
+    of reach (no address translation), except through the network `host`. Ports are published at
+    127.0.0.1 from that bridge; from a network that was made later, at all addresses unless told
+    otherwise. Without a storage driver, Docker chooses one.
     """
     dockerd = _program()
     if os.geteuid() != 0:
-        raise EngineFailed("cannot start an engine of our own", "only root can", "see DOCKER_HOST")
+        raise LabError("cannot start an engine of our own", "only root can", "see DOCKER_HOST")
     folder = Path(tempfile.mkdtemp(prefix="labsupport-engine-"))
     if len(str(folder)) + len("/exec/containerd/containerd.sock.ttrpc") > LONGEST_SOCKET_PATH:
         folder.rmdir()
         why = f"{folder} is too long for a socket's address"
-        raise EngineFailed("cannot start an engine of our own", why, "TMPDIR=/tmp")
-    group = f"/{folder.name}"
-    reaper = [sys.executable, "-m", "labsupport.linux.reaper", str(owner or os.getpid())]
+        raise LabError("cannot start an engine of our own", why, "TMPDIR=/tmp")
+    reaper = [sys.executable, "-m", "labsupport.ownership.reaper", str(os.getpid())]
     reaper += ["--cover=/etc/docker", "--cover=/run/containerd"]
     reaper += [f"--cgroup={folder.name}", f"--remove={folder}", f"--bridge={folder / 'data'}", "--"]
     options = {
         "ip": "127.0.0.1",
         "ip-forward": False,
-        "cgroup-parent": group,
+        "cgroup-parent": f"/{folder.name}",
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
         **({"storage-driver": storage_driver} if storage_driver else {}),
     }
@@ -121,15 +195,14 @@ def _start(
     argv += [f"--data-root={folder / 'data'}", f"--exec-root={folder / 'exec'}"]
     argv += [f"--pidfile={folder / 'pid'}", f"--host=unix://{folder / 'docker.sock'}"]
     (folder / "pid").unlink(missing_ok=True)
+    environment = {name: text for name, text in os.environ.items() if name != "DOCKER_HOST"}
+    # containerd leaves a file with its stacks in TMPDIR when dockerd loses patience with it
+    own = {"HOME": str(folder), "TMPDIR": str(folder), "NOTIFY_SOCKET": str(folder / "notify")}
+    environment |= own
     with _notifications(folder / "notify") as ready:
         process = subprocess.Popen(
             argv,
-            env={
-                **{name: text for name, text in os.environ.items() if name != "DOCKER_HOST"},
-                "HOME": str(folder),
-                "NOTIFY_SOCKET": str(folder / "notify"),
-                "PATH": f"{_legacy(folder)}:{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATH}",
-            },
+            env={**environment, "PATH": f"{_legacy(folder)}:{_path()}"},
             stdin=subprocess.PIPE if prefix else subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -153,7 +226,7 @@ def _legacy(folder: Path) -> Path:
     programs = folder / "bin"
     programs.mkdir(exist_ok=True)
     for name in ("iptables", "ip6tables"):
-        legacy = shutil.which(f"{name}-legacy", path=f"{os.environ.get('PATH')}:{_SYSTEM_PATH}")
+        legacy = shutil.which(f"{name}-legacy", path=_path())
         if legacy and not (programs / name).is_symlink():
             (programs / name).symlink_to(legacy)
     return programs
@@ -167,13 +240,12 @@ def _wait(ready: socket.socket, process: subprocess.Popen[bytes], log: IO[bytes]
         os.close(ended)
     if ready.fileno() in told and b"READY=1" in ready.recv(4096):
         return
-    if ended in told:
-        process.wait()
+    how = f"it ended with status {process.wait()}" if ended in told else "it still runs"
     log.seek(0)
-    last = log.read().decode(errors="replace").strip().splitlines()[-5:]
-    raise EngineFailed(
+    last = log.read().decode(errors="replace").strip().splitlines()[-LAST_LINES:]
+    raise LabError(
         "dockerd did not start" if ended in told else f"dockerd not ready in {READY_SECONDS:.0f} s",
-        "\n".join(last) or f"it ended with status {process.returncode} and without a word",
+        "\n".join(last) or f"{how} and printed nothing",
         "try `dockerd --debug` in a terminal",
     )
 
@@ -207,9 +279,8 @@ def _cover_settings() -> None:
 
 
 def _program() -> str:
-    path = f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATH}"
-    if not (dockerd := shutil.which("dockerd", path=path)):
-        raise EngineMissing(
+    if not (dockerd := shutil.which("dockerd", path=_path())):
+        raise LabError(
             "there is no Docker engine",
             "no program `dockerd` was found",
             "sudo apt-get install docker.io (the Lab VM uses the programs of its host)",

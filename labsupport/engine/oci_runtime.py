@@ -13,7 +13,6 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from labsupport.errors import RuntimeMissing
 
@@ -70,16 +69,17 @@ class Bundle:
     def _program(self) -> list[str]:
         return [self.program, f"--root={self.folder / 'state'}"]
 
-    def config(self) -> dict[str, Any]:
-        """Return what `config.json` says."""
-        settings: dict[str, Any] = json.loads((self.folder / "config.json").read_text())
-        return settings
-
 
 def bundle(
-    folder: Path, root: Path, argv: Sequence[str], *,
-    cgroup: str = "", rootless: bool = False, read_only: bool = False, program: str = "",
-) -> Bundle:  # fmt: skip
+    folder: Path,
+    root: Path,
+    argv: Sequence[str],
+    *,
+    cgroup: str = "",
+    rootless: bool = False,
+    read_only: bool = False,
+    program: str = "",
+) -> Bundle:
     """Make a bundle in an empty folder: the usual settings, and this root file system and program.
 
     `cgroup` is the path of the control group that the runtime makes (and removes). `rootless`: for

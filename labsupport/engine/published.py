@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labsupport import trace
-from labsupport.engine.labels import owner_labels
-from labsupport.errors import NoAnswer
+from labsupport.engine.listing import owner_labels
+from labsupport.errors import NoAnswer, ProcessGone
+from labsupport.kernel.procfs import all_pids, command
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
+    from docker.models.images import Image
 
     from labsupport.engine.client import Engine
 
@@ -49,12 +50,9 @@ class Published:
 
     def how(self) -> trace.Steps:
         """Show what leads from the port to the container: proxies, and packet filter rules."""
-        found = [
-            trace.Step("A program that listens and copies", shlex.join(argv))
-            for argv in self._proxies()
-        ]
-        found += [trace.Step("A rule of the packet filter", f"iptables {rule}")
-                  for rule in self._rules()]  # fmt: skip
+        listens, filters = "A program that listens and copies", "A rule of the packet filter"
+        found = [trace.Step(listens, proxy) for proxy in self._proxies()]
+        found += [trace.Step(filters, f"iptables {rule}") for rule in self._rules()]
         return trace.Steps(f"What makes port {self.host_port} lead to the container", tuple(found))
 
     def remove(self) -> None:
@@ -70,16 +68,14 @@ class Published:
             return ""
         return words.decode().partition("\r\n\r\n")[2].strip()
 
-    def _proxies(self) -> list[list[str]]:
-        found = []
-        for file in Path("/proc").glob("[0-9]*/cmdline"):
+    def _proxies(self) -> Iterator[str]:
+        for pid in all_pids():  # not only those whose namespaces we may read
             try:
-                argv = file.read_bytes().decode().rstrip("\0").split("\0")
-            except (FileNotFoundError, ProcessLookupError):
+                program, *arguments = command(pid).split()
+            except ProcessGone:
                 continue
-            if "proxy" in argv[0] and str(self.host_port) in argv:
-                found.append(argv)
-        return found
+            if "proxy" in program and str(self.host_port) in arguments:
+                yield " ".join([program, *arguments])
 
     def _rules(self) -> list[str]:
         """Read the rules that name our port; only root may, others see none."""
@@ -92,13 +88,13 @@ class Published:
         return list(dict.fromkeys(found))
 
 
-def publish_web_server(engine: Engine, page: str) -> Published:
-    """Run a web server in a container, its port 80 published on the loopback, as `-p` does."""
+def publish_web_server(engine: Engine, image: Image | str, page: str) -> Published:
+    """Run a web server of an image with busybox, its port 80 published on the loopback (`-p`)."""
     script = 'mkdir /www; echo "$0" > /www/index.html; exec httpd -f -p 80 -h /www'
+    ports = {PORT: ("127.0.0.1", 0)}
     container = engine.client.containers.run(
-        engine.base_image(), ["sh", "-c", script, page],
-        detach=True, labels=owner_labels(), ports={PORT: ("127.0.0.1", 0)},
-    )  # fmt: skip
+        image, ["sh", "-c", script, page], detach=True, labels=owner_labels(), ports=ports
+    )
     container.reload()
     settings = container.attrs["NetworkSettings"]
     address = next(iter(settings["Networks"].values()))["IPAddress"]

@@ -1,21 +1,23 @@
-"""Entrants with files or a kernel of their own: a container, and virtual machines of two kinds."""
+"""Entrants with files or a kernel of their own: a container, and a virtual machine."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-from labsupport.errors import LabError, ProcessGone, RuntimeFailed
-from labsupport.linux.procfs import all_pids, status, status_fields
-from labsupport.machine import probe
-from labsupport.race.bait import Bait
-from labsupport.race.on_the_host import PYTHON
-from labsupport.race.runners import APP, SECONDS, Runner
+from labsupport.doctor.machine import probe
+from labsupport.kernel import proc
+from labsupport.kernel.procfs import status_fields
+from labsupport.ownership import marks
+from labsupport.race.runners import SECONDS, Pids, Runner, read_answer, size_of
 
-MEMORY = "256M"
+MEMORY = "128M"
+MEMORY_BYTES = 128 << 20
 
 
 class InContainer(Runner):
@@ -24,149 +26,149 @@ class InContainer(Runner):
     name = "container"
     needs = ("engine",)
     set_up_words = "load the image"
-    disk_words = "image with Debian and Python"
-
-    def __init__(self, bait: Bait) -> None:
-        super().__init__(bait)
-        self._socket: Any = None
-        self._container: Any = None
-        self._engine: Any = None
+    disk_words = "the app, and an image with Debian and Python"
+    borrowed_bytes = 0
+    engine: Any = None
 
     @classmethod
     def why_not(cls) -> str:
-        from labsupport.engine.app_base import find_archive
-
-        if why := super().why_not():
-            return why
-        return "" if find_archive() else "the image is not here (./lab base makes it)"
+        return super().why_not() or _no_image()
 
     def _prepare(self) -> int:
-        from labsupport.engine.app_base import app_base
+        from labsupport.build.bases import app_base
         from labsupport.engine.client import Engine
 
-        self._engine = Engine.connect()
-        self._image = app_base(self._engine)
-        return int(self._image.attrs["Size"])
+        self.engine = Engine.connect()
+        self.image = app_base(self.engine)
+        return int(self.image.attrs["Size"])
 
-    def _start(self, argument: str) -> str:
-        from labsupport.engine.labels import owner_labels
+    def _start(self, arguments: list[str]) -> tuple[str, Pids]:
+        from labsupport.engine.listing import owner_labels
 
         # its input is ours: when we end, it ends, and auto_remove takes it away
-        self._container = self._engine.client.containers.create(
-            self._image, ["python3", "-I", "-c", APP.read_text(), argument], entrypoint=[],
-            stdin_open=True, network_mode="none", labels=owner_labels(), auto_remove=True,
+        container = self.engine.client.containers.create(
+            self.image, ["python3", "-I", "-c", self.bait.app.read_text(), *arguments],
+            entrypoint=[], stdin_open=True, network_mode="none", labels=owner_labels(),
+            auto_remove=True,
         )  # fmt: skip
+        self.ends.callback(_remove, container)
         streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-        self._socket = self._container.attach_socket(params=streams)
-        self._container.start()
-        return _of_stream(getattr(self._socket, "_sock", self._socket), self.name)
+        connection = container.attach_socket(params=streams)
+        self.ends.callback(connection.close)
+        container.start()
+        answer = self._first_line(getattr(connection, "_sock", connection))
+        return answer, lambda: _with_shim(container)
 
-    def _pids(self) -> Sequence[int]:
-        self._container.reload()
-        first = int(self._container.attrs["State"]["Pid"])
-        # beside the app itself: the shim that the engine keeps for each container
-        shim = int(status_fields(first)["PPid"]) if Path(f"/proc/{first}").exists() else 0
-        return [pid for pid in (first, shim) if pid > 1]
-
-    def stop(self) -> None:
-        from docker.errors import APIError, NotFound
-
-        if self._container is None:
-            return
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-        with suppress(NotFound, APIError):  # removed by the engine already, or just being so
-            self._container.remove(force=True)
-        self._container = None
+    def _first_line(self, connection: Any) -> str:
+        """Read it out of an attached container's stream, whose frames have heads of 8 bytes."""
+        connection.settimeout(SECONDS)
+        data = b""
+        while b"\n" not in data:
+            if not (head := _exactly(connection, 8)):
+                raise self._no_answer(data.decode())
+            data += _exactly(connection, int.from_bytes(head[4:], "big"))
+        return data.decode()
 
     def close(self) -> None:
         super().close()
-        if self._engine:
-            self._engine.close()
-            self._engine = None
+        if self.engine:
+            self.engine.close()
+            self.engine = None
 
 
-class InLabVM(Runner):
-    """The Lab VM: User-Mode Linux, a kernel that is an ordinary program of the host's."""
+def _remove(container: Any) -> None:
+    from docker.errors import APIError, NotFound
 
-    name = "Lab VM"
-    needs: ClassVar[tuple[str, ...]] = ("vm",)
-    backend = "uml"
-    disk_words = "its kernel; all else is the host's files, read-only"
-
-    def __init__(self, bait: Bait) -> None:
-        super().__init__(bait)
-        self._guest: Any = None
-        self._ours: list[int] = []
-
-    def _prepare(self) -> int:
-        from labsupport.vm.kernels import find_kernel
-
-        return find_kernel().stat().st_size
-
-    def _start(self, argument: str) -> str:
-        from labsupport.vm.guest import LabVM
-
-        before = set(all_pids())
-        self._guest = LabVM.boot(memory=MEMORY, backend=self.backend)
-        # there is no input that stays open: the app ends after its answer, the machine does not
-        setting = f"import sys; sys.argv = ['app', {argument!r}]; sys.stdin.read = lambda: ''"
-        done = self._guest.run([PYTHON, "-I", "-c", f"{setting}\nexec({APP.read_text()!r})"])
-        if done.returncode:
-            raise RuntimeFailed(f"{self.name}: the app did not answer", done.stderr[-300:])
-        self._ours = [pid for pid in all_pids() if pid not in before and _is_ours(pid)]
-        return str(done.stdout)
-
-    def _pids(self) -> Sequence[int]:
-        return self._ours
-
-    def stop(self) -> None:
-        if self._guest:
-            self._guest.close()
-            self._guest = None
+    with suppress(NotFound, APIError):  # removed by the engine already, or just being so
+        container.remove(force=True)
 
 
-class InVirtualMachine(InLabVM):
-    """QEMU: a whole machine, by hardware (KVM) or simulated, under the distribution's kernel."""
+def _with_shim(container: Any) -> Sequence[int]:
+    """Return the app, and the shim that the engine keeps for each container."""
+    container.reload()
+    first = int(container.attrs["State"]["Pid"])
+    shim = int(status_fields(first)["PPid"]) if Path(f"/proc/{first}").exists() else 0
+    return [pid for pid in (first, shim) if pid > 1]
+
+
+# What the machine starts first, and only: the app. Its input never ends, since neither may this.
+INIT = """\
+import ctypes, os, runpy, sys
+ctypes.CDLL(None).mount(b"proc", b"/proc", b"proc", 0, None)
+os.dup2(os.pipe()[0], 0)
+sys.argv = {arguments!r}
+runpy.run_path("/app.py")
+"""
+
+
+class InVirtualMachine(Runner):
+    """A virtual machine: User-Mode Linux, a kernel that is an ordinary program of the host's.
+
+    Its disk is a folder with the container's files, and nothing else of the host's can be mounted
+    in it (`hostfs=`); so it has the app and its Python, and no program is started but these.
+    """
 
     name = "virtual machine"
-    needs: ClassVar[tuple[str, ...]] = ()
-    backend = "qemu"
-    disk_words = "kernel and first files; all else is the host's files, read-only"
+    needs: ClassVar[tuple[str, ...]] = ("vm",)
+    set_up_words = "unpack its disk"
+    disk_words = "the app, a kernel, and the same Debian and Python"
+    borrowed_bytes = 0
 
     @classmethod
     def why_not(cls) -> str:
-        from labsupport.vm.backends import find_backend
-
-        machine = probe()
-        if machine.place == "vm":
-            return "this is a virtual machine already"
-        if machine.why_not("vm") and not machine.can("qemu"):
-            return machine.refused["vm"].reason
-        try:
-            find_backend(cls.backend).check(int(MEMORY[:-1]) << 20)
-        except LabError as error:
-            return str(error).partition("\n")[0]
-        return ""
+        if probe().place == "vm":
+            return "this notebook is in a virtual machine already (the Lab VM)"
+        return super().why_not() or _no_image()
 
     def _prepare(self) -> int:
-        from labsupport.vm import initramfs, qemu
+        from labsupport.build.bases import find_archive
+        from labsupport.doctor.guest import find_kernel
 
-        kernel, release, modules = qemu.find_kernel()
-        return kernel.stat().st_size + initramfs.prepare(release, modules).stat().st_size
+        self.kernel, self.disk = find_kernel(), self.bait.folder / "disk"
+        self.disk.mkdir()
+        unpack = 'tar -xO -f "$1" layer.tar | tar -x --no-same-owner -C "$2"'
+        argv = ["sh", "-euc", unpack, "sh", str(find_archive()), str(self.disk)]
+        subprocess.run(argv, check=True, capture_output=True)
+        shutil.copy(self.bait.app, self.disk)
+        return size_of([self.kernel, *self.disk.rglob("*")])
+
+    def _start(self, arguments: list[str]) -> tuple[str, Pids]:
+        from labsupport.doctor.guest import memory_folder
+        from labsupport.vm.uml import QUICKLY
+
+        (self.disk / "init.py").write_text(INIT.format(arguments=["app.py", *arguments]))
+        root = ("rootfstype=hostfs", f"hostfs={self.disk}", "rootflags=/", "ro", "quiet")
+        first = ("init=/usr/bin/python3", "--", "-I", "/init.py")
+        argv = [str(self.kernel), f"mem={MEMORY}", *root, "con=null", "con0=null,fd:1", *QUICKLY]
+        machine = subprocess.Popen(
+            [*marks.reaping("--guest", "--"), *argv, *first],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={"TMPDIR": memory_folder(MEMORY_BYTES), "PATH": os.defpath},
+        )  # fmt: skip
+        self.ends.callback(_end, machine)
+        assert machine.stdout  # noqa: S101 (a pipe)
+        if answer := read_answer(machine.stdout):
+            return answer, lambda: _descendants(machine.pid)
+        raise self._no_answer(_end(machine))
+
+    def close(self) -> None:
+        super().close()
+        shutil.rmtree(self.bait.folder / "disk", ignore_errors=True)
 
 
-def _of_stream(connection: Any, name: str) -> str:
-    """Read the first line out of an attached container's stream, whose frames have 8-byte heads."""
-    connection.settimeout(SECONDS)
-    data = b""
-    while b"\n" not in data:
-        head = _exactly(connection, 8)
-        if not head:
-            raise RuntimeFailed(f"{name}: the app did not answer", data.decode()[-300:])
-        data += _exactly(connection, int.from_bytes(head[4:], "big"))
-    return data.decode()
+def _end(machine: subprocess.Popen[bytes]) -> str:
+    """End it at once, since it does not power itself off; return its errors. Twice is once."""
+    return "" if machine.stdin and machine.stdin.closed else machine.communicate(b"!")[1].decode()
+
+
+def _no_image() -> str:
+    from labsupport.build.bases import find_archive
+
+    return "" if find_archive() else "the image is not here (./lab base makes it)"
+
+
+def _descendants(pid: int) -> list[int]:
+    return [found for child in proc.children(pid) for found in (child, *_descendants(child))]
 
 
 def _exactly(connection: Any, count: int) -> bytes:
@@ -174,13 +176,3 @@ def _exactly(connection: Any, count: int) -> bytes:
     while len(data) < count and (piece := connection.recv(count - len(data))):
         data += piece
     return data
-
-
-def _is_ours(pid: int) -> bool:
-    """Whether it has been started by this process, by one that was, and so on."""
-    with suppress(ProcessGone):
-        while pid > 1:
-            pid = status(pid).parent_pid
-            if pid == os.getpid():
-                return True
-    return False

@@ -6,95 +6,263 @@ asked; `start()` returns when the app's first answer is there.
 
 from __future__ import annotations
 
+import functools
 import json
+import os
+import secrets
+import select
+import statistics
+import subprocess
+import sys
+import sysconfig
+import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
-from labsupport.machine import probe
-from labsupport.race.bait import Bait
-from labsupport.race.results import BreakOut
+from labsupport.doctor.machine import probe
+from labsupport.errors import LabError, ProcessGone, TimedOut
+from labsupport.kernel.procfs import processes
+from labsupport.ownership import marks
+from labsupport.sandbox.sandbox import Sandbox
 
-APP = Path(__file__).with_name("app.py")
+Pids = Callable[[], Sequence[int]]
+
+
+@dataclass(frozen=True)
+class BreakOut:
+    """What the app got at from where it ran; each is what the host found afterwards, or read."""
+
+    reads_file: bool
+    changes_file: bool
+    sees_process: bool
+    ends_process: bool
+    own_hostname: bool
+    own_kernel: bool
+
+    @property
+    def walls(self) -> tuple[bool, ...]:
+        """Whether each of the six walls held, in the order of the matrix."""
+        got_at = (self.reads_file, self.changes_file, self.sees_process, self.ends_process)
+        return (*(not each for each in got_at), self.own_hostname, self.own_kernel)
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One way to run the app, and what it took.
+
+    `starts` are seconds to the first answer, one for each start; `memory` bytes at each of them.
+    `disk_bytes` are the files that it brings, `borrowed_bytes` those of the host's that it runs.
+    `page` is what the app said, `why_not` why it said nothing.
+    """
+
+    name: str
+    why_not: str = ""
+    starts: tuple[float, ...] = ()
+    memory: tuple[int, ...] = ()
+    disk_bytes: int = 0
+    borrowed_bytes: int = 0
+    disk_words: str = ""
+    set_up_seconds: float = 0.0
+    set_up_words: str = ""
+    page: Mapping[str, Any] = field(default_factory=dict)
+    got: BreakOut | None = None
+    running_seconds: float | None = None
+    """Since when the app has been awaited, while it is."""
+
+    @property
+    def seconds(self) -> float:
+        """The median of its starts, in seconds; 0 if there is none yet."""
+        return statistics.median(self.starts) if self.starts else 0.0
+
+    @property
+    def walls(self) -> tuple[bool, ...]:
+        """Whether each wall held; raises `LabError` if it has not run."""
+        if self.got is None:
+            raise LabError(f"{self.name}: it has not run", self.why_not)
+        return self.got.walls
+
+    @property
+    def memory_bytes(self) -> float:
+        """The median of the memory that it took; 0 if that is not known."""
+        return statistics.median(self.memory) if self.memory else 0.0
+
+
+def time_in_words(seconds: float) -> str:
+    """Write a time: `42 ms`, `1.9 s`, `23 s`."""
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def bytes_in_words(amount: float) -> str:
+    """Write an amount: `0`, `9 kB`, `5.0 MB`, `382 MB`; a kB is 1000 bytes."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if amount >= size:
+            number = amount / size
+            return f"{number:.0f} {unit}" if number >= 10 else f"{number:.1f} {unit}"
+    return f"{amount:.0f} B" if amount else "0"
+
+
+class Bait:
+    """What the app tries to get at: a file to read, one to change, a process to find and to end.
+
+    Whether it got at them is not taken from its words alone: the host looks afterwards. It makes a
+    folder, where the app lies as well, and a process; both go with `close()`, or with this process.
+    """
+
+    def __init__(self) -> None:
+        self._ours = tempfile.TemporaryDirectory(prefix=marks.prefix("race"))
+        self.folder = Path(self._ours.name)
+        self.app = self.folder / "app.py"
+        self.secret = secrets.token_hex(8)
+        self.token = f"victim-{secrets.token_hex(6)}"
+        self._note = self.folder / "note.txt"
+        self._victim: subprocess.Popen[bytes] | None = None
+
+    def lay(self) -> list[str]:
+        """Lay all of it out again; return the app's arguments."""
+        self.end_victim()
+        hidden = self.folder / "secret.txt"
+        hidden.write_text(self.secret)
+        self._note.write_text("untouched")
+        # it ends with its input, so it never outlives us
+        argv = ["sh", "-c", f"read line # {self.token}"]
+        self._victim = subprocess.Popen(argv, stdin=subprocess.PIPE)
+        return [str(hidden), str(self._note), str(self._victim.pid)]
+
+    def is_changed(self) -> bool:
+        """Whether the file has been changed, as this machine sees it."""
+        return self._note.read_text() != "untouched"
+
+    def is_ended(self, expected: bool) -> bool:
+        """Whether the process has ended; a moment is given to one that is expected to."""
+        if self._victim is None:
+            return False
+        if expected:
+            with suppress(subprocess.TimeoutExpired):
+                self._victim.wait(2)
+        return self._victim.poll() is not None
+
+    def end_victim(self) -> None:
+        """End the process, if it still runs."""
+        if self._victim:
+            self._victim.communicate()
+            self._victim = None
+
+    def close(self) -> None:
+        """Remove all of it; may be called twice."""
+        self.end_victim()
+        self._ours.cleanup()
+
+
+PYTHON = os.path.realpath(sys.executable)
 SECONDS = 60.0
+
+
+@functools.cache
+def borrowed_bytes() -> int:
+    """How large the host's Python is, which some run: its program and its standard library."""
+    library = Path(sysconfig.get_path("stdlib"))
+    installed = ("site-packages", "dist-packages", "__pycache__")
+    files = (
+        Path(folder, name) for folder, folders, names in _walk(library, installed) for name in names
+    )
+    return size_of([Path(PYTHON), *files])
+
+
+def _walk(top: Path, without: Sequence[str]) -> Iterator[tuple[str, list[str], list[str]]]:
+    for folder, folders, names in os.walk(top):
+        folders[:] = [name for name in folders if name not in without]
+        yield folder, folders, names
+
+
+def size_of(paths: Iterable[Path]) -> int:
+    """Return the bytes in files; a link is as large as what it says."""
+    return sum(path.lstat().st_size for path in paths if path.is_symlink() or path.is_file())
 
 
 class Runner(ABC):
     """One way to run the app.
 
-    `set_up_seconds` and `disk_bytes` are what preparing it took; `answer` is the app's latest page,
+    `set_up_seconds` is what preparing it took, `disk_bytes` the files that it brings, and
+    `borrowed_bytes` those of the host's that it runs; `answer` is what the app said last,
     `memory_bytes` what all its processes held in memory then, in proportion where they share it
-    (`Pss` in proc_pid_smaps(5); 0 where we may not read it).
+    (`Pss` in proc_pid_smaps(5); 0 where we may not read it). `needs` is what the machine must have,
+    in the words of `./lab doctor`.
     """
 
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
-    """What the machine must have, in the words of `./lab doctor`."""
     set_up_words: ClassVar[str] = ""
-    disk_words: ClassVar[str] = "the host's files"
+    disk_words: ClassVar[str] = "the app; it runs the host's Python"
 
     def __init__(self, bait: Bait) -> None:
         self.bait = bait
-        self.set_up_seconds = 0.0
-        self.disk_bytes = 0
+        self.set_up_seconds, self.disk_bytes, self.memory_bytes = 0.0, 0, 0
         self.answer: Mapping[str, Any] = {}
-        self.memory_bytes = 0
+        self.ends = ExitStack()
+        """What `stop()` does: what `_start` has begun puts its end there."""
 
     @classmethod
     def why_not(cls) -> str:
         """Tell why it cannot run on this machine; "" if it can."""
         return next((no.reason for no in probe().missing(*cls.needs).values()), "")
 
+    @property
+    def borrowed_bytes(self) -> int:
+        """The host's files that it runs, in bytes."""
+        return borrowed_bytes()
+
     def prepare(self) -> None:
         """Make what has to be made once, and note what that takes."""
         began = time.monotonic()
-        self.disk_bytes = self._prepare()
+        self.disk_bytes = self._prepare() + size_of([self.bait.app])
         self.set_up_seconds = time.monotonic() - began
 
     def start(self) -> float:
         """Start the app; return the seconds until its first answer. It runs until `stop()`.
 
-        Raises:
-            RuntimeFailed: no answer came; the message has the app's words.
-
+        Raises `LabError`: no answer came; the message has the app's words.
         """
-        argument = self.bait.lay()
+        arguments = self.bait.lay()
         began = time.monotonic()
-        answer = self._start(argument)
+        answer, pids = self._start(arguments)
         seconds = time.monotonic() - began
         self.answer = json.loads(answer)
-        self.memory_bytes = sum(map(_proportional, self._pids()))
+        self.memory_bytes = sum(map(_proportional, pids()))
         return seconds
 
     def got(self, hostname: str, boot_id: str) -> BreakOut:
         """Tell what the app got at, by looking at the host's side of it."""
-        page = self.answer
+        told = self.answer
         return BreakOut(
-            reads_file=page["read"] == self.bait.secret,
+            reads_file=str(told["read"]).strip() == self.bait.secret,
             changes_file=self.bait.is_changed(),
-            sees_process=page["found"] > 0,
-            ends_process=self.bait.is_ended(expected=page["ended"] == "sent"),
-            own_hostname=page["hostname"] != hostname,
-            own_kernel=page["boot_id"] != boot_id,
+            sees_process=self.bait.token in str(told["see"]),
+            ends_process=self.bait.is_ended(expected=told["end"] is None),
+            own_hostname=told["hostname"] != hostname,
+            own_kernel=told["boot_id"] != boot_id,
         )
 
     def _prepare(self) -> int:
+        """Return how many bytes on the disk it takes, without the app."""
         return 0
 
     @abstractmethod
-    def _start(self, argument: str) -> str:
-        """Start it and return its first line."""
+    def _start(self, arguments: list[str]) -> tuple[str, Pids]:
+        """Start it; return its first line, and what tells the processes that are there for it."""
 
-    @abstractmethod
-    def _pids(self) -> Sequence[int]:
-        """Return all processes that are there for the app, as this machine numbers them."""
+    def _no_answer(self, said: str) -> LabError:
+        return LabError(f"{self.name}: the app did not answer", said[-300:])
 
-    @abstractmethod
     def stop(self) -> None:
         """End it; may be called twice."""
+        self.ends.close()
 
     def close(self) -> None:
         """End it, and remove what was prepared."""
@@ -108,3 +276,75 @@ def _proportional(pid: int) -> int:
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
     return 0
+
+
+def read_answer(output: IO[bytes]) -> str:
+    """Read what a program writes, up to the first whole line that is the app's; "" for none."""
+    data, until = b"", time.monotonic() + SECONDS
+    while (left := until - time.monotonic()) > 0 and select.select([output], [], [], left)[0]:
+        if not (piece := os.read(output.fileno(), 1 << 16)):
+            break
+        data += piece
+        for line in data.splitlines(keepends=True):
+            if line.startswith(b"{") and line.endswith(b"\n"):
+                return line.decode()
+    return ""
+
+
+# --- entrants that run the host's own Python ----------------------------------------------------
+
+
+class AsProcess(Runner):
+    """An ordinary process. It ends with its input, so it never outlives us."""
+
+    name = "process"
+    python = PYTHON
+
+    def _start(self, arguments: list[str]) -> tuple[str, Pids]:
+        # -I: without what this notebook's own environment would add
+        argv = [self.python, "-I", str(self.bait.app), *arguments]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe)
+        self.ends.callback(process.communicate)
+        assert process.stdout  # noqa: S101 (a pipe)
+        if answer := read_answer(process.stdout):
+            return answer, lambda: [process.pid]
+        process.kill()
+        raise self._no_answer(process.communicate()[1].decode())
+
+
+class InEnvironment(AsProcess):
+    """A process in a virtual environment of its own, without any package yet."""
+
+    name = "virtual environment"
+    set_up_words = "python -m venv"
+    disk_words = "the app, and links to the host's Python"
+
+    def _prepare(self) -> int:
+        folder = self.bait.folder / "environment"
+        argv = [PYTHON, "-m", "venv", "--without-pip", str(folder)]
+        subprocess.run(argv, check=True, capture_output=True)
+        self.python = str(folder / "bin/python")
+        return size_of(folder.rglob("*"))
+
+
+class InSandbox(Runner):
+    """Namespaces around a process: its own processes, mounts and name; the files are the host's."""
+
+    name = "our sandbox"
+    needs = ("ns.pid", "ns.mount", "ns.uts", "ns.ipc")
+
+    def _start(self, arguments: list[str]) -> tuple[str, Pids]:
+        box = Sandbox(new={"pid", "mount", "uts", "ipc"}, hostname="sandbox")
+        self.ends.enter_context(box)
+        reading, writing = os.pipe()
+        self.ends.callback(os.close, writing)
+        try:
+            process = box.start([PYTHON, "-I", str(self.bait.app), *arguments], stdin=reading)
+        finally:
+            os.close(reading)
+        try:
+            process.expect("\n", timeout=SECONDS)
+        except (ProcessGone, TimedOut) as error:
+            raise self._no_answer(str(error)) from error
+        return process.output, lambda: [each.pid for each in processes(of=box)]

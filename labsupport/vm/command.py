@@ -14,23 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from labsupport.vm import mux
-from labsupport.vm.guest import DEFAULT_MEMORY, LabVM
+from labsupport.vm.guest import DEFAULT_MEMORY, LabVM, Program
 from labsupport.vm.mux import Mux
-from labsupport.vm.programs import Program
 
 SHELLS = ("/bin/bash", "/bin/sh")
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; return the program's exit status, 128 + n if signal n ended it."""
-    if argv and argv[0] == "build-kernel":
-        from labsupport.vm import build
-
-        return build.main(argv[1:])
     options = _parse(argv)
     program = options.program or [next(shell for shell in SHELLS if Path(shell).exists())]
     share = [Path.cwd(), *options.share] if Path.cwd() != Path("/") else options.share
-    with LabVM.boot(options.memory, options.backend, share=share) as guest:
+    with LabVM.boot(options.memory, share=share) as guest:
         return attach(guest, program)
 
 
@@ -58,7 +53,7 @@ class Attached(Program):
         self.read_from(os.dup(0))
 
     def received(self, kind: int, payload: bytes) -> None:
-        """Write it out; who no longer listens ends the program, as a pipe would."""
+        """Write it out; a reader that has gone ends the program, as with a pipe."""
         left = memoryview(payload)
         try:
             while left:
@@ -120,11 +115,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="lab vm",
         description="A root shell in a Lab VM of its own, or one program: ./lab vm -- uname -r. "
-        "The current folder is shared with it; all other writes vanish.",
+        "It shares the current folder; everything written elsewhere is discarded.",
         epilog="./lab vm build-kernel builds a kernel for it.",
     )
-    parser.add_argument("--memory", default=DEFAULT_MEMORY, help="of the guest (512M)")
-    parser.add_argument("--backend", default="uml", help="uml or qemu")
+    parser.add_argument("--memory", default=DEFAULT_MEMORY, help=f"of the guest ({DEFAULT_MEMORY})")
     parser.add_argument("--share", action="append", type=Path, default=[], help="one more folder")
     parser.add_argument("program", nargs="*", help="a program and its arguments, after --")
     return parser.parse_args(argv)

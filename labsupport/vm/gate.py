@@ -1,10 +1,10 @@
-"""The start gate: as many guests start at a time as there are CPUs, on each CPU one.
+"""The start gate: as many guests start at a time as there are CPUs, one on each CPU.
 
-Starting is all computing. Twenty guests at once on two CPUs get in each other's way and are not
-ready in two minutes; two at a time, all are ready after twenty seconds. A slot is a name in the
-abstract socket namespace, see unix(7): the kernel gives it to one process and takes it back
-however that process ends, it belongs to no user and leaves no file. Who waits is connected to
-the holders, and wakes when one of them goes.
+Starting a guest keeps a CPU busy. Twenty guests at once on two CPUs are not ready in two minutes;
+two at a time, all are ready after twenty seconds. A slot is a name in the abstract socket
+namespace, see unix(7): the kernel gives it to one process and takes it back however that process
+ends, it belongs to no user and leaves no file. A launcher that waits is connected to the holders,
+and wakes when one of them goes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from collections.abc import Callable
 from types import TracebackType
 
 PREFIX = "labsupport-start-"
-LONGEST_WAIT_SECONDS = 120.0  # somebody else's stopped launcher must not keep us for ever
+LONGEST_WAIT_SECONDS = 120.0  # somebody else's stopped launcher must not block us for good
+MOMENT_SECONDS = 0.2  # after which a name is tried again whose holder will not tell
 
 
 class Slot:
@@ -30,7 +31,7 @@ class Slot:
         self._holder = holder
 
     def release(self) -> None:
-        """Let the next one start; twice is once."""
+        """Let the next one start; may be called twice."""
         if self._holder:
             self._holder.close()
 
@@ -72,8 +73,8 @@ def crowd() -> int:
 
     Under each slot's name, unix(7) lists its holder and a connection of everyone who waits.
     """
-    with open("/proc/net/unix") as file:
-        names = [line.split()[-1] for line in file if f"@{PREFIX}" in line]
+    with open("/proc/net/unix", "rb") as file:  # names are any bytes
+        names = [line.split()[-1] for line in file if f"@{PREFIX}".encode() in line]
     waiting = max((names.count(name) - 1 for name in names), default=0)
     return len(set(names)) + waiting
 
@@ -90,14 +91,17 @@ def _take(cpu: int) -> Slot | None:
 
 
 def _wait_for_one(cpus: list[int], until: float) -> None:
-    """Return when a holder has let go."""
+    """Return when a holder has let go; after a moment, where one is deaf, or has its queue full."""
+    seconds = max(until - time.monotonic(), 0)
     with contextlib.ExitStack() as stack:
         poll = select.poll()
         for cpu in cpus:
             waiter = stack.enter_context(socket.socket(socket.AF_UNIX))
+            waiter.setblocking(False)
             try:
                 waiter.connect(f"\0{PREFIX}{cpu}")
-            except ConnectionRefusedError:
-                return  # it has just gone
-            poll.register(waiter, select.POLLIN)
-        poll.poll(max(until - time.monotonic(), 0) * 1000)
+            except (ConnectionRefusedError, BlockingIOError):
+                seconds = min(seconds, MOMENT_SECONDS)
+            else:
+                poll.register(waiter, select.POLLIN)
+        poll.poll(seconds * 1000)

@@ -2,7 +2,7 @@
 
 One loop (`labsupport.vm.mux`) serves the serial line, and runs only while somebody waits for
 something: no thread, no polling. The guest ends with its owner, however that one ends (see
-`labsupport.vm.keeper`).
+`labsupport.ownership.reaper`).
 """
 
 from __future__ import annotations
@@ -16,25 +16,221 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from labsupport.closing import Closing
-from labsupport.completed import Completed
-from labsupport.errors import BadAmount, GuestClosed, GuestDied, ShareRefused, TimedOut
-from labsupport.vm import gate, mux
-from labsupport.vm.backends import Backend, find_backend
-from labsupport.vm.disk import open_disk
-from labsupport.vm.environment import guest_environment
-from labsupport.vm.mux import Line, LineClosed, Mux
-from labsupport.vm.programs import Captured
+import platformdirs
 
-DEFAULT_MEMORY = "512M"
+from labsupport.doctor.guest import check
+from labsupport.errors import LabError, ProgramNotFound, TimedOut
+from labsupport.kernel import proc
+from labsupport.ownership import marks
+from labsupport.ownership.marks import Closing
+from labsupport.trace import Completed
+from labsupport.vm import gate, mux, uml
+from labsupport.vm.mux import Channel, Line, LineClosed, Mux
+
+# The guest's disk: a sparse file on the host without a name. It goes with the last process that has
+# it open, which is the guest's, however that one ends. Container images are large, and the guest's
+# memory is small.
+
+LARGEST_BYTES = 16 << 30
+LEAST_BYTES = 256 << 20  # less is not worth the trouble: memory has as much
+_LEFT_TO_OTHERS = 4  # this part of the free space, so that a guest cannot fill the host's disk
+_IN_MEMORY = ("tmpfs", "ramfs")
+
+
+def open_disk() -> int | None:
+    """Open a new file and return its descriptor; None where no folder has the space.
+
+    It is in the folder for temporary files, or in `/var/tmp` if the first is in memory itself.
+    """
+    folders = [os.environ.get("TMPDIR") or tempfile.gettempdir(), "/var/tmp"]  # noqa: S108
+    folders.sort(key=lambda folder: file_system(folder) in _IN_MEMORY)
+    for folder in folders:
+        if os.access(folder, os.W_OK | os.X_OK) and (size := _size(folder)) >= LEAST_BYTES:
+            with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+                file.truncate(size)
+                return os.dup(file.fileno())
+    return None
+
+
+def _size(folder: str) -> int:
+    system = os.statvfs(folder)
+    free = system.f_bavail * system.f_frsize
+    return min(free - free // _LEFT_TO_OTHERS, LARGEST_BYTES) // 4096 * 4096
+
+
+def file_system(folder: str) -> str:
+    """Return the type of the file system that a folder is on; proc_pid_mountinfo(5)."""
+    path = os.path.realpath(folder)
+    found = ("", "")
+    for fields, fstype, _source, _options in proc.mount_table():
+        point = fields[4]
+        if path == point or path.startswith(point.rstrip("/") + "/"):
+            found = max(found, (point, fstype), key=lambda each: len(each[0]))
+    return found[1]
+
+
+# A program in the guest, as seen from the host: its channel.
+
+# The environment of programs in the guest: the host's, without what only the host has.
+
+# These name sockets, folders, users and processes of the host.
+_THE_HOSTS = re.compile(
+    r"HOME|USER|LOGNAME|MAIL|PWD|OLDPWD|TMPDIR|TEMP|TMP|DISPLAY|JPY_PARENT_PID|KERNEL_.*|SUDO_.*"
+    r"|XDG_.*|DBUS_.*|SSH_.*|WAYLAND_.*|DOCKER_.*|CONTAINER_HOST|IPYTHONDIR|JUPYTER_RUNTIME_DIR"
+)
+_SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+FONTS = Path(sys.prefix) / "share" / "labsupport" / "matplotlib"
+
+
+def guest_environment(host: Mapping[str, str]) -> dict[str, str]:
+    """Return what programs in the guest find in their environment.
+
+    `FONTS` is in the environment that the guest shares with the host, where `./lab kernels` has
+    left the list of fonts: making it takes seconds. The guest writes to a copy, as everywhere.
+    `LAB_OUTER_…` tell of the kernel that the guest's kernel runs on, which it could not know.
+    """
+    kept = {key: value for key, value in host.items() if not _THE_HOSTS.fullmatch(key)}
+    path = [folder for folder in host.get("PATH", "").split(":") if folder]
+    path += [folder for folder in _SYSTEM_PATH if folder not in path]
+    return {
+        **kept,
+        "PATH": ":".join(path),
+        "HOME": "/root",
+        "USER": "root",
+        "LOGNAME": "root",
+        "LAB_PLACE": "vm",
+        "LAB_IN_VM": "1",
+        "LAB_OUTER_KERNEL": os.uname().release,
+        "LAB_OUTER_BOOT_ID": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        "LAB_BASES": host.get("LAB_BASES")
+        or str(Path(platformdirs.user_cache_dir("labsupport")) / "bases"),
+        "JPY_PARENT_PID": "1",  # never gone: it is the launcher that watches Jupyter
+        "MPLCONFIGDIR": str(FONTS),
+        "IPYTHONDIR": "/run/lab/ipython",
+        "JUPYTER_RUNTIME_DIR": "/run/lab/jupyter",
+    }
+
+
+_PIECE = 32 << 10
+
+
+class Program(Channel):
+    """A program that has been started in the guest; `status` is there once it has ended.
+
+    `status` is the exit status, or minus the number of the signal that ended it. With a `terminal`
+    (its rows and columns) it gets one, and its errors come with its output. `files` are written
+    before it starts, for root's eyes only.
+    """
+
+    def __init__(
+        self,
+        loop: Mux,
+        number: int,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+        terminal: tuple[int, int] | None = None,
+        files: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(loop, number)
+        self.argv = tuple(map(os.fspath, argv))
+        self.status: int | None = None
+        self._failure: ProgramNotFound | None = None
+        wishes = {
+            "argv": self.argv,
+            "environment": dict(env or {}),
+            "cwd": os.fspath(cwd or "/"),
+            "terminal": terminal,
+            "files": dict(files or {}),
+        }
+        self.send(mux.START, json.dumps(wishes).encode())
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended. Raises `ProgramNotFound` if it has never begun."""
+        if self._failure:
+            raise self._failure
+        return self.status is not None
+
+    def frame(self, kind: int, payload: bytes) -> None:
+        """Deal with a frame from the guest."""
+        if kind == mux.EXIT:
+            self.status = mux.NUMBER.unpack(payload)[0]
+            self.close()
+        elif kind == mux.FAILED:
+            number, said = json.loads(payload)
+            why = os.strerror(number) if number else said
+            self._failure = ProgramNotFound(f"{self.argv[0]} does not start in the Lab VM", why)
+            self.close()
+        else:
+            super().frame(kind, payload)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program and those that it has started."""
+        self.send(mux.SIGNAL, bytes([number]))
+
+
+class Captured(Program):
+    """A program whose output is kept."""
+
+    def __init__(
+        self,
+        loop: Mux,
+        number: int,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+    ) -> None:
+        self._output = {mux.DATA: bytearray(), mux.ERRORS: bytearray()}
+        self._input = b""
+        self._all_fed = False
+        self._room = mux.WINDOW
+        super().__init__(loop, number, argv, env=env, cwd=cwd)
+
+    def feed(self, data: bytes) -> None:
+        """Let the program read `data`, and then the end of its input."""
+        self._input = data
+        self._feed_some()
+
+    def text(self, kind: int) -> str:
+        """Return what the program has written: its output (`DATA`) or its errors (`ERRORS`)."""
+        return self._output[kind].decode(errors="replace")
+
+    def frame(self, kind: int, payload: bytes) -> None:
+        """Deal with a frame from the guest."""
+        if kind == mux.CREDIT:
+            self._room += mux.NUMBER.unpack(payload)[0]
+            self._feed_some()
+        else:
+            super().frame(kind, payload)
+
+    def received(self, kind: int, payload: bytes) -> None:
+        """Keep what the program has written."""
+        self._output[kind] += payload
+        self.passed_on(len(payload))
+
+    def _feed_some(self) -> None:
+        while self._room and self._input:
+            piece = self._input[: min(_PIECE, self._room)]
+            self._input = self._input[len(piece) :]
+            self._room -= len(piece)
+            self.send(mux.DATA, piece)
+        if not self._input and not self._all_fed:
+            self._all_fed = True
+            self.send(mux.END)
+
+
+DEFAULT_MEMORY = "1G"
 POWER_OFF_SECONDS = 2.0
 CONSOLE_BYTES = 16 << 10
-_LEAN = Path(__file__).with_name("lean.py")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -48,18 +244,19 @@ class LabVM(Closing):
     def boot(
         cls,
         memory: str = DEFAULT_MEMORY,
-        backend: str = "uml",
         *,
         share: Sequence[str | Path] = (),
         slot: gate.Slot | None = None,
+        jailed: bool = False,
     ) -> LabVM:
-        """Boot a guest with so much memory (`"512M"`, `"1G"`), and wait until it is ready.
+        """Boot a guest with that much memory (`"512M"`, `"1G"`), and wait until it is ready.
 
         The folders in `share` are the host's own in the guest, under the same path, for reading and
-        writing. A `slot` of the start gate is released by the caller who gives it.
+        writing. A `slot` of the start gate is released by the caller who gives it. Where it is
+        `jailed`, what runs in it reaches neither the user's files nor their environment.
         Raises a `LabError` that says what is missing or went wrong.
         """
-        guest = cls(_bytes(memory), find_backend(backend), [_shareable(path) for path in share])
+        guest = cls(_bytes(memory), [_shareable(path) for path in share], jailed)
         try:
             if slot:
                 guest._start(slot)
@@ -71,8 +268,12 @@ class LabVM(Closing):
             raise
         return guest
 
-    def __init__(self, memory_bytes: int, backend: Backend, share: Sequence[str]) -> None:
-        self.memory_bytes, self.backend, self.share = memory_bytes, backend, share
+    def __init__(self, memory_bytes: int, share: Sequence[str], jailed: bool = False) -> None:
+        self.memory_bytes, self.share, self._jailed = memory_bytes, share, jailed
+        told = ("PATH", "LANG") if jailed else os.environ
+        self._environment = guest_environment(
+            {name: os.environ[name] for name in told if name in os.environ}
+        )
         self.release = ""
         self._console = bytearray()
         self._keeper: subprocess.Popen[bytes] | None = None
@@ -90,7 +291,7 @@ class LabVM(Closing):
     ) -> Completed:
         """Run a program in the guest, as root, to its end.
 
-        Raises `ProgramNotFound`, `GuestDied`, and after `timeout` seconds, when the program has
+        Raises `ProgramNotFound`, `LabError`, and after `timeout` seconds, when the program has
         been killed, `TimedOut`.
         """
         began = time.monotonic()
@@ -114,7 +315,7 @@ class LabVM(Closing):
         )
 
     def close(self) -> None:
-        """Power the guest off. Nothing of it is left; twice is once."""
+        """Power the guest off. Nothing of it is left; may be called twice."""
         if not self._keeper:
             return
         keeper, self._keeper = self._keeper, None
@@ -137,9 +338,9 @@ class LabVM(Closing):
         return self._console.decode(errors="replace").replace("\r", "").strip()
 
     def turn(self, timeout: float | None = None) -> None:
-        """Wait for news from the guest, for `timeout` seconds at most. Raises `GuestDied`."""
+        """Wait for news from the guest, for `timeout` seconds at most. Raises `LabError`."""
         if not self._keeper:
-            raise GuestClosed("the Lab VM is closed")
+            raise LabError("the Lab VM is closed")
         try:
             self.mux.turn(timeout)
         except LineClosed:
@@ -148,11 +349,12 @@ class LabVM(Closing):
     def number(self) -> int:
         """Return the number of a new channel."""
         if not self._keeper:
-            raise GuestClosed("the Lab VM is closed")
+            raise LabError("the Lab VM is closed")
         return next(self._numbers)
 
     def _start(self, slot: gate.Slot) -> None:
-        self.backend.check(self.memory_bytes)
+        check(self.memory_bytes)
+        jail = uml.jail(self._environment["LAB_BASES"]) if self._jailed else []
         self._line, theirs = socket.socketpair()
         self._to_keeper, keepers = socket.socketpair()
         for end in (self._line, theirs):
@@ -162,17 +364,16 @@ class LabVM(Closing):
             os.set_blocking(fd, False)  # a console that nobody reads must not stop the guest
         disk = open_disk()
         given = [theirs.fileno(), *([] if disk is None else [disk])]
-        self._disk = self.backend.disk if disk else ""
+        self._disk = uml.DISK if disk else ""
         with theirs, keepers:
-            argv = self.backend.command(self.memory_bytes, theirs.fileno(), self.share, disk)
-            lean = [sys.executable, "-I", "-S", str(_LEAN), "labsupport.vm.keeper"]
+            argv = jail + uml.command(self.memory_bytes, theirs.fileno(), self.share, disk)
             try:
                 self._keeper = subprocess.Popen(
-                    [*lean, str(os.getpid()), str(slot.cpu) if self.backend.pinned else "-", *argv],
+                    [*marks.reaping("--guest", f"--cpu={slot.cpu}"), "--", *argv],
                     stdin=keepers.fileno(),
                     stdout=console,
                     stderr=console,
-                    env=self.backend.environment(self.memory_bytes),
+                    env=uml.environment(self.memory_bytes),
                     pass_fds=given,
                     start_new_session=True,
                 )
@@ -182,30 +383,29 @@ class LabVM(Closing):
                     os.close(disk)
         self.mux = _Loop(self, Line(self._line.fileno(), window=mux.LINE_WINDOW))
         self.mux.watch(self._console_fd, lambda _events: self._read_console())
-        self._await_ready(time.monotonic() + self.backend.boot_seconds)
+        self._await_ready(time.monotonic() + uml.BOOT_SECONDS)
 
     def _await_ready(self, until: float) -> None:
         while not self._ready:
             self.turn(max(until - time.monotonic(), 0))
             if time.monotonic() > until:
-                raise GuestDied("the Lab VM does not start", self.console)
+                raise uml.died("the Lab VM does not start", self.console)
 
     def control(self, kind: int, payload: bytes) -> None:
         """Deal with what the guest says about itself."""
         if kind == mux.HELLO:
             self.release = json.loads(payload)["release"]
             wishes = {
-                "mounts": self.backend.mounts(self.share),
-                "environment": {**guest_environment(os.environ), "LAB_DISK": self._disk},
-                "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-                if self.backend.keeps_files_open
-                else sys.maxsize,
+                "mounts": [(path, "share", "hostfs", path) for path in self.share],
+                "environment": {**self._environment, "LAB_DISK": self._disk},
+                # hostfs keeps each file that the guest has read open, until the guest forgets it
+                "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[1],
             }
             self.mux.line.send(mux.SETUP, 0, json.dumps(wishes).encode())
         elif kind == mux.READY:
             self._ready = True
         elif kind == mux.FAILED:
-            raise ShareRefused("the Lab VM cannot be set up", payload.decode())
+            raise LabError("the Lab VM cannot be set up", payload.decode())
 
     def _read_console(self) -> bool:
         """Take what the console says; tell whether it may say more."""
@@ -223,7 +423,7 @@ class LabVM(Closing):
             self._keeper.wait()  # it ends the rest of the guest first
         while self._read_console():
             pass
-        raise self.backend.explain(self.console, bool(self.release))
+        raise uml.explain(self.console, bool(self.release))
 
 
 class _Loop(Mux):
@@ -241,7 +441,7 @@ class _Loop(Mux):
 def _bytes(memory: str) -> int:
     match = re.fullmatch(r"(\d+)([KMG])", memory.strip().upper())
     if not match:
-        raise BadAmount(f"unknown amount of memory {memory!r}", "", 'write it as "512M" or "1G"')
+        raise LabError(f"unknown amount of memory {memory!r}", "", 'write it as "512M" or "1G"')
     return int(match[1]) * _UNITS[match[2]]
 
 
@@ -249,7 +449,7 @@ def _shareable(path: str | Path) -> str:
     """Return the folder's real path. The root itself is not shared: writes to it must vanish."""
     real = Path(path).resolve()
     if not real.is_dir():
-        raise ShareRefused(f"{path} cannot be shared with the Lab VM", "it is no folder")
+        raise LabError(f"{path} cannot be shared with the Lab VM", "it is not a folder")
     if real == Path("/"):
-        raise ShareRefused("/ cannot be shared with the Lab VM", "it would all be writable")
+        raise LabError("/ cannot be shared with the Lab VM", "all of it would be writable")
     return str(real)

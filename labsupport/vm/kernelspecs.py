@@ -1,7 +1,7 @@
 """`./lab kernels`: install the course's kernels into this virtual environment.
 
 `python3` becomes our launcher, so that notebooks keep their ordinary metadata and open anywhere;
-two more let a student choose the place by hand. `--remove` brings ipykernel's own back.
+two more let a student choose the place by hand.
 """
 
 from __future__ import annotations
@@ -13,88 +13,61 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from ipykernel.kernelspec import RESOURCES, get_kernel_dict, write_kernel_spec
+from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 
-from labsupport.errors import KernelspecsRefused
-from labsupport.vm.environment import FONTS
+from labsupport.errors import LabError
+from labsupport.vm.guest import FONTS
 
-
-@dataclass(frozen=True)
-class Spec:
-    """A kernel on Jupyter's list."""
-
-    name: str
-    display_name: str
-    place: str
-
-
-SPECS = (
-    Spec("python3", "Python 3 (Lab)", "auto"),
-    Spec("lab-host", "This machine", "host"),
-    Spec("lab-vm", "Lab VM", "vm"),
-)
+SPECS = {
+    "python3": ("Python 3 (Lab)", "auto"),
+    "lab-host": ("This machine", "host"),
+    "lab-vm": ("Lab VM", "vm"),
+}
+"""The kernels on Jupyter's list: the name that is shown, and the place."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Install the kernels, or remove them."""
+    """Install the kernels."""
     parser = argparse.ArgumentParser(prog="lab kernels", description=__doc__)
     parser.add_argument("--prefix", type=Path, default=Path(sys.prefix), help="the environment")
-    parser.add_argument("--remove", action="store_true", help="bring the ordinary kernel back")
-    options = parser.parse_args(argv)
-    if options.remove:
-        remove(options.prefix)
-        return 0
-    for folder in install(options.prefix):
+    for folder in install(parser.parse_args(argv).prefix):
         print(folder)
     return 0
 
 
 def install(prefix: str | Path = sys.prefix) -> list[Path]:
     """Write the kernelspecs below `prefix`, and return their folders. Repeating it is harmless."""
-    folders = [_folder(prefix, spec.name) for spec in SPECS]
+    kernels = Path(prefix, "share", "jupyter", "kernels")
     try:
-        for spec, folder in zip(SPECS, folders, strict=True):
-            _write(spec, folder)
+        for name, (shown, place) in SPECS.items():
+            _write(kernels / name, shown, place)
         if Path(prefix) == Path(sys.prefix):
             _list_fonts()
     except OSError as error:
-        raise KernelspecsRefused(
+        raise LabError(
             "the kernels cannot be installed",
             f"{error.filename}: {error.strerror}",
             "run ./lab kernels as the owner of the environment, or give another --prefix",
         ) from error
-    return folders
+    return [kernels / name for name in SPECS]
 
 
-def remove(prefix: str | Path = sys.prefix) -> None:
-    """Remove the kernelspecs and put ipykernel's own `python3` back."""
-    for spec in SPECS:
-        folder = _folder(prefix, spec.name)
-        if folder.exists():
-            shutil.rmtree(folder)
-    write_kernel_spec(_folder(prefix, "python3"))
-
-
-def _folder(prefix: str | Path, name: str) -> Path:
-    return Path(prefix) / "share" / "jupyter" / "kernels" / name
-
-
-def _write(spec: Spec, folder: Path) -> None:
+def _write(folder: Path, shown: str, place: str) -> None:
     """Write one kernelspec; kernel.json appears all at once, for Jupyter may be reading.
 
     Only at the host there is a debugger, see `labsupport.vm.inside.kernel`.
     """
-    command = [sys.executable, "-m", "labsupport.vm.launcher", "--place", spec.place]
+    command = [sys.executable, "-m", "labsupport.vm.launcher", "--place", place]
     kernel = get_kernel_dict()
     contents = {
         **kernel,
         "argv": [*command, "-f", "{connection_file}"],
-        "display_name": spec.display_name,
+        "display_name": shown,
         "interrupt_mode": "message",
-        "metadata": {**kernel["metadata"], "debugger": spec.place == "host"},
+        "env": {"PYTHONUTF8": "1"},  # names of files, too, whatever the locale
+        "metadata": {**kernel["metadata"], "debugger": place == "host"},
     }
     shutil.copytree(RESOURCES, folder, dirs_exist_ok=True)
     new = folder / f".kernel.json.{os.getpid()}"

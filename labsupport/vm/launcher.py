@@ -18,15 +18,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import platformdirs
+
 from labsupport.errors import LabError
-from labsupport.linux import syscalls
-from labsupport.vm import earlier, gate, mux, notice, places
-from labsupport.vm.guest import DEFAULT_MEMORY, LabVM
+from labsupport.vm import gate, mux, notice, places
+from labsupport.vm.guest import DEFAULT_MEMORY, LabVM, Program
 from labsupport.vm.inside import kernel
-from labsupport.vm.programs import Program
 from labsupport.vm.relay import CONNECTION_FILE, IN_GUEST, Knock, Relay
 
-# A kernel that does not listen by then keeps no others waiting.
+# After that time, a kernel that does not listen no longer keeps others waiting.
 LONGEST_START_SECONDS = 30.0
 LAST_WORDS_SECONDS = 0.3
 WORTH_A_WORD_SECONDS = 10.0
@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     """Run a kernel; return its exit status."""
     place, file, more = _arguments(argv)
     choice = places.choose(places.gather(place, os.environ))
-    words = earlier.notice(file, os.environ)
+    words = notice.of_earlier_kernel(file, os.environ)
     if choice.place == "host":
         become_ipykernel(file, more, _lines(words, choice.notice))
     try:
@@ -54,7 +54,7 @@ def _lines(*words: str) -> str:
 
 
 class CannotBoot(Exception):
-    """There is no guest; nothing has been promised to Jupyter yet."""
+    """The guest did not start; nothing has been promised to Jupyter yet."""
 
     def __init__(self, error: LabError) -> None:
         super().__init__(error)
@@ -65,7 +65,14 @@ def become_ipykernel(file: str, more: Sequence[str], words: str = "") -> NoRetur
     """Replace this process by ipykernel, on this machine itself."""
     sys.stdout.flush()
     sys.stderr.flush()
-    environment = {**os.environ, "LAB_PLACE": "host", notice.VARIABLE: words}
+    environment = {
+        **os.environ,
+        "LAB_PLACE": "host",
+        # else the user's own settings and start-up files would reach in
+        "IPYTHONDIR": os.environ.get("IPYTHONDIR")
+        or str(Path(platformdirs.user_cache_dir("labsupport")) / "ipython"),
+        notice.VARIABLE: words,
+    }
     command = kernel_command("ipykernel_launcher", file, more, words)
     os.execve(sys.executable, command, environment)  # noqa: S606
 
@@ -109,7 +116,7 @@ def open_parent() -> int | None:
     if parent <= 1:
         return None
     try:
-        return syscalls.pidfd_open(parent)
+        return os.pidfd_open(parent)
     except ProcessLookupError:
         sys.exit(0)
 
@@ -121,9 +128,8 @@ def has_gone(parent: int | None) -> bool:
 
 def _boot(slot: gate.Slot) -> LabVM:
     memory = os.environ.get("LAB_MEMORY") or DEFAULT_MEMORY
-    backend = os.environ.get("LAB_BACKEND") or "uml"
     try:
-        return LabVM.boot(memory, backend, share=_shares(), slot=slot)
+        return LabVM.boot(memory, share=_shares(), slot=slot)
     except LabError as error:
         raise CannotBoot(error) from error
 
@@ -140,7 +146,7 @@ class Waiting:
         self._since: float | None = None
 
     def tell(self, others: int) -> None:
-        """Tell it to whoever reads the server's messages."""
+        """Write it among the server's messages."""
         self._since = self._since or time.monotonic()
         print(f"The Lab VM waits for others to start on this machine ({others}).", file=sys.stderr)
 
@@ -213,7 +219,7 @@ class Session:
         self._over = True
 
     def _watch_signals(self) -> None:
-        """Let signals be news like any other: an interrupt is the kernel's, SIGTERM is ours."""
+        """Handle signals in the loop: an interrupt is for the kernel, SIGTERM for us."""
         self._bell, ringer = socket.socketpair()
         for end in (self._bell, ringer):
             end.setblocking(False)

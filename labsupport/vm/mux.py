@@ -22,7 +22,7 @@ SETUP = 2  # host: shares and environment; JSON
 READY = 3  # guest: set up
 FAILED = 4  # guest: not set up, or a program not started; text
 OFF = 5  # host: power off
-READ = 6  # guest: so many bytes were read from the line
+READ = 6  # guest: this many bytes were read from the line
 # On the others:
 START = 10  # host: start a program; JSON
 CONNECT = 11  # host: connect to this Unix socket as soon as it is there; path
@@ -30,8 +30,8 @@ OPENED = 12  # guest: connected, or started (with its process id)
 DATA = 13  # bytes; a program's standard input and output
 ERRORS = 14  # bytes; a program's standard error
 END = 15  # no more bytes follow
-CREDIT = 16  # so many bytes were passed on
-RESIZE = 17  # host: the terminal has so many rows and columns
+CREDIT = 16  # this many bytes were passed on
+RESIZE = 17  # host: the terminal's rows and columns
 SIGNAL = 18  # host: send the program's process group this signal
 EXIT = 19  # guest: the program's exit status, or minus the signal that ended it
 
@@ -40,7 +40,7 @@ LINE_WINDOW = 3072
 CHUNK = 16 << 10
 NUMBER = Struct(">i")
 PAIR = Struct(">HH")
-_HEADER = Struct(">BIH")
+_HEADER = Struct(">BII")  # an environment alone may have a megabyte
 
 
 class LineClosed(Exception):
@@ -217,12 +217,12 @@ class Channel:
             self._uncredited = 0
 
     def source_ended(self, fd: int) -> None:
-        """Take note that nothing more can be read from `fd`; the other end is told."""
+        """Note that nothing more can be read from `fd`, and tell the other end."""
         self.mux.unwatch(fd)
         self.send(END, bytes([self.sources.pop(fd)]))
 
     def sink_ended(self) -> None:
-        """Take note that nothing more will be written, or can be."""
+        """Note that nothing more will be written, or can be."""
         self.sink = None
 
     def close(self) -> None:

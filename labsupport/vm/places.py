@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from labsupport.errors import LabError, UnknownPlace
-from labsupport.vm.backends import find_backend
+from labsupport.doctor.guest import check
+from labsupport.errors import LabError, nearest
+from labsupport.kernel import proc
 
 PLACES = ("auto", "host", "vm")
 _CORE_CONTROLLERS = frozenset({"cpu", "memory", "pids"})
@@ -44,7 +45,7 @@ class Choice:
 
 
 def choose(facts: Facts) -> Choice:
-    """Choose. The most particular wish counts; what a wish cannot have is an error, later."""
+    """Choose. The most specific wish counts; one that cannot be met is an error, later."""
     if facts.in_guest:
         return Choice("host")
     for wish in (facts.by_hand, facts.notebook, facts.wanted):
@@ -66,13 +67,13 @@ def notice_of(lacking: str, no_vm: LabError) -> str:
 
 
 def gather(by_hand: str, environment: Mapping[str, str]) -> Facts:
-    """Gather the facts. Raises `UnknownPlace`."""
+    """Gather the facts. Raises `LabError`."""
     wanted = environment.get("LAB_PLACE") or "auto"
     for place in (by_hand, wanted):
         if place not in PLACES:
-            raise UnknownPlace(place, PLACES)
+            raise LabError(f"unknown place {place!r} in LAB_PLACE", nearest(place, PLACES))
     try:
-        find_backend(environment.get("LAB_BACKEND") or "uml").check(_LEAST_MEMORY)
+        check(_LEAST_MEMORY)
         no_vm = None
     except LabError as error:
         no_vm = error
@@ -100,7 +101,7 @@ def asked_by_notebook(path: str) -> str:
 
 def lacking_here() -> str:
     """Say what the core notebooks need and this process has not; empty if it has everything."""
-    if not _is_admin():
+    if not proc.has_capability(_CAP_SYS_ADMIN):
         return "you are not root here (CAP_SYS_ADMIN)"
     missing = sorted(_CORE_CONTROLLERS - writable_controllers(_mounts()))
     if missing:
@@ -108,20 +109,13 @@ def lacking_here() -> str:
     return ""
 
 
-def _is_admin() -> bool:
-    status = Path("/proc/self/status").read_text()
-    return bool(int(status.partition("CapEff:")[2].split()[0], 16) >> _CAP_SYS_ADMIN & 1)
-
-
 def _mounts() -> list[tuple[str, str, str]]:
     """Return the mounted cgroup hierarchies: folder, type, options; proc_pid_mountinfo(5)."""
-    found = []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        left, _, right = line.partition(" - ")
-        fstype, _source, options = right.split(" ", 2)
-        if fstype in ("cgroup", "cgroup2"):
-            found.append((left.split()[4], fstype, options))
-    return found
+    return [
+        (fields[4], fstype, options)
+        for fields, fstype, _source, options in proc.mount_table()
+        if fstype in ("cgroup", "cgroup2")
+    ]
 
 
 def writable_controllers(mounts: list[tuple[str, str, str]]) -> set[str]:

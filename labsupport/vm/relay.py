@@ -7,6 +7,7 @@ the two ends. In the guest the kernel has Unix sockets, which take fewer system 
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,7 +15,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from labsupport.errors import RelayRefused
+from labsupport.errors import LabError
 from labsupport.vm import mux
 from labsupport.vm.guest import LabVM
 from labsupport.vm.mux import Channel, Connection
@@ -27,7 +28,7 @@ CONNECTION_FILE = "/run/lab/kernel.json"
 class Relay:
     """Listens where the connection file says, from the start, so that clients need not try again.
 
-    Raises `RelayRefused` where others could listen in or run code: on a network interface, or
+    Raises `LabError` where others could listen in or run code: on a network interface, or
     without a key.
     """
 
@@ -79,7 +80,7 @@ class Knock(Channel):
         self.send(mux.CONNECT, path.encode())
 
     def frame(self, kind: int, payload: bytes) -> None:
-        """Hang up again."""
+        """Close the connection."""
         if kind == mux.OPENED:
             self.send(mux.END)
             self.close()
@@ -91,13 +92,13 @@ def _require_private(connection: Mapping[str, Any]) -> None:
         return
     host = connection["ip"]
     if not (host == "localhost" or ip_address(host).is_loopback):
-        raise RelayRefused(
+        raise LabError(
             "the Lab VM's kernel listens on this machine only",
             f"the connection file asks for {host}",
             "leave Jupyter's KernelManager.ip at 127.0.0.1",
         )
     if not connection.get("key"):
-        raise RelayRefused(
+        raise LabError(
             "the Lab VM's kernel accepts signed messages only",
             "the connection file has no key, so any user of this machine could run code in it",
             "leave Jupyter's Session.key as it is",
@@ -106,8 +107,11 @@ def _require_private(connection: Mapping[str, Any]) -> None:
 
 def _join(guest: LabVM, listener: socket.socket, path: str, _events: int) -> None:
     try:
-        client, _address = listener.accept()
+        client, address = listener.accept()
     except BlockingIOError:  # it was gone before we came
+        return
+    if client.family != socket.AF_UNIX and not _is_ours(client, address[1]):
+        client.close()
         return
     client.setblocking(False)
     if client.family != socket.AF_UNIX:
@@ -117,3 +121,20 @@ def _join(guest: LabVM, listener: socket.socket, path: str, _events: int) -> Non
     fd = client.detach()
     connection.read_from(fd)
     connection.write_to(fd)
+
+
+def _is_ours(client: socket.socket, port: int) -> bool:
+    """Whether this user, or root, has connected: others could take all descriptors that we have.
+
+    The kernel tells whose the other end of a connection is; proc_net(5).
+    """
+    table = "/proc/net/tcp6" if client.family == socket.AF_INET6 else "/proc/net/tcp"
+    ends = [f"{each:04X}" for each in (port, client.getsockname()[1])]
+    with open(table) as file:
+        rows = [line.split() for line in file][1:]
+    owners = [
+        int(row[7])
+        for row in rows
+        if [end.rpartition(":")[2] for end in row[1:3]] == ends and row[9] != "0"
+    ]
+    return not {0, os.geteuid()}.isdisjoint(owners)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from labsupport import Sandbox, processes
-from labsupport.base.recipe import PATH, WHEELS_FOLDER
-from labsupport.engine.app_base import find_archive
+from labsupport.build.bases import find_archive
+from labsupport.making.base import PATH, WHEELS_FOLDER
 from tests.toys import CHECKOUT
 
 CLI = CHECKOUT / "notebooks/apps/simple_translate/cli.py"

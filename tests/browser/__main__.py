@@ -23,6 +23,8 @@ def main() -> int:
         "--as-saved", action="store_true", help="do not run: show what is in the file"
     )
     options = parser.parse_args()
+    if missing := [str(path) for path in options.notebooks if not path.is_file()]:
+        parser.error(f"no such notebook: {', '.join(missing)}")
 
     root = Path(options.notebooks[0]).resolve().parent
     theme = "dark" if options.dark else "light"

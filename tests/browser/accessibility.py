@@ -1,4 +1,4 @@
-"""Ask axe-core what somebody who sees little, or uses no mouse, cannot use on a page."""
+"""Ask axe-core what somebody with low vision, or without a mouse, cannot use on a page."""
 
 import os
 

@@ -1,6 +1,6 @@
 """A notebook as a student sees it: in Chromium, run from top to bottom, looked at.
 
-JupyterLab's own objects are asked (`window.jupyterapp`), not its style sheets, wherever it can be.
+Wherever possible, JupyterLab's own objects are asked (`window.jupyterapp`), not its style sheets.
 """
 
 import os
@@ -108,7 +108,12 @@ class NotebookPage:
         self.page.wait_for_function(DONE, timeout=seconds * 1000)
         self.page.wait_for_timeout(500)  # the last messages of widgets, and their painting
 
-    def walk(self, seconds: float = 120) -> None:
+    def run(self, number: int, seconds: float = 60) -> None:
+        """Run one cell, and wait for its end."""
+        self.page.evaluate(RUN_ONE, number)
+        self.page.wait_for_function(CELL_DONE, arg=number, timeout=seconds * 1000)
+
+    def walk(self, seconds: float = 300) -> None:
         """Run cell after cell, as a student does, and use each named control when its turn comes.
 
         This stops at the first error, and at a control that does not change its picture.
@@ -118,8 +123,7 @@ class NotebookPage:
         for number, cell in enumerate(self.cells()):
             if cell["cell_type"] != "code" or not "".join(cell["source"]).strip():
                 continue
-            self.page.evaluate(RUN_ONE, number)
-            self.page.wait_for_function(CELL_DONE, arg=number, timeout=seconds * 1000)
+            self.run(number, seconds)
             if any(_in_cell(number, self.cells()[number])):
                 return
             if number in controls:
@@ -155,7 +159,7 @@ class NotebookPage:
         """Move a cell's slider or press its button; raise unless the cell's picture changes.
 
         A control of a live view works while its cell runs: such a cell is run once more, and its
-        picture must change by itself before the control is used, and the cell end after that.
+        picture must change by itself before the control is used, and the cell must end after that.
         """
         self.page.set_default_timeout(seconds * 1000)
         outputs = self.page.locator(".jp-Notebook .jp-Cell").nth(number).locator(".jp-OutputArea")
@@ -163,7 +167,7 @@ class NotebookPage:
         is_live = not control.is_visible() or control.is_disabled()
         if is_live:
             self.page.evaluate(RUN_ONE, number)
-            # a slider is no form element: `:enabled` would never match it
+            # a slider is not a form element: `:enabled` would never match it
             control.and_(self.page.locator(":not(:disabled)")).wait_for()
         before = outputs.first.evaluate(PICTURES)
         if is_live:
@@ -202,7 +206,7 @@ def _in_cell(number: int, cell: dict[str, Any]) -> Iterator[str]:
 
 
 def _control(outputs: Locator, label: str) -> Locator:
-    """Find a control by its accessible name or by the words that ipywidgets puts beside it."""
+    """Find a control by its accessible name or by the words that ipywidgets puts next to it."""
     labelled = outputs.locator(".jupyter-widgets:has(> .widget-label)", has_text=label)
     slider = labelled.locator("[role=slider]")
     button = outputs.locator("button", has_text=label)

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from labsupport import site
 from labsupport.course.catalogue import chapters
+from labsupport.making import site
 from tests.browser.accessibility import require_axe, violations
 
 pytestmark = pytest.mark.browser

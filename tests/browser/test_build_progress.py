@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from labsupport import Engine
+from labsupport.build.bases import base_image
 from tests.browser.lab import Lab, jupyterlab
 from tests.browser.page import CELL_DONE, RUN_ONE, opened
 from tests.toys import write_notebook
@@ -15,15 +16,16 @@ from tests.toys import write_notebook
 pytestmark = pytest.mark.browser
 SECONDS = 60_000
 SET_UP = """
-from labsupport import BuildProgress, Engine
+from labsupport.build.build_progress import BuildProgress
+from labsupport import Engine
 engine = Engine.connect()
 text = "FROM labsupport/busybox\\nRUN echo $$ is going; sleep 60"
 """
 BUILD = """
-from labsupport.errors import BuildStopped
+from labsupport.errors import BuildFailed
 try:
     await BuildProgress(engine, {"Dockerfile": text}, network="none").run()
-except BuildStopped as stopped:
+except BuildFailed as stopped:
     print("containers left:", len(engine.client.containers.list(all=True, ignore_removed=True)))
 """
 
@@ -33,7 +35,7 @@ def lab(tmp_path_factory) -> Iterator[Lab]:
     if os.geteuid() != 0 or not shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin"):
         pytest.skip("needs root and dockerd (apt-get install docker.io)")
     with pytest.MonkeyPatch.context() as patch, Engine.start_private() as engine:
-        engine.base_image()
+        base_image(engine)
         patch.setenv("DOCKER_HOST", engine.address)
         with jupyterlab(tmp_path_factory.mktemp("build")) as running:
             yield running

@@ -73,6 +73,22 @@ def test_a_moved_slider_changes_the_kernels_file(page):
     assert says(page)[1] == 18
 
 
+def test_dragging_tells_what_it_would_be(page):
+    slider = page.page.get_by_label("memory limit")
+    slider.evaluate("s => { s.value = 64; s.dispatchEvent(new Event('input')); }")
+    expect(page.page.locator(".slider output").first).to_have_text("→ 64 MiB")
+    assert says(page)[0] == 24 << 20  # until it is let go
+
+
+def test_nothing_is_watched_until_it_is_started(page):
+    stop = page.page.get_by_role("button", name="stop watching")
+    expect(stop).to_be_hidden()  # the cell has ended
+    page.page.get_by_role("button", name="start watching").press("Enter")
+    expect(stop).to_be_visible()
+    stop.click()
+    expect(stop).to_be_hidden()
+
+
 def test_buttons_start_a_program_and_the_log_reads_it_out(page):
     log = page.page.get_by_role("log")
     page.page.get_by_role("button", name="CPU burner").press("Enter")

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.browser
 NOTEBOOK = CHECKOUT / "notebooks" / "02_pid_namespaces.ipynb"
 WANTED = "[it] = [p for p in processes(of=exercise.box) if p.pids[-1] == {}]; "
 STOP, END = ("import signal; " + WANTED + f"os.kill(it.pids[0], signal.{name}); 'sent {name}'"
-             for name in ("SIGSTOP", "SIGKILL"))  # fmt: skip
+             for name in ("SIGSTOP", "SIGTERM"))  # fmt: skip
+GO_ON = "os.kill(it.pids[0], signal.SIGCONT); "
 
 IS_IN_NOTEBOOK = "() => !!document.activeElement.closest('.jp-Notebook')"
 ACTIVE = "() => window.jupyterapp.shell.currentWidget.content.activeCellIndex"
@@ -102,7 +103,7 @@ def test_an_exercise_is_done_by_keyboard_alone(running_chromium, lab):
         keys.go_to(start := where('Exercise.of("02.1")'))
         task = keys.run(start, "Exercise 02.1")
         number = re.search(r"the one that is PID (\d+) in there", task)[1]
-        here, check = where("# your turn: end that one"), where("exercise.check()")
+        here, check = where("# your turn, here or in a terminal"), where("exercise.check()")
 
         keys.go_to(here)
         keys.write(STOP.format(number))
@@ -117,17 +118,17 @@ def test_an_exercise_is_done_by_keyboard_alone(running_chromium, lab):
         notebook.page.wait_for_function(ACTIVE_IS, arg=here + 1)
         assert notebook.page.evaluate(COUNT) == cells + 1
         keys.write("exercise.hint()")
-        assert "processes(of=exercise.box) lists" in keys.run(here + 1, "Hint 1 of 2")
+        assert "processes(of=exercise.box) reads" in keys.run(here + 1, "Hint 1 of 2")
 
         keys.go_to(here)
-        keys.write(END.format(number))
-        keys.run(here, "sent SIGKILL")
+        keys.write(GO_ON + END.format(number))
+        keys.run(here, "sent SIGTERM")
         keys.go_to(check + 1)
         accepted = keys.run(check + 1, "Done ✓")
-        assert f"PID {number} has ended" in accepted
+        assert f"PID {number} got SIGTERM" in accepted
 
     first, second = kept(lab)
     assert (first["passed"], first["hints"]) == (False, 0)
     assert (second["passed"], second["hints"]) == (True, 1)
     assert second["saw"] in accepted
-    assert "SIGKILL" in json.dumps(second["answer"])
+    assert "SIGTERM" in json.dumps(second["answer"])

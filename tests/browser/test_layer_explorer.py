@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from labsupport.views import layer_explorer, layers
-from labsupport.views.layer_explorer import as_data
-from tests.views.test_layers import MINE, OTHER
+from labsupport.image import layer_explorer
+from labsupport.image.layer_explorer import as_data
+from tests.image.samples import TWO
 
 pytestmark = pytest.mark.browser
 
@@ -32,7 +32,7 @@ def page(running_chromium: Browser) -> Iterator[Page]:
     page.set_content("<body></body>")
     page.add_style_tag(path=layer_explorer.HERE / "layer_explorer.css")
     module = (layer_explorer.HERE / "layer_explorer.js").read_text()
-    shown = as_data(layers.towers({"mine": MINE, "other": OTHER}))
+    shown = as_data(TWO)
     page.add_script_tag(content=HARNESS % (json.dumps(shown), json.dumps(module)))
     page.evaluate("() => window.ready")
     yield page

@@ -9,9 +9,9 @@ from tests.toys import write_notebook
 pytestmark = pytest.mark.browser
 PICTURE = "style.show(style.new_figure(4, 1), 'a white field')"
 SOURCES = (
-    "from labsupport import present\nfrom labsupport.views import style\n"
+    "from labsupport.figure.presenting import present\nfrom labsupport.figure import style\n"
     "from ipywidgets import Button\nButton(description='live')",
-    "from labsupport.views.plain_table import PlainTable\n"
+    "from labsupport.figure.table import PlainTable\n"
     "PlainTable('a table', ('a', 'b'), (('1', '2'),))",
     PICTURE,
     "present(1.5)",

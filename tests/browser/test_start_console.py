@@ -5,7 +5,7 @@ import json
 import pytest
 from playwright.sync_api import Page
 
-from labsupport.views import start_console
+from labsupport.build import start_console
 
 pytestmark = pytest.mark.browser
 

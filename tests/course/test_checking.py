@@ -1,6 +1,8 @@
-"""What checking does whatever the exercise is about."""
+"""What checking does, whatever the exercise is about."""
 
+from labsupport import Sandbox
 from labsupport.course.exercises import Exercise, Verdict
+from labsupport.kernel.procfs import all_pids
 
 
 class SoonDone(Exercise):
@@ -34,3 +36,18 @@ def test_without_a_moment_one_look_decides(monkeypatch):
     exercise.start()
     assert not exercise.check()
     assert exercise.looks == 1
+
+
+class InABox(SoonDone):
+    name = "00.2"
+
+    def begin(self):
+        self.box = Sandbox(new={"uts"}).open()
+
+
+def test_a_student_who_goes_on_leaves_no_earlier_scene():
+    first = InABox(1)
+    first.start()
+    left = first.box.holder_pid
+    SoonDone(1).start()
+    assert left not in all_pids()

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -10,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from labsupport import Exercise, predict, probe
-from labsupport.course import export, progress, recheck, scoreboard
+from labsupport.course import course_map, export, progress
 from labsupport.course.catalogue import NOTEBOOKS, chapters
 from labsupport.course.course_map import CourseMap
-from labsupport.errors import FileInTheWay, ProgressNotKept, ProgressUnreadable
+from labsupport.errors import LabError, ProgressNotKept, ProgressUnreadable
+from labsupport.making import recheck
 
-QUESTION = "How many kinds of namespaces does this kernel have?"
+QUESTION = chapters()[2].questions[0]
 ANSWER = "import os, signal\n[it] = [p for p in processes(of=exercise.box) if p.pids[-1] == {}]\n"
-ANSWER += "os.kill(it.pids[0], signal.SIGKILL)"
+ANSWER += "os.kill(it.pids[0], signal.SIGTERM)"
 
 
 @pytest.fixture(autouse=True)
@@ -32,8 +35,14 @@ def unwritable(monkeypatch):
     monkeypatch.setenv("LAB_PROGRESS", "/proc/nothing/progress.jsonl")
 
 
+def guessed(guess, answer=8, **how):
+    question = predict(QUESTION, **(how or {"within": 0}))
+    question.guess = guess
+    return question.beside(answer)
+
+
 def score_of(number):
-    [score] = [score for score in scoreboard.scores() if score.number == number]
+    [score] = [score for score in course_map.scores() if score.number == number]
     return score
 
 
@@ -43,20 +52,20 @@ def test_nothing_has_been_done_before_anything_was():
 
 
 def test_a_guess_counts_as_met_missed_or_skipped():
-    predict(QUESTION, 8).beside(8)
+    guessed(8)
     assert (score_of("02").guessed, score_of("02").met, score_of("02").skipped) == (1, 1, 0)
 
 
 def test_the_first_real_guess_counts_not_one_made_after_the_answer_was_seen():
-    predict(QUESTION).beside(8)
+    guessed(None)
     assert (score_of("02").guessed, score_of("02").skipped) == (0, 1)
-    predict(QUESTION, 3).beside(8)
-    predict(QUESTION, 8).beside(8)
+    guessed(3)
+    guessed(8)
     assert (score_of("02").guessed, score_of("02").met) == (1, 0)
 
 
 def test_the_map_says_what_was_done():
-    predict(QUESTION, 8).beside(8)
+    guessed(8)
     shown = CourseMap()
     assert shown.begun == ["02"]
     assert "02 Process IDs: 1 of 1 guesses right" in repr(shown)
@@ -77,13 +86,13 @@ def note_many(number):
 
 
 def test_a_file_that_cannot_be_written_is_told_beside_the_verdict(unwritable):
-    assert "cannot be kept" in repr(predict(QUESTION, 8).beside(8))
+    assert "cannot be kept" in repr(guessed(8))
     with pytest.raises(ProgressNotKept, match="LAB_PROGRESS"):
         progress.note("exercise")
 
 
 def test_a_damaged_file_names_the_line_and_is_left_alone(own_file):
-    predict(QUESTION, 8).beside(8)
+    guessed(8)
     own_file.write_text(own_file.read_text() + "no event\n")
     with pytest.raises(ProgressUnreadable, match=r"line 2 of progress\.jsonl"):
         CourseMap()
@@ -92,7 +101,7 @@ def test_a_damaged_file_names_the_line_and_is_left_alone(own_file):
 
 def test_no_home_folder_is_written(own_file, monkeypatch):
     monkeypatch.setenv("HOME", "/home/alice")
-    predict(QUESTION, "/home/alice/x").beside(8)
+    guessed("/home/alice/x", choices=["/home/alice/x"], answer="/home/alice/x")
     assert "alice" not in own_file.read_text()
 
 
@@ -100,7 +109,9 @@ def test_every_question_and_exercise_of_the_notebooks_is_in_the_catalogue():
     for chapter in chapters():
         cells = json.loads((NOTEBOOKS / chapter.file).read_text())["cells"]
         code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
-        assert len(chapter.questions) == code.count(" predict(") + code.count("\npredict("), chapter
+        # f"…" is a question for each of many
+        asked = re.findall(r"(?<!\w)predict\(\s*(?![f\s])", code)
+        assert len(chapter.questions) == len(asked), chapter
         assert len(chapter.exercises) == code.count("Exercise.of("), chapter
     questions = [question for chapter in chapters() for question in chapter.questions]
     assert len(questions) == len(set(questions))
@@ -121,16 +132,17 @@ def as_a_student(own_file, lines):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def solved(own_file, answer=ANSWER, hints=0):
+def solved(own_file, answer=ANSWER, hints=0, before=()):
     if refusal := probe().why_not("ns.pid"):
         pytest.skip(f"needs ns.pid: {refusal.reason}")
-    number = answer.format("exercise.number")
+    number = answer.format("exercise._number")
     as_a_student(
         own_file,
         [
             "%load_ext labsupport\nfrom labsupport import Exercise, processes",
             'exercise = Exercise.of("02.1", 7)\nexercise.start()',
             *["exercise.hint()"] * hints,
+            *before,
             number,
             "exercise.check()\nexercise.stop()",
         ],
@@ -139,11 +151,11 @@ def solved(own_file, answer=ANSWER, hints=0):
 
 def test_a_solved_exercise_is_kept_with_its_seed_evidence_and_cells(own_file):
     solved(own_file, hints=1)
-    [kept] = export.collect()["exercises"]
+    [kept], hints_given = export.collect()["exercises"], 1
     assert (kept["name"], kept["seed"], kept["passed"], kept["hints"]) == ("02.1", 7, True, 1)
-    assert "os.kill(it.pids[0]" in kept["answer"]
-    assert "exercise.check" not in kept["answer"]
-    assert "has ended" in kept["saw"]
+    [cell] = kept["answer"][hints_given:]
+    assert "os.kill(it.pids[0]" in cell
+    assert "got SIGTERM" in kept["saw"]
 
 
 def test_an_answer_passes_once_more_on_the_teachers_machine(own_file, tmp_path):
@@ -155,8 +167,7 @@ def test_an_answer_passes_once_more_on_the_teachers_machine(own_file, tmp_path):
 
 
 def test_an_answer_passes_once_more_in_the_lab_vm(own_file, tmp_path):
-    if refusal := probe().why_not("vm"):
-        pytest.skip(f"needs vm: {refusal.reason}")
+    needs_a_jail()
     solved(own_file)
     path = export.export_progress(tmp_path / "handed_in.json")
     [(_, outcome)] = recheck.recheck(path)
@@ -168,23 +179,106 @@ def test_a_forged_answer_does_not_pass(own_file, tmp_path, forged):
     solved(own_file)
     path = export.export_progress(tmp_path / "handed_in.json")
     content = json.loads(path.read_text())
-    content["exercises"][0]["answer"] = forged
+    content["exercises"][0]["answer"] = [forged]
     path.write_text(json.dumps(content))
     [(_, outcome)] = recheck.recheck(path, here=True)
     assert outcome["passed"] is False
+
+
+def test_an_answer_without_an_end_does_not_pass(own_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(recheck, "SECONDS", 1)
+    solved(own_file)
+    path = export.export_progress(tmp_path / "handed_in.json")
+    path.write_text(path.read_text().replace("import os, signal", "import time; time.sleep(60)"))
+    [(_, outcome)] = recheck.recheck(path, here=True)
+    assert outcome == {"passed": False, "why": "it was not done after 1 s"}
 
 
 def test_the_command_tells_and_its_status_says_whether_all_pass(own_file, tmp_path, capsys):
     solved(own_file)
     path = export.export_progress(tmp_path / "handed_in.json")
     assert recheck.main(["--here", str(path)]) == 0
-    assert "02.1 (variant 7): passes again" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "02.1 (variant 7): passes again" in told
+    assert "    | os.kill(it.pids[0], signal.SIGTERM)" in told
+
+
+def test_cells_that_failed_and_long_ones_accuse_nobody(own_file, tmp_path):
+    solved(own_file, before=["get_ipython().run_cell('no_such_name')", "#" * 5000])
+    path = export.export_progress(tmp_path / "handed_in.json")
+    [(exercise, outcome)] = recheck.recheck(path, here=True)
+    assert {"no_such_name", "#" * 5000} <= set(exercise["answer"])
+    assert outcome["passed"], outcome
+
+
+def handed_in(tmp_path, **facts):
+    """Return a file with one exercise, as somebody may write it."""
+    exercise = {"name": "02.1", "seed": 7, "passed": True, "saw": "", "answer": [],
+                "solution_shown": False, **facts}  # fmt: skip
+    path = tmp_path / "handed_in.json"
+    path.write_text(json.dumps({"format": export.FORMAT, "exercises": [exercise]}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"answer": "one text"}, "is damaged"),
+        ({"seed": None}, "is damaged"),
+        ({"name": "99.1"}, "no exercise '99.1'"),
+        ({"answer": ["#" * 200_000]}, "does NOT pass"),
+        ({"answer": ["import os; os.write(1, b'{ not json\\n'); os._exit(0)"]}, "does NOT pass"),
+        ({"saw": "\x1b[2K\r\x9b1A passes again"}, "\ufffd[2K\ufffd\ufffd1A passes"),
+    ],
+)
+def test_whatever_a_file_holds_the_next_one_has_its_turn(tmp_path, capsys, facts, words):
+    path = handed_in(tmp_path, **facts)
+    assert recheck.main(["--here", str(path), str(path)]) == 1
+    told = capsys.readouterr().out
+    assert told.count("handed_in.json:") == 2
+    assert words in told
+    assert not set(told) & set("\x1b\r\x9b")
+
+
+@pytest.mark.parametrize(
+    "attack", ["os.kill(os.getppid(), 9)", "time.sleep(1000)", "os.kill(1, 9); os._exit(1)"]
+)
+def test_an_answer_that_ends_or_stops_its_machine_does_not_pass(tmp_path, monkeypatch, attack):
+    needs_a_jail()
+    monkeypatch.setattr(recheck, "SECONDS", 15)
+    path = handed_in(tmp_path, answer=[f"import os, time; {attack}"])
+    [(_, outcome)] = recheck.recheck(path)
+    assert not outcome["passed"]
+
+
+def test_an_answer_reaches_no_file_of_the_teachers(tmp_path, monkeypatch):
+    """Root in the guest mounts the host's files a second time."""
+    needs_a_jail()
+    grades = tmp_path / "grades"
+    grades.write_text("1.0")
+    monkeypatch.setenv("TOKEN", "a secret")
+    cells = f"""import json, os, subprocess
+os.makedirs("/m")
+subprocess.run("mount -t hostfs h /m -o /", shell=True, check=True)
+seen = [os.path.exists("/m/etc/passwd"), os.path.exists("/m{grades}"), "TOKEN" in os.environ]
+tried = subprocess.run(["touch", "/m{NOTEBOOKS}/written"]).returncode
+os.write(1, json.dumps({{"passed": True, "why": str([*seen, tried])}}).encode())
+os._exit(0)"""
+    [(_, outcome)] = recheck.recheck(handed_in(tmp_path, answer=[cells]))
+    assert outcome["why"] == "[True, False, False, 1]"
+
+
+def needs_a_jail():
+    if refusal := probe().why_not("vm"):
+        pytest.skip(f"needs vm: {refusal.reason}")
+    if not shutil.which("bwrap"):
+        pytest.skip("needs bubblewrap")
 
 
 def test_a_strangers_file_is_not_overwritten(tmp_path):
     path = tmp_path / "thesis.json"
     path.write_text("{}")
-    with pytest.raises(FileInTheWay):
+    with pytest.raises(LabError):
         export.export_progress(path)
     assert path.read_text() == "{}"
 
@@ -204,5 +298,5 @@ def test_an_exercise_without_ipython_is_kept_without_cells(own_file):
     exercise.start()
     assert not exercise.check()
     exercise.stop()
-    assert export.collect()["exercises"][0]["answer"] == ""
+    assert export.collect()["exercises"][0]["answer"] == []
     assert Path(own_file).stat().st_mode & 0o077 == 0

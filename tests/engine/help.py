@@ -17,6 +17,7 @@ from typing import Any
 import docker
 import pytest
 
+from labsupport.build.bases import base_image
 from labsupport.engine.client import Engine
 
 DOCKERD = shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -35,7 +36,7 @@ def traces(folder: Path) -> list[str]:
         if entry.name.isdigit() and folder.name in _command_line(entry)
     ]
     mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if folder.name in line]
-    groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{folder.name}")]
+    groups = [path for path, _, _ in os.walk("/sys/fs/cgroup") if path.endswith(f"/{folder.name}")]
     return processes + mounts + groups + ([str(folder)] if folder.exists() else [])
 
 
@@ -53,7 +54,7 @@ def folder_of(engine: Engine) -> Path:
 def start_sleeper(engine: Engine) -> int:
     """Start a container and return the process ID of its first process on this machine."""
     container = engine.client.containers.run(
-        engine.base_image(), ["sleep", "600"], network_mode="none", detach=True
+        base_image(engine), ["sleep", "600"], network_mode="none", detach=True
     )
     return engine.client.api.inspect_container(container.id)["State"]["Pid"]
 
@@ -63,7 +64,7 @@ def said_by(
 ) -> bytes:
     """Run a container to its end, without a network unless told otherwise; return its output.
 
-    `containers.run` follows the log from the start instead, and now and then Docker 20 ends that
+    `containers.run` follows the log from the start instead, and Docker 20 sometimes ends that
     before the last line.
     """
     stderr = options.pop("stderr", False)

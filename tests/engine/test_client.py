@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import sys
@@ -10,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from labsupport.engine import base_image
-from labsupport.engine.labels import OWNER
-from labsupport.errors import BaseFilesMissing
+from labsupport.build import bases
+from labsupport.build.bases import base_image
+from labsupport.engine.listing import OWNER
+from labsupport.errors import LabError
 from tests.engine.help import folder_of, needs_dockerd, said_by, start_sleeper
 
 
@@ -33,12 +33,12 @@ def test_a_container_of_the_base_image_is_a_process_here(engine):
     assert folder_of(engine).name in Path(f"/proc/{pid}/cgroup").read_text()
     assert os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid")
     assert Path(f"/proc/{pid}/root/bin/sh").is_symlink()
-    assert Path(f"/proc/{pid}/root/bin/busybox").read_bytes() == base_image._busybox().read_bytes()
+    assert Path(f"/proc/{pid}/root/bin/busybox").read_bytes() == bases._busybox().read_bytes()
 
 
 @needs_dockerd
 def test_the_base_image_is_made_once_and_runs_every_tool(engine):
-    first, second = engine.base_image(), engine.base_image()
+    first, second = base_image(engine), base_image(engine)
 
     assert first.id == second.id
     assert first.labels == {OWNER: "course"}
@@ -52,24 +52,23 @@ def test_the_base_image_is_made_once_and_runs_every_tool(engine):
 
 @needs_dockerd
 def test_another_image_of_that_name_is_replaced(engine):
-    made = engine.base_image()
+    made = base_image(engine)
     engine.client.images.load(_other_image())
-    assert engine.client.images.get(base_image.TAG).id != made.id
+    assert engine.client.images.get(bases.TAG).id != made.id
 
-    assert engine.base_image().id == made.id
+    assert base_image(engine).id == made.id
 
 
 def _other_image():
-    layer = base_image.pack({"hello": base_image.a_file(b"hello")})
-    config = base_image._config(hashlib.sha256(layer).hexdigest())
-    return base_image.archive(base_image.TAG, config, [layer])
+    layer = bases.pack({"hello": bases.a_file(b"hello")})
+    return bases.archive(bases.TAG, [layer], ["COPY hello /"])
 
 
 def test_the_base_image_needs_a_static_busybox(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BaseFilesMissing, match=r"no program `busybox`(.|\n)*busybox-static"):
-        base_image._busybox()
+    with pytest.raises(LabError, match=r"no program `busybox`(.|\n)*busybox-static"):
+        bases._busybox()
 
     shutil.copy(os.path.realpath(sys.executable), tmp_path / "busybox")
-    with pytest.raises(BaseFilesMissing, match="needs shared libraries"):
-        base_image._busybox()
+    with pytest.raises(LabError, match="needs shared libraries"):
+        bases._busybox()

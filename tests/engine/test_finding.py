@@ -2,60 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.server
 import json
 import os
+import signal
 import socketserver
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from docker.context import ContextAPI
 
-from labsupport.engine import addresses, finding
+from labsupport.doctor import addresses
+from labsupport.engine import client, daemon
 from labsupport.engine.client import Engine
-from labsupport.errors import (
-    EngineDown,
-    EngineMissing,
-    EngineRefused,
-    EngineTooNew,
-    EngineTooOld,
-)
-from labsupport.probes import engine as probe
-from tests.engine.help import answering, needs_dockerd
+from labsupport.errors import EngineDown, LabError
+from labsupport.kernel.refusals import CAP_SYS_ADMIN, Facts
+from tests.engine.help import answering, folder_of, needs_dockerd, traces, wait_until
+
+may_be_private = addresses.may_be_private
 
 
 @needs_dockerd
-def test_docker_host_is_obeyed(engine, nowhere, monkeypatch):
-    monkeypatch.setenv("DOCKER_HOST", engine.address)
-
-    with Engine.connect() as found:
-        assert found.client.info()["ID"] == engine.client.info()["ID"]
-    assert engine.client.ping()  # closing a connection does not end the engine
-
-
-@needs_dockerd
-def test_dockers_context_is_obeyed(engine, nowhere, monkeypatch):
-    _write_context(nowhere / "settings", "lab", engine.address)
-
-    with Engine.connect() as found:
-        assert found.address == engine.address
-
-
-@needs_dockerd
-def test_the_usual_socket_is_found(engine, nowhere):
-    (nowhere / "usual.sock").symlink_to(engine.address.removeprefix("unix://"))
-
-    with Engine.connect() as found:
-        assert found.address == f"unix://{nowhere}/usual.sock"
-
-
-@needs_dockerd
-def test_podmans_variable_is_obeyed_if_there_is_none_of_dockers(engine, nowhere, monkeypatch):
+def test_dockers_variable_comes_before_podmans(engine, nowhere, monkeypatch):
     monkeypatch.setenv("CONTAINER_HOST", engine.address)
-    with Engine.connect() as found:
-        assert found.address == engine.address
-
     monkeypatch.setenv("DOCKER_HOST", f"unix://{nowhere}/gone.sock")
     with pytest.raises(EngineDown, match="from DOCKER_HOST"):
         Engine.connect()
@@ -64,35 +37,84 @@ def test_podmans_variable_is_obeyed_if_there_is_none_of_dockers(engine, nowhere,
 @needs_dockerd
 def test_an_engine_that_is_ill_does_not_hide_one_that_is_well(engine, nowhere, monkeypatch):
     ill, well = nowhere / "ill.sock", Path(engine.address.removeprefix("unix://"))
-    monkeypatch.setattr(finding, "usual_sockets", lambda: [ill, well])
+    monkeypatch.setattr(client, "usual_sockets", lambda: [ill, well])
     with answering(ill, "1.40"), Engine.connect() as found:
         assert found.address == engine.address
 
 
 @needs_dockerd
 @pytest.mark.parametrize("way", ["DOCKER_HOST", "CONTAINER_HOST", "context", "usual"])
-def test_the_doctor_says_yes_wherever_one_is_found(engine, nowhere, monkeypatch, way):
-    socket = Path(engine.address.removeprefix("unix://"))
-    monkeypatch.setattr(addresses, "usual_sockets", lambda _environment: [nowhere / "usual.sock"])
+def test_an_engine_is_found_wherever_it_is_and_the_doctor_says_yes(
+    engine, nowhere, monkeypatch, way
+):
+    usual = nowhere / "usual.sock"
+    monkeypatch.setattr(addresses, "usual_sockets", lambda _environment: [usual])
     with pytest.raises(Exception, match=r"no engine was found|not running"):
-        probe.engine()
+        addresses.engine()
     if way == "context":
         _write_context(nowhere / "settings", "lab", engine.address)
     elif way == "usual":
-        (nowhere / "usual.sock").symlink_to(socket)
+        usual.symlink_to(engine.address.removeprefix("unix://"))
     else:
         monkeypatch.setenv(way, engine.address)
 
     with Engine.connect() as found:
-        assert probe.engine() == found.address
+        assert found.address == (f"unix://{usual}" if way == "usual" else engine.address)
+        assert found.client.info()["ID"] == engine.client.info()["ID"]
+        assert addresses.engine() == found.address
+    assert engine.client.ping()  # closing a connection does not end the engine
+
+
+@needs_dockerd
+def test_root_gets_one_engine_for_all_that_a_process_asks_for(nowhere, monkeypatch):
+    monkeypatch.setattr(addresses, "may_be_private", may_be_private)
+    monkeypatch.setattr(addresses, "usual_sockets", lambda _environment: [])
+    assert addresses.engine() == "a private one is started when first asked for"
+    with Engine.connect() as first:
+        own = daemon._of_this_process.process.pid
+    with Engine.connect() as second:  # closing a connection did not end it
+        assert second.address == first.address == os.environ["DOCKER_HOST"]
+        assert addresses.engine() == first.address
+        os.kill(own, signal.SIGTERM)
+        wait_until(lambda: not traces(folder_of(first)))
+    with Engine.connect() as third:  # it has ended, so another one is started
+        assert third.address != first.address
+        daemon._of_this_process.stop()
+        assert traces(folder_of(third)) == []
+
+
+@needs_dockerd
+def test_the_engine_that_a_killed_notebook_asked_for_ends_with_it():
+    program = (
+        "import time; from labsupport import Engine\n"
+        "print(Engine.connect().address, flush=True); time.sleep(600)"
+    )
+    nothing = {name: text for name, text in os.environ.items() if name != "DOCKER_HOST"}
+    argv = [sys.executable, "-c", program]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=nothing) as owner:
+        folder = Path(owner.stdout.readline().strip().removeprefix("unix://")).parent
+        if "labsupport" not in folder.name:
+            owner.kill()
+            pytest.skip("an engine runs here already")
+        assert len(traces(folder)) >= 3
+        owner.kill()
+    wait_until(lambda: not traces(folder))
+    assert traces(folder) == []
+
+
+def test_the_root_of_a_user_namespace_gets_none(monkeypatch):
+    monkeypatch.setattr(addresses, "ALL_USERS", ["0", "1000", "1"])
+    root = Facts(capabilities=1 << CAP_SYS_ADMIN)
+    assert not addresses.may_be_private(root)
+    assert not addresses.may_be_private(Facts(euid=1000))
 
 
 @needs_dockerd
 def test_the_version_of_the_api_is_the_newest_that_both_know(engine, monkeypatch):
-    known = [engine.newest_api, finding.NEWEST_API]
+    known = [engine.newest_api, client.NEWEST_API]
     assert engine.client.api.api_version == min(known, key=lambda each: int(each.split(".")[1]))
-    monkeypatch.setattr(finding, "NEWEST_API", "1.30")
-    older = finding.connect(addresses.Chosen(engine.address, "test"))
+    monkeypatch.setattr(client, "NEWEST_API", "1.30")
+    older = client.connect(addresses.Chosen(engine.address, "test"))
     assert older.api.api_version == "1.30"
     assert older.ping()
     older.close()
@@ -148,9 +170,9 @@ def test_a_dead_docker_host_is_named(nowhere, monkeypatch):
 
 
 def test_without_any_engine_its_package_is_named(nowhere, monkeypatch):
-    monkeypatch.setattr(finding, "_installed", lambda: "")
+    monkeypatch.setattr(client, "_installed", lambda: "")
 
-    with pytest.raises(EngineMissing, match=r"apt-get install docker\.io(.|\n)*Lab VM"):
+    with pytest.raises(LabError, match=r"apt-get install docker\.io(.|\n)*Lab VM"):
         Engine.connect()
 
 
@@ -158,7 +180,7 @@ def test_without_any_engine_its_package_is_named(nowhere, monkeypatch):
     ("program", "remedy"), [("dockerd", "systemctl start docker"), ("podman", "podman.socket")]
 )
 def test_an_engine_that_is_not_started_is_to_be_started(nowhere, monkeypatch, program, remedy):
-    monkeypatch.setattr(finding, "_installed", lambda: program)
+    monkeypatch.setattr(client, "_installed", lambda: program)
 
     with pytest.raises(EngineDown, match=f"{program} is installed(.|\n)*{remedy}"):
         Engine.connect()
@@ -184,14 +206,21 @@ def test_a_socket_that_is_not_ours_names_the_group(nowhere, request, monkeypatch
     with answering(path, "1.41"):
         path.chmod(0o600)
         request.getfixturevalue("nobody")
-        with pytest.raises(EngineRefused, match=rf"{asked_by}(.|\n)*usermod -aG docker"):
+        with pytest.raises(LabError, match=rf"{asked_by}(.|\n)*usermod -aG docker"):
             Engine.connect()
 
 
-@pytest.mark.parametrize("version", ["1.18", "1.40"])
-def test_an_old_engine_is_told_apart(nowhere, version):
-    refusal = pytest.raises(EngineTooOld, match=r"too old(.|\n)*upgrade it")
-    with answering(nowhere / "usual.sock", version), refusal:
+@pytest.mark.parametrize(
+    ("newest", "oldest", "said"),
+    [
+        ("1.18", "1.12", r"too old(.|\n)*upgrade it"),
+        ("1.40", "1.12", r"too old(.|\n)*upgrade it"),
+        ("1.99", "1.98", "pip install --upgrade docker"),
+    ],
+)
+def test_an_engine_too_old_or_too_new_is_told_apart(nowhere, newest, oldest, said):
+    refusal = pytest.raises(LabError, match=said)
+    with answering(nowhere / "usual.sock", newest, oldest), refusal:
         Engine.connect()
 
 
@@ -201,28 +230,32 @@ def test_an_old_engine_is_told_apart(nowhere, version):
         ({"ApiVersion": "1.41"}, "1.41"),
         ({"ApiVersion": "1.45", "MinAPIVersion": "1.24"}, "1.45"),
         ({"ApiVersion": "1.52", "MinAPIVersion": "1.44"}, "1.45"),  # Docker 29
-        ({"ApiVersion": "1.40", "MinAPIVersion": "1.12"}, EngineTooOld),
-        ({"ApiVersion": "1.60", "MinAPIVersion": "1.46"}, EngineTooNew),
+        ({"ApiVersion": "1.40", "MinAPIVersion": "1.12"}, LabError),
+        ({"ApiVersion": "1.60", "MinAPIVersion": "1.46"}, LabError),
     ],
 )
 def test_versions_are_agreed_upon(monkeypatch, said, answer):
-    monkeypatch.setattr(finding, "NEWEST_API", "1.45")
+    monkeypatch.setattr(client, "NEWEST_API", "1.45")
     if isinstance(answer, str):
-        assert finding.agreed_version(said, "here") == answer
+        assert client.agreed_version(said, "here") == answer
         return
     with pytest.raises(answer, match=said["ApiVersion"]):
-        finding.agreed_version(said, "here")
-
-
-def test_an_engine_that_is_too_new_names_the_sdk(nowhere):
-    with (
-        answering(nowhere / "usual.sock", "1.99", oldest="1.98"),
-        pytest.raises(EngineTooNew, match="pip install --upgrade docker"),
-    ):
-        Engine.connect()
+        client.agreed_version(said, "here")
 
 
 def test_a_socket_with_a_name_too_long_is_passed_over(nowhere, monkeypatch):
-    monkeypatch.setattr(finding, "usual_sockets", lambda: [nowhere / ("s" * 120)])
-    with pytest.raises((EngineDown, EngineMissing)):
+    monkeypatch.setattr(client, "usual_sockets", lambda: [nowhere / ("s" * 120)])
+    with pytest.raises(LabError, match="no container engine"):
+        Engine.connect()
+
+
+def test_a_socket_in_another_users_folder_is_not_there():
+    """As /run/podman, which systemd makes for root alone: no group opens it."""
+    told = client._none_answered({Path("/nowhere/podman.sock"): errno.EACCES})
+    assert "does not let you in" not in str(told)
+
+
+def test_a_port_that_is_not_a_number_is_no_engine(monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "tcp://localhost:http")
+    with pytest.raises(EngineDown, match="DOCKER_HOST"):
         Engine.connect()

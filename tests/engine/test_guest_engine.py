@@ -9,13 +9,14 @@ import sys
 
 import pytest
 
+from labsupport.doctor.guest import find_kernel
 from labsupport.errors import LabError
 from labsupport.vm.guest import LabVM
-from labsupport.vm.kernels import find_kernel
 
 PREPARE = """
 import json, time
 from pathlib import Path
+from labsupport.build.bases import base_image
 from labsupport.engine.client import Engine
 """
 
@@ -53,7 +54,7 @@ def tell(guest):
 
 @pytest.fixture(scope="module")
 def first(tell):
-    """What the first use of the engine in this guest was like."""
+    """The result of the first use of the engine in this guest."""
     return tell(
         """
 assert not Path("/run/labsupport/engine").exists()
@@ -75,7 +76,7 @@ def test_it_runs_on_the_guests_kernel_with_cgroup_v2(first, guest):
 
 
 def test_its_images_are_on_the_guests_disk(first, guest):
-    program = "from labsupport.engine.guest_disk import scratch; print(scratch())"
+    program = "from labsupport.engine.daemon import scratch; print(scratch())"
     scratch = guest.run([sys.executable, "-c", program]).stdout.strip()
     for folder in ("/run/labsupport/engine/data", scratch):
         done = guest.run(["findmnt", "-n", "-o", "FSTYPE,SOURCE", "-T", folder])
@@ -83,7 +84,7 @@ def test_its_images_are_on_the_guests_disk(first, guest):
 
 
 def test_without_a_disk_they_are_in_memory():
-    program = PREPARE + "engine = Engine.connect(); print(engine.base_image().short_id)"
+    program = PREPARE + "engine = Engine.connect(); print(base_image(engine).short_id)"
     with LabVM.boot(memory="512M") as guest:
         done = guest.run([sys.executable, "-c", program], env={"LAB_DISK": ""}, timeout=90)
         assert done.returncode == 0, done.stderr
@@ -110,7 +111,7 @@ def test_limits_are_the_guest_kernels(first, tell):
     memory, pids, cpu, inside = tell(
         """
 engine = Engine.connect()
-box = engine.client.containers.run(engine.base_image(), ["sleep", "600"], detach=True,
+box = engine.client.containers.run(base_image(engine), ["sleep", "600"], detach=True,
     mem_limit="32m", pids_limit=20, nano_cpus=500_000_000, network_mode="none")
 pid = engine.client.api.inspect_container(box.id)["State"]["Pid"]
 group = Path("/sys/fs/cgroup" + Path(f"/proc/{pid}/cgroup").read_text().split("::")[1].strip())
@@ -138,10 +139,10 @@ def read(until=time.monotonic() + 20):
             time.sleep(0.05)
 engine = Engine.connect()
 network = engine.client.networks.create("meeting", driver="bridge")
-server = engine.client.containers.run(engine.base_image(), ["httpd", "-f", "-h", "/etc"],
+server = engine.client.containers.run(base_image(engine), ["httpd", "-f", "-h", "/etc"],
     detach=True, name="server", network="meeting", ports={"80/tcp": ("127.0.0.1", 8080)})
 page = read()
-answer = engine.client.containers.run(engine.base_image(),
+answer = engine.client.containers.run(base_image(engine),
     ["wget", "-qO-", "http://server/group"], network="meeting").decode()
 server.remove(force=True)
 print(json.dumps([page, answer]))
@@ -155,7 +156,7 @@ def test_a_privileged_container_may_mount(first, tell):
         """
 engine = Engine.connect()
 script = "mkdir /m && mount -t tmpfs t /m && grep -c ' /m tmpfs' /proc/mounts"
-print(engine.client.containers.run(engine.base_image(), ["sh", "-c", script],
+print(engine.client.containers.run(base_image(engine), ["sh", "-c", script],
     privileged=True, network_mode="none", remove=True).decode().strip())
 """
     )

@@ -11,7 +11,7 @@ RACE = 'checking if image "70b6" is dangling: locating image with ID "70b6": ima
 
 
 def refusing(times, words, status=500):
-    """Return a client whose engine refuses to list so many times, and how often it was asked."""
+    """Return a client whose engine refuses to list `times` times, and how often it was asked."""
     asked = []
 
     def images(**options):

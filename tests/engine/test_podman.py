@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from labsupport.engine import leftovers
+from labsupport.build.bases import base_image
+from labsupport.build.container import Container
+from labsupport.doctor import addresses
+from labsupport.engine import listing
 from labsupport.engine.client import Engine
-from labsupport.engine.held import HeldContainer
-from labsupport.engine.labels import OWNER
-from labsupport.errors import RegistryOutOfReach
-from labsupport.probes import engine as probe
+from labsupport.engine.listing import OWNER
 from tests import podmans
 from tests.engine.help import said_by
 
@@ -40,39 +40,25 @@ def test_it_says_what_it_is(engine, podman):
     assert engine.cgroup_version == (2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1)
     assert not engine.rootless
     assert str(engine).startswith(f"Podman {engine.version} at unix://")
-    assert probe.engine() == engine.address
+    assert addresses.engine() == engine.address
 
 
 def test_the_base_image_is_made_once_and_runs(engine):
-    first, second = engine.base_image(), engine.base_image()
+    first, second = base_image(engine), base_image(engine)
     assert first.id == second.id
     assert first.labels == {OWNER: "course"}
     assert said_by(engine.client, first, ["id", "-u"]) == b"0\n"
 
 
-def test_its_images_are_kept_unpacked(engine):
-    size = engine.base_image().attrs["Size"]
-    sizes = engine.sizes(NAME)
-    assert (sizes.content_bytes, sizes.unpacked_bytes, sizes.disk_bytes) == (0, size, size)
-
-
 def test_a_container_that_is_held_is_a_process_here_and_goes(engine):
-    with HeldContainer(engine) as held:
+    with Container(engine) as held:
         assert os.readlink(f"/proc/{held.pid}/ns/pid") != os.readlink("/proc/self/ns/pid")
         assert held.exec(["echo", "hello"]) == "hello\n"
         name = held.container.name
     assert name not in [
         each.name for each in engine.client.containers.list(all=True, ignore_removed=True)
     ]
-    assert list(leftovers.find_in(engine.client)) == []
-
-
-def test_a_registry_out_of_reach_is_told(engine, monkeypatch):
-    from labsupport.engine import lecture_images
-
-    monkeypatch.setitem(lecture_images.NAMES, "alpine", "127.0.0.1:1/library/alpine:latest")
-    with pytest.raises(RegistryOutOfReach):
-        engine.lecture_image("alpine")
+    assert list(listing.find_in(engine.client)) == []
 
 
 def test_nothing_is_left_of_it():

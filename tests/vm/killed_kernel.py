@@ -1,6 +1,6 @@
 """Start a kernel where `auto` puts it, kill its launcher, and tell in JSON what was and is.
 
-What test_in_container.py runs in its container, where no process and no file is anybody else's.
+test_in_container.py runs it in its container, where every process and every file is its own.
 """
 
 import json

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -20,17 +19,12 @@ from pathlib import Path
 
 import pytest
 
-from labsupport.errors import (
-    BuildToolMissing,
-    KernelBuildFailed,
-    KernelOptionDropped,
-    KernelSourceMissing,
-    NoSpace,
-)
-from labsupport.vm import build as builder
-from labsupport.vm import mends
-from labsupport.vm.fragment import FRAGMENT, Fragment
-from labsupport.vm.progress import Progress
+from labsupport.doctor import guest
+from labsupport.errors import LabError
+from labsupport.making import kernel
+from labsupport.making import kernel as builder
+from labsupport.making.building import Progress
+from labsupport.making.kernel import FRAGMENT, Fragment
 
 needs_compiler = pytest.mark.skipif(
     not (shutil.which("gcc") and shutil.which("make") and Path("/usr/include/libelf.h").exists()),
@@ -103,22 +97,38 @@ def test_the_hash_follows_the_symbols_and_not_the_prose(tmp_path):
     assert Fragment.read(first).hash == Fragment.read(second).hash != Fragment.read(third).hash
 
 
-def test_a_mend_changes_its_lines_once_and_leaves_another_version_alone(tmp_path):
-    [mend] = mends.MENDS
+@pytest.mark.parametrize("mend", [mend for group in kernel.MENDS for mend in group])
+def test_a_mend_changes_its_lines_once_and_leaves_another_version_alone(
+    mend, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(kernel, "MENDS", ((mend,),))
     file = tmp_path / mend.file
-    assert mends.apply(tmp_path) == []  # no such file
+    assert kernel.apply(tmp_path) == []  # no such file
     file.parent.mkdir(parents=True)
     file.write_text(f"before\n{mend.old}after\n")
 
-    assert mends.apply(tmp_path) == [mend]
+    assert kernel.apply(tmp_path) == [mend]
     assert file.read_text() == f"before\n{mend.new}after\n"
-    assert mends.apply(tmp_path) == []  # it is mended
+    if mend.old not in mend.new:
+        assert kernel.apply(tmp_path) == []  # it is mended
+
+
+def test_mends_that_belong_together_are_made_together(tmp_path, monkeypatch):
+    first, second = kernel.Mend("a", "one", "1"), kernel.Mend("b", "two", "2")
+    monkeypatch.setattr(kernel, "MENDS", ((first, second),))
+    (tmp_path / "a").write_text("one")
+    assert kernel.apply(tmp_path) == []
+    assert (tmp_path / "a").read_text() == "one"
+
+    (tmp_path / "b").write_text("two")
+    assert kernel.apply(tmp_path) == [first, second]
+    assert (tmp_path / "a").read_text() + (tmp_path / "b").read_text() == "12"
 
 
 def test_the_hash_follows_the_mends(monkeypatch):
-    before = mends.recipe_hash(Fragment.read())
-    monkeypatch.setattr(mends, "MENDS", ())
-    assert mends.recipe_hash(Fragment.read()) != before
+    before = kernel.recipe_hash(Fragment.read())
+    monkeypatch.setattr(kernel, "MENDS", ())
+    assert kernel.recipe_hash(Fragment.read()) != before
 
 
 def test_every_line_of_our_fragment_is_understood_and_none_is_there_twice():
@@ -156,13 +166,13 @@ def test_missing_tools_are_all_named_with_the_command_that_brings_them(
         (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
 
-    with pytest.raises(BuildToolMissing, match=r"gcc, make, strip(.|\n)*apt-get install gcc make"):
+    with pytest.raises(LabError, match=r"gcc, make, strip(.|\n)*apt-get install gcc make"):
         builder.build(tmp_path / "out", source(tmp_path))
     assert not (tmp_path / "out").exists()
 
 
 def test_without_a_source_the_package_is_named(tmp_path):
-    with pytest.raises(KernelSourceMissing, match=r"apt-get install linux-source(.|\n)*--source"):
+    with pytest.raises(LabError, match=r"apt-get install linux-source(.|\n)*--source"):
         builder.find_source(tmp_path)
 
 
@@ -179,7 +189,7 @@ def test_the_newest_source_is_taken(tmp_path):
 def test_what_is_no_source_is_refused(tmp_path):
     (tmp_path / "linux-6.1.tar").write_text("not an archive")
 
-    with pytest.raises(KernelSourceMissing, match="is no archive of a kernel's source"):
+    with pytest.raises(LabError, match="is not an archive of a kernel's source"):
         builder.build(tmp_path / "out", tmp_path / "linux-6.1.tar")
 
 
@@ -188,11 +198,11 @@ def test_the_kernel_is_built_once_and_nothing_else_is_left(tmp_path, scratch, mo
     archive = source(tmp_path)
     kernel = builder.build(tmp_path / "out", archive)
 
-    assert kernel.name == f"linux-6.1.7-{mends.recipe_hash(Fragment.read())}"
+    assert kernel.name == f"linux-6.1.7-{builder.recipe_hash(Fragment.read())}"
     assert subprocess.run([kernel], check=False).returncode == 0
     assert list((tmp_path / "out").iterdir()) == [kernel]
     assert list(scratch.iterdir()) == []
-    assert builder.cached_kernel([tmp_path / "out"]) == kernel
+    assert guest.own_kernel([tmp_path / "out"]) == kernel
 
     before = kernel.stat()
     assert builder.build(tmp_path / "out", archive) == kernel
@@ -204,9 +214,11 @@ def test_the_kernel_is_built_once_and_nothing_else_is_left(tmp_path, scratch, mo
 def test_a_dropped_symbol_ends_the_build_and_is_named(tmp_path, scratch):
     archive = source(tmp_path, olddefconfig="sed -i /PSI/d .config")
 
-    with pytest.raises(KernelOptionDropped, match="CONFIG_PSI=y") as caught:
+    with pytest.raises(LabError, match="CONFIG_PSI=y") as caught:
         builder.build(tmp_path / "out", archive)
-    assert caught.value.symbols == ("CONFIG_PSI=y",)
+    assert caught.value.why.endswith(
+        "CONFIG_PSI=y",
+    )
     assert list(scratch.iterdir()) == list((tmp_path / "out").iterdir()) == []
 
 
@@ -214,9 +226,9 @@ def test_a_dropped_symbol_ends_the_build_and_is_named(tmp_path, scratch):
 def test_a_failing_compiler_is_quoted(tmp_path, scratch, capsys):
     archive = source(tmp_path, compile="echo 'int main(' | gcc -x c -o linux -")
 
-    with pytest.raises(KernelBuildFailed, match="make ended with status 2") as caught:
+    with pytest.raises(LabError, match="make ended with status 2") as caught:
         builder.build(tmp_path / "out", archive)
-    assert "error: " in caught.value.log
+    assert "error: " in caught.value.why
     assert list(scratch.iterdir()) == list((tmp_path / "out").iterdir()) == []
     assert "compiling Linux 6.1.7: stopped after" in capsys.readouterr().out
 
@@ -225,7 +237,7 @@ def test_a_failing_compiler_is_quoted(tmp_path, scratch, capsys):
 def test_a_kernel_that_does_not_start_is_not_kept(tmp_path, scratch):
     archive = source(tmp_path, compile="echo 'int main() { return 7; }' | gcc -x c -o linux -")
 
-    with pytest.raises(KernelBuildFailed, match="ended with status 7"):
+    with pytest.raises(LabError, match="ended with status 7"):
         builder.build(tmp_path / "out", archive)
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -234,7 +246,7 @@ def test_a_kernel_that_does_not_start_is_not_kept(tmp_path, scratch):
 def test_too_little_space_is_said_before_anything_is_unpacked(tmp_path, scratch, monkeypatch):
     monkeypatch.setattr(builder, "SPACE_BYTES", 1 << 60)
 
-    with pytest.raises(NoSpace, match=r"GB are needed(.|\n)*TMPDIR=FOLDER"):
+    with pytest.raises(LabError, match=r"GB are needed(.|\n)*TMPDIR=FOLDER"):
         builder.build(tmp_path / "out", source(tmp_path))
 
 
@@ -262,8 +274,8 @@ def test_a_stopped_build_leaves_nothing(tmp_path, scratch, number):
 def _start_build(tmp_path: Path, archive: Path, scratch: Path) -> subprocess.Popen:
     program = (
         "import sys, pathlib\n"
-        "from labsupport.vm import build\n"
-        "from labsupport.vm.fragment import Fragment\n"
+        "from labsupport.making import kernel as build\n"
+        "from labsupport.making.kernel import Fragment\n"
         f"one = Fragment.read(pathlib.Path({str(tmp_path / 'kernel.config')!r}))\n"
         "Fragment.read = lambda: one\n"
         "build._TOOLS = ('gcc', 'make', 'strip', 'tar')\n"
@@ -298,23 +310,19 @@ def _wait_until_gone(pid: int) -> None:
     raise AssertionError(f"process {pid} lives on")
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="User-Mode Linux is for x86-64")
-def test_the_newest_kernel_of_todays_fragment_is_used(tmp_path):
-    wanted = mends.recipe_hash(Fragment.read())
+def test_the_kernel_that_was_built_last_is_used(tmp_path):
     user, system = tmp_path / "user", tmp_path / "system"
-    elf(user / "linux-6.12.9-0123456789")  # of an older fragment
-    elf(user / f"linux-6.1.9-{wanted}")
-    elf(user / f".linux-6.13.1-{wanted}")  # half-written
-    (user / f"linux-6.14.1-{wanted}").write_text("#!/bin/sh")
-    best = elf(system / f"linux-6.1.10-{wanted}")
+    last = elf(system / "linux-6.1.10-0123456789")
+    earlier = elf(user / "linux-6.12.9-0123456789")
+    os.utime(earlier, (1, 1))
+    elf(user / ".linux-6.13.1-0123456789")  # half-written
+    (user / "linux-6.14.1-0123456789").write_text("#!/bin/sh")
 
-    assert builder.cached_kernel([user, system]) == best
-    best.unlink()
-    assert builder.cached_kernel([user, system]) == user / f"linux-6.1.9-{wanted}"
-    (user / f"linux-6.1.9-{wanted}").chmod(0o644)
-    if os.getuid() == 0:
-        assert builder.cached_kernel([user, system]).name == "linux-6.12.9-0123456789"
-    assert builder.cached_kernel([tmp_path / "nothing"]) is None
+    assert guest.own_kernel([user, system]) == last
+    last.unlink()
+    assert guest.own_kernel([user, system]) == earlier
+    earlier.chmod(0o644)
+    assert guest.own_kernel([user, system, tmp_path / "nothing"]) is None
 
 
 def test_progress_is_plain_lines_when_nobody_watches():

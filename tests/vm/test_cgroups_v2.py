@@ -17,7 +17,7 @@ V1_ONLY = 2  # tests of what only v1 does; they say so
 def test_the_same_holds_for_v2(vm_kernel: Path, name: str) -> None:
     with LabVM.boot("512M") as guest:
         done = guest.run(
-            [*PYTEST, f"tests/linux/{name}.py"], cwd=CHECKOUT, timeout=280, env={"LAB_ROUNDS": "1"}
+            [*PYTEST, f"tests/cgroup/{name}.py"], cwd=CHECKOUT, timeout=280, env={"LAB_ROUNDS": "1"}
         )
     assert done.returncode == 0, done.stdout + done.stderr
     skipped = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]

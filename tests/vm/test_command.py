@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm.conftest import Marked
+from tests.fixtures_vm import Marked
 
 LAB_VM = [sys.executable, "-m", "labsupport", "vm"]
 

@@ -1,4 +1,4 @@
-"""The guest's disk: the host's space when it is used, and nothing afterwards (about 5 s)."""
+"""The guest's disk takes the host's space while it is used, and nothing afterwards (about 5 s)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from labsupport.vm import disk
+from labsupport.vm import guest as vm_guest
 from labsupport.vm.guest import LabVM
-from tests.vm.conftest import Marked, eventually
+from tests.fixtures_vm import Marked, eventually
 
 MIB = 1 << 20
 PREPARE = (  # without `noinit_itable` the kernel begins to fill its tables some seconds later
@@ -25,12 +25,12 @@ def sh(guest: LabVM, script: str) -> str:
 
 
 def disk_files(marked: Marked) -> list[Path]:
-    """What the guest's processes have open that is as large as its disk: one file, many times."""
+    """The files as large as its disk that the guest's processes have open: one file, many times."""
     found = []
     for pid in marked.processes():
         for fd in Path(f"/proc/{pid}/fd").iterdir():
             try:
-                if "(deleted)" in os.readlink(fd) and fd.stat().st_size >= disk.LEAST_BYTES:
+                if "(deleted)" in os.readlink(fd) and fd.stat().st_size >= vm_guest.LEAST_BYTES:
                     found.append(fd)
             except FileNotFoundError:
                 continue
@@ -75,17 +75,17 @@ def test_nothing_of_it_is_left_of_a_killed_guest(
 
 
 def test_without_space_there_is_none(vm_kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "_size", lambda _folder: disk.LEAST_BYTES - 1)
-    assert disk.open_disk() is None
+    monkeypatch.setattr(vm_guest, "_size", lambda _folder: vm_guest.LEAST_BYTES - 1)
+    assert vm_guest.open_disk() is None
     with LabVM.boot("256M") as guest:
         assert sh(guest, "echo [$LAB_DISK]") == "[]\n"
 
 
 def test_a_real_disk_is_taken_before_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    if disk.file_system("/var/tmp") == "tmpfs" or disk.file_system("/dev/shm") != "tmpfs":
+    if vm_guest.file_system("/var/tmp") == "tmpfs" or vm_guest.file_system("/dev/shm") != "tmpfs":
         pytest.skip("needs /var/tmp on a disk and /dev/shm in memory")
     monkeypatch.setenv("TMPDIR", "/dev/shm")
-    file = disk.open_disk()
+    file = vm_guest.open_disk()
     assert file is not None
     with open(file, "rb") as opened:
         assert os.fstat(opened.fileno()).st_dev == os.stat("/var/tmp").st_dev

@@ -12,7 +12,7 @@ from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
-from labsupport.vm import earlier, kernelspecs
+from labsupport.vm import kernelspecs, notice
 
 SECONDS = 60
 
@@ -59,30 +59,30 @@ def test_only_a_second_kernel_of_a_notebook_says_so_and_says_it_once(
     specs: KernelSpecManager, tmp_path: Path
 ) -> None:
     with kernel(specs, tmp_path / "kernel-a.json", "/one.ipynb") as (manager, client):
-        assert earlier.WORDS not in said(client)
+        assert notice.WORDS not in said(client)
         manager.restart_kernel(now=True)  # JupyterLab says so itself
         client.wait_for_ready(timeout=SECONDS)
-        assert earlier.WORDS not in said(client)
+        assert notice.WORDS not in said(client)
     with kernel(specs, tmp_path / "kernel-b.json", "/two.ipynb") as (_, client):
-        assert earlier.WORDS not in said(client)
+        assert notice.WORDS not in said(client)
     with kernel(specs, tmp_path / "kernel-c.json", "/one.ipynb") as (_, client):
-        assert said(client).count(earlier.WORDS) == 1
-        assert earlier.WORDS not in said(client)
+        assert said(client).count(notice.WORDS) == 1
+        assert notice.WORDS not in said(client)
 
 
 def test_what_an_ended_server_left_is_removed(tmp_path: Path) -> None:
-    gone = {"JPY_SESSION_NAME": "/one.ipynb", "JPY_PARENT_PID": str(1 << 22)}  # no PID is so large
+    gone = {"JPY_SESSION_NAME": "/one.ipynb", "JPY_PARENT_PID": str(1 << 22)}  # above any PID
     here = {**gone, "JPY_PARENT_PID": str(os.getpid())}
     first, second = (str(tmp_path / f"kernel-{name}.json") for name in "ab")
-    assert earlier.notice(first, gone) == ""
-    assert earlier.notice(second, here) == ""
+    assert notice.of_earlier_kernel(first, gone) == ""
+    assert notice.of_earlier_kernel(second, here) == ""
     assert len(list(tmp_path.iterdir())) == 1
-    assert earlier.notice(first, here) == earlier.WORDS
+    assert notice.of_earlier_kernel(first, here) == notice.WORDS
 
 
 @pytest.mark.parametrize("missing", ["JPY_SESSION_NAME", "JPY_PARENT_PID"])
 def test_a_kernel_of_no_notebook_or_no_server_leaves_nothing(tmp_path: Path, missing: str) -> None:
     known = {"JPY_SESSION_NAME": "/one.ipynb", "JPY_PARENT_PID": str(os.getpid())}
     known.pop(missing)
-    assert earlier.notice(str(tmp_path / "kernel.json"), known) == ""
+    assert notice.of_earlier_kernel(str(tmp_path / "kernel.json"), known) == ""
     assert list(tmp_path.iterdir()) == []

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from labsupport.vm import gate
-from tests.vm.conftest import eventually
+from tests.fixtures_vm import eventually
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +83,28 @@ def test_a_stopped_holder_keeps_nobody_for_ever(
     monkeypatch.setattr(gate, "LONGEST_WAIT_SECONDS", 0.2)
     with gate.enter(), gate.enter() as other:
         assert other.cpu in os.sched_getaffinity(0)
+
+
+@pytest.mark.parametrize("backlog", [None, 0])
+def test_a_name_that_somebody_else_took_keeps_nobody_for_ever(
+    one_cpu: None, monkeypatch: pytest.MonkeyPatch, backlog: int | None
+) -> None:
+    """Deaf, or with its queue full: whoever waits must not hang, and not try without a pause."""
+    monkeypatch.setattr(gate, "LONGEST_WAIT_SECONDS", 1.0)
+    [cpu] = os.sched_getaffinity(0)
+    with ExitStack() as stack:
+        squatter = stack.enter_context(socket.socket(socket.AF_UNIX))
+        squatter.bind(f"\0{gate.PREFIX}{cpu}")
+        if backlog is not None:
+            squatter.listen(backlog)
+            stack.enter_context(socket.socket(socket.AF_UNIX)).connect(squatter.getsockname())
+        began, busy = time.monotonic(), time.process_time()
+        gate.enter().release()
+        assert time.monotonic() - began < 3
+        assert time.process_time() - busy < 0.5
+
+
+def test_names_that_are_not_text_do_not_matter() -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(f"\0{gate.PREFIX}".encode() + b"\xff")
+        assert gate.crowd() == 1

@@ -1,7 +1,7 @@
 """The Lab VM in an ordinary, locked-down container, as on Binder or in a JupyterHub. About 20 s.
 
-The container is this machine's own files under a bare root, read-only: so there is nothing to
-download and nothing to build. Its process 1 is no init, as is usual there.
+The container has this machine's own files under a bare root, read-only, so there is nothing to
+download or to build. Its process 1 is not an init, as is usual there.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def run(vm_kernel: Path) -> Iterator[Run]:
 
 
 def outermost(paths: list[Path]) -> list[Path]:
-    """Leave out what lies in another one."""
+    """Leave out what is in another one."""
     return [path for path in dict.fromkeys(paths) if not set(path.parents) & set(paths)]
 
 

@@ -19,7 +19,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
 from labsupport.vm import kernelspecs, places
-from tests.vm.conftest import Marked, eventually
+from tests.fixtures_vm import Marked, eventually
 
 KILLS = int(os.environ.get("LAB_TEST_KILLS", "3"))
 
@@ -300,8 +300,13 @@ def test_a_guest_that_dies_is_a_dead_kernel_with_the_consoles_last_words(
     assert "Kernel panic" in words
 
 
-def test_this_machine_by_hand(start: Callable[..., Kernel]) -> None:
-    kernel = start("lab-host")
+def test_this_machine_by_hand(start: Callable[..., Kernel], tmp_path: Path) -> None:
+    startup = tmp_path / ".ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "theirs.py").write_text("theirs = 1")  # a user's own, which must not reach in
+    environment = {name: text for name, text in os.environ.items() if name != "IPYTHONDIR"}
+    kernel = start("lab-host", env={**environment, "HOME": str(tmp_path)})
+    assert kernel.run("theirs") == "NameError"
     assert kernel.run("import os; print(os.uname().release, os.environ['LAB_PLACE'])") == (
         f"{os.uname().release} host"
     )

@@ -35,6 +35,18 @@ def test_frames_arrive_as_they_were_sent_however_they_are_cut(
     assert found == [(mux.DATA, 7, b"hello"), (mux.END, 8, b"")]
 
 
+def test_a_frame_may_be_larger_than_64_kilobytes(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """As the environment of somebody who has many variables."""
+    sender, receiver = Line(ends[0].fileno()), Line(ends[1].fileno())
+    sender.send(mux.SETUP, 0, b"x" * 100_000)
+    found = []
+    while not found:
+        found += receiver.receive()
+    assert found == [(mux.SETUP, 0, b"x" * 100_000)]
+
+
 def test_no_more_than_the_window_is_under_way(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures_vm import eventually
 from tests.toys import write_notebook
-from tests.vm.conftest import eventually
 
 KERNELSPEC = Path(sys.prefix) / "share/jupyter/kernels/lab-host"
 

@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from labsupport.vm.build import cached_kernel
+from labsupport.doctor.guest import own_kernel
 from labsupport.vm.guest import LabVM
 from tests.toys import CHECKOUT
 
 pytestmark = pytest.mark.skipif(
-    os.environ.get("LAB_IN_VM") == "1" or not cached_kernel(),
-    reason="needs our own kernel (./lab vm build-kernel) and a machine that is no Lab VM",
+    os.environ.get("LAB_IN_VM") == "1" or not own_kernel(),
+    reason="needs our own kernel (./lab vm build-kernel) and a machine that is not a Lab VM",
 )
 
 DISK = "truncate -s 32M /run/{0}.img; loop=$(losetup -f --show /run/{0}.img); "
@@ -86,7 +86,7 @@ print(found, os.strerror(ctypes.get_errno()))
 @pytest.fixture(scope="module")
 def guest():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAB_KERNEL", str(cached_kernel()))
+        patch.setenv("LAB_KERNEL", str(own_kernel()))
         with LabVM.boot("384M") as guest:
             yield guest
 
@@ -115,7 +115,7 @@ def test_it_starts_without_modules_and_knows_its_name(guest):
 BOMBS = """
 import os, signal
 from labsupport import Cgroup
-from labsupport.linux.dangers import bomb
+from labsupport.cgroup.dangers import bomb
 
 for _ in range(10):
     with Cgroup(pids=40, memory="200M") as group:
@@ -132,6 +132,6 @@ print("alive")
 
 
 def test_processes_killed_inside_fork_do_not_end_the_guest(guest):
-    """Without our mend (`labsupport.vm.mends`), 6.12 panics in the first or second round."""
+    """Without our mend (`labsupport.making.kernel`), 6.12 panics in the first or second round."""
     done = guest.run([sys.executable, "-c", BOMBS], cwd=CHECKOUT, timeout=120)
     assert done.stdout == "alive\n", done.stderr

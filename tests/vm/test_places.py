@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from labsupport.errors import GuestKernelMissing, UnknownPlace
+from labsupport.errors import LabError
 from labsupport.vm import places
 from labsupport.vm.places import Choice, Facts, choose
 
-NO_VM = GuestKernelMissing("there is no kernel", "none was found", "install one")
+NO_VM = LabError("there is no kernel", "none was found", "install one")
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_notebook_that_does_not_ask_is_auto(tmp_path: Path, text: str) -> None
 
 
 def test_an_unknown_place_is_named() -> None:
-    with pytest.raises(UnknownPlace, match="did you mean 'host'"):
+    with pytest.raises(LabError, match="did you mean 'host'"):
         places.gather("auto", {"LAB_PLACE": "hots"})
 
 

@@ -12,7 +12,7 @@ import struct
 import termios
 import time
 
-from labsupport.linux import syscalls
+from labsupport.kernel import syscalls
 from labsupport.vm import mux
 from labsupport.vm.mux import Channel, Connection, Line, LineClosed, Mux
 
@@ -23,7 +23,7 @@ ALL_INODES = 250_000
 # The host must hear that its bytes were read before its window (mux.LINE_WINDOW) is full.
 ACKNOWLEDGE = 1024
 _O_RDWR = os.O_RDWR | os.O_CLOEXEC
-TYPE_CHECKING = False  # type checkers take it for true; importing typing takes 40 ms here
+TYPE_CHECKING = False  # type checkers assume that it is true; importing typing takes 40 ms here
 if TYPE_CHECKING:
     from typing import Any
 
@@ -223,7 +223,7 @@ class Program(Channel):
                 self._finish()
 
     def exited(self, status: int) -> None:
-        """Take note of the end: what is in the pipes is still passed on, then it is told."""
+        """Note the end: what is in the pipes is still passed on, then the host is told."""
         self.status = status
         self._finish()
 
@@ -234,16 +234,16 @@ class Program(Channel):
             os.close(fd)
 
     def sink_ended(self) -> None:
-        """Close the program's standard input; a terminal is told by its own means (Ctrl-D)."""
+        """Close the program's standard input, but not a terminal: Ctrl-D ends that."""
         if self.sink is not None and self.sink != self.terminal:
             os.close(self.sink)
             self.sink = None
 
     def _finish(self) -> None:
-        """Say that the program has ended, once nothing is left to be read.
+        """Say that the program has ended, once there is nothing left to read.
 
-        A pipe may outlive its program, held open by one that it left in the background: what
-        that one writes later is lost.
+        A pipe may outlive its program, held open by one that it left in the background: what that
+        program writes later is discarded.
         """
         if self.status is None:
             return

@@ -6,14 +6,91 @@ error ends this process, and with it the guest; the traceback is on the guest's 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
 import struct
 
-from labsupport.linux import syscalls
-from labsupport.linux.syscalls import MNT_DETACH, MS_MOVE, MS_NODEV, MS_NOEXEC, MS_NOSUID
-from labsupport.vm.inside import agent, modules
+from labsupport.kernel import syscalls
+from labsupport.kernel.syscalls import MNT_DETACH, MS_MOVE, MS_NODEV, MS_NOEXEC, MS_NOSUID
+from labsupport.vm.inside import agent
+
+# Kernel modules: a distribution's kernel keeps overlayfs and more in files. Our own kernel has
+# everything built in, so nothing is loaded.
+
+# What a container needs; the kernel asks for them by itself where modprobe(8) is installed.
+CONTAINERS = (
+    "veth",
+    "bridge",
+    "br_netfilter",
+    "ip_tables",
+    "iptable_filter",
+    "iptable_nat",
+    "xt_conntrack",
+    "xt_MASQUERADE",
+    "xt_addrtype",
+    "nf_tables",
+)
+
+
+def folder() -> str | None:
+    """Where this kernel's modules are; Debian has a place of its own for User-Mode Linux."""
+    release = os.uname().release
+    for place in (f"/usr/lib/uml/modules/{release}", f"/lib/modules/{release}"):
+        if os.path.exists(f"{place}/modules.dep"):
+            return place
+    return None
+
+
+def load(*names: str) -> None:
+    """Load modules with all that they depend on; names of what is built in are passed over."""
+    place = folder()
+    if not place:
+        return
+    needs = _dependencies(place)
+    for name in names:
+        for file in needs.get(name, ()):
+            _insert(f"{place}/{file}")
+
+
+def offer() -> None:
+    """Put the modules where the kernel's own loader, modprobe(8), looks for them."""
+    place = folder()
+    if not place:
+        return
+    usual = f"/lib/modules/{os.uname().release}"
+    if place != usual:
+        os.makedirs("/lib/modules", exist_ok=True)
+        os.symlink(place, usual)
+    load("loop")  # nobody asks for it: its device nodes come with it
+    with open("/proc/sys/kernel/modprobe") as file:
+        loader = file.read().strip()
+    if not os.access(loader, os.X_OK):
+        load(*CONTAINERS)
+
+
+def _dependencies(place: str) -> dict[str, list[str]]:
+    """Read modules.dep(5): for each module its files, in the order to load them in."""
+    found = {}
+    with open(f"{place}/modules.dep") as file:
+        for line in file:
+            path, _, others = line.partition(":")
+            name = path.rpartition("/")[2].partition(".")[0].replace("-", "_")
+            found[name] = [*reversed(others.split()), path]
+    return found
+
+
+def _insert(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        syscalls.finit_module(fd)
+    except OSError as error:
+        if error.errno != errno.EEXIST:
+            raise
+    finally:
+        os.close(fd)
+
 
 HOSTNAME = "lab"
 CGROUP = "/sys/fs/cgroup"
@@ -37,7 +114,7 @@ def main(_args: list[str]) -> int:
 def make_root() -> None:
     """Pivot to a copy-on-write view of the root: overlay(lower = `/`, upper = memory)."""
     syscalls.mount("proc", "/proc", "proc", _SAFE)
-    modules.load("overlay")
+    load("overlay")
     syscalls.mount("upper", "/run", "tmpfs", 0, "mode=755")
     for folder in ("upper", "work", "root"):
         os.mkdir(f"/run/{folder}")
@@ -52,7 +129,7 @@ def make_root() -> None:
 
 
 def mount_the_rest() -> None:
-    """Mount what every Linux machine has. The host's `/tmp` stays: the course may lie there."""
+    """Mount what every Linux machine has. The host's `/tmp` stays: the course may be there."""
     mount("sysfs", "/sys", "sysfs", _SAFE)
     mount("cgroup2", CGROUP, "cgroup2", _SAFE, "nsdelegate")
     mount("run", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
@@ -67,7 +144,7 @@ def mount_the_rest() -> None:
         os.makedirs(folder, exist_ok=True)
     if not _can_list("/root"):
         mount("root", "/root", "tmpfs", MS_NOSUID, "mode=700")
-    modules.offer()
+    offer()
 
 
 def mount(source: str, target: str, fstype: str, flags: int = 0, data: str | None = None) -> None:

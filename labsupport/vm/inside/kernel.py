@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from labsupport.linux import syscalls
-from labsupport.linux.syscalls import (
+from labsupport.kernel import syscalls
+from labsupport.kernel.syscalls import (
     M_MMAP_MAX,
     M_TRIM_THRESHOLD,
     MADV_POPULATE_WRITE,
@@ -40,13 +40,13 @@ def main() -> None:
     app = IPKernelApp.instance()
     app.config.HistoryManager.hist_file = ":memory:"  # a file would take 50 calls for each cell
     with without("debugpy"):
-        app.initialize()  # type: ignore[no-untyped-call]
+        app.initialize()
     end_when_asked(app.kernel)
-    app.start()  # type: ignore[no-untyped-call]
+    app.start()
 
 
 def end_when_asked(kernel: Any) -> None:
-    """Let a request to shut down be the end, whatever threads and exit handlers still wait for.
+    """End at a request to shut down, whatever threads and exit handlers still wait for.
 
     Once in some fifty times under load, ipykernel answered the request and did not end; Jupyter
     would wait five seconds for it, and the guest goes in any case.

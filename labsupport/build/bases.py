@@ -1,0 +1,310 @@
+"""Images that are not built but put together, out of files that are at hand.
+
+An image is a few tar archives and a JSON file. A builder takes five seconds for a base image in the
+Lab VM, loading a finished archive one; it has the same digest wherever the same files are; and it
+can say what we like: that it is for another CPU, that its program is where none is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+from labsupport.engine.listing import COURSE, OWNER, owner_labels
+from labsupport.errors import AppBaseMissing, LabError
+
+if TYPE_CHECKING:
+    from docker.models.images import Image
+
+    from labsupport.engine.client import Engine
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+CREATED = "1970-01-01T00:00:00Z"
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+File = tuple[bytes, int]
+"""Content and mode of a file; a mode with no content, `(b"", 0o700)`, is a file, too."""
+
+
+# --- archives ------------------------------------------------------------------------------------
+
+
+def archive(
+    tag: str, layers: Sequence[bytes], made_by: Sequence[str], architecture: str = "", **config: Any
+) -> bytes:
+    """Pack an image as `docker save` would: see the OCI image specification.
+
+    `layers` are tar archives, the lowest first; `made_by` the instructions of its history, of which
+    those beyond the last layer made no layer. `config` has the settings as images spell them.
+    """
+    machine = os.uname().machine
+    history = [
+        {"created": CREATED, "created_by": words}
+        | ({"empty_layer": True} if number >= len(layers) else {})
+        for number, words in enumerate(made_by)
+    ]
+    settings = {
+        "architecture": architecture or ARCHITECTURES.get(machine, machine),
+        "os": "linux",
+        "created": CREATED,
+        "config": {"Env": [f"PATH={PATH}"], **config},
+        "rootfs": {"type": "layers", "diff_ids": _diff_ids(layers)},
+        "history": history,
+    }
+    files = {f"layer{number}.tar": layer for number, layer in enumerate(layers)}
+    manifest = [{"Config": "config.json", "RepoTags": [tag], "Layers": list(files)}]
+    files["config.json"] = json.dumps(settings).encode()
+    files["manifest.json"] = json.dumps(manifest).encode()
+    return pack({name: a_file(content) for name, content in files.items()})
+
+
+def _diff_ids(layers: Sequence[bytes]) -> list[str]:
+    return [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]
+
+
+def pack(members: Mapping[str, tuple[tarfile.TarInfo, bytes]]) -> bytes:
+    """Pack members by name; without times and owners, so the bytes are the same each time."""
+    with io.BytesIO() as packed:
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            for name, (member, content) in sorted(members.items()):
+                member.name = name
+                tar.addfile(member, io.BytesIO(content))
+        return packed.getvalue()
+
+
+def a_file(content: bytes, mode: int = 0o644) -> tuple[tarfile.TarInfo, bytes]:
+    """Return a file for `pack`."""
+    member = tarfile.TarInfo()
+    member.size, member.mode = len(content), mode
+    return member, content
+
+
+def _a_folder(mode: int) -> tuple[tarfile.TarInfo, bytes]:
+    member = tarfile.TarInfo()
+    member.type, member.mode = tarfile.DIRTYPE, mode
+    return member, b""
+
+
+def _a_link(target: str) -> tuple[tarfile.TarInfo, bytes]:
+    member = tarfile.TarInfo()
+    member.type, member.linkname, member.mode = tarfile.SYMTYPE, target, 0o777
+    return member, b""
+
+
+# --- the base image of the experiments: one static busybox, without a network --------------------
+
+TAG = "labsupport/busybox:latest"
+ADDED = "ADD rootfs.tar / # the course's busybox"
+_FILES = {
+    "etc/group": "root:x:0:\nnogroup:x:65534:\n",
+    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+}
+_FOLDERS = {"etc": 0o755, "root": 0o700, "tmp": 0o1777, "usr/local/bin": 0o755, "var": 0o755}
+# elf(5): where the program headers are, the size of one, how many; and the loader's kind
+_E_PHOFF, _E_PHENTSIZE, _E_PHNUM = slice(32, 40), slice(54, 56), slice(56, 58)
+_PT_INTERP = 3
+
+
+def base_image(engine: Engine) -> Image:
+    """Return the course's base image, made of this machine's busybox unless it is there.
+
+    Raises `LabError` if there is no statically linked busybox.
+    """
+    made_by = [ADDED, f"ENV PATH={PATH}", 'CMD ["sh"]']
+    return course_image(engine, TAG, [busybox_layer()], made_by)
+
+
+def course_image(
+    engine: Engine, tag: str, layers: Sequence[bytes], made_by: Sequence[str]
+) -> Image:
+    """Return an image that all notebooks share and that stays; loaded unless it is there."""
+    from docker.errors import ImageNotFound  # not here where the archive is made
+
+    images = engine.client.images
+    try:
+        image = images.get(tag)
+    except ImageNotFound:
+        pass
+    else:
+        if image.attrs["RootFS"]["Layers"] == _diff_ids(layers):
+            return image
+    images.load(archive(tag, layers, made_by, Cmd=["sh"], Labels={OWNER: COURSE}))
+    return images.get(tag)
+
+
+def busybox_layer() -> bytes:
+    """Pack busybox, a link for each of its programs, a few files; raises `LabError`."""
+    busybox = _busybox()
+    argv = [str(busybox), "--list-full"]
+    names = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
+    parents = {str(parent) for name in names for parent in Path(name).parents} - {"."}
+    members = {name: _a_folder(0o755) for name in parents}
+    members |= {name: _a_folder(mode) for name, mode in _FOLDERS.items()}
+    members |= {name: _a_link(os.path.relpath("bin/busybox", Path(name).parent)) for name in names}
+    members |= {name: a_file(text.encode()) for name, text in _FILES.items()}
+    members["bin/busybox"] = a_file(busybox.read_bytes(), 0o755)
+    return pack(members)
+
+
+def _busybox() -> Path:
+    found = shutil.which("busybox")
+    if not found or not _is_static(Path(found)):
+        raise LabError(
+            "the base image cannot be made",
+            f"{found} needs shared libraries" if found else "no program `busybox` was found",
+            "sudo apt-get install busybox-static",
+        )
+    return Path(found).resolve()
+
+
+def _is_static(program: Path) -> bool:
+    """Whether a 64-bit ELF program names no interpreter, which is the dynamic loader."""
+    content = program.read_bytes()
+    if content[:5] != b"\x7fELF\x02":
+        return False
+    at, size, count = (
+        int.from_bytes(content[field], "little") for field in (_E_PHOFF, _E_PHENTSIZE, _E_PHNUM)
+    )
+    kinds = (content[start : start + 4] for start in range(at, at + size * count, size))
+    return all(int.from_bytes(kind, "little") != _PT_INTERP for kind in kinds)
+
+
+# --- images for exercises and errors -------------------------------------------------------------
+
+
+def make_image(
+    engine: Engine,
+    tag: str,
+    files: Mapping[str, File],
+    *,
+    architecture: str = "",
+    on_busybox: bool = False,
+    **config: Any,
+) -> Image:
+    """Make an image of one layer (or put it on the course's base image), and load it.
+
+    `config` has the settings as images spell them: `Entrypoint=["/app/run"], User="1000"`.
+    `architecture` is what it says it is for, by default this machine's: "amd64", "arm64".
+    """
+    layers = [pack({name.lstrip("/"): a_file(*file) for name, file in files.items()})]
+    made_by = [f"COPY {' '.join(files)} /"]
+    if on_busybox:
+        layers.insert(0, busybox_layer())
+        made_by.insert(0, ADDED)
+    config = {"Labels": owner_labels(), **config}
+    engine.client.images.load(archive(tag, layers, made_by, architecture, **config))
+    return engine.client.images.get(tag)
+
+
+Step = tuple[str, Mapping[str, str]]
+"""An instruction, and the files of its layer: {path without a leading slash: text}."""
+
+
+def copy(path: str, text: str) -> Step:
+    """Bring a file, as `COPY` does."""
+    return f"COPY {PurePosixPath(path).name} /{path}", {path: text}
+
+
+def remove(*paths: str) -> Step:
+    """Delete files of the layers below, as `RUN rm` does: by whiteouts, which are empty files."""
+    marks = {
+        str(PurePosixPath(path).with_name(f".wh.{PurePosixPath(path).name}")) for path in paths
+    }
+    return f"RUN rm {' '.join(f'/{path}' for path in paths)}", dict.fromkeys(marks, "")
+
+
+def archive_of_steps(tag: str, steps: Iterable[Step]) -> bytes:
+    """Pack an image: the course's busybox, and on it a layer for each step; raises `LabError`."""
+    layers, made_by = [busybox_layer()], [ADDED]
+    for instruction, files in steps:
+        layers.append(pack({path: a_file(text.encode()) for path, text in files.items()}))
+        made_by.append(instruction)
+    return archive(tag, layers, made_by, Cmd=["sh"])
+
+
+# --- the base image of the tutorials' app, where none is pulled ----------------------------------
+#
+# `./lab base` makes its archive once, outside of any engine (see `labsupport.making.base`).
+
+APP_BASE_TAG = "labsupport/python-apertium:bookworm"
+APP_WHEELS = {
+    "tabulate": "0.10.0",
+    # Pipenv, which the lecture's image is built with, and what it needs
+    "pipenv": "2026.10.3", "virtualenv": "21.15.11", "setuptools": "84.2.1", "packaging": "26.4",
+    "platformdirs": "4.14.8", "filelock": "4.3.1", "distlib": "0.4.4",
+    "python-discovery": "1.9.6", "certifi": "2026.10.19.post1",
+}  # fmt: skip
+"""The wheels in it, by name and version, which its pip and Pipenv install without a network."""
+ARCHIVE = "python-apertium-bookworm.tar"
+SYSTEM_BASES = Path("/usr/local/lib/labsupport/bases")
+LONGEST_SECONDS = 600
+RECIPE = "org.labsupport.recipe"
+
+
+def user_bases() -> Path:
+    """Where this user's bases are kept: `LAB_BASES`, else a folder of their cache.
+
+    In the Lab VM it is the folder of the user who has started it.
+    """
+    chosen = os.environ.get("LAB_BASES")
+    return Path(chosen or Path(platformdirs.user_cache_dir("labsupport")) / "bases")
+
+
+def find_archive() -> Path | None:
+    """Return the archive of the base: this user's, else the machine's, else None."""
+    archives = (folder / ARCHIVE for folder in (user_bases(), SYSTEM_BASES))
+    return next((archive for archive in archives if archive.is_file()), None)
+
+
+def read_config(archive: Path) -> dict[str, Any]:
+    """Read an archive's image configuration; raises `AppBaseMissing` if it has none."""
+    try:
+        with tarfile.open(archive) as tar:
+            content = tar.extractfile("config.json")
+            config: dict[str, Any] = json.load(content) if content else {}
+            return config
+    except (tarfile.TarError, KeyError, ValueError) as error:
+        raise AppBaseMissing(f"{archive} is not an archive of it: {error}") from error
+
+
+def app_base(engine: Engine) -> Image:
+    """Return the image `labsupport/python-apertium:bookworm`, loaded unless it is there already.
+
+    That takes a few seconds, about twelve in the Lab VM. Raises `AppBaseMissing` if the engine does
+    not have the image and `./lab base` has not made its archive.
+    """
+    from docker.errors import ImageNotFound  # not here where the archive is made
+
+    archive = find_archive()
+    try:
+        image = engine.client.images.get(APP_BASE_TAG)
+    except ImageNotFound:
+        if archive is None:
+            why = f"there is no {ARCHIVE} in {user_bases()} or {SYSTEM_BASES}"
+            raise AppBaseMissing(why) from None
+    else:
+        layers = image.attrs["RootFS"]["Layers"]
+        if archive is None or layers == read_config(archive)["rootfs"]["diff_ids"]:
+            return image
+    _load(engine, archive)
+    return engine.client.images.get(APP_BASE_TAG)
+
+
+def _load(engine: Engine, archive: Path) -> None:
+    """Load an archive, however long that takes: the engine unpacks all of it before it answers."""
+    api = engine.client.api
+    before, api.timeout = api.timeout, LONGEST_SECONDS
+    try:
+        with archive.open("rb") as file:
+            engine.client.images.load(file)
+    finally:
+        api.timeout = before

@@ -1,0 +1,230 @@
+"""A container that lives as long as we do, `kill -9` included; and the outcome of one that ran.
+
+The first one depends on our connection: its PID 1 is `cat`, and the engine closes its input as soon
+as this process has ended, however it ended. Then it ends, and the engine removes it.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from labsupport import trace
+from labsupport.build.bases import base_image
+from labsupport.engine.client import Engine
+from labsupport.engine.listing import OWNER, owner_labels
+from labsupport.errors import LabError, TimedOut
+from labsupport.kernel.procfs import KINDS
+from labsupport.ownership.marks import Closing
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container as SdkContainer
+
+
+def not_started(why: str) -> int:
+    """Return the status that `docker run` and `podman run` end with if nothing could be started.
+
+    Both derive it from the words of the error; Docker's API tells it, too, Podman's does not.
+    """
+    if "not found" in why or "no such file" in why:
+        return 127
+    return 126 if "permission denied" in why else 125
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run: the `command` that does the same, and its outcome.
+
+    `argv` is what the engine made of the image's ENTRYPOINT and CMD and of the arguments; it is
+    empty if no container could be made. `output` and `errors` are text, `status` is the exit status
+    (125: no container; 126: its program cannot be executed; 127: there is no such program),
+    `seconds` wall-clock time. `short_id` was the container's.
+    """
+
+    command: str
+    argv: tuple[str, ...]
+    output: str
+    errors: str
+    status: int
+    seconds: float
+    short_id: str = ""
+
+    @property
+    def said(self) -> str:
+        """What it wrote; if it was not even started, the end of the error."""
+        return (self.output + self.errors).strip()
+
+    def __str__(self) -> str:
+        ending = f"(exit status {self.status})" if self.status else ""
+        return "\n".join(part for part in (f"$ {self.command}", self.said, ending) if part)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f"<pre style='margin:0;white-space:pre-wrap'>{html.escape(str(self))}</pre>"
+
+
+PROGRAM = ["cat"]
+READ_LINKS = "for link in /proc/self/ns/*; do readlink $link; done"
+
+
+class Container(Closing):
+    """A running container of the course's base image, without a network; use it in a `with`.
+
+    `engine` is by default the one of this place, with a connection of its own. Options are those of
+    `docker run` in the Docker SDK's spelling: `cap_add=["SYS_ADMIN"]`. `pid` is its PID 1 on the
+    engine's machine.
+
+    Raises:
+        LabError, EngineDown: see `Engine.connect`.
+        docker.errors.APIError: the engine rejects an option, and says which.
+
+    """
+
+    def __init__(self, engine: Engine | None = None, **options: Any) -> None:
+        self._owns_engine = engine is None
+        self.engine, self.options = engine or Engine.connect(), options
+        self.container: SdkContainer = self.engine.client.containers.create(
+            base_image(self.engine), PROGRAM, stdin_open=True, auto_remove=True,
+            **{"labels": owner_labels(), "network_mode": "none", **options},
+        )  # fmt: skip
+        try:
+            self._input: Any = self.container.attach_socket(params={"stdin": 1, "stream": 1})
+            self.container.start()
+            self.container.reload()
+            self.pid = int(self.container.attrs["State"]["Pid"])
+        except BaseException:
+            _end(self.container)
+            raise
+
+    @property
+    def namespaces(self) -> dict[str, int]:
+        """{kind: inode number}, as a process inside reads them, wherever that is."""
+        links = self.exec(["sh", "-c", READ_LINKS])  # such as uts:[4026531838]
+        found = {file: int(number) for file, number in re.findall(r"(\w+):\[(\d+)\]", links)}
+        return {name: found[kind.file] for name, kind in KINDS.items() if kind.file in found}
+
+    @property
+    def command(self) -> str:
+        """The command line that does the same."""
+        return " ".join(["docker run", *map(_flag, self.options.items()), "labsupport/busybox cat"])
+
+    def require_here(self) -> Self:
+        """Return it if it runs on this kernel; else it is closed, and a `LabError` says so."""
+        file = Path(f"/proc/{self.pid}/cgroup")
+        # the number may be that of somebody else's process here
+        if not file.exists() or str(self.container.id) not in file.read_text():
+            self.close()
+            raise LabError(
+                "the container cannot be looked at from here",
+                f"the engine at {self.engine.address} runs its containers on another kernel "
+                "(in a virtual machine)",
+                "choose the kernel “Lab VM” for this notebook",
+            )
+        return self
+
+    def exec(self, argv: Sequence[str]) -> str:
+        """Run a program in the container, as `docker exec` does; return what it printed."""
+        output: Any = self.container.exec_run(list(argv)).output
+        return str(output.decode())
+
+    def close(self) -> None:
+        """End it, and wait until it has gone; may be called twice."""
+        if self._input is None:
+            return
+        connection, self._input = self._input, None
+        _end(self.container)
+        connection._response.close()  # closed without it, Python 3.13 complains of the response
+        if self._owns_engine:
+            self.engine.close()
+
+    def __repr__(self) -> str:
+        return f"<{self.command}: PID {self.pid}>"
+
+
+def stranger(engine: Engine) -> Container:
+    """Start a container that carries no label of ours, as if it were somebody else's."""
+    return Container(engine, labels={OWNER: ""})  # it would inherit its image's
+
+
+def _flag(option: tuple[str, Any]) -> str:
+    name, value = option
+    values = value if isinstance(value, list) else [value]
+    return " ".join(f"--{name.replace('_', '-')} {each}" for each in values)
+
+
+def _end(container: SdkContainer) -> None:
+    from docker.errors import APIError, NotFound
+
+    try:
+        container.remove(force=True)
+    except NotFound:  # its input was closed, so it has ended and been removed by itself
+        return
+    except APIError as error:
+        if "already in progress" not in str(error):
+            raise
+
+
+def start_and_end(container: SdkContainer, command: str, began: float, patience: float) -> Ran:
+    """Start a container that has been created, and wait for its end; `began` is monotonic time.
+
+    A container that cannot be started is an outcome, too.
+
+    Raises:
+        TimedOut: it did not end within `patience` seconds.
+
+    """
+    from docker.errors import APIError
+
+    try:
+        container.start()
+    except APIError as error:
+        container.reload()
+        why, short = str(error.explanation), str(container.short_id)
+        status = int(container.attrs["State"]["ExitCode"]) or not_started(why)
+        return Ran(command, argv(container), "", why, status, time.monotonic() - began, short)
+    return ended(container, command, began, patience)
+
+
+def ended(container: SdkContainer, command: str, began: float, patience: float) -> Ran:
+    """Wait for a container's end, and collect what it has said.
+
+    Raises:
+        TimedOut: it did not end within `patience` seconds.
+
+    """
+    import requests
+
+    try:
+        status = int(container.wait(timeout=patience)["StatusCode"])
+    except requests.exceptions.RequestException as error:
+        raise TimedOut(f"`{command}` does not end", f"waited for {patience:g} s") from error
+    seconds = time.monotonic() - began
+    output = container.logs(stdout=True, stderr=False).decode(errors="replace")
+    errors = container.logs(stdout=False, stderr=True).decode(errors="replace")
+    short = str(container.short_id)
+    return Ran(command, argv(container), output, errors, status, seconds, short)
+
+
+def argv(container: SdkContainer) -> tuple[str, ...]:
+    """Return what the engine made of ENTRYPOINT, CMD and arguments."""
+    return (container.attrs["Path"], *container.attrs["Args"])
+
+
+_FLAGS = {"network_mode": "network", "mem_limit": "memory"}
+"""Options that `docker run` calls by another name than the SDK."""
+
+
+def command_line(image: str, arguments: tuple[str, ...], options: Mapping[str, Any]) -> str:
+    """Write the command line that does the same; shell words, as they would be typed."""
+    given = dict(options)
+    start = given.pop("entrypoint", "")
+    first, *rest = [start] if isinstance(start, str) else start or [""]
+    flags = [f"--{_FLAGS.get(key, key.replace('_', '-'))}={value}" for key, value in given.items()]
+    flags += [f"--entrypoint={first}"] if first else []
+    return trace.command(["docker", "run", "--rm", *flags, image, *rest, *arguments])

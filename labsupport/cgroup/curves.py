@@ -1,0 +1,463 @@
+"""Curves of a control group: memory, CPUs, tasks and disk writes, each against its limit.
+
+`GroupRecord` reads the kernel's counters; `Curves` is what it read, as plain data; `Plot` draws it.
+A limit is a dashed line with its value, usage a solid one; where the kernel struck (an OOM kill, a
+throttled stretch, refused forks) there is a mark with its name and time.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+
+from labsupport.cgroup.group import Cgroup, Event
+from labsupport.figure import style
+
+MIB = 1 << 20
+
+# --- the data, and how its amounts are written --------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One reading: bytes, CPUs (CPU seconds for each second), tasks, bytes written per second.
+
+    `at_seconds` counts from when watching began. None: no such controller, or no limit set.
+    """
+
+    at_seconds: float
+    memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    cpus: float | None = None
+    cpu_limit: float | None = None
+    tasks: int | None = None
+    task_limit: int | None = None
+    written: float | None = None
+    write_limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Strike:
+    """What the kernel did: `kind` is "oom_kill", "throttled" or "fork_refused".
+
+    `count` kills, periods of 100 ms or forks, from `at_seconds` to `until_seconds`.
+    """
+
+    kind: str
+    at_seconds: float
+    until_seconds: float
+    count: int
+
+    @property
+    def words(self) -> str:
+        """Say it as its mark does."""
+        at = f"{self.at_seconds:.1f} s"
+        if self.kind == "oom_kill":
+            return f"OOM kill, {at}" if self.count == 1 else f"{self.count} OOM kills, {at}"
+        if self.kind == "throttled":
+            return f"throttled from {at}"
+        return f"fork refused, {at}" if self.count == 1 else f"forks refused from {at}"
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What is drawn: the readings and strikes of the first `seconds`, and the limits' files.
+
+    `files` maps memory, cpu, pids and io to the names of those files, which differ in v1 and v2.
+    """
+
+    samples: tuple[Sample, ...]
+    strikes: tuple[Strike, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 8.0
+
+
+def bytes_in_words(amount: float) -> str:
+    """Write an amount of memory: `64 MiB`, `812 KiB`."""
+    if amount >= 10 * MIB or amount % MIB == 0:
+        return f"{amount / MIB:.0f} MiB"
+    return f"{amount / MIB:.1f} MiB" if amount >= MIB else f"{amount / 1024:.0f} KiB"
+
+
+def cpus_in_words(amount: float) -> str:
+    """Write a number of CPUs: `0.2 CPUs`."""
+    return f"{amount:.2f}".rstrip("0").rstrip(".") + (" CPU" if amount == 1 else " CPUs")
+
+
+def tasks_in_words(amount: float) -> str:
+    """Write a number of tasks."""
+    return f"{amount:.0f} task" if amount == 1 else f"{amount:.0f} tasks"
+
+
+def rate_in_words(amount: float) -> str:
+    """Write bytes per second: `2 MiB/s`."""
+    return f"{amount / MIB:.1f}".removesuffix(".0") + " MiB/s"
+
+
+class Kind(NamedTuple):
+    """One of the curves: what it is called, where its numbers are, how they are written."""
+
+    name: str
+    heading: str
+    strike: str
+    struck: tuple[str, str]  # one of them, and more
+    value: Callable[[Sample], float | None]
+    limit: Callable[[Sample], float | None]
+    written: Callable[[float], str]
+
+
+KINDS = (
+    Kind("memory", "memory in use", "oom_kill", ("OOM kill", "OOM kills"),
+         lambda s: s.memory_bytes, lambda s: s.memory_limit_bytes, bytes_in_words),
+    Kind("cpu", "CPUs in use", "throttled", ("period throttled", "periods throttled"),
+         lambda s: s.cpus, lambda s: s.cpu_limit, cpus_in_words),
+    Kind("pids", "processes and threads", "fork_refused", ("fork refused", "forks refused"),
+         lambda s: s.tasks, lambda s: s.task_limit, tasks_in_words),
+    Kind("io", "written to the disk", "", ("", ""),
+         lambda s: s.written, lambda s: s.write_limit, rate_in_words),
+)  # fmt: skip
+
+# --- what a group did while it was watched ------------------------------------------------------
+
+PERIOD_SECONDS = 0.1  # in which a CPU quota is counted
+RATE_SECONDS = 0.5  # over which CPU time is averaged, at least; writes over twice that
+SAME_SECONDS = 1.5  # strikes of one kind that are this close make one stretch
+
+
+class Counted(NamedTuple):
+    """What has been counted until a moment."""
+
+    at_seconds: float
+    cpu_seconds: float
+    periods: int
+    written_bytes: int
+
+
+class End(NamedTuple):
+    """The end of a program, as `process.ending` words it."""
+
+    kind: str
+    at_seconds: float
+    ending: str
+
+
+class GroupRecord:
+    """Readings of one group from now on: `sample()` takes one, `struck()` notes an event.
+
+    The kernel reports OOM kills and refused forks (`Cgroup.events`). Throttling is read from the
+    counters in `cpu.stat`, at each reading.
+    """
+
+    def __init__(
+        self, group: Cgroup, disk: str = "", clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.group, self._disk, self._clock = group, disk, clock
+        self.began = clock()
+        self.samples: list[Sample] = []
+        self.strikes: list[Strike] = []
+        self.ends: list[End] = []
+        self._counted: list[Counted] = []
+        self._throttled = group.usage().throttled_periods
+
+    @property
+    def now(self) -> float:
+        """Seconds since it began."""
+        return self._clock() - self.began
+
+    def sample(self) -> Sample:
+        """Read the group's counters and limits now."""
+        now, usage, limits = self.now, self.group.usage(), self.group.limits
+        self._count_throttling(now, usage.throttled_periods)
+        cpus, written = self._rates(
+            Counted(now, usage.cpu_seconds or 0, usage.periods or 0, usage.io_written_bytes or 0)
+        )
+        sample = Sample(
+            now, usage.memory_bytes, limits.memory_bytes,
+            None if usage.cpu_seconds is None else cpus, limits.cpu, usage.pids, limits.pids,
+            written if self._disk and usage.io_written_bytes is not None else None,
+            limits.io.get(self._disk),
+        )  # fmt: skip
+        self.samples.append(sample)
+        return sample
+
+    def _rates(self, last: Counted) -> tuple[float, float]:
+        """Return CPU seconds and bytes written for each second, averaged over some time.
+
+        A throttled group runs in bursts, one in each of the kernel's periods. Where those were
+        counted all the time, it is their number that is divided by: an average over whole periods.
+        Of several such averages a low one is taken: those that began within a burst are too high.
+        """
+        self._counted.append(last)
+        while self._counted[0].at_seconds < last.at_seconds - 4 * RATE_SECONDS:
+            self._counted.pop(0)
+        cpus = [
+            (last.cpu_seconds - each.cpu_seconds) / _whole_periods(each, last)
+            for each in self._since(last, RATE_SECONDS)
+        ]
+        written = [
+            (last.written_bytes - each.written_bytes)
+            / max(last.at_seconds - each.at_seconds, 2 * RATE_SECONDS)
+            for each in self._since(last, 2 * RATE_SECONDS)
+        ]
+        cpu_rate, write_rate = (sorted(each)[len(each) // 4] for each in (cpus, written))
+        return max(0.0, cpu_rate), max(0.0, write_rate)
+
+    def _since(self, last: Counted, seconds: float) -> list[Counted]:
+        """Return what was counted so long ago, or up to twice as long; or else the first of all."""
+        ago = [(last.at_seconds - each.at_seconds, each) for each in self._counted]
+        return [each for age, each in ago if seconds <= age <= 2 * seconds] or self._counted[:1]
+
+    def _count_throttling(self, now: float, periods: int | None) -> None:
+        if periods is None or self._throttled is None:
+            return
+        if periods > self._throttled:
+            self._add("throttled", now, periods - self._throttled)
+        self._throttled = periods
+
+    def struck(self, event: Event) -> None:
+        """Note what the kernel told."""
+        self._add(event.kind, event.at_seconds - self.began, event.new)
+
+    def _add(self, kind: str, at: float, count: int) -> None:
+        """Add a strike; throttled periods and refused forks that follow each other are one."""
+        same = [n for n, strike in enumerate(self.strikes) if strike.kind == kind]
+        last = self.strikes[same[-1]] if same else None
+        if kind != "oom_kill" and last and at - last.until_seconds <= SAME_SECONDS:
+            self.strikes[same[-1]] = replace(last, until_seconds=at, count=last.count + count)
+        else:
+            self.strikes.append(Strike(kind, at, at, count))
+
+    def curves(self, seconds: float, files: Mapping[str, str]) -> Curves:
+        """Return what there is to draw, on an axis of `seconds`."""
+        return Curves(tuple(self.samples), tuple(self.strikes), files, seconds)
+
+
+def _whole_periods(first: Counted, last: Counted) -> float:
+    seconds = max(last.at_seconds - first.at_seconds, RATE_SECONDS)
+    counted = PERIOD_SECONDS * (last.periods - first.periods)
+    return counted if abs(counted - seconds) < PERIOD_SECONDS else seconds
+
+
+# --- its words and its table --------------------------------------------------------------------
+
+
+def count(data: Curves, kind: str) -> int:
+    """How often the kernel struck in one way."""
+    return sum(strike.count for strike in data.strikes if strike.kind == kind)
+
+
+def finding(data: Curves) -> str:
+    """Say in one line what the picture shows."""
+    struck = [
+        f"{number} {kind.struck[number > 1]}"
+        for kind in KINDS
+        if (number := count(data, kind.strike))
+    ]
+    return f"The kernel struck: {', '.join(struck)}" if struck else "The kernel has not struck"
+
+
+def words(data: Curves) -> str:
+    """Say all of it: the picture's text alternative."""
+    parts = [f"{finding(data)}.", *(_kind_in_words(kind, data) for kind in KINDS)]
+    parts += [f"{strike.words}." for strike in data.strikes[:20]]
+    return " ".join(parts)
+
+
+def _kind_in_words(kind: Kind, data: Curves) -> str:
+    values = [value for sample in data.samples if (value := kind.value(sample)) is not None]
+    file = data.files.get(kind.name, "the limit")
+    heading = kind.heading[0].upper() + kind.heading[1:]
+    if not values:
+        return f"{heading}: not counted here."
+    limit = kind.limit(data.samples[-1])
+    against = f"{file} is {kind.written(limit)}" if limit is not None else f"{file} sets no limit"
+    now, most = kind.written(values[-1]), kind.written(max(values))
+    return f"{heading}: now {now}, at most {most}; {against}."
+
+
+def table(data: Curves, rows: int = 20) -> list[tuple[object, ...]]:
+    """The same as rows, evenly thinned out to about `rows`, and all strikes with their times."""
+    every = max(1, len(data.samples) // rows)
+    timed: list[tuple[float, tuple[str, ...]]] = [
+        (sample.at_seconds, (*(_cell(kind, sample) for kind in KINDS), ""))
+        for sample in data.samples[::every]
+    ]
+    name = {kind.strike: kind.struck[0] for kind in KINDS}
+    for s in data.strikes:
+        said = f"{name[s.kind]} ({s.count} times, until {s.until_seconds:.1f} s)"
+        timed.append((s.at_seconds, (*("" for _ in KINDS), said)))
+    found = [(f"{at:.1f}", *cells) for at, cells in sorted(timed, key=lambda each: each[0])]
+    return [("second", *(kind.heading for kind in KINDS), "the kernel"), *found]
+
+
+def _cell(kind: Kind, sample: Sample) -> str:
+    value = kind.value(sample)
+    return "" if value is None else kind.written(value)
+
+
+# --- drawing ------------------------------------------------------------------------------------
+
+WIDTH, HEIGHT = 9.2, 5.9  # inches
+LEFT, WIDE, TOP, HIGH, STEP = 0.1, 0.71, 0.87, 0.14, 0.222  # in shares of the figure
+CHARACTERS = 66  # that stand on the whole width of a plot
+LABEL_APART = 0.24  # of a plot's height, at least, between two labels
+
+
+class Plot:
+    """The curves on one figure; `draw` moves their lines, which is cheaper than to draw afresh."""
+
+    def __init__(self) -> None:
+        self.figure = style.new_figure(WIDTH, HEIGHT)
+        self._title = self.figure.text(
+            0.015, 0.98, "", size=style.size("large"), weight="bold", va="top", color=style.INK
+        )
+        self._panels = [
+            Panel(self.figure.add_axes((LEFT, TOP - HIGH - n * STEP, WIDE, HIGH)), kind)
+            for n, kind in enumerate(KINDS)
+        ]
+        last = self._panels[-1].axes
+        last.tick_params(labelbottom=True)
+        last.xaxis.set_major_formatter(lambda value, _: f"{value:g} s")
+        self._still: object = None
+        self._under: Any = None  # what does not move: axes and headings
+
+    def draw(self, data: Curves) -> None:
+        """Show this data."""
+        self._title.set_text(finding(data))
+        for panel in self._panels:
+            panel.draw(data)
+
+    def paint(self, data: Curves) -> bytes:
+        """Draw it, and return a PNG in a small part of the time that `style.png` takes."""
+        from PIL import Image
+
+        self.draw(data)
+        canvas: Any = self.figure.canvas
+        still = (data.seconds, self.figure.dpi, *(panel.still for panel in self._panels))
+        moving = [self._title, *(artist for panel in self._panels for artist in panel.moving)]
+        if still != self._still:
+            for artist in moving:
+                artist.set_animated(True)
+            style.as_written(self.figure)
+            canvas.draw()
+            self._still, self._under = still, canvas.copy_from_bbox(self.figure.bbox)
+        canvas.restore_region(self._under)
+        for artist in moving:
+            artist.set_animated(False)
+            self.figure.draw_artist(artist)
+        file = io.BytesIO()
+        image = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba())
+        image.convert("RGB").save(file, "png", compress_level=1)
+        return file.getvalue()
+
+
+class Panel:
+    """The curve of one kind, in its axes."""
+
+    def __init__(self, axes: Axes, kind: Kind) -> None:
+        self.axes, self.kind = axes, kind
+        small = {"size": style.size("small"), "color": style.INK}
+        self.usage = axes.plot([], [], color=style.FIRST, lw=2.4)[0]
+        self.limit = axes.plot(
+            [], [], color=style.INK, lw=1.6, linestyle=(0, (5, 3)), drawstyle="steps-post"
+        )[0]
+        at_right = axes.get_yaxis_transform()
+        self.now = axes.text(1.01, 0, "", small, transform=at_right, va="center")
+        self.limit_name = axes.text(
+            1.01, 0, "", small, transform=at_right, va="center", weight="bold"
+        )
+        self.heading = axes.text(0, 1.08, "", small, transform=axes.transAxes, weight="bold")
+        self._marks: list[Artist] = []
+        axes.tick_params(labelbottom=False, labelsize=style.size("small"), labelcolor=style.INK)
+        axes.spines[["top", "right"]].set_visible(False)
+
+    def draw(self, data: Curves) -> None:
+        """Show this data."""
+        samples = [sample for sample in data.samples if sample.at_seconds <= data.seconds]
+        at = [sample.at_seconds for sample in samples]
+        values, limits = (
+            [math.nan if (value := of(sample)) is None else value for sample in samples]
+            for of in (self.kind.value, self.kind.limit)
+        )
+        known = [value for value in (*values, *limits) if not math.isnan(value)]
+        self._scale(data.seconds, known)
+        self.usage.set_data(at, values)
+        self.limit.set_data([*at, data.seconds], [*limits, *limits[-1:]] or [math.nan])
+        file = data.files.get(self.kind.name)
+        missing = bool(samples) and all(map(math.isnan, values))
+        beside = ": not counted here" if missing else f", limited by {file}" if file else ""
+        self.heading.set_text(self.kind.heading + beside)
+        self._label(values[-1] if values else math.nan, limits[-1] if limits else math.nan)
+        self._mark(data)
+
+    @property
+    def still(self) -> object:
+        """What changes seldom: the scale and the heading."""
+        return self.axes.get_ylim(), self.heading.get_text()
+
+    @property
+    def moving(self) -> list[Artist]:
+        """What changes with each reading."""
+        return [self.usage, self.limit, self.now, self.limit_name, *self._marks]
+
+    def _scale(self, seconds: float, known: list[float]) -> None:
+        unit = MIB if self.kind.name in ("memory", "io") else 1
+        most = unit * nice(1.35 * max([*known, 0.2 * unit]) / unit)
+        self.axes.set(xlim=(0, seconds), ylim=(0, most))
+        self.axes.set_yticks([0, most], ["0", self.kind.written(most)])
+
+    def _label(self, now: float, limit: float) -> None:
+        """Write the last value and the limit at the end of their lines, clear of each other."""
+        apart = LABEL_APART * self.axes.get_ylim()[1]
+        y = now
+        if abs(now - limit) < apart:
+            y = limit - apart if limit >= apart else limit + apart
+        for text, place, value, name in (
+            (self.now, y, now, "now"), (self.limit_name, limit, limit, "limit"),
+        ):  # fmt: skip
+            text.set_visible(not math.isnan(value))
+            if not math.isnan(value):
+                text.set(y=place, text=f"{name} {self.kind.written(value)}")
+
+    def _mark(self, data: Curves) -> None:
+        """Mark where the kernel struck: a line with its name, if there is room, and a bar below."""
+        while self._marks:
+            self._marks.pop().remove()
+        free_from = 0.0
+        for strike in data.strikes:
+            if strike.kind != self.kind.strike or strike.at_seconds > data.seconds:
+                continue
+            at, until = strike.at_seconds, min(data.seconds, strike.until_seconds)
+            end = max(until, at + data.seconds / 200)
+            self._marks += [
+                self.axes.axvline(at, color=style.KERNEL, lw=1.4, linestyle=":"),
+                self.axes.axvspan(at, end, ymax=0.08, facecolor=style.KERNEL, edgecolor="none"),
+            ]
+            wide = data.seconds * (len(strike.words) + 4) / CHARACTERS
+            is_late = at + wide > data.seconds
+            if (at - wide if is_late else at) >= free_from:
+                free_from = at if is_late else at + wide
+                self._marks.append(self._name(strike, is_late))
+
+    def _name(self, strike: Strike, is_late: bool) -> Artist:
+        words = f"\N{MULTIPLICATION X} {strike.words}"
+        return self.axes.text(
+            strike.at_seconds, 0.88, f"{words} " if is_late else f" {words}",
+            transform=self.axes.get_xaxis_transform(), size=style.size("small"), weight="bold",
+            color=style.KERNEL, va="center", ha="right" if is_late else "left", zorder=5,
+            bbox={"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.6},
+        )  # fmt: skip
+
+
+def nice(amount: float) -> float:
+    """Return the next round number that is not smaller: 1, 1.5, 2, 3, 5 or 7.5, 10 and so on."""
+    power = 10.0 ** math.floor(math.log10(amount))
+    steps = [step * power for step in (1, 1.5, 2, 3, 5, 7.5, 10)]
+    return next(step for step in steps if step >= amount * 0.999)

@@ -1,1 +1,0 @@
-"""What makes notebooks a course: predictions, exercises and their checks."""

@@ -1,0 +1,141 @@
+"""Open the course: JupyterLab on its first page, one line that says where, one Ctrl-C that ends it.
+
+`./lab` comes here. JupyterLab runs in this very process, so that ending it ends everything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import platformdirs
+from jupyter_server.serverapp import ServerApp
+from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
+from traitlets.config import Config
+
+from labsupport.errors import LabError
+
+LOOPBACK = "127.0.0.1"
+FIRST_PAGE = "00_start_here.ipynb"
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+
+
+def find(start: str) -> Path:
+    """Return the checkout's first notebook whose name begins so. Raises `LabError`."""
+    found = sorted(FOLDER.glob(f"{glob.escape(Path(start).stem)}*.ipynb"))
+    if not found:
+        raise LabError(
+            "this notebook is missing",
+            f"there is no {FOLDER / start}",
+            "run ./lab in a complete clone of the course (git restore notebooks brings them back)",
+        )
+    return found[0]
+
+
+def require_free(port: int) -> None:
+    """Raise `LabError` if something listens there, or we may not."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            raise LabError(
+                f"JupyterLab cannot listen on port {port}",
+                error.strerror or str(error),
+                "leave out --port, or choose another",
+            ) from error
+
+
+def has_display() -> bool:
+    """Tell whether a browser could show itself here."""
+    return "CI" not in os.environ and any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+
+
+def keep_settings_out() -> None:
+    """Let nobody's own settings, kernels and extensions of Jupyter in, and write ours elsewhere.
+
+    Theirs may name parts that are not installed here. Those of this environment remain.
+    """
+    for name in [name for name in os.environ if name in _USERS_OWN]:
+        del os.environ[name]
+    folder = Path(platformdirs.user_cache_dir("labsupport"), "jupyter")
+    if os.access(sys.prefix, os.W_OK):  # which `./lab` has made for this user
+        folder = Path(sys.prefix, "share", "labsupport", "jupyter")
+    os.environ["JUPYTER_CONFIG_DIR"] = str(folder / "config")
+    os.environ["JUPYTER_DATA_DIR"] = str(folder / "data")
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+
+
+_USERS_OWN = ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH", "JUPYTERLAB_SETTINGS_DIR",
+              "JUPYTERLAB_WORKSPACES_DIR", "JUPYTER_NO_CONFIG")  # fmt: skip
+
+
+def settings(page: Path, port: int | None, browser: bool) -> list[str]:
+    """Return JupyterLab's options. Without a `port`, the next free one from 8888 on is taken."""
+    chosen = [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"] if port else []
+    return [
+        f"--ServerApp.ip={LOOPBACK}",
+        *chosen,
+        f"--ServerApp.root_dir={page.parent}",
+        f"--LabApp.default_url=/lab/tree/{page.name}",
+        f"--ServerApp.open_browser={browser}",
+        f"--ServerApp.allow_root={os.geteuid() == 0}",
+        "--ServerApp.answer_yes=True",  # one Ctrl-C is enough
+        "--ServerApp.log_level=WARN",
+        "--LabApp.log_level=WARN",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+
+
+def announce(server: ServerApp, page: Path, browser: bool) -> None:
+    """Say where the course is, once the server answers."""
+    address = f"http://{LOOPBACK}:{server.port}{server.base_url}lab/tree/{page.name}"
+    lead = "The course is open in your browser, and here" if browser else "Open this in a browser"
+    print(f"\n{lead}:\n\n    {address}?token={server.identity_provider.token}\n")
+    print("Ctrl-C ends JupyterLab and everything that its notebooks started.", flush=True)
+
+
+def serve(page: Path, port: int | None, browser: bool) -> None:
+    """Run JupyterLab until Ctrl-C, or until the terminal closes."""
+    # Not an argument: everyone on this machine could read it in the process list.
+    token = os.environ.get("JUPYTER_TOKEN") or secrets.token_hex(24)
+    config = Config({"IdentityProvider": {"token": token}})
+    server = LabApp.initialize_server(argv=settings(page, port, browser), config=config)
+    signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+    server.io_loop.add_callback(announce, server, page, browser)
+    server.start()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Open the course; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="./lab", description="Open the course in JupyterLab. ./lab help explains the rest."
+    )
+    parser.add_argument("notebook", nargs="?", default=FIRST_PAGE, help="or the start of its name")
+    parser.add_argument("--port", type=int, help="this one and no other (else 8888 or a free one)")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    options = parser.parse_args(argv)
+    try:
+        page = find(options.notebook)
+        if options.port is not None:
+            require_free(options.port)
+        keep_settings_out()
+        serve(page, options.port, browser=has_display() and not options.no_browser)
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,363 @@
+"""Where programs and engines are: an engine listens at a chosen address, or at a usual socket.
+
+No SDK is loaded, so that `./lab doctor` and `Engine.connect` look at the same places.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from errno import EACCES, ECONNREFUSED, ENOENT
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from labsupport.doctor.runner import Refused
+from labsupport.errors import EngineDown, LabError
+from labsupport.kernel import refusals
+
+# Where a registry's program is; light, since a probe asks, too.
+
+NAMES = ("docker-registry", "registry")  # Debian's name, and that of the project itself
+PACKAGE = "docker-registry"
+# In this Python's environment, which the Lab VM sees, too; sys.prefix names another under -S.
+KEPT = Path(sys.executable).parents[1] / "share" / "labsupport" / PACKAGE
+REMEDY = "./lab registry (it has apt fetch the package docker-registry, and installs nothing)"
+
+
+def find() -> Path | None:
+    """Find an installed program, or the one that `./lab registry` has fetched."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found:
+        return Path(found)
+    return KEPT if os.access(KEPT, os.X_OK) else None
+
+
+def need() -> Path:
+    """Find the program.
+
+    Raises:
+        LabError: there is none.
+
+    """
+    if found := find():
+        return found
+    raise LabError(
+        "there is no registry",
+        f"no program {' or '.join(NAMES)} is installed, and {KEPT} is not there",
+        REMEDY,
+    )
+
+
+_WITHOUT_SETTINGS = {"DOCKER_CONFIG": "/nowhere"}  # as in notebooks: a user's plug-ins are not seen
+SBIN = "/usr/sbin:/sbin"
+"""Where system programs are; not on every user's PATH."""
+
+
+def find_program(name: str) -> str | None:
+    """Find a program on the PATH or where system programs are."""
+    return shutil.which(name, path=os.environ.get("PATH", os.defpath) + ":" + SBIN)
+
+
+def join_group(path: str) -> str:
+    """Say how a user gets at a file whose group may use it."""
+    import grp
+
+    number = Path(path).stat().st_gid
+    try:
+        group = grp.getgrgid(number).gr_name
+    except KeyError:
+        return (
+            f"it belongs to group {number}, which has no name here: docker run --group-add {number}"
+        )
+    if group == "root":
+        return "run ./lab as root"
+    return f'sudo usermod -aG {group} "$USER", then log in again (or: sg {group} -c ./lab)'
+
+
+ALL_USERS = ["0", "0", "4294967295"]
+"""The uid_map outside of all user namespaces; user_namespaces(7)."""
+LONGEST_SOCKET_PATH = 107  # bytes; unix(7)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The address asked for, what asked for it, and the name of Docker's context if it is one.
+
+    `plain` tells that HTTP can be spoken there without keys or another program.
+    """
+
+    address: str
+    asked_by: str
+    context: str = ""
+    plain: bool = True
+
+
+def chosen(environment: Mapping[str, str]) -> Chosen | None:
+    """Find the address in `DOCKER_HOST`, `DOCKER_CONTEXT`, Docker's settings or `CONTAINER_HOST`.
+
+    Raises `EngineDown`: a context does not exist or cannot be read, or names what is not an address
+    that we can use.
+    """
+    found = _chosen(environment)
+    if found:
+        _check(found)
+    return found
+
+
+def _chosen(environment: Mapping[str, str]) -> Chosen | None:
+    if address := environment.get("DOCKER_HOST"):
+        keys = environment.get("DOCKER_TLS_VERIFY") or environment.get("DOCKER_CERT_PATH")
+        return Chosen(address, "DOCKER_HOST", plain=_is_plain(address) and not keys)
+    folder = Path(environment.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    name = environment.get("DOCKER_CONTEXT") or _current_context(folder)
+    if name != "default":
+        return _context(folder / "contexts", name)
+    if address := environment.get("CONTAINER_HOST"):
+        return Chosen(address, "CONTAINER_HOST", plain=_is_plain(address))
+    return None
+
+
+def _check(found: Chosen) -> None:
+    try:
+        parts = _parts(found.address)
+        good = parts.path if parts.scheme == "unix" else parts.hostname and parts.port != 0
+    except ValueError:  # its port is not a number
+        good = False
+    names = f"{found.asked_by} names {found.address}"
+    if not good:
+        remedy = "write it as unix:///var/run/docker.sock or tcp://HOST:2375"
+        raise EngineDown(f"{names}, which is not an address", remedy=remedy)
+    if parts.scheme == "ssh":
+        forward = f"ssh -fNL /tmp/docker.sock:/var/run/docker.sock {parts.netloc}"
+        raise EngineDown(
+            f"{names}, and the course's Docker SDK does not speak SSH",
+            remedy=f"{forward}; export DOCKER_HOST=unix:///tmp/docker.sock",
+        )
+
+
+def _parts(address: str) -> SplitResult:
+    """Take an address apart; without a scheme it is `tcp`, as for the program docker."""
+    return urlsplit(address if "://" in address else f"tcp://{address}")
+
+
+def usual_sockets(environment: Mapping[str, str] = os.environ) -> list[Path]:
+    """List the sockets of Docker and Podman, and of those that bring one of them in a VM."""
+    home = Path.home()
+    runtime = Path(environment.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
+    return [
+        Path("/var/run/docker.sock"),
+        runtime / "docker.sock",  # rootless Docker
+        home / ".docker/run/docker.sock",  # Docker Desktop
+        home / ".docker/desktop/docker.sock",
+        runtime / "podman/podman.sock",
+        Path("/run/podman/podman.sock"),
+        home / ".rd/docker.sock",  # Rancher Desktop
+        home / ".colima/default/docker.sock",
+        home / ".orbstack/run/docker.sock",
+    ]
+
+
+def _is_plain(address: str) -> bool:
+    return "://" not in address or address.startswith(("unix://", "tcp://", "http://"))
+
+
+def _current_context(folder: Path) -> str:
+    """Read the name in `config.json`; without one, or with one that Docker cannot read, default."""
+    try:
+        settings = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return "default"
+    return settings.get("currentContext") or "default" if isinstance(settings, dict) else "default"
+
+
+def _context(folder: Path, name: str) -> Chosen:
+    import hashlib
+
+    number = hashlib.sha256(name.encode()).hexdigest()
+    file = folder / "meta" / number / "meta.json"
+    try:
+        address = json.loads(file.read_bytes())["Endpoints"]["docker"]["Host"]
+    except FileNotFoundError as error:
+        raise EngineDown(
+            "Docker's current context does not exist",
+            f"it should be {name!r}, and there is no {file}",
+            "docker context ls; docker context use default",
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EngineDown(
+            "Docker's context cannot be read", f"{file}: {error!r}", "docker context ls"
+        ) from error
+    has_keys = (folder / "tls" / number / "docker").is_dir()
+    asked_by = f"Docker's context {name!r}"
+    return Chosen(address, asked_by, name, plain=_is_plain(address) and not has_keys)
+
+
+# Does an engine answer? It is asked by hand: one HTTP request over its socket, as `curl
+# --unix-socket` would do.
+
+_SECONDS = 1.5
+
+
+def candidates(environ: dict[str, str]) -> list[str]:
+    """Return the addresses at which an engine may listen, the likeliest first."""
+    if found := chosen(environ):
+        return [found.address]
+    return [f"unix://{path}" for path in usual_sockets(environ)]
+
+
+def _connect(address: str) -> socket.socket:
+    parts = _parts(address)
+    if parts.scheme == "unix":
+        link = socket.socket(socket.AF_UNIX)
+        link.settimeout(_SECONDS)
+        link.connect(parts.path)
+        return link
+    return socket.create_connection((parts.hostname or "", parts.port or 2375), timeout=_SECONDS)
+
+
+def get(address: str, path: str) -> tuple[int, bytes]:
+    """Ask an engine; return the status of its answer (0 if it is not HTTP) and the body."""
+    with _connect(address) as link:
+        link.sendall(f"GET {path} HTTP/1.0\r\nHost: engine\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: link.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    words = head.split(maxsplit=2)
+    is_http = len(words) > 1 and words[0].startswith(b"HTTP/") and words[1].isdigit()
+    return (int(words[1]) if is_http else 0), body
+
+
+def first_that_answers() -> tuple[str | None, dict[str, OSError]]:
+    """Return the address of the first engine that answers, and how the others failed."""
+    failures: dict[str, OSError] = {}
+    for address in candidates(dict(os.environ)):
+        try:
+            status, _ = get(address, "/_ping")
+        except OSError as error:
+            failures[address] = _seen_from_here(error, urlsplit(address).path)
+            continue
+        if status == 200:
+            return address, failures
+        failures[address] = OSError(0, f"/_ping answered {status or 'something that is not HTTP'}")
+    return None, failures
+
+
+def _seen_from_here(error: OSError, path: str) -> OSError:
+    """Take a socket in a folder that this user may not enter for one that is not there.
+
+    Another user's engine is none that a group would open: systemd makes /run/podman for root alone.
+    """
+    hidden = error.errno == EACCES and not os.path.exists(path)
+    return FileNotFoundError(ENOENT, os.strerror(ENOENT), path) if hidden else error
+
+
+def engine() -> str:
+    """Some socket answers /_ping; the Lab VM, and root, can start dockerd."""
+    try:
+        found = chosen(os.environ)
+    except EngineDown as error:
+        raise Refused(": ".join(filter(None, [error.what, error.why])), error.remedy) from error
+    if found and not found.plain:
+        return _listens(found.address)
+    address, failures = first_that_answers()
+    if address:
+        return address
+    known = refusals.gather()
+    has_docker = find_program("dockerd") is not None
+    if known.in_vm and has_docker:
+        return "dockerd, started on first use"
+    is_ill = any(not error.errno for error in failures.values())  # it answers, but not well
+    if not found and not is_ill and may_be_private(known):
+        return "a private one is started when first asked for"
+    raise why_no_engine(failures, known, has_docker=has_docker)
+
+
+def _listens(address: str) -> str:
+    try:
+        _connect(address).close()
+    except OSError as error:
+        remedy = f"look at it: docker --host {address} info"
+        raise Refused(f"nobody can be reached at {address}: {error}", remedy) from error
+    return f"{address} (somebody listens; it was not asked, since it needs keys)"
+
+
+def may_be_private(known: refusals.Facts) -> bool:
+    """Tell whether this process may start an engine for itself alone: as the machine's root."""
+    users = Path("/proc/self/uid_map").read_text().split()
+    is_root = known.euid == 0 and known.privileged and users == ALL_USERS
+    return is_root and find_program("dockerd") is not None
+
+
+def why_no_engine(
+    failures: dict[str, OSError], known: refusals.Facts, *, has_docker: bool
+) -> Refused:
+    """Explain from the sockets' failures, the most telling first, why no engine answers."""
+    by_errno = {error.errno: address for address, error in reversed(failures.items())}
+    if address := by_errno.get(EACCES):
+        return Refused(
+            f"this user may not use the engine's socket {address}",
+            join_group(urlsplit(address).path),
+        )
+    if address := by_errno.get(ECONNREFUSED):
+        return Refused(f"nothing listens at {address}: the daemon is down", known.start("docker"))
+    for address, error in failures.items():
+        if error.errno != ENOENT:
+            return Refused(
+                f"the engine at {address} does not answer: {error.strerror or error}",
+                f"look at it: docker --host {address} info",
+            )
+    if has_docker:
+        return Refused("the Docker daemon is not running", known.start("docker"))
+    looked = ", ".join(address.removeprefix("unix://") for address in failures)
+    packages = " ".join(dict.fromkeys(["docker.io", *packages_of_docker()]))
+    return Refused(
+        f"no engine was found (looked at {looked})", known.install(packages, "docker or podman")
+    )
+
+
+def registry() -> str:
+    """A registry's program."""
+    if program := find():
+        return f"the program {program.name}"  # not its path: this is read in saved notebooks
+    raise Refused(
+        "the program docker-registry is not here",
+        "./lab registry (it fetches the program, and installs nothing)",
+    )
+
+
+def command_line() -> str:
+    """The program docker; which engine it speaks to depends on its environment."""
+    if program := find_program("docker"):
+        return program
+    raise Refused(
+        "the command docker is not installed (notebooks speak to the engine by its API)",
+        refusals.gather().install(" ".join(packages_of_docker()), "docker"),
+    )
+
+
+def compose() -> str:
+    """The command that reads compose files: `docker compose`, or the older `docker-compose`."""
+    import subprocess
+
+    argv = [command_line(), "compose", "version"]
+    if subprocess.run(argv, env=_WITHOUT_SETTINGS, capture_output=True, check=False).returncode:
+        if not find_program("docker-compose"):
+            install = refusals.gather().install("docker-compose", "docker compose")
+            raise Refused("docker compose is not installed", install)
+        return "docker-compose"
+    return "docker compose"
+
+
+def packages_of_docker() -> list[str]:
+    """Name the packages of the command docker and its plug-ins: since Debian 13, their own."""
+    import subprocess
+
+    split = ["docker-cli", "docker-buildx", "docker-compose"]
+    if apt := find_program("apt-cache"):
+        asked = subprocess.run([apt, "show", split[0]], capture_output=True, check=False)
+        return ["docker.io"] if asked.returncode else split
+    return ["docker.io"]

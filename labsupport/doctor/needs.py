@@ -1,0 +1,277 @@
+"""`# needs: cgroup.memory, ns.pid` on the first line of a cell: run it, or say why it cannot run.
+
+The marker is a comment. Loaded by `%load_ext labsupport`, an input transformer leaves the cell
+alone if all is there (so `await`, the display of the last expression and line numbers work as
+ever), and otherwise puts a notice in place of the whole cell. A later cell that uses a name which
+a skipped cell would have bound is skipped with it, so that one marker serves a section.
+
+The notice carries the MIME type `application/vnd.labsupport.skipped+json` for the tests:
+`{"missing": {"ns.pid": "the reason. What to do: the remedy"}}`. A misspelt name is an error. What
+the saved notebook shows for the cell is kept in it as `"seen"`, folded (see `doctor.seen`).
+
+A cell that is run before the one it builds on is told so, too.
+"""
+
+from __future__ import annotations
+
+import ast
+import dis
+import html
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from labsupport.doctor.seen import Seen, cells_beside, folded, seen_elsewhere
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
+
+MIME = "application/vnd.labsupport.skipped+json"
+Missing = Mapping[str, tuple[str, str]]
+"""Reason and remedy for each capability that is not here."""
+_MARKER = re.compile(r"#\s*needs\s*:(?P<names>.*)")
+
+
+def load(shell: InteractiveShell) -> None:
+    """Obey `# needs:` from the next cell on; loading twice does it once."""
+    if not _loaded(shell):
+        cells = Cells(shell)
+        shell.input_transformers_cleanup.append(cells)
+        shell.events.register("pre_run_cell", cells.about_to_run)
+        shell.set_custom_exc((NameError,), cells.explain)
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Let cells run as they are again."""
+    for cells in _loaded(shell):
+        shell.input_transformers_cleanup.remove(cells)
+        shell.events.unregister("pre_run_cell", cells.about_to_run)
+        shell.set_custom_exc((), None)
+
+
+def _loaded(shell: InteractiveShell) -> list[Cells]:
+    return [each for each in shell.input_transformers_cleanup if isinstance(each, Cells)]
+
+
+class Cells:
+    """Which cells of a notebook run: the input transformer, and what it must remember.
+
+    A name is *lost* from the skipped cell that would have bound it to the next one that binds it.
+    """
+
+    has_side_effects = True  # for IPython, which tries other transformers on unfinished cells
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+        self._folder = Path.cwd()
+        self._cell_id: str | None = None
+        self._lost: dict[str, Missing] = {}
+        self._told: tuple[Missing, list[str]] = ({}, [])  # the last full notice, and its cell
+
+    def about_to_run(self, info: ExecutionInfo) -> None:
+        """Remember which cell this is; a frontend that has no ids gives None."""
+        self._cell_id = info.cell_id
+
+    def __call__(self, lines: list[str]) -> list[str]:
+        """Return the cell as it is, or a line that shows a notice or raises what is wrong."""
+        names, program = _split(lines)
+        if names and (wrong := _misspelt(names)):
+            return [_call("misspelt", wrong)]
+        loads, binds = uses("".join(program))
+        lost = sorted(loads & self._lost.keys())
+        missing = {need: why for name in lost for need, why in self._lost[name].items()}
+        missing |= _missing(names)
+        if not missing:
+            self._told = ({}, [])
+            self._lost = {name: why for name, why in self._lost.items() if name not in binds}
+            return program if program and program[0].startswith("%%") else lines
+        self._lost |= dict.fromkeys(filter(self._is_lost, binds), missing)
+        again = self._told[0] == missing and self._told[1] != lines
+        if not again:
+            self._told = (missing, lines)
+        return [_call("show_notice", missing, lost, again)]
+
+    def _is_lost(self, name: str) -> bool:
+        """Whether a skipped cell's name is not there: what others have imported stays."""
+        bound = self._shell.user_ns.get(name)
+        return not isinstance(bound, ModuleType | FunctionType | type)
+
+    def show(self, missing: Missing, lost: list[str], again: bool) -> None:
+        """Display why the cell that runs now does not run."""
+        from IPython.display import display
+
+        display(bundle(missing, lost, again, seen_elsewhere(self._cell_id, self._folder)), raw=True)
+
+    def explain(
+        self,
+        shell: InteractiveShell,
+        kind: type[BaseException],
+        error: Any,
+        traceback: TracebackType,
+        tb_offset: int | None = None,
+    ) -> None:
+        """Show a `NameError`: if another cell makes the name, with what to run first."""
+        cells = cells_beside(self._cell_id, self._folder)
+        others = ["".join(each["source"]) for each in cells
+                  if each["cell_type"] == "code" and each.get("id") != self._cell_id]  # fmt: skip
+        if any(error.name in uses(source)[1] for source in others if error.name in source):
+            words = (
+                f"NameError: `{error.name}` is not there yet: another cell of this notebook makes "
+                "it, and has not been run since the last restart\n"
+                "What to do: choose “Run All Above Selected Cell” in the menu Run"
+            )
+            error._render_traceback_ = lambda: [words]
+        shell.showtraceback((kind, error, traceback), tb_offset=tb_offset)
+
+
+def _split(lines: list[str]) -> tuple[list[str], list[str]]:
+    """Return the capabilities that a cell asks for, and what follows that line."""
+    filled = [number for number, line in enumerate(lines) if line.strip()]
+    marker = _MARKER.fullmatch(lines[filled[0]].strip()) if filled else None
+    if not marker:
+        return [], lines
+    return marker["names"].replace(",", " ").split(), lines[filled[1] :] if filled[1:] else []
+
+
+def _misspelt(names: list[str]) -> str | None:
+    from labsupport.doctor.tries import CAPABILITIES
+
+    return next((name for name in names if name not in CAPABILITIES), None)
+
+
+def _missing(names: list[str]) -> Missing:
+    if not names:
+        return {}
+    from labsupport.doctor.machine import probe
+
+    return {name: (no.reason, no.remedy) for name, no in probe().missing(*names).items()}
+
+
+def _call(function: str, *arguments: object) -> str:
+    said = ", ".join(map(repr, arguments))
+    return f"__import__('labsupport.doctor.needs').doctor.needs.{function}({said})\n"
+
+
+def misspelt(name: str) -> None:
+    """Raise the error for a name that is not a capability, in the cell that holds it."""
+    from labsupport.doctor.machine import unknown
+
+    raise unknown(name)
+
+
+def show_notice(missing: Missing, lost: list[str], again: bool) -> None:
+    """Display why this cell did not run; it is called in its place."""
+    from IPython import get_ipython
+
+    for cells in _loaded(get_ipython()):
+        cells.show(missing, lost, again)
+
+
+# Which names a cell uses: the compiler knows.
+
+
+def uses(source: str) -> tuple[set[str], set[str]]:
+    """Return the names that a cell reads before it has bound them, and those that it binds.
+
+    A cell that is not Python reads and binds nothing. Of cell magics, `%%shell` is understood.
+    """
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    source = re.sub(r"\A(?:[ \t]*(?:#.*)?\n)+(?=%%)", "", source)  # as `# needs:` stands above
+    if source.startswith("%%"):
+        return _uses_of_magic(source.partition("\n")[0])
+    try:
+        plain = TransformerManager().transform_cell(source)
+        code = compile(plain, "cell", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return set(), set()
+    return _followed(_names(code))
+
+
+def _followed(names: Iterator[tuple[str, str]]) -> tuple[set[str], set[str]]:
+    loads: set[str] = set()
+    binds: set[str] = set()
+    for operation, name in names:
+        if operation.startswith("STORE"):
+            binds.add(name)
+        elif name not in binds:
+            loads.add(name)
+    return loads, binds
+
+
+def _names(code: CodeType, inner: bool = False) -> Iterator[tuple[str, str]]:
+    """Yield what is done with which global name, in the order of the cell."""
+    for step in dis.get_instructions(code):
+        if isinstance(step.argval, CodeType):
+            yield from _names(step.argval, inner=True)
+        elif step.opname in _GLOBAL or (step.opname == "STORE_NAME" and not inner):
+            yield step.opname, step.argval
+
+
+_GLOBAL = {"LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS", "DELETE_NAME", "STORE_GLOBAL"}
+
+
+def _uses_of_magic(line: str) -> tuple[set[str], set[str]]:
+    """Read `%%shell in BOX as NAME pid=EXPRESSION`."""
+    loads: set[str] = set()
+    binds: set[str] = set()
+    magic, *words = line.split()
+    for before, word in zip([magic, *words], words, strict=False):
+        if magic == "%%shell" and before == "as":
+            binds.add(word)
+        elif magic == "%%shell":
+            loads |= uses(word if before == "in" else word.partition("=")[2])[0]
+    return loads, binds
+
+
+# The notice.
+
+
+def bundle(
+    missing: Missing, lost: Sequence[str] = (), again: bool = False, seen: Seen = ()
+) -> dict[str, Any]:
+    """Return the notice for people (HTML, text) and for the tests (JSON)."""
+    told = {
+        name: f"{reason}. What to do: {remedy}" if remedy else reason
+        for name, (reason, remedy) in missing.items()
+    }
+    more = "Everything else goes on; " + (_UNFOLD if seen else "the text below tells the rest.")
+    lines = [f"Not run here: this step needs {' and '.join(missing)}."]
+    lines += [f"  {name}: {why}" for name, why in told.items()]
+    short = f"Not run either: {_reason(missing, lost)}."
+    return {
+        MIME: {"missing": told, **({"seen": list(seen)} if seen else {})},
+        "text/html": (_quiet(short) if again else _full(missing, more)) + folded(seen),
+        "text/plain": short if again else "\n".join([*lines, more]),
+    }
+
+
+_UNFOLD = "what it shows where it can run is folded below."
+
+
+def _reason(missing: Missing, lost: Sequence[str]) -> str:
+    if lost:
+        return f"it builds on {' and '.join(lost)}, which the skipped step would have made"
+    return f"it needs {' and '.join(missing)}, too"
+
+
+def _quiet(words: str) -> str:
+    return f"<div role='note' style='opacity:.75;font-style:italic'>{html.escape(words)}</div>"
+
+
+def _full(missing: Missing, more: str) -> str:
+    items = "".join(
+        f"<dt style='margin-top:.5em'><code style='background:none;color:inherit;font-weight:bold'>"
+        f"{html.escape(name)}</code></dt><dd style='margin:0 0 0 1.5em'>{html.escape(reason)}."
+        + (f"<br><b>What to do:</b> {html.escape(remedy)}" if remedy else "")
+        + "</dd>"
+        for name, (reason, remedy) in missing.items()
+    )
+    return (
+        "<div role='note' aria-label='This step was not run' style='border-left:5px solid #E69F00;"
+        "background:rgba(230,159,0,.12);padding:.6em 1em;border-radius:3px;max-width:52em'>"
+        f"<b>Not run here.</b> This step needs what this machine does not have:"
+        f"<dl style='margin:.2em 0 .6em'>{items}</dl>{html.escape(more)}</div>"
+    )

@@ -1,0 +1,117 @@
+"""What a virtual machine needs of this one: QEMU, its tools, SSH, and the disk.
+
+The disk is made once by `./lab vm-disk`, and never written to afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from labsupport.errors import LabError
+
+NAME = "debian-trixie"
+SYSTEM_DISKS = Path("/usr/local/lib/labsupport/disks")
+IMAGE, KERNEL, INITRD, ABOUT = "disk.qcow2", "kernel", "initrd", "about.json"
+
+
+@dataclass(frozen=True)
+class BaseDisk:
+    """A disk image, with copies of the kernel on it and of that kernel's first file system."""
+
+    folder: Path
+    release: str
+    """The kernel's."""
+    recipe: str
+    size_bytes: int
+
+    @property
+    def image(self) -> Path:
+        """The disk, in QEMU's format."""
+        return self.folder / IMAGE
+
+    @property
+    def kernel(self) -> Path:
+        """The kernel, a copy of the one on the disk."""
+        return self.folder / KERNEL
+
+    @property
+    def initrd(self) -> Path:
+        """Its first file system: drivers for the disk, no more."""
+        return self.folder / INITRD
+
+
+def user_disks() -> Path:
+    """Where this user's disks are kept."""
+    return Path(platformdirs.user_cache_dir("labsupport")) / "disks"
+
+
+def find_disk() -> BaseDisk:
+    """Return this user's disk, else the machine's. Raises `LabError`."""
+    for folder in (user_disks(), SYSTEM_DISKS):
+        if found := read_disk(folder / NAME):
+            return found
+    raise LabError(
+        "there is no disk for a virtual machine",
+        f"there is no {NAME} in {user_disks()} or {SYSTEM_DISKS}",
+        "./lab vm-disk (once: one to three minutes, 0.2 GB)",
+    )
+
+
+def read_disk(folder: Path) -> BaseDisk | None:
+    """Return the disk in a folder, or None."""
+    try:
+        about = json.loads((folder / ABOUT).read_text())
+        size_bytes = (folder / IMAGE).stat().st_blocks * 512
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
+    return BaseDisk(folder, about["release"], about["recipe"], size_bytes)
+
+
+def make_overlay(base: Path, overlay: Path, size_bytes: int) -> None:
+    """Make a disk that begins as the base, and has its own copy of what is written to it."""
+    argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(base)]
+    run_tool([*argv, str(overlay), str(size_bytes)])
+
+
+def run_tool(argv: list[str]) -> None:
+    """Run `qemu-img`. Raises a `LabError`, with its words."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise LabError(
+            "QEMU is not complete", f"no program `{argv[0]}`", "sudo apt-get install qemu-utils"
+        ) from error
+    if done.returncode:
+        raise LabError(f"{argv[0]} {argv[1]} failed", done.stderr.strip())
+
+
+PROGRAM = "qemu-system-x86_64"
+_PACKAGES = {
+    PROGRAM: "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+}
+
+
+def check() -> str:
+    """Say in a few words what is there. Raises a `LabError` that names what is not."""
+    if os.environ.get("LAB_IN_VM") == "1":
+        raise LabError("this is the Lab VM already, and there is no VM in the VM")
+    if os.uname().machine != "x86_64":
+        raise LabError("the course's virtual machine is an x86-64", f"this is {os.uname().machine}")
+    if missing := [name for name in _PACKAGES if not shutil.which(name)]:
+        packages = " ".join(dict.fromkeys(_PACKAGES[name] for name in missing))
+        raise LabError(
+            "QEMU is not complete here",
+            f"not installed: {', '.join(missing)}",
+            f"sudo apt-get install {packages}; then: ./lab vm-disk",
+        )
+    return f"QEMU, and a disk with Linux {find_disk().release}"

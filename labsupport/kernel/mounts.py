@@ -1,0 +1,292 @@
+"""Reading the mount table of a process: each line of /proc/PID/mountinfo as a dataclass.
+
+A mount namespace *is* this table. The line's fields are explained in proc_pid_mountinfo(5).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from labsupport.errors import NotMounted, ProcessGone
+from labsupport.kernel.proc import mount_fields, mount_lines, text
+from labsupport.kernel.procfs import Box, as_box
+
+
+@dataclass(frozen=True)
+class Mount:
+    r"""One mounted file system, or a part of one, at one place.
+
+    `device` is `major:minor` of the file system: two mounts with the same number show the same
+    file system. `root` is the folder (or file) of it that is seen at `point`; "/" is all of it.
+    `source` is the device or name given to mount(8). `options` are of this mount, `super_options`
+    of the file system. `shared` and `master` are the numbers of peer groups
+    (mount_namespaces(7)). Escapes such as `\040` for a space have been undone.
+    """
+
+    id: int
+    parent_id: int
+    device: str
+    root: str
+    point: str
+    options: tuple[str, ...]
+    fstype: str
+    source: str
+    super_options: tuple[str, ...]
+    shared: int | None = None
+    master: int | None = None
+    propagate_from: int | None = None
+    unbindable: bool = False
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be written here: the mount is read-only, or its file system is."""
+        return "ro" in (*self.options, *self.super_options)
+
+    @property
+    def propagation(self) -> str:
+        """How mounts made below it spread: private, shared, slave, shared slave, unbindable."""
+        if self.unbindable:
+            return "unbindable"
+        words = [
+            word
+            for word, group in (("shared", self.shared), ("slave", self.master))
+            if group is not None
+        ]
+        return " ".join(words) or "private"
+
+    @property
+    def what(self) -> tuple[str, str]:
+        """What can be seen there: the file system, and which folder of it."""
+        return self.device, self.root
+
+    def __repr__(self) -> str:
+        part = "" if self.root == "/" else f", only {self.root} of it"
+        mode = "read-only" if self.read_only else "read-write"
+        groups = [
+            f"{word}:{group}"
+            for word, group in (("shared", self.shared), ("master", self.master))
+            if group is not None
+        ]
+        spreads = self.propagation + (f" ({', '.join(groups)})" if groups else "")
+        where = f"{self.fstype} {self.source} ({self.device}{part})"
+        return text(os.fsencode(f"<{self.point}: {where}, {mode}, {spreads}>"))
+
+
+@dataclass(frozen=True)
+class MountTable:
+    """The mount table of a process, in the kernel's order; `namespace` is the inode number."""
+
+    namespace: int
+    lines: tuple[Mount, ...]
+
+    def __iter__(self) -> Iterator[Mount]:
+        return iter(self.lines)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def visible(self) -> dict[str, Mount]:
+        """Return what can be seen at each mount point: {point: the mount that lies on top}.
+
+        A mount over a point hides all that is mounted at it, or below it, from before.
+        """
+        children: dict[int, list[Mount]] = {}
+        for mount in self.lines:
+            children.setdefault(mount.parent_id, []).append(mount)
+        ids = {mount.id for mount in self.lines}
+        found: dict[str, Mount] = {}
+        roots = [mount for mount in self.lines if mount.parent_id not in ids]
+        for root in roots:
+            _collect(root, children, found)
+        return dict(sorted(found.items()))
+
+    def at(self, point: str | os.PathLike[str]) -> Mount:
+        """Return what is mounted at a point, the uppermost if there are several.
+
+        Raises `NotMounted`: nothing is; the message says which mount the path lies on.
+        """
+        path = os.path.normpath(os.fspath(point))
+        found = self.visible().get(path)
+        if found is None:
+            raise NotMounted(path, self.holding(path).point)
+        return found
+
+    def holding(self, path: str | os.PathLike[str]) -> Mount:
+        """Return the mount that a path lies on: of those visible, the one with the longest point.
+
+        Symbolic links in the path are not followed.
+        """
+        wanted = os.path.normpath(os.fspath(path))
+        visible = self.visible()
+        while wanted not in visible:
+            if wanted in ("/", ""):
+                raise NotMounted(os.fspath(path), "nothing")
+            wanted = os.path.dirname(wanted)
+        return visible[wanted]
+
+    def __repr__(self) -> str:
+        lines = (f"  {each!r}" for each in self.lines)
+        return "\n".join([f"mount namespace {self.namespace}, {len(self)} mounts", *lines])
+
+
+def mounts(of: Box | int | None = None) -> MountTable:
+    """Read the mount table of a sandbox, of the process with that number, or our own.
+
+    A sandbox is asked through the process that holds its namespaces: it need not run a program.
+
+    Raises `ProcessGone`: there is no such process, or it belongs to somebody else.
+    """
+    pid = os.getpid() if of is None else of if isinstance(of, int) else as_box(of).holder_pid
+    try:
+        lines = tuple(map(parse, mount_lines(pid)))
+        return MountTable(os.stat(f"/proc/{pid}/ns/mnt").st_ino, lines)
+    except OSError as error:
+        why = (
+            "it belongs to somebody else" if isinstance(error, PermissionError) else "it has ended"
+        )
+        raise ProcessGone(f"the mount table of process {pid} cannot be read", why) from error
+
+
+def parse(line: str) -> Mount:
+    """Take one line of mountinfo apart."""
+    fields, fstype, source, super_options = mount_fields(line)
+    number, parent, device, root, point, options, *optional = fields
+    tags = dict(tag.partition(":")[::2] for tag in optional if tag)
+    shared, master, origin = map(tags.get, ("shared", "master", "propagate_from"))
+    return Mount(
+        id=int(number),
+        parent_id=int(parent),
+        device=device,
+        root=root,
+        point=point,
+        options=tuple(options.split(",")),
+        fstype=fstype,
+        source=source,
+        super_options=tuple(super_options.split(",")),
+        shared=_number(shared),
+        master=_number(master),
+        propagate_from=_number(origin),
+        unbindable="unbindable" in tags,
+    )
+
+
+def _collect(mount: Mount, children: dict[int, list[Mount]], found: dict[str, Mount]) -> None:
+    """Note what is visible from a mount on: what lies on it at the same point hides the rest."""
+    below = children.get(mount.id, [])
+    for each in below:
+        if each.point == mount.point and each is not mount:
+            _collect(each, children, found)
+            return
+    found[mount.point] = mount
+    for each in below:
+        _collect(each, children, found)
+
+
+def _number(text: str | None) -> int | None:
+    return None if text is None else int(text)
+
+
+# Where cgroups hang: the mounted trees, which controller works on which, and where we are.
+
+CONTROLLERS = ("memory", "cpu", "pids", "io")
+V1_NAME = {"io": "blkio"}
+V1_HELPERS = ("cpuacct", "freezer")  # count CPU time; stop programs
+WORDS = {1: (*CONTROLLERS, *V1_HELPERS), 2: CONTROLLERS}
+SELF = Path("/proc/self")
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """A mounted cgroup tree: where it hangs, and the folder of the group we are in.
+
+    `root` is the group that hangs at `mount`, as /proc/PID/cgroup would write it.
+    """
+
+    version: int
+    mount: Path
+    own: Path
+    read_only: bool = False
+    root: str = "/"
+
+    def parents(self) -> list[Path]:
+        """Return where a new group could go: our own group first, the top last."""
+        depth = len(self.own.parts) - len(self.mount.parts)
+        return [self.own, *self.own.parents[:depth]]
+
+    def name_of(self, folder: Path) -> str:
+        """Return how /proc/PID/cgroup writes a group of this tree: `/user.slice/lab`."""
+        inside = folder.relative_to(self.mount).as_posix()
+        return self.root if inside == "." else f"{self.root.rstrip('/')}/{inside}"
+
+
+def version(proc: Path = SELF) -> int | str | None:
+    """Say which cgroup version this machine has, by where the four controllers are.
+
+    1 if all that are there hang on v1 trees (a v2 mount without any of them does not count), 2 if
+    all are on v2, "hybrid" if they are spread over both, None if there are none.
+    """
+    known = trees(proc)
+    found = {known[name].version for name in CONTROLLERS if name in known}
+    return "hybrid" if len(found) == 2 else next(iter(found), None)
+
+
+def find(controller: str, proc: Path = SELF) -> Hierarchy | None:
+    """Return the tree on which a controller works, or None."""
+    return trees(proc).get(controller)
+
+
+def trees(proc: Path = SELF) -> dict[str, Hierarchy]:
+    """Return the tree of each controller; with v1, its `cpuacct` and `freezer` are among them."""
+    return dict(_trees((proc / "mountinfo").read_bytes(), (proc / "cgroup").read_bytes()))
+
+
+@functools.lru_cache(maxsize=4)  # the two texts change when anything does that we look at
+def _trees(mountinfo: bytes, cgroup: bytes) -> dict[str, Hierarchy]:
+    groups = [line.split(":", 2)[1:] for line in os.fsdecode(cgroup).splitlines()]
+    found: dict[str, Hierarchy] = {}
+    for kind, root, point, options in _mounts(mountinfo):
+        number = 1 if kind == "cgroup" else 2
+        offered = options if number == 1 else {*words(point / "cgroup.controllers")}
+        for name in WORDS[number]:
+            v1_name = V1_NAME.get(name, name)
+            if name not in found and (v1_name if number == 1 else name) in offered:
+                group = _of(v1_name if number == 1 else "", groups)
+                found[name] = _hierarchy(number, root, point, group, options)
+    return found
+
+
+def cgroup_mounts(proc: Path = SELF) -> list[tuple[str, str, Path, set[str]]]:
+    """Read the mounts of cgroups: (type, root, mount point, options); proc_pid_mountinfo(5)."""
+    return _mounts((proc / "mountinfo").read_bytes())
+
+
+def _mounts(table: bytes) -> list[tuple[str, str, Path, set[str]]]:
+    lines = map(mount_fields, os.fsdecode(table).splitlines())
+    return [
+        (kind, fields[3], Path(fields[4]), {*fields[5].split(","), *more.split(",")})
+        for fields, kind, _, more in lines
+        if kind in ("cgroup", "cgroup2")
+    ]
+
+
+def _of(controller: str, groups: list[list[str]]) -> str:
+    """Return our group on the tree of a v1 controller, or on that of v2 (""); cgroups(7)."""
+    return next((path for names, path in groups if controller in names.split(",")), "/")
+
+
+def _hierarchy(number: int, root: str, point: Path, group: str, options: set[str]) -> Hierarchy:
+    inside = group.removeprefix(root) if root != "/" else group
+    own = point / inside.lstrip("/")
+    return Hierarchy(number, point, own if own.is_dir() else point, "ro" in options, root)
+
+
+def words(file: Path) -> list[str]:
+    """Return a file's words; none if there is no such file, or if we may not read it."""
+    try:
+        return file.read_text().split()
+    except OSError:
+        return []

@@ -1,1 +1,0 @@
-"""Seccomp filters: built, read out, judged, tried; `labsupport.linux.seccomp` is the face."""

@@ -1,1 +1,0 @@
-"""What a sandbox's network is made of and asked by; `labsupport.linux.network` is its face."""

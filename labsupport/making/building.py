@@ -1,0 +1,278 @@
+"""Where something large is built: a folder that goes whatever happens, steps that end with us."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import NoReturn, Self, TextIO
+
+from labsupport.errors import LabError
+from labsupport.kernel import proc, syscalls
+
+
+class Progress:
+    """Says how far a long job is: in one line on a terminal, elsewhere in an occasional line.
+
+    `with Progress("compiling", 1700) as p: p.step()`; `total` is an estimate, of `things`.
+    """
+
+    def __init__(
+        self, what: str, total: int = 0, stream: TextIO | None = None, *, things: str = "files"
+    ) -> None:
+        self.what, self.total, self.done, self.things = what, total, 0, things
+        self._stream = stream or sys.stdout
+        self._redraws = self._stream.isatty()
+        self._started = time.monotonic()
+        self._drawn_at, self._drawn_percent = 0.0, 0
+
+    def step(self) -> None:
+        """Count one more; drawn five times a second on a terminal, every 10 % elsewhere."""
+        self.done += 1
+        now = time.monotonic()
+        if self._redraws and now - self._drawn_at >= 0.2:
+            self._drawn_at = now
+            self._write(f"\r{self._line()}")
+        elif not self._redraws and self._percent() >= self._drawn_percent + 10:
+            self._drawn_percent = self._percent() // 10 * 10
+            self._write(f"{self._line()}\n")
+
+    def __enter__(self) -> Self:
+        self._write(self.what + ("" if self._redraws else "\n"))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        seconds = time.monotonic() - self._started
+        outcome = f"{self.what}: {'stopped' if kind else 'done'} after {seconds:.0f} s"
+        self._write(f"\r{outcome:<60}\n" if self._redraws else f"{outcome}\n")
+
+    def _percent(self) -> int:
+        return min(99, 100 * self.done // self.total) if self.total else 0
+
+    def _line(self) -> str:
+        seconds = time.monotonic() - self._started
+        counted = f"{self.done} of about {self.total} {self.things}" if self.total else ""
+        return f"{self.what}: {self._percent():2} %, {counted}, {seconds:.0f} s"
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+
+LAST_LINES = 12
+HOOKS = Path("/usr/share/mmdebstrap/hooks/maybe-merged-usr")
+"""A merged /usr from the beginning spares Debian 12 the package usrmerge, and 48 MB of Perl."""
+_UNPACKED = re.compile(r"(Unpacking|Setting up) ")
+
+
+def parser(command: str, description: str, for_all: Path) -> argparse.ArgumentParser:
+    """Return what understands the options of `./lab base` and `./lab vm-disk`."""
+    made = argparse.ArgumentParser(prog=f"lab {command}", description=description)
+    made.add_argument("--check", action="store_true", help="only tell whether it is there")
+    made.add_argument("--output", type=Path, help=f"folder for it (for all users: {for_all})")
+    made.add_argument("--mirror", default="", help="Debian mirror to use")
+    made.add_argument("--again", action="store_true", help="make it even if it is there already")
+    return made
+
+
+def status_of(work: Callable[[], bool]) -> int:
+    """Do a command's work and return its exit status; what stops it is said in a line."""
+    try:
+        return 0 if work() else 1
+    except LabError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; nothing is left behind", file=sys.stderr)
+        return 130
+
+
+def tell(path: Path, size_bytes: int, *, current: bool) -> bool:
+    """Say whether something that is made once is there, made by today's recipe."""
+    if current:
+        print(f"there: {path} ({size_bytes / 1e6:.0f} MB)")
+    else:
+        print(f"{'made by another recipe' if path.exists() else 'not there'}: {path}")
+    return current
+
+
+def debian(
+    options: Sequence[str],
+    target: tuple[str, Path, str],
+    steps: int,
+    folder: Path,
+    environment: Mapping[str, str],
+    pass_fds: Sequence[int] = (),
+) -> tuple[int, str]:
+    """Have mmdebstrap(1) make a Debian: `target` is (suite, file, mirror or "").
+
+    `steps` is about how often apt says what it does.
+    """
+    suite, file, mirror = target
+    argv = ["mmdebstrap", "--verbose", f"--hook-dir={HOOKS}", *options, suite, str(file)]
+    argv += [mirror] if mirror else []
+    with Progress("making a Debian (mmdebstrap)", steps, things="steps") as progress:
+
+        def heard(line: str) -> None:
+            if _UNPACKED.match(line):
+                progress.step()
+
+        return run([*own_mounts(), *argv], folder, environment, heard, pass_fds=pass_fds)
+
+
+@contextmanager
+def scratch(what: str, output: Path, space_bytes: int, remedy: str) -> Iterator[Path]:
+    """Make a folder with space to build `what` (a word), and remove it; sweep what the dead left.
+
+    It is in the folder for temporary files, else in `output`. Raises `LabError`.
+    """
+    prefix = f"labsupport-{what}-"
+    places = [Path(tempfile.gettempdir()), output]
+    for place in places:
+        _sweep(place, prefix)
+    free = {place: shutil.disk_usage(place).free for place in places if _runs_programs(place)}
+    chosen = next((place for place in free if free[place] >= space_bytes), None)
+    if chosen is None:
+        found = ", ".join(f"{place} {free.get(place, 0) / 1e9:.1f} GB" for place in places)
+        raise LabError(
+            f"no space to build a {what}",
+            f"{space_bytes / 1e9:.1f} GB are needed, and free (where programs may run) are {found}",
+            remedy,
+        )
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=chosen))
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield folder
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        _remove(folder)
+        os.close(lock)
+
+
+@contextmanager
+def alone(folder: Path, command: str) -> Iterator[None]:
+    """Wait until nobody else makes something in this folder by `command`, such as `./lab base`."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another {command} is at work; waiting for it …", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def run(
+    argv: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    heard: Callable[[str], None] = lambda line: None,
+    *,
+    pass_fds: Sequence[int] = (),
+) -> tuple[int, str]:
+    """Run one step; return its exit status and the last lines that it wrote.
+
+    It has a process group of its own, which ends with it, with us, or when stopped. `heard` is
+    told each line.
+    """
+    log: deque[str] = deque(maxlen=LAST_LINES)
+    process = subprocess.Popen(
+        argv,
+        cwd=folder,
+        env={**environment, "LC_ALL": "C"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        pass_fds=pass_fds,
+        preexec_fn=_end_with_parent,  # noqa: PLW1509 (no threads here)
+    )
+    try:
+        for line in process.stdout or ():
+            log.append(line.rstrip())
+            heard(line)
+        status = process.wait()
+    finally:
+        _end_group(process)
+    return status, "\n".join(log)
+
+
+def own_mounts() -> list[str]:
+    """Return what, in front of a command, keeps root's mounts from this machine: they end with it.
+
+    A user who may not make a mount namespace cannot mount anything either, and needs none of this.
+    """
+    prefix = ["unshare", "--mount"]
+    allowed = subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0
+    return prefix if os.geteuid() == 0 and allowed else []
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _sweep(place: Path, prefix: str) -> None:
+    """Remove what a killed build left: its lock on the folder has gone with it."""
+    for folder in place.glob(f"{prefix}*"):
+        found = folder.stat()
+        fresh = time.time() - found.st_mtime < 60  # another build may not hold its lock yet
+        if fresh or found.st_uid != os.getuid() or not folder.is_dir():
+            continue
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        else:
+            _remove(folder)
+        finally:
+            os.close(lock)
+
+
+def _remove(folder: Path) -> None:
+    """Remove it with what users of a user namespace have there, which is not our user's.
+
+    What is mounted there is not part of it, and must not be removed.
+    """
+    if proc.mounts_in(folder):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists() and shutil.which("newuidmap"):
+        argv = ["unshare", "--map-root-user", "--map-auto", "rm", "-rf", str(folder)]
+        subprocess.run(argv, capture_output=True, check=False)
+
+
+def _runs_programs(place: Path) -> bool:
+    return not os.statvfs(place).f_flag & os.ST_NOEXEC
+
+
+def _end_with_parent() -> None:
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _end_group(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+    process.wait()
+    if process.stdout:
+        process.stdout.close()

@@ -1,0 +1,107 @@
+"""For a teacher: run handed-in answers once more, each on a fresh scene of the same variant.
+
+The cells are a stranger's code. So each runs in a Lab VM of its own that reaches nobody's files,
+unless `--here` says that this machine may be used. There it is root, as in the notebook, and could
+forge its verdict: the report shows the cells, so that a reader sees what passed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from labsupport.course import export
+from labsupport.errors import LabError
+from labsupport.vm.guest import LabVM
+
+SECONDS = 120  # for one exercise
+COURSE = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "labsupport.making.repeat"]
+Outcome = Mapping[str, Any]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the answers in exported files once more; 1 if one that was passed does not pass."""
+    parser = argparse.ArgumentParser(prog="lab recheck", description=main.__doc__)
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--here", action="store_true", help="on this machine, not in the Lab VM")
+    options = parser.parse_args(argv)
+    failures = 0
+    for path in options.files:
+        print(f"{path.name}:")
+        try:
+            for exercise, outcome in recheck(path, here=options.here):
+                failures += not outcome["passed"]
+                print(plain(report(exercise, outcome)))
+        except LabError as error:  # about this file; the others have their turn
+            failures += 1
+            print(plain(f"  not checked: {error}"))
+    return int(failures > 0)
+
+
+def report(exercise: Mapping[str, Any], outcome: Outcome) -> str:
+    """Say how it went, and show the cells that were run."""
+    word = "passes again" if outcome["passed"] else "does NOT pass again"
+    helped = ", after the solution was shown" if exercise["solution_shown"] else ""
+    cells = textwrap.indent("\n".join(exercise["answer"]), "    | ")
+    return (
+        f"  {exercise['name']} (variant {exercise['seed']}): {word}{helped}. "
+        f"Handed in: {exercise['saw']}  Now: {outcome['why']}\n{cells}"
+    )
+
+
+def plain(text: str) -> str:
+    """Leave out what a terminal would obey instead of showing it."""
+    return "".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}"
+                   for each in text)  # fmt: skip
+
+
+def recheck(path: Path, *, here: bool = False) -> Iterator[tuple[Mapping[str, Any], Outcome]]:
+    """Yield each exercise that was handed in as passed, and its outcome now.
+
+    Raises:
+        ProgressUnreadable: the file is not an export.
+        LabError: there is no Lab VM, or nothing to guard it with; it says what is missing.
+
+    """
+    for exercise in [each for each in export.read(path)["exercises"] if each["passed"]]:
+        order = json.dumps({key: exercise[key] for key in ("name", "seed", "answer")})
+        yield exercise, (_run_here if here else _run_in_guest)(order)
+
+
+def _run_here(order: str) -> Outcome:
+    try:
+        done = subprocess.run(COMMAND, input=order, capture_output=True, text=True,
+                              timeout=SECONDS, check=False)  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return _failed(f"it was not done after {SECONDS} s")
+    return _outcome(done.stdout, done.stderr)
+
+
+def _run_in_guest(order: str) -> Outcome:
+    with LabVM.boot(jailed=True) as guest:
+        try:
+            done = guest.run(COMMAND, input=order, timeout=SECONDS, cwd=COURSE)
+        except LabError as error:  # it took too long, or the guest has died of it
+            return _failed(str(error))
+    return _outcome(done.stdout, done.stderr)
+
+
+def _outcome(output: str, errors: str) -> Outcome:
+    """Take the last line, which is an outcome: cells may print, too."""
+    try:
+        told = json.loads(output.strip().rpartition("\n")[2])
+        return {"passed": told["passed"] is True, "why": str(told["why"])}
+    except (ValueError, KeyError, TypeError):
+        last = errors.strip().rpartition("\n")[2]
+        return _failed(last or "the program that repeats it printed no outcome")
+
+
+def _failed(why: str) -> Outcome:
+    return {"passed": False, "why": why}

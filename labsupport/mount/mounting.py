@@ -1,0 +1,318 @@
+"""Mounting in a sandbox, as mount(8) does: drives, copies of a namespace, and who is in the way."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from labsupport import trace
+from labsupport.errors import LabError, MissingCapability, ProcessGone, mistaken
+from labsupport.kernel import loop, procfs
+from labsupport.kernel.mounts import Mount, MountTable, mounts
+from labsupport.ownership import marks
+from labsupport.ownership.marks import Closing
+from labsupport.sandbox.launch import may_make_namespaces
+from labsupport.sandbox.process import Process
+from labsupport.sandbox.sandbox import Sandbox
+from labsupport.trace import Completed
+
+
+def mount(box: Sandbox, arguments: Sequence[str]) -> Completed:
+    """Run `mount` with these arguments in a sandbox: `mount(box, ["--bind", "/data", "/mnt"])`.
+
+    Raises:
+        LabError: the kernel said no; the message has the words of mount(8).
+
+    """
+    done = box.run(["mount", *arguments])
+    if done.returncode:
+        raise _refused(box, f"{' '.join(arguments[-2:])}: not mounted", done)
+    return done
+
+
+def unmount(box: Sandbox, point: str) -> Completed:
+    """Run `umount` in a sandbox.
+
+    Raises:
+        NotMounted: nothing is mounted there.
+        LabError: the kernel said no; if somebody uses it, the message says who.
+
+    """
+    there = mounts(of=box).at(point)
+    done = box.run(["umount", point])
+    if done.returncode == 0:
+        return done
+    if "busy" in done.stderr:
+        raise LabError(
+            f"{point} cannot be unmounted",
+            "; ".join(_users(box, there)) or "a process that cannot be seen from here uses it",
+            f"end that program or unmount what lies below; `umount -l {point}` takes it out of "
+            "the tree now, and gives it back when its last user is gone",
+        )
+    raise _refused(box, f"{point} cannot be unmounted", done)
+
+
+def _refused(box: Sandbox, what: str, done: Completed) -> LabError:
+    remedy = "see mount(2), ERRORS"
+    if "user" in box.new:
+        remedy = (
+            "root of a user namespace may mount tmpfs, proc, binds and overlays, but no disk, and "
+            "may not undo what came with its copy of the table: be root (the Lab VM makes you that)"
+        )
+    return LabError(what, done.stderr.strip(), remedy)
+
+
+def _users(box: Sandbox, mount: Mount) -> Iterator[str]:
+    """Say who keeps a mount of the sandbox busy: programs in it, and mounts on it."""
+    major, minor = map(int, mount.device.split(":"))
+    for pid in procfs.members(box):
+        try:
+            process = procfs.snapshot(pid)
+        except ProcessGone:
+            continue
+        if uses := list(_uses(pid, os.makedev(major, minor))):
+            yield f"{process.label} (PID {process.pids[-1]} inside) has {' and '.join(uses)} there"
+    for other in mounts(of=box):
+        if other.parent_id == mount.id:
+            yield f"{other.fstype} {other.source} is mounted at {other.point}, which lies on it"
+
+
+def _uses(pid: int, device: int) -> Iterator[str]:
+    words = {"cwd": "its working folder", "root": "its root", "exe": "its program"}
+    folder = Path(f"/proc/{pid}")
+    for name, meaning in words.items():
+        if _device(folder / name) == device:
+            yield meaning
+    with contextlib.suppress(OSError):  # it has ended, or is not ours to ask
+        if any(_device(file) == device for file in (folder / "fd").iterdir()):
+            yield "an open file"
+
+
+def _device(path: Path) -> int | None:
+    try:
+        return path.stat().st_dev
+    except OSError:  # as above
+        return None
+
+
+# ---- drives: file systems of their own, each with a file that names its drive
+
+SIZE_BYTES = 4 << 20
+LABEL = "label.txt"
+
+
+class Drive(Closing):
+    """A file system of its own: `Drive("Drive_A")`, then `.mount(box, "/data")`, then `.close()`.
+
+    `kind` is "ext4" or "tmpfs"; if it is not ext4, `why` says why. A new drive holds one file,
+    `label.txt`. `device` is the block device, such as /dev/loop0, `number` its major:minor, which
+    is also what mountinfo calls the file system (both None for a tmpfs, which has no device).
+
+    Where the kernel lets us, a drive is what a USB stick is: an ext4 file system on a block device
+    (here a loop device, whose disk is a file). An ordinary user may not mount a disk, and gets a
+    tmpfs. An ext4 lives as long as its drive, mounted or not, and the kernel takes it apart with
+    the notebook's process; several sandboxes may mount it. A tmpfs is born with each mount and ends
+    with it.
+    """
+
+    device: str | None = None
+    _descriptor: int | None = None
+    _folder: tempfile.TemporaryDirectory[str] | None = None
+    _closed = False
+
+    def __init__(self, name: str = "Drive") -> None:
+        if not re.fullmatch(r"[\w.-]{1,16}", str(name)) or not isinstance(name, str):
+            raise mistaken(name, "a drive's name, up to 16 letters", 'Drive("Drive_A")')
+        self.name, self.kind, self.why = name, "tmpfs", ""
+        try:
+            self._make_disk()
+        except LabError as refusal:
+            self.why = f"{refusal.what}: {refusal.why}"
+
+    @property
+    def number(self) -> str | None:
+        """The block device's number, `major:minor`."""
+        if self._descriptor is None:
+            return None
+        device = os.fstat(self._descriptor).st_rdev
+        return f"{os.major(device)}:{os.minor(device)}"
+
+    def mount(self, box: Sandbox, point: str) -> None:
+        """Mount it in a sandbox; `box.shell()` then shows the commands.
+
+        Raises:
+            LabError: the drive is closed, or the kernel said no.
+
+        """
+        procfs.as_box(box)
+        if self._closed:
+            what = f"{self.name} cannot be mounted"
+            raise LabError(what, "the drive is closed", "make a new Drive")
+        if self.device is None:
+            mount(box, ["-t", "tmpfs", self.name, point])
+            box.run(["tee", f"{point}/{LABEL}"], input=f"This file is on {self.name}.\n")
+        else:
+            mount(box, ["-t", "ext4", self._node(box), point])
+
+    def close(self) -> None:
+        """Give it back; what is still mounted lives until it is unmounted. May be called twice."""
+        self._closed = True
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return f"<{self.name}: closed>"
+        if self.device is None:
+            return f"<{self.name}: tmpfs, in memory (no disk here: {self.why})>"
+        return f"<{self.name}: {self.kind} on {self.device}, number {self.number}>"
+
+    def _make_disk(self) -> None:
+        """Make a file, a file system in it, and a block device of it."""
+        _require_disks()
+        self._folder = tempfile.TemporaryDirectory(prefix=marks.prefix("drive"))
+        content = Path(self._folder.name) / "content"
+        content.mkdir()
+        (content / LABEL).write_text(f"This file is on {self.name}.\n")
+        image = Path(self._folder.name) / f"{self.name}.img"
+        with image.open("wb") as file:
+            file.truncate(SIZE_BYTES)
+        _make_ext4(image, content, self.name)
+        self._descriptor, self.device = loop.attach(str(image))
+        self.kind = "ext4"
+
+    def _node(self, box: Sandbox) -> str:
+        """The device's name in the sandbox; with a root of its own it has its own /dev."""
+        if self.device is None or box.rootfs is None:
+            return self.device or ""
+        name = f"/dev/{self.name}"
+        major, minor = (self.number or "").split(":")
+        box.run(["mknod", name, "b", major, minor])
+        return name
+
+
+def _require_disks() -> None:
+    if not may_make_namespaces():
+        raise MissingCapability("a disk", "only root may mount one", "run it in the Lab VM")
+    if _mkfs() is None:
+        why = "the program is not installed"
+        raise MissingCapability("mkfs.ext4", why, "sudo apt install e2fsprogs")
+    if "\text4\n" not in Path("/proc/filesystems").read_text():
+        raise MissingCapability("ext4", "this kernel has not loaded it", "as root: modprobe ext4")
+
+
+def _make_ext4(image: Path, content: Path, name: str) -> None:
+    """Make an ext4 without a journal (it is small) that holds what is in the folder `content`."""
+    argv = [
+        _mkfs() or "mkfs.ext4",
+        "-q",
+        "-O",
+        "^has_journal",
+        "-m",
+        "0",
+        "-L",
+        name[:16],
+        "-d",
+        str(content),
+    ]
+    done = subprocess.run([*argv, str(image)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MissingCapability("a file system", f"mkfs.ext4: {done.stderr.strip()}")
+
+
+def _mkfs() -> str | None:
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    return shutil.which("mkfs.ext4", path=path)
+
+
+# ---- copies of a mount namespace: does a mount made after the copy it show on the other side?
+#
+# Whether the two tables keep in step is a setting of each mount, its propagation type
+# (mount_namespaces(7)). All of it happens inside a sandbox: the "original" is its mount namespace,
+# the "copy" one made in it.
+
+SETTINGS = ("shared", "slave", "private")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened with one setting.
+
+    `to_copy`: a mount made in the original showed in the copy; `to_original`: the other way round.
+    `original` and `copy` are the two tables as they were at the end.
+    """
+
+    setting: str
+    to_copy: bool
+    to_original: bool
+    original: MountTable
+    copy: MountTable
+
+    def __repr__(self) -> str:
+        there, back = ("yes" if each else "no" for each in (self.to_copy, self.to_original))
+        return f"<{self.setting}: original to copy {there}, copy to original {back}>"
+
+
+def copied_mounts(box: Sandbox, setting: str) -> Process:
+    """Start a process in the sandbox that lives in a copy of its mount namespace.
+
+    It is unshare(1) that makes the copy, and gives all mounts in it the propagation `setting`. The
+    process sleeps; `mounts(of=process.pid)` reads its table, `run_in` works in it.
+    """
+    _ = box.pid  # start an init: else our process would be PID 1, and the sandbox would end with it
+    wait = ["sh", "-c", "echo ready; exec sleep 3600"]
+    process = box.start(["unshare", "--mount", "--propagation", setting, *wait])
+    process.expect("ready")
+    return process
+
+
+def run_in(box: Sandbox, process: Process, argv: Sequence[str]) -> Completed:
+    """Run a program of the sandbox in the mount namespace of one of its processes; nsenter(1).
+
+    Raises:
+        LabError: it did not succeed.
+
+    """
+    done = box.run(["nsenter", "-t", str(process.pids[-1]), "-m", *argv])
+    if done.returncode:
+        raise LabError(f"{trace.command(argv)} failed in the copy", done.stderr.strip())
+    return done
+
+
+def propagation(box: Sandbox, setting: str, base: str = "/mnt") -> Outcome:
+    """Try one setting: share what is at `base`, copy the namespace, mount on either side, look.
+
+    The sandbox needs a root of its own (`rootfs=`); what was mounted at `base` is gone afterwards.
+    """
+    first, second = f"{base}/by_original", f"{base}/by_copy"
+    mount(box, ["-t", "tmpfs", "base", base])
+    mount(box, ["--make-shared", base])
+    box.run(["mkdir", first, second])
+    process = copied_mounts(box, setting)
+    mount(box, ["-t", "tmpfs", "later", first])
+    run_in(box, process, ["mount", "-t", "tmpfs", "later", second])
+    original, copy = mounts(of=box), mounts(of=process.pid)
+    process.signal(9)
+    process.wait()
+    box.run(["umount", "-l", base])
+    return Outcome(
+        setting,
+        to_copy=first in copy.visible(),
+        to_original=second in original.visible(),
+        original=original,
+        copy=copy,
+    )

@@ -1,0 +1,150 @@
+"""Two small real servers for experiments: a web server and a database, no service installed.
+
+The lecture's example has nginx and MySQL. Their packages start services on the machine; busybox
+httpd and Redis are as real, and run only when and where an experiment starts them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import tempfile
+import time
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+
+from labsupport import trace
+from labsupport.errors import LabError, MissingCapability, TimedOut
+from labsupport.net.tables import listening
+from labsupport.ownership import marks
+from labsupport.sandbox.process import Process
+from labsupport.sandbox.sandbox import Sandbox
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server: the `argv` that starts it, its folder, and how to ask it something."""
+
+    argv: list[str]
+    folder: tempfile.TemporaryDirectory[str]
+    address: str | tuple[str, int]
+    question: bytes
+
+    def ask(self, timeout: float = 10) -> str:
+        """Connect, ask, and return the first words of the answer; wait until it listens.
+
+        Raises `TimedOut`: it does not answer within `timeout` seconds.
+        """
+        until = time.monotonic() + timeout
+        while True:
+            try:
+                return self._answer()
+            except OSError as error:
+                if time.monotonic() > until:
+                    raise TimedOut(f"{self.argv[0]} does not answer", str(error)) from error
+                time.sleep(0.01)
+
+    def add_file(self, name: str, size_bytes: int) -> None:
+        """Offer a file of zeros for download; it takes no room on the disk."""
+        with (Path(self.folder.name) / name).open("wb") as file:
+            file.truncate(size_bytes)
+
+    def _answer(self) -> str:
+        family = socket.AF_UNIX if isinstance(self.address, str) else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as connection:
+            connection.settimeout(2)
+            connection.connect(self.address)
+            connection.sendall(self.question)
+            words = b""
+            while part := connection.recv(4096):
+                words += part
+                if isinstance(self.address, str) and words.endswith(b"\r\n"):
+                    break
+        return words.decode().rpartition("\r\n\r\n")[2].strip().lstrip("+")
+
+
+def web_server(page: str = "Hello from PID 1\n", at: str | None = None) -> Server:
+    """Return a web server on a free port of the loopback; the page is its only file.
+
+    `at` is another address and port, such as "10.0.0.2:80", for a sandbox with its own network.
+
+    Raises `MissingCapability`: busybox is not installed.
+    """
+    program = _find("busybox", "busybox-static")
+    folder = tempfile.TemporaryDirectory(prefix=marks.prefix("web"))
+    Path(folder.name).chmod(0o755)
+    (Path(folder.name) / "index.html").write_text(page)
+    host, port = at.split(":") if at else ("127.0.0.1", str(_free_port()))
+    argv = [program, "httpd", "-f", "-p", f"{host}:{port}", "-h", folder.name]
+    return Server(argv, folder, (host, int(port)), b"GET / HTTP/1.0\r\n\r\n")
+
+
+class Serving:
+    """A web server that runs in a sandbox, until another one is to listen at the same place."""
+
+    def __init__(self, server: Server, process: Process) -> None:
+        self.server, self.process = server, process
+
+    @property
+    def log(self) -> list[str]:
+        """What it tells of who has asked, a line for each."""
+        return self.process.errors.splitlines()
+
+    def __repr__(self) -> str:
+        return f"$ {trace.command(self.process.argv)}"
+
+
+_serving: weakref.WeakValueDictionary[tuple[int, str], Serving] = weakref.WeakValueDictionary()
+
+
+def serve(box: Sandbox, page: str, at: str) -> Serving:
+    """Start a web server at an address and port of a sandbox's network, and wait for it.
+
+    Raises `LabError`: it ends at once, and why.
+    """
+    place = (box.holder_pid, at)
+    if earlier := _serving.get(place):
+        earlier.process.signal(signal.SIGKILL)
+        earlier.process.wait()
+    server = web_server(page, at=at)
+    process = box.start([*server.argv, "-v"])
+    while at not in listening(box):
+        if process.returncode is not None:
+            raise LabError(f"nobody serves {at}", process.errors.strip(), "see box.net.links()")
+        time.sleep(0.01)
+    _serving[place] = serving = Serving(server, process)
+    return serving
+
+
+def database() -> Server:
+    """Return a Redis that keeps everything in memory and listens on a Unix socket.
+
+    Raises `MissingCapability`: Redis is not installed.
+    """
+    folder = tempfile.TemporaryDirectory(prefix=marks.prefix("db"))
+    program = shutil.which("redis-server")
+    if program is None:
+        # Debian's redis-tools has the server under another name; the name it is called by decides
+        program = str(Path(folder.name) / "redis-server")
+        Path(program).symlink_to(_find("redis-check-rdb", "redis-tools"))
+    socket_path = str(Path(folder.name) / "socket")
+    options = {"port": "0", "unixsocket": socket_path, "save": "", "dir": folder.name}
+    argv = [program, *(word for name, value in options.items() for word in (f"--{name}", value))]
+    return Server(argv, folder, socket_path, b"PING\r\n")
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _find(program: str, package: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        raise MissingCapability(
+            program, "the program is not installed", f"sudo apt install {package}"
+        )
+    return found

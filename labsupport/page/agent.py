@@ -1,0 +1,147 @@
+"""The first Python of the page's guest: it starts kernels, and carries their messages.
+
+All goes over one line, the virtio console. A frame is the length of its payload (4 bytes, big
+endian), a channel (2 bytes) and the payload. Channel 0 is ours and holds JSON; each other one is
+that of a kernel, which is a fork of this process: what has been imported here is there at once.
+
+v86 drops what it is given when the guest has posted no buffer, so the page sends little at a time
+and waits until we say how many bytes we have read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import tty
+from collections.abc import Callable, Iterator
+from struct import Struct
+from typing import Any
+
+HEADER = Struct(">IH")
+LINE = "/dev/hvc0"
+CHUNK = 1 << 16
+
+
+class Frames:
+    """Frames over a file descriptor, in both directions."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._in = bytearray()
+
+    def send(self, channel: int, payload: bytes) -> None:
+        """Write a frame; returns when all of it is written."""
+        left = memoryview(HEADER.pack(len(payload), channel) + payload)
+        while left:
+            left = left[os.write(self.fd, left) :]
+
+    def receive(self) -> Iterator[tuple[int, bytes]]:
+        """Read once, and yield the frames that are complete. Raises `EOFError`: it is closed."""
+        data = os.read(self.fd, CHUNK)
+        if not data:
+            raise EOFError
+        self._in += data
+        while len(self._in) >= HEADER.size:
+            length, channel = HEADER.unpack_from(self._in)
+            end = HEADER.size + length
+            if len(self._in) < end:
+                return
+            payload = bytes(self._in[HEADER.size : end])
+            del self._in[:end]
+            yield channel, payload
+
+    def receive_counted(self) -> tuple[int, list[tuple[int, bytes]]]:
+        """Read once; return how many bytes that were, and the frames that are complete."""
+        before = len(self._in)
+        frames = list(self.receive())
+        used = sum(HEADER.size + len(payload) for _, payload in frames)
+        return len(self._in) - before + used, frames
+
+
+class Agent:
+    """The process behind the line; `be_kernel` is what a fork of it becomes."""
+
+    def __init__(self, fd: int, be_kernel: Callable[[socket.socket], None]) -> None:
+        self.line = Frames(fd)
+        self.be_kernel = be_kernel
+        self.kernels: dict[int, tuple[int, Frames, socket.socket]] = {}
+
+    def tell(self, **words: Any) -> None:
+        """Say something about the machine itself."""
+        self.line.send(0, json.dumps(words).encode())
+
+    def serve(self) -> None:
+        """Carry messages for as long as the machine runs."""
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self.tell(up=True)
+        while True:
+            fds = {frames.fd: channel for channel, (_, frames, _) in self.kernels.items()}
+            ready = select.select([self.line.fd, *fds], [], [])[0]
+            if self.line.fd in ready:
+                self._take()
+                continue  # an order may have ended a kernel, and its descriptor be another's
+            for fd in ready:
+                self._pass_on(fds[fd])
+
+    def _take(self) -> None:
+        read, frames = self.line.receive_counted()
+        self.tell(read=read)
+        for channel, payload in frames:
+            if channel == 0:
+                self._obey(**json.loads(payload))
+            elif channel in self.kernels:
+                self.kernels[channel][1].send(channel, payload)
+
+    def _obey(self, order: str, channel: int) -> None:
+        if order == "start":
+            self._end(channel)
+            self._start(channel)
+        elif order == "interrupt" and channel in self.kernels:
+            os.kill(self.kernels[channel][0], signal.SIGINT)
+        elif order == "end":
+            self._end(channel)
+
+    def _start(self, channel: int) -> None:
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            os.setsid()
+            try:
+                self.be_kernel(theirs)
+            finally:
+                os._exit(1)
+        theirs.close()
+        self.kernels[channel] = pid, Frames(ours.fileno()), ours
+
+    def _pass_on(self, channel: int) -> None:
+        try:
+            for _, payload in self.kernels[channel][1].receive():
+                self.line.send(channel, payload)
+        except (EOFError, ConnectionResetError):
+            status = self._end(channel)
+            self.tell(ended=channel, status=status)
+
+    def _end(self, channel: int) -> int:
+        if channel not in self.kernels:
+            return 0
+        pid, _, ours = self.kernels.pop(channel)
+        ours.close()
+        os.kill(pid, signal.SIGKILL)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def main() -> None:
+    """Warm up, and serve the line."""
+    fd = os.open(LINE, os.O_RDWR | os.O_NOCTTY)
+    tty.setraw(fd)
+    from labsupport.page.kernel import warm_up
+
+    Agent(fd, warm_up()).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+// A JupyterLite kernel whose Python runs in the machine of this page, and two buttons that turn the
+// machine back. Written as the container that JupyterLab's loader asks for; nothing is bundled.
+(() => {
+  const NAME = "lab-page";
+  const HERE = new URL("./", document.currentScript.src);
+  let scope;
+  const take = async name => (await Object.values(scope[name])[0].get())();
+  (window._JUPYTERLAB ??= {})[NAME] = {
+    init: shared => void (scope = shared),
+    get: async () => {
+      const [services, signaling, apputils] = await Promise.all(
+        ["@jupyterlite/services", "@lumino/signaling", "@jupyterlab/apputils"].map(take));
+      const { pack, unpack } = await import(new URL("machine/machine.js", HERE));
+      const plugins = makePlugins({ ...services, ...signaling, ...apputils, pack, unpack });
+      return () => ({ __esModule: true, default: plugins });
+    },
+  };
+
+  const SETTLED = 700; // ms without a running cell, after which this moment is kept
+
+  // The one machine of this page: its worker, and the kernels that are processes in it.
+  class PageMachine {
+    constructor({ pack, unpack }) {
+      Object.assign(this, { pack, unpack, kernels: new Map(), next: 1, asked: new Map(), busy: new Set() });
+      this.bar = document.body.appendChild(document.createElement("div"));
+      this.bar.setAttribute("role", "status");
+      this.bar.style = "position:fixed;bottom:0;left:0;right:0;z-index:9999;padding:.3em 1em;font-size:13px;" +
+        "background:var(--jp-layout-color2);color:var(--jp-ui-font-color1)";
+      this.boot();
+    }
+
+    boot() {
+      this.worker?.terminate();
+      this.now = this.before = false;
+      this.busy.clear();
+      this.say("The machine is being fetched …");
+      this.worker = new Worker(new URL("machine/worker.js", HERE), { type: "module" });
+      this.ready = new Promise((done, failed) => {
+        this.worker.onmessage = ({ data }) => this.take(data, done, failed);
+        this.worker.onerror = error => failed(new Error(`the machine's worker ended: ${error.message}`));
+      });
+      this.ready.catch(error => this.say(`The machine did not start: ${error.message}. Load the page again.`));
+      fetch(new URL("machine/machine.json", HERE)).then(r => r.json()).then(made =>
+        this.worker.postMessage({ what: "start", ...made }));
+    }
+
+    say(words) {
+      this.bar.textContent = words;
+      this.bar.hidden = !words;
+    }
+
+    take(data, started, failed) {
+      const { what, words } = data;
+      if (data.channel) this.kernels.get(data.channel)?.heard(this.unpack(data.payload));
+      else if (data.id) this.asked.get(data.id)?.(data.answer);
+      else if (what === "started") this.say(""), started();
+      else if (what === "failed") failed(new Error(`${words.file_name} could not be fetched`));
+      else if (what === "download" && words.total > 1e6)
+        this.say(`The machine is being fetched: ${(words.loaded / 1e6).toFixed(0)} of ${(words.total / 1e6).toFixed(0)} MB`);
+      else if (what === "told" && words.ended) this.kernels.get(words.ended)?.ended(words.status);
+    }
+
+    ask(message) {
+      const id = crypto.randomUUID();
+      return new Promise(done => {
+        this.asked.set(id, answer => (this.asked.delete(id), done(answer)));
+        this.worker.postMessage({ id, ...message });
+      });
+    }
+
+    order(words) {
+      this.worker.postMessage({ what: "order", words });
+    }
+
+    async start(kernel) {
+      kernel.channel ??= this.next++;
+      this.kernels.set(kernel.channel, kernel);
+      await this.ready;
+      this.order({ order: "start", channel: kernel.channel });
+    }
+
+    // A cell begins: what was kept last is the moment before it.
+    begins(channel) {
+      if (!this.busy.size && this.now) this.before = this.now;
+      this.busy.add(channel);
+      clearTimeout(this.timer);
+    }
+
+    ends(channel) {
+      this.busy.delete(channel);
+      clearTimeout(this.timer);
+      if (!this.busy.size) this.timer = setTimeout(() => this.keep(), SETTLED);
+    }
+
+    async keep() {
+      const now = await this.ask({ what: "keep", but: this.before });
+      if (now) this.now = now;
+    }
+
+    async back() {
+      if (!this.before) return "There is no earlier moment yet: run a cell first.";
+      const began = performance.now();
+      await this.ask({ what: "restore", moment: this.before });
+      this.now = this.before;
+      for (const kernel of this.kernels.values()) kernel.idle();
+      this.busy.clear();
+      return `The machine is as it was before the last cell (${((performance.now() - began) / 1000).toFixed(1)} s).`;
+    }
+
+    async fresh() {
+      this.boot();
+      await Promise.all([...this.kernels.values()].map(kernel => this.start(kernel)));
+      for (const kernel of this.kernels.values()) kernel.idle();
+      return "This is a fresh machine: nothing has run in it yet.";
+    }
+  }
+
+  function makePlugins(lib) {
+    const { IKernelSpecs, IKernelClient, Signal, ToolbarButton, Notification } = lib;
+    let machine;
+
+    class PageKernel {
+      constructor({ id, name, location, sendMessage }) {
+        Object.assign(this, { id, name, location, sendMessage, isDisposed: false, session: "" });
+        this.disposed = new Signal(this);
+        this.open = new Map(); // requests that have not become idle
+        machine ??= window.labMachine = new PageMachine(lib);
+        this.ready = machine.start(this);
+      }
+
+      async handleMessage(message) {
+        this.session = message.header.session;
+        if (message.header.msg_type === "execute_request") machine.begins(this.channel);
+        this.open.set(message.header.msg_id, message.header);
+        const payload = lib.pack(message);
+        machine.worker.postMessage({ what: "send", channel: this.channel, payload }, [payload.buffer]);
+      }
+
+      heard(message) {
+        const parent = message.parent_header;
+        message.header.session = parent.session || this.session;
+        this.sendMessage(message);
+        if (message.header.msg_type === "status" && message.content.execution_state === "idle") this.closed(parent.msg_id);
+      }
+
+      closed(id) {
+        this.open.delete(id);
+        const runs = [...this.open.values()].some(header => header.msg_type === "execute_request");
+        if (!runs) machine.ends(this.channel);
+      }
+
+      // Whatever waited for an answer gets none: the machine is at another moment.
+      idle() {
+        for (const parent of this.open.values()) {
+          const say = (channel, msg_type, content) => this.sendMessage({
+            channel, content, metadata: {}, buffers: [], parent_header: parent,
+            header: { ...parent, msg_type, msg_id: crypto.randomUUID() } });
+          if (parent.msg_type === "execute_request")
+            say("shell", "execute_reply", { status: "aborted", execution_count: 0 });
+          say("iopub", "status", { execution_state: "idle" });
+        }
+        this.open.clear();
+      }
+
+      ended(status) {
+        const text = `Python ended (${status < 0 ? `signal ${-status}` : `exit status ${status}`}). Restart the kernel.\n`;
+        for (const parent of this.open.values())
+          if (parent.msg_type === "execute_request")
+            this.sendMessage({ channel: "iopub", metadata: {}, buffers: [], parent_header: parent,
+              header: { ...parent, msg_type: "stream", msg_id: crypto.randomUUID() }, content: { name: "stderr", text } });
+        this.idle();
+      }
+
+      interrupt() {
+        machine.order({ order: "interrupt", channel: this.channel });
+      }
+
+      dispose() {
+        if (this.isDisposed) return;
+        this.isDisposed = true;
+        machine.order({ order: "end", channel: this.channel });
+        machine.kernels.delete(this.channel);
+        machine.ends(this.channel);
+        this.disposed.emit();
+      }
+    }
+
+    const kernel = {
+      id: `${NAME}:kernel`, autoStart: true, requires: [IKernelSpecs, IKernelClient],
+      activate(app, specs, client) {
+        const spec = { name: "python3", display_name: "Python (a Linux machine in this page)", language: "python", argv: [], resources: {} };
+        const kernels = new Map();
+        specs.register({ spec, create: async options => {
+          const made = new PageKernel(options);
+          kernels.set(options.id, made);
+          return made;
+        } });
+        // JupyterLite's own interrupt only forgets the cells that wait
+        const forget = client.interrupt.bind(client);
+        client.interrupt = async id => {
+          kernels.get(id)?.interrupt();
+          await forget(id);
+        };
+      },
+    };
+
+    const buttons = {
+      id: `${NAME}:undo`, autoStart: true,
+      activate(app) {
+        const button = (label, tooltip, act) => new ToolbarButton({ label, tooltip, onClick: async () => {
+          if (machine) Notification.info(await machine[act](), { autoClose: 4000 });
+        } });
+        app.docRegistry.addWidgetExtension("Notebook", { createNew(panel) {
+          panel.toolbar.insertItem(10, "machine-back", button("↶ Back", "Put the machine back to before the last cell: memory, processes, mounts, cgroups. Your text stays.", "back"));
+          panel.toolbar.insertItem(11, "machine-fresh", button("⟳ Fresh machine", "Start from a machine in which nothing has run. Your text stays.", "fresh"));
+        } });
+      },
+    };
+    return [kernel, buttons];
+  }
+})();

@@ -1,0 +1,124 @@
+// The machine: v86, and the frames that go over its virtio console. Runs in a worker and in Node.
+// A frame is the length of its payload (4 bytes, big endian), a channel (2 bytes) and the payload.
+
+const CHUNK = 2048; // bytes for one of the guest's buffers, of which it posts 16 of 4096
+const WINDOW = 8 * CHUNK; // bytes that the guest may not have read yet: v86 drops what has no buffer
+const HEADER = 6;
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+export class Machine {
+  // `v86` has been started; `heard(channel, payload)` takes what kernels say, `told(words)` the rest.
+  constructor(v86, heard, told) {
+    this.v86 = v86;
+    this.heard = heard;
+    this.told = told;
+    this.reset();
+    v86.add_listener("virtio-console0-output-bytes", bytes => this.take(bytes));
+  }
+
+  reset() {
+    this.out = []; // pieces of at most CHUNK bytes that wait for room
+    this.unread = 0;
+    this.rest = new Uint8Array(0);
+  }
+
+  send(channel, payload) {
+    const frame = new Uint8Array(HEADER + payload.length);
+    const view = new DataView(frame.buffer);
+    view.setUint32(0, payload.length);
+    view.setUint16(4, channel);
+    frame.set(payload, HEADER);
+    for (let at = 0; at < frame.length; at += CHUNK) this.out.push(frame.subarray(at, at + CHUNK));
+    this.flush();
+  }
+
+  order(words) {
+    this.send(0, encoder.encode(JSON.stringify(words)));
+  }
+
+  flush() {
+    while (this.out.length && this.unread + this.out[0].length <= WINDOW) {
+      const piece = this.out.shift();
+      this.unread += piece.length;
+      this.v86.bus.send("virtio-console0-input-bytes", piece);
+    }
+  }
+
+  take(bytes) {
+    let all = bytes;
+    if (this.rest.length) {
+      all = new Uint8Array(this.rest.length + bytes.length);
+      all.set(this.rest);
+      all.set(bytes, this.rest.length);
+    }
+    let at = 0;
+    while (all.length - at >= HEADER) {
+      const view = new DataView(all.buffer, all.byteOffset + at);
+      const end = at + HEADER + view.getUint32(0);
+      if (all.length < end) break;
+      this.deliver(view.getUint16(4), all.slice(at + HEADER, end));
+      at = end;
+    }
+    this.rest = all.slice(at);
+  }
+
+  deliver(channel, payload) {
+    if (channel) return this.heard(channel, payload);
+    const words = JSON.parse(decoder.decode(payload));
+    if (words.read === undefined) return this.told(words);
+    this.unread -= words.read;
+    this.flush();
+  }
+
+  // True when nothing is under way on the line, as it must be in a saved state.
+  get quiet() {
+    return !this.unread && !this.out.length && !this.rest.length;
+  }
+
+  async save() {
+    return this.v86.save_state();
+  }
+
+  async restore(state) {
+    this.reset();
+    await this.v86.restore_state(state);
+  }
+}
+
+// What the guest of a saved state is made of; `files` is a folder's address, `memory` in MiB.
+export function hardware({ wasm, files, memory }) {
+  return {
+    wasm_path: wasm,
+    memory_size: memory << 20,
+    vga_memory_size: 1 << 20,
+    autostart: true,
+    virtio_console: true,
+    disable_keyboard: true,
+    disable_mouse: true,
+    disable_speaker: true,
+    filesystem: { baseurl: files },
+  };
+}
+
+// A Jupyter message as bytes: the length of its JSON, the JSON, and its buffers after it.
+export function pack(message) {
+  const buffers = (message.buffers || []).map(b => new Uint8Array(b.buffer || b, b.byteOffset || 0, b.byteLength));
+  const text = encoder.encode(JSON.stringify({ ...message, buffers: buffers.map(b => b.length) }));
+  const payload = new Uint8Array(buffers.reduce((size, b) => size + b.length, 4 + text.length));
+  new DataView(payload.buffer).setUint32(0, text.length);
+  payload.set(text, 4);
+  let at = 4 + text.length;
+  for (const each of buffers) {
+    payload.set(each, at);
+    at += each.length;
+  }
+  return payload;
+}
+
+export function unpack(payload) {
+  let at = 4 + new DataView(payload.buffer, payload.byteOffset).getUint32(0);
+  const message = JSON.parse(decoder.decode(payload.subarray(4, at)));
+  message.buffers = message.buffers.map(size => payload.slice(at, (at += size)).buffer);
+  return message;
+}

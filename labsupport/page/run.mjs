@@ -1,0 +1,78 @@
+// Runs the page's machine in Node.
+//   node run.mjs make FOLDER MEMORY          boot it from FOLDER/{bzImage,fs.json,files/}, write FOLDER/state.bin
+//   node run.mjs notebook FOLDER MEMORY NB   run a notebook's cells in the saved state; one JSON line a cell
+import fs from "node:fs";
+import { pathToFileURL } from "node:url";
+import { randomUUID } from "node:crypto";
+
+const [what, folder, memory, ...rest] = process.argv.slice(2);
+const at = name => `${folder}/${name}`;
+const { V86 } = await import(pathToFileURL(at("v86/libv86.mjs")));
+const { Machine, hardware, pack, unpack } = await import("./machine.js");
+const base = hardware({ wasm: at("v86/v86.wasm"), files: at("files/"), memory: +memory });
+const pause = seconds => new Promise(done => setTimeout(done, 1000 * seconds));
+const started = performance.now();
+const seconds = () => (performance.now() - started) / 1000;
+const say = words => console.log(JSON.stringify(words));
+
+const CMDLINE = "console=ttyS0 root=host9p rootfstype=9p rootflags=trans=virtio,version=9p2000.L,cache=loose rw " +
+  "init=/sbin/lab-init tsc=reliable panic=-1 loglevel=4 cgroup_no_v1=all random.trust_cpu=on";
+
+async function make() {
+  const v86 = new V86({
+    ...base, cmdline: CMDLINE,
+    bios: { url: at("bios.bin") }, vga_bios: { url: at("vgabios.bin") }, bzimage: { url: at("bzImage") },
+    filesystem: { ...base.filesystem, basefs: at("fs.json") },
+  });
+  let line = "";
+  v86.add_listener("serial0-output-byte", byte => {
+    if (byte !== 10) return (line += String.fromCharCode(byte));
+    console.error(seconds().toFixed(1), line);
+    line = "";
+  });
+  const up = new Promise(done => new Machine(v86, () => {}, words => words.up && done()));
+  await up;
+  await pause(3); // what the guest still writes back
+  const state = await v86.save_state();
+  fs.writeFileSync(at("state.bin"), Buffer.from(state));
+  say({ state_bytes: state.byteLength, seconds: seconds(), instructions: v86.get_instruction_counter() });
+  process.exit(0);
+}
+
+async function notebook(file) {
+  const cells = JSON.parse(fs.readFileSync(file)).cells.filter(cell => cell.cell_type === "code");
+  const v86 = new V86({ ...base, initial_state: { url: at(fs.existsSync(at("state.bin.zst")) ? "state.bin.zst" : "state.bin") } });
+  let on = () => {};
+  const machine = new Machine(v86, (_, payload) => on(unpack(payload)), words => words.ended && say(words));
+  await new Promise(done => v86.add_listener("emulator-started", done));
+  machine.order({ order: "start", channel: 1 });
+  let failed = 0;
+  for (const cell of cells) {
+    const began = performance.now();
+    const outcome = await execute(machine, cell.source instanceof Array ? cell.source.join("") : cell.source, f => (on = f));
+    failed += outcome.error !== undefined;
+    say({ id: cell.id, seconds: (performance.now() - began) / 1000, ...outcome });
+  }
+  say({ cells: cells.length, failed, seconds: seconds() });
+  process.exit(failed ? 1 : 0);
+}
+
+function execute(machine, code, hear) {
+  const id = randomUUID();
+  const outcome = { text: "" };
+  machine.send(1, pack({
+    header: { msg_id: id, msg_type: "execute_request", session: "node", username: "", version: "5.3", date: new Date().toISOString() },
+    parent_header: {}, metadata: {}, channel: "shell",
+    content: { code, silent: false, store_history: true, user_expressions: {}, allow_stdin: false, stop_on_error: false },
+  }));
+  return new Promise(done => hear(message => {
+    if (message.parent_header.msg_id !== id) return;
+    const { msg_type } = message.header, { content } = message;
+    if (msg_type === "stream") outcome.text += content.text;
+    if (msg_type === "execute_result" || msg_type === "display_data") outcome.text += content.data["text/plain"] || "";
+    if (msg_type === "error") outcome.error = `${content.ename}: ${content.evalue}`;
+    if (msg_type === "status" && content.execution_state === "idle") done(outcome);
+  }));
+}
+
+await { make, notebook }[what](...rest);

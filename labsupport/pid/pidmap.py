@@ -1,0 +1,427 @@
+"""The PID map: each process once, with its number in every PID namespace it lives in.
+
+Boxes in boxes, as the kernel nests them: the host around the sandboxes, these around namespaces
+made inside. The numbers are the kernel's own, from `NSpid` in /proc/PID/status.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ipywidgets
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+
+from labsupport.errors import LabError, nearest
+from labsupport.figure import style
+from labsupport.figure.live import LivePicture, Shown
+from labsupport.figure.page import Page
+from labsupport.figure.painter import Box, Painter, Scene
+from labsupport.kernel.procfs import (
+    ProcessSnapshot,
+    Watcher,
+    as_box,
+    by_number_inside,
+    named_boxes,
+    namespaces,
+    snapshot,
+)
+from labsupport.sandbox.process import Process
+from labsupport.sandbox.sandbox import Sandbox
+
+INCHES = 9.2
+ROWS = 7  # what fits below each other
+HIGH, GAP = 4.6, 0.9  # of a process, and between two
+COLUMN = 8.0  # width of a number
+SPARE = 5.5  # units of height kept free for a process to come
+GROUPS_TOP = 15.4  # below the notebook
+HOST = "the host"
+LINGER_SECONDS = 1.0  # how long an ended process is still shown
+EXTRA = ["sleep", "3600"]  # what the sliders start
+
+
+@dataclass(frozen=True)
+class Group:
+    """A PID namespace: its name, its inode number, the processes in it and the groups inside."""
+
+    label: str
+    inode: int
+    processes: tuple[ProcessSnapshot, ...]
+    inner: tuple[Group, ...] = ()
+
+    def everyone(self) -> Iterator[ProcessSnapshot]:
+        """The processes in it and in the namespaces below it."""
+        yield from self.processes
+        for group in self.inner:
+            yield from group.everyone()
+
+
+@dataclass(frozen=True)
+class PidMapData:
+    """What is drawn: the notebook's own process, the namespaces, who has just ended, who looks."""
+
+    notebook: ProcessSnapshot
+    groups: tuple[Group, ...]
+    ended: frozenset[int] = frozenset()
+    viewer: str = HOST
+
+    @property
+    def viewer_inode(self) -> int:
+        """The PID namespace of the one who looks."""
+        of_groups = {each.label: each.inode for each in self.groups}
+        return of_groups.get(self.viewer, self.notebook.namespaces["pid"])
+
+    def numbers(self, process: ProcessSnapshot) -> tuple[int, ...]:
+        """A process's numbers that the viewer has, its own first; none for those it cannot see."""
+        spaces = process.pid_namespaces
+        if self.viewer_inode not in spaces:
+            return ()
+        return process.pids[spaces.index(self.viewer_inode) - len(spaces) :]
+
+    def seen(self) -> list[int]:
+        """The numbers by which the viewer knows the processes on the map."""
+        shown = [self.notebook, *(p for each in self.groups for p in each.everyone())]
+        return [numbers[0] for process in shown if (numbers := self.numbers(process))]
+
+
+def group(label: str, inode: int, processes: Sequence[ProcessSnapshot], depth: int = 1) -> Group:
+    """Sort the processes of one sandbox into its PID namespace and those nested in it."""
+    here = tuple(p for p in processes if len(p.pids) == depth + 1)
+    below = [p for p in processes if len(p.pids) > depth + 1]
+    inner = tuple(
+        group("made inside", deeper, [p for p in below if deeper in p.pid_namespaces], depth + 1)
+        for deeper in dict.fromkeys(p.pid_namespaces[depth + 1] for p in below)
+    )
+    return Group(label, inode, here, inner)
+
+
+def finding(data: PidMapData) -> str:
+    """Say in one line what the picture shows."""
+    everyone = [p for g in data.groups for p in g.everyone()]
+    if data.viewer != HOST:
+        seen = data.seen()
+        numbers = ", ".join(map(str, seen)) if len(seen) < ROWS else f"1 and {len(seen) - 1} more"
+        unseen = len(everyone) + 1 - len(seen)
+        return f"The {data.viewer} sees PID {numbers}; {unseen} others it cannot see"
+    alive = [p for p in everyone if p.pids[-1] == 1 and p.pid not in data.ended]
+    if not alive:
+        return "No PID 1 in any of these namespaces: they are empty"
+    outside = ", ".join(str(p.pid) for p in alive)
+    times = {1: "once", 2: "twice", 3: "three times"}.get(len(alive), f"{len(alive)} times")
+    return f"PID 1 {times}: the host calls {'it' if len(alive) == 1 else 'them'} {outside}"
+
+
+def words(data: PidMapData) -> str:
+    """Say all of it: the picture's text alternative."""
+    parts = [f"{finding(data)}. On the host, this notebook is PID {data.notebook.pid}."]
+    for each in data.groups:
+        parts.extend(_group_words(each, data))
+    return " ".join(parts)
+
+
+def _group_words(group: Group, data: PidMapData) -> Iterator[str]:
+    yield f"In the PID namespace of {group.label}:"
+    for process in group.processes:
+        inside, *outer = reversed(process.pids)
+        numbers = f"PID {inside} here, {outer[-1]} on the host"
+        if len(outer) > 1:
+            numbers += ", " + ", ".join(f"{pid} in the parent" for pid in outer[:-1])
+        unseen = "" if data.numbers(process) else f", not seen by the {data.viewer}"
+        ended = ", just ended" if process.pid in data.ended else ""
+        yield f"{process.label} is {numbers}{ended}{unseen}."
+    if not group.processes:
+        yield "nobody."
+    for inner in group.inner:
+        yield from _group_words(inner, data)
+
+
+def table(data: PidMapData) -> list[tuple[object, ...]]:
+    """The same as rows: program, its numbers (outermost first), its namespace."""
+    rows: list[tuple[object, ...]] = [("program", "PIDs, outermost first", "PID namespace")]
+    rows.append(("this notebook", data.notebook.pid, data.notebook.namespaces["pid"]))
+    for each in data.groups:
+        rows += [
+            (p.label, ", ".join(map(str, p.pids)), f"{p.namespaces['pid']} ({each.label})")
+            for p in each.everyone()
+        ]
+    return rows
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A namespace's box: who it belongs to by colour, its label, the captions of its numbers."""
+
+    box: Box
+    colour: str
+    label: str
+    captions: tuple[tuple[float, str], ...] = ()
+    empty: bool = False
+    more: int = 0
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A process: its name, its numbers as (PID, right edge, colour) innermost first."""
+
+    label: str
+    numbers: tuple[tuple[int, float, str], ...]
+    ended: bool = False
+
+
+def scene(data: PidMapData, high: float) -> Scene:
+    """Lay the map out on a page 100 units wide and `high` units high."""
+    layout = _Layout(data)
+    mine = data.numbers(data.notebook)
+    layout.frames.append(Frame((0.8, 6, 98.4, high - 7), layout.colour(mine, style.HOST), HOST))
+    layout.tiles[1, 0.8, 98, 4.6] = finding(data)
+    numbers = tuple((pid, 27.4, style.HOST) for pid in mine)
+    layout.tiles[2.4, 8.4, 26.6, HIGH] = Chip("this notebook", numbers)
+    width = (95.2 - 1.6 * (len(data.groups) - 1)) / max(1, len(data.groups))
+    for index, each in enumerate(data.groups):
+        box = (2.4 + index * (width + 1.6), GROUPS_TOP, width, high - GROUPS_TOP - 2.6)
+        layout.place(each, box, (style.WHO[index % len(style.WHO)], style.HOST))
+    return Scene(tuple(layout.frames), layout.tiles)
+
+
+class _Layout:
+    """Frames and tiles, as they are placed one after the other."""
+
+    def __init__(self, data: PidMapData) -> None:
+        self.data = data
+        self.frames: list[Frame] = []
+        self.tiles: dict[Box, Chip | str] = {}
+
+    @staticmethod
+    def colour(seen: object, colour: str) -> str:
+        """The owner's colour, but grey for what the viewer cannot see."""
+        return colour if seen else style.PALE
+
+    def place(self, group: Group, box: Box, colours: tuple[str, ...]) -> None:
+        """Place a namespace, its processes and what is nested in it; `colours` innermost first."""
+        left, top, width, _ = box
+        edges = [left + width - 2.4 - COLUMN * n for n in reversed(range(len(colours)))]
+        shown = group.processes[:ROWS]
+        known = max((len(self.data.numbers(p)) for p in shown), default=0)
+        names = ["in here", *["parent"] * (len(colours) - 2), "host"][:known]
+        captions = tuple(zip(edges, names, strict=False))
+        empty = not group.processes and not group.inner
+        seen = known or self.data.viewer in (HOST, group.label)
+        label = group.label if seen else f"{group.label}: not seen"
+        more = len(group.processes) - len(shown)
+        frame = Frame(box, self.colour(seen, colours[0]), label, captions, empty, more)
+        self.frames.append(frame)
+        at = top + 3.7
+        for process in shown:
+            numbers = zip(reversed(self.data.numbers(process)), edges, colours, strict=False)
+            chip = Chip(process.label, tuple(numbers), process.pid in self.data.ended)
+            self.tiles[left + 1.2, at, width - 2.4, HIGH] = chip
+            at += HIGH + GAP
+        others = [colour for colour in style.WHO[::-1] if colour not in colours] or [style.SHARED]
+        for number, inner in enumerate(group.inner):
+            high = _group_height(inner)
+            colour = others[number % len(others)]
+            self.place(inner, (left + 1.2, at + 1.2, width - 2.4, high), (colour, *colours))
+            at += high + 1.8
+
+
+def needed_height(data: PidMapData) -> float:
+    """How high a page, 100 units wide, the map needs."""
+    return GROUPS_TOP + 3.6 + max((_group_height(each) for each in data.groups), default=0)
+
+
+def _group_height(group: Group) -> float:
+    rows = min(ROWS, len(group.processes)) * (HIGH + GAP)
+    inner = sum(_group_height(each) + 1.8 for each in group.inner)
+    more = 2.5 if len(group.processes) > ROWS else 0
+    return 4.8 + max(rows + inner + more, HIGH)
+
+
+def page(data: PidMapData) -> Page:
+    """Draw the whole map."""
+    sheet = Page(needed_height(data), inches=INCHES)
+    sheet.title = finding(data)  # a tile, as it changes
+    picture = scene(data, sheet.height)
+    draw_frames(sheet.axes, picture.background)
+    for box, content in picture.tiles.items():
+        draw_tile(sheet.axes, box, content)
+    return sheet
+
+
+def height_of(axes: Axes) -> float:
+    """The page's height in units, at 100 units of width."""
+    figure = axes.get_figure(root=True)
+    if figure is None:
+        raise ValueError("the axes belong to no figure")
+    return float(100 * figure.get_figheight() / figure.get_figwidth())
+
+
+def draw_frames(axes: Axes, frames: Any) -> None:
+    """Draw the boxes of the namespaces."""
+    sheet = Page(height_of(axes), axes=axes)
+    frame: Frame
+    for frame in frames:
+        left, top, width, height = frame.box
+        sheet.box(*frame.box, frame.colour, fill=f"{frame.colour}12", pad=0.6)
+        tab = {"facecolor": style.PAPER, "edgecolor": frame.colour, "pad": 2.2, "linewidth": 1}
+        sheet.text(left + 1.6, top, frame.label, bold=True, bbox=tab)
+        for right, caption in frame.captions:
+            sheet.text(right, top + 2.5, caption, ha="right")
+        if frame.empty:
+            middle = (left + width / 2, top + height / 2)
+            sheet.text(*middle, "empty: nothing lives here", "body", centre=True, style="italic")
+        if frame.more > 0:
+            sheet.text(left + 2, top + height - 1.8, f"… and {frame.more} more processes")
+
+
+def draw_tile(axes: Axes, box: Box, content: Chip | str) -> list[Artist]:
+    """Draw a process, or the title; return the artists."""
+    sheet = Page(height_of(axes), axes=axes)
+    left, top, width, high = box
+    middle = top + high / 2
+    if isinstance(content, str):
+        return [sheet.text(left + 0.5, middle, content, "title", bold=True)]
+    seen = bool(content.numbers)
+    edge = style.KERNEL if content.ended and seen else style.PALE
+    face = f"{style.KERNEL}1A" if content.ended and seen else style.PAPER if seen else style.FAINT
+    place = (left + 0.15, top + 0.15, width - 0.3, high - 0.3)
+    label = f"{content.label}: ended" if content.ended else content.label
+    drawn: list[Artist] = [
+        sheet.box(*place, edge, fill=face, pad=0.4, linewidth=1.2, dashed=not seen),
+        sheet.text(left + 1.3, middle, label, "body", style.INK if seen else style.QUIET),
+    ]
+    for at, (pid, right, colour) in enumerate(content.numbers):
+        innermost = at == 0 and colour != style.HOST
+        fill = f"{colour}77" if innermost else style.PAPER
+        ring = {"boxstyle": "round,pad=0.25", "edgecolor": colour, "facecolor": fill}
+        drawn.append(
+            sheet.text(right, middle, str(pid), "body", bold=innermost, ha="right", bbox=ring)
+        )
+    return drawn
+
+
+class PidMap:
+    """Draws the processes of named sandboxes: `PidMap({"web server": web, "database": db})`.
+
+    `draw()` shows a still picture; `await run(seconds=…)` a live one, with buttons that choose who
+    looks, and a slider for each sandbox that starts and ends processes in it; they go on working
+    afterwards. What is drawn is what /proc says at that moment. `data` is the last reading.
+    """
+
+    def __init__(self, boxes: Mapping[str, Sandbox]) -> None:
+        self.boxes = named_boxes(boxes)
+        self._watcher = Watcher(map(as_box, self.boxes.values()))
+        self._notebook = snapshot(os.getpid())
+        self._inodes: dict[str, int] = {}
+        self._last: dict[int, ProcessSnapshot] = {}
+        self._ended: dict[int, tuple[float, ProcessSnapshot]] = {}
+        self._painter: Painter | None = None
+        self.picture = LivePicture()
+        self._viewer = ipywidgets.ToggleButtons(
+            options=[HOST, *self.boxes], description="look as", style={"button_width": "auto"}
+        )
+        self._viewer.observe(lambda _: self.refresh(), "value")
+        self.helpers: dict[str, list[Process]] = {name: [] for name in self.boxes}
+        self.data = self.read()
+
+    def read(self) -> PidMapData:
+        """Read the map from the kernel now; those that have just ended linger a moment."""
+        found = {process.pid: process for process in self._watcher.read()}
+        now = time.monotonic()
+        for pid in self._last.keys() - found.keys():
+            self._ended[pid] = (now + LINGER_SECONDS, self._last[pid])
+        self._ended = {pid: facts for pid, facts in self._ended.items() if facts[0] > now}
+        self._last = dict(found)
+        shown = {**{pid: process for pid, (_, process) in self._ended.items()}, **found}
+        groups = tuple(self._group(label, shown) for label in self.boxes)
+        ended = frozenset(self._ended.keys() - found.keys())
+        return PidMapData(self._notebook, groups, ended, str(self._viewer.value))
+
+    def look_as(self, viewer: str) -> list[int]:
+        """Choose who looks, as the buttons do; return the numbers that this one sees.
+
+        Raises `LabError`: the map knows nobody of that name.
+        """
+        if viewer not in self._viewer.options:
+            raise LabError(f"nobody here is {viewer!r}", nearest(viewer, self._viewer.options))
+        self._viewer.value = viewer
+        self.refresh()
+        return self.data.seen()
+
+    def draw(self) -> None:
+        """Show the map as it is now."""
+        self.read()
+        self._ended.clear()  # a still picture shows only who is there
+        self.data = self.read()
+        page(self.data).show(words(self.data), table(self.data))
+
+    async def run(self, seconds: float = 8, frames_per_second: float = 10) -> PidMapData:
+        """Show the map live for some seconds (or until Stop), then return the last reading."""
+        self.refresh()
+        shown = Shown(self._console(), words(self.data))
+        await self.picture.keep_going(self.refresh, seconds, frames_per_second)
+        self._painter = None  # a page of exactly the height that is needed
+        self.refresh()
+        shown.leave(self.picture.png, words(self.data), table(self.data), self.picture.width)
+        return self.data
+
+    def refresh(self) -> None:
+        """Read once and repaint what has changed."""
+        before, self.data = self.data, self.read()
+        if before == self.data and self.picture.png and self._painter:
+            return
+        needed = needed_height(self.data)
+        if self._painter is None or needed > height_of(self._painter.axes):
+            spare = SPARE if self.picture.running else 0
+            figure = style.new_figure(INCHES, INCHES * (needed + spare) / 100)
+            self._painter = Painter(figure, draw_frames, draw_tile)
+        high = height_of(self._painter.axes)
+        self.picture.width = style.pixels(self._painter.figure)
+        self.picture.png = self._painter.paint(scene(self.data, high))
+        self.picture.alt = words(self.data)
+        self.picture.status = finding(self.data)
+
+    def set_helpers(self, name: str, count: int) -> None:
+        """Start or end `sleep` processes in a sandbox until there are `count` of them."""
+        helpers = [each for each in self.helpers[name] if each.returncode is None]
+        while len(helpers) < count:
+            helpers.append(self.boxes[name].start(EXTRA))
+        for extra in helpers[count:]:
+            extra.signal(signal.SIGKILL)
+            extra.wait()
+        self.helpers[name] = helpers[:count]
+        self.refresh()
+
+    def _console(self) -> ipywidgets.VBox:
+        sliders = [self._slider(name) for name in self.boxes]
+        return ipywidgets.VBox([ipywidgets.HBox(sliders), self._viewer, self.picture])
+
+    def _slider(self, name: str) -> ipywidgets.IntSlider:
+        slider = ipywidgets.IntSlider(
+            value=len(self.helpers[name]),
+            max=4,
+            description=f"more processes in: {name}",
+            style={"description_width": "initial"},
+            layout={"width": "30em"},
+        )
+
+        def moved(change: Any) -> None:
+            try:
+                self.set_helpers(name, change["new"])
+            except LabError as error:
+                self.picture.status = str(error)
+
+        slider.observe(moved, "value")
+        return slider
+
+    def _group(self, label: str, shown: Mapping[int, ProcessSnapshot]) -> Group:
+        pid = self.boxes[label].anchor_pid
+        if pid is not None:
+            self._inodes[label] = namespaces(pid)["pid"]
+        inode = self._inodes.get(label, 0)
+        inside = by_number_inside(p for p in shown.values() if inode in p.pid_namespaces)
+        return group(label, inode, inside, depth=len(self._notebook.pids))

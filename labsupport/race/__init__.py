@@ -1,1 +1,0 @@
-"""One small web app, started in every way that this machine offers, and compared by measurement."""

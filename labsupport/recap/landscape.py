@@ -1,0 +1,213 @@
+"""The technologies of the lecture and their neighbours, by layer: which are here, which run.
+
+The picture holds what this machine says: which programs are installed, the versions that they tell
+of themselves, their processes now. What each is made of is not shown here, so it has a source.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from labsupport.engine.oci_runtime import path_of
+from labsupport.figure import style
+from labsupport.figure.page import Page
+from labsupport.kernel.procfs import ProcessSnapshot, processes
+
+SECONDS = 10
+ENGINE, RUNTIME, MACHINE = "engine", "runtime", "machine"
+LAYERS = {
+    ENGINE: "keeps images, starts\nand watches containers",
+    RUNTIME: "puts the walls\naround one program",
+    MACHINE: "brings a kernel, where\nanother one is wanted",
+}
+KERNEL = "namespaces, cgroups, seccomp, capabilities"
+
+
+@dataclass(frozen=True)
+class Technology:
+    """One of them. `daemon` is the process that must run for it to work; "" if none must.
+
+    `note` is for those that live elsewhere or have ended; `source` is a page about `made_of`.
+    """
+
+    name: str
+    layer: str
+    program: str
+    daemon: str
+    made_of: str
+    source: str
+    note: str = ""
+
+
+ALL = (
+    Technology("Docker", ENGINE, "dockerd", "dockerd", "dockerd, containerd, a shim for each "
+               "container", "https://docs.docker.com/engine/"),
+    Technology("containerd", ENGINE, "containerd", "containerd", "the daemon under Docker and "
+               "Kubernetes", "https://containerd.io/"),
+    Technology("Podman", ENGINE, "podman", "", "a command that leaves conmon for each container",
+               "https://docs.podman.io/"),
+    Technology("Incus", ENGINE, "incusd", "incusd", "LXC with a daemon, images and a network",
+               "https://linuxcontainers.org/incus/"),
+    Technology("rkt", ENGINE, "rkt", "", "a command without a daemon",
+               "https://github.com/rkt/rkt/issues/4024", "ended in 2020"),
+    Technology("runc", RUNTIME, "runc", "", "reads a config.json, starts the program, ends",
+               "https://github.com/opencontainers/runtime-spec"),
+    Technology("crun", RUNTIME, "crun", "", "the same, in C", "https://github.com/containers/crun"),
+    Technology("LXC", RUNTIME, "lxc-start", "", "the same means of the kernel around an init",
+               "https://linuxcontainers.org/lxc/security/"),
+    Technology("systemd-nspawn", RUNTIME, "systemd-nspawn", "", "a folder started as a system",
+               "man:systemd-nspawn(1)"),
+    Technology("bubblewrap", RUNTIME, "bwrap", "", "namespaces around one program, for a user",
+               "https://github.com/containers/bubblewrap"),
+    Technology("Apptainer", RUNTIME, "apptainer", "", "an image that is one file, run as oneself",
+               "https://apptainer.org/docs/"),
+    Technology("gVisor", RUNTIME, "runsc", "", "a program that answers the system calls itself",
+               "https://gvisor.dev/docs/"),
+    Technology("Kata Containers", RUNTIME, "kata-runtime", "", "a small virtual machine for each "
+               "container or pod", "https://katacontainers.io/"),
+    Technology("QEMU", MACHINE, "qemu-system-x86_64", "", "a whole machine in one process",
+               "https://www.qemu.org/docs/master/"),
+    Technology("User-Mode Linux", MACHINE, "linux.uml", "", "a Linux kernel that is a process",
+               "https://docs.kernel.org/virt/uml/user_mode_linux_howto_v2.html"),
+    Technology("Docker Desktop", MACHINE, "com.docker.backend", "", "a virtual machine with Docker "
+               "in it", "https://docs.docker.com/desktop/features/vmm/", "macOS, Windows"),
+    Technology("OrbStack", MACHINE, "orb", "", "Linux virtual machines",
+               "https://docs.orbstack.dev/", "macOS"),
+    Technology("WSL 2", MACHINE, "wsl.exe", "", "a Linux kernel in a small Hyper-V machine",
+               "https://learn.microsoft.com/windows/wsl/compare-versions", "Windows"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Found:
+    """A technology and what of it is on this machine: `path` is "" if it is not installed."""
+
+    technology: Technology
+    path: str
+    version: str
+    running: tuple[ProcessSnapshot, ...]
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its program is installed."""
+        return bool(self.path)
+
+    @property
+    def state(self) -> str:
+        """In a few words, for the picture."""
+        if not self.is_here:
+            return self.technology.note or "not here"
+        number = re.search(r"\d+\.\d+(\.\d+)?", self.version)
+        runs = ", runs" if self.running else ""
+        return f"✓ {number.group() if number else 'here'}{runs}"
+
+
+def landscape() -> list[Found]:
+    """Look for each technology: its program, its version, its processes now."""
+    here = processes()
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(lambda each: _find(each, here), ALL))
+
+
+def _find(technology: Technology, here: Iterable[ProcessSnapshot]) -> Found:
+    path = path_of(technology.program) or ""
+    names = {technology.program[:15], technology.daemon[:15]} - {""}  # as comm is cut; proc(5)
+    running = tuple(process for process in here if process.name in names)
+    return Found(technology, path, _version(path) if path else "", running)
+
+
+def _version(path: str) -> str:
+    how: dict[str, Any] = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
+    try:
+        done = subprocess.run([path, "--version"], timeout=SECONDS, check=False, **how)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"does not tell its version ({type(error).__name__})"
+    lines = (done.stdout or done.stderr).strip().splitlines()
+    return lines[0][:60] if lines else ""
+
+
+# The picture: boxes by layer, from what is typed at the top to the machine at the bottom.
+
+COLUMNS = 5
+LEFT, WIDE, HIGH, GAP = 22.6, 14.8, 5.6, 0.6  # of a page that is 100 units wide
+
+
+def finding(found: Sequence[Found]) -> str:
+    """Say in one line what the picture shows."""
+    count = {
+        layer: sum(f.is_here for f in found if f.technology.layer == layer) for layer in LAYERS
+    }
+    here = ", ".join(f"{_some(number, layer)}" for layer, number in count.items())
+    return f"What is here of each layer: {here}"
+
+
+def _some(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+
+
+def words(found: Sequence[Found]) -> str:
+    """Say all of it: the picture's text alternative."""
+    parts = [f"{finding(found)}."]
+    for layer, does in LAYERS.items():
+        each = ", ".join(
+            f"{f.technology.name} ({f.state})" for f in found if f.technology.layer == layer
+        )
+        parts.append(f"Layer {layer}, which {' '.join(does.split())}: {each}.")
+    return " ".join(parts)
+
+
+def table(found: Sequence[Found]) -> list[tuple[object, ...]]:
+    """Return a row for each, with its source, and a row of headings first."""
+    head = ("technology", "layer", "on this machine", "its processes", "made of", "source")
+    return [head, *map(_row, found)]
+
+
+def _row(found: Found) -> tuple[object, ...]:
+    each = found.technology
+    running = ", ".join(f"PID {process.pids[-1]}" for process in found.running[:3])
+    return (each.name, each.layer, found.version or found.state, running or "none",
+            f"{each.made_of}{each.note and f' ({each.note})'}", each.source)  # fmt: skip
+
+
+def page(found: Sequence[Found], kernel_release: str) -> Page:
+    """Draw the layers; the kernel lies between the runtimes and what brings one."""
+    groups = {name: [f for f in found if f.technology.layer == name] for name in LAYERS}
+    heights = {name: -(-len(group) // COLUMNS) * (HIGH + GAP) + 2 for name, group in groups.items()}
+    sheet = Page(7 + sum(heights.values()) + HIGH + 3, finding(found), inches=9.2)
+    top = 7.0
+    for name, group in groups.items():
+        if name == MACHINE:
+            _draw_kernel(sheet, top, kernel_release)
+            top += HIGH + 2
+        sheet.text(1.2, top + 1.4, name, "body", bold=True)
+        sheet.text(1.2, top + 3.0, LAYERS[name], va="top", colour=style.QUIET, linespacing=1.2)
+        for place, each in enumerate(group):
+            row, column = divmod(place, COLUMNS)
+            _draw(sheet, each, LEFT + column * (WIDE + GAP), top + row * (HIGH + GAP))
+        top += heights[name]
+    return sheet
+
+
+def _draw(sheet: Page, found: Found, left: float, top: float) -> None:
+    colour, ink = (style.SECOND, style.INK) if found.is_here else (style.PALE, style.QUIET)
+    fill = f"{style.SECOND}22" if found.is_here else style.PAPER
+    sheet.box(left, top, WIDE, HIGH, colour, fill=fill, dashed=not found.is_here)
+    sheet.text(left + WIDE / 2, top + 1.9, found.technology.name, colour=ink, centre=True)
+    sheet.text(left + WIDE / 2, top + 3.9, found.state, colour=ink, centre=True)
+
+
+def _draw_kernel(sheet: Page, top: float, release: str) -> None:
+    wide = COLUMNS * (WIDE + GAP) - GAP
+    sheet.box(LEFT, top, wide, HIGH, style.HOST, fill=f"{style.HOST}22")
+    sheet.text(1.2, top + HIGH / 2, "kernel", "body", style.HOST, bold=True)
+    sheet.text(LEFT + wide / 2, top + HIGH / 2, f"Linux {release}: {KERNEL}", centre=True)
+
+
+def show_landscape(found: Sequence[Found], kernel_release: str) -> None:
+    """Show the picture in the notebook, with its table."""
+    page(found, kernel_release).show(words(found), table(found))

@@ -1,0 +1,224 @@
+"""A registry's program while it runs: its settings, its log as it is written, and its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from labsupport.errors import LabError
+
+# --- its log: who asked for what, and what they got ----------------------------------------------
+#
+# docker-registry writes one JSON object a line, several for each request; `http.request.id` joins
+# them. At its level "debug" the log also says when a request begins, so that we know when all
+# requests that we hear of have ended.
+
+OWN_AGENT = "labsupport"
+"""The `User-Agent` of our own questions, which do not belong to the story."""
+READY_SECONDS = 30.0
+ANSWER_SECONDS = 10.0
+_LISTENING = "listening on "
+_BLOB = re.compile(r"/blobs/(sha256:[0-9a-f]{64})|digest=(sha256(?::|%3A)[0-9a-f]{64})")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, as the registry saw it.
+
+    `user` is who was let in; empty for nobody, as with a `status` of 401.
+    `sent_bytes` went to the one who asked, `stored_bytes` is the size of the layer or configuration
+    (a *blob*) that this request completed. `status` is 0 while it is being answered.
+    """
+
+    method: str
+    path: str
+    status: int = 0
+    user: str = ""
+    sent_bytes: int = 0
+    stored_bytes: int = 0
+    agent: str = ""
+
+    @property
+    def blob(self) -> str:
+        """The digest of the blob that it is about, empty for others."""
+        found = _BLOB.search(self.path)
+        return (found[1] or found[2]).replace("%3A", ":") if found else ""
+
+    @property
+    def stores(self) -> bool:
+        """Whether it is the last request of a blob's upload, after which the registry has it."""
+        return self.method == "PUT" and self.status == 201 and bool(self.blob)
+
+    @property
+    def repository(self) -> str:
+        """The repository's name, as `student/app`; empty for others."""
+        found = re.match(r"/v2/(.+?)/(?:blobs|manifests|tags)/", self.path)
+        return found[1] if found else ""
+
+
+class Log:
+    """Reads what the registry writes, as it comes, and wakes those who wait for something in it."""
+
+    def __init__(self, lines: Iterable[bytes]) -> None:
+        self._words: deque[str] = deque(maxlen=20)  # of no request: how it started, or why not
+        self._failure = ""  # what it said of the last failure of its own
+        self._found: dict[str, Request] = {}
+        self._open: set[str] = set()
+        self._is_over = False
+        self._news = threading.Condition()
+        threading.Thread(
+            target=self._read, args=(lines,), name="registry's log", daemon=True
+        ).start()
+
+    def requests(self, mark: str = "") -> list[Request]:
+        """Return the requests except our own, as they began, once all of them have ended.
+
+        `mark` is part of a path that was asked for: the log is read to there at least.
+        """
+        with self._news:
+            self._wait(lambda: self._has_ended(mark), ANSWER_SECONDS)
+            return [request for request in self._found.values() if request.agent != OWN_AGENT]
+
+    def last_failure(self, mark: str = "") -> str:
+        """Return the registry's words for its last failure of its own (status 500 or above)."""
+        with self._news:
+            self._wait(lambda: self._has_ended(mark), ANSWER_SECONDS)
+            return self._failure
+
+    def _has_ended(self, mark: str) -> bool:
+        """Whether it is read to the mark, and all that began has ended, which is said later."""
+        read = not mark or any(mark in request.path for request in self._found.values())
+        return read and not self._open
+
+    def wait_for_address(self) -> str:
+        """Return where it listens; it says so as soon as it does."""
+        with self._news:
+            self._wait(lambda: bool(self._address()), READY_SECONDS)
+            if address := self._address():
+                return address
+            said = "\n".join(list(self._words)[-3:])
+        raise LabError(
+            "the registry did not start", said or "it said nothing", "./lab registry --anew"
+        )
+
+    def _address(self) -> str:
+        words = self._words
+        return next((w.removeprefix(_LISTENING) for w in words if w.startswith(_LISTENING)), "")
+
+    def _wait(self, until: Callable[[], bool], seconds: float) -> None:
+        self._news.wait_for(lambda: self._is_over or until(), seconds)
+
+    def _read(self, lines: Iterable[bytes]) -> None:
+        for line in lines:
+            with self._news:
+                self._add(_parse(line.decode(errors="replace")))
+                self._news.notify_all()
+        with self._news:
+            self._is_over = True
+            self._news.notify_all()
+
+    def _add(self, entry: Mapping[str, Any]) -> None:
+        if not (key := entry.get("http.request.id")):
+            self._words.append(str(entry.get("msg", "")))
+            return
+        self._found[key] = request = _merge(self._found.get(key), entry)
+        if entry.get("level") == "error" and request.status >= 500:
+            self._failure = str(entry.get("err.detail") or entry.get("err.message", ""))
+        (self._open.discard if request.status else self._open.add)(key)
+
+
+def _parse(line: str) -> Mapping[str, Any]:
+    try:
+        entry: Any = json.loads(line)
+    except ValueError:
+        entry = None
+    return entry if isinstance(entry, dict) else {"msg": line.strip()}
+
+
+def _merge(request: Request | None, entry: Mapping[str, Any]) -> Request:
+    if request is None:
+        request = Request(
+            entry["http.request.method"],
+            entry["http.request.uri"],
+            agent=entry.get("http.request.useragent", ""),
+        )
+    if "auth.user.name" in entry:
+        request = replace(request, user=entry["auth.user.name"])
+    if "http.response.status" in entry:
+        return replace(
+            request,
+            status=int(entry["http.response.status"]),
+            sent_bytes=int(entry.get("http.response.written", 0)),
+        )
+    if entry["msg"].startswith("error authorizing context"):
+        return replace(request, status=401)
+    return request
+
+
+# --- the program ---------------------------------------------------------------------------------
+
+_OUR_PACKAGE = str(Path(__file__).parents[2])
+
+
+class Running:
+    """The registry's program, started here; `folder` has its users, and gets all it stores.
+
+    It ends with us, however we end: the reaper watches.
+    """
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        config = folder / "config.yml"
+        config.write_text(json.dumps(_settings(folder)))
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "labsupport.ownership.reaper", str(os.getpid())),
+                f"--remove={folder}",
+                *("--", str(program), "serve", str(config)),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": _OUR_PACKAGE},
+            start_new_session=True,
+        )
+        self.log = Log(self._process.stderr or ())
+        try:
+            self.address = self.log.wait_for_address()
+        except BaseException:  # an interrupted cell, too
+            self.end()
+            raise
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it still does."""
+        return self._process.poll() is None
+
+    def end(self) -> None:
+        """End it; the reaper removes the folder."""
+        if self._process.stdin and not self._process.stdin.closed:
+            self._process.stdin.close()
+        self._process.wait()
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """The registry's settings: in JSON, which is YAML as well."""
+    return {
+        "version": 0.1,
+        "log": {"level": "debug", "formatter": "json", "accesslog": {"disabled": True}},
+        "storage": {
+            "filesystem": {"rootdirectory": str(folder / "data")},
+            "maintenance": {"uploadpurging": {"enabled": False}},
+        },
+        "http": {"addr": "127.0.0.1:0", "secret": secrets.token_hex()},
+        "auth": {"htpasswd": {"realm": "containers, live", "path": str(folder / "users")}},
+    }

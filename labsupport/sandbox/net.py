@@ -1,0 +1,190 @@
+"""A sandbox's network: what the kernel says of it, and the few words that several lines need.
+
+It is changed by ip(8) and tc(8), as in a terminal; `box.shell()` shows each line. What is in it is
+read over rtnetlink(7). IPv4 only, which is what the lecture is about.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from labsupport import trace
+from labsupport.errors import LabError, NetworkRefused, NoAnswer, nearest
+from labsupport.kernel import netlink
+from labsupport.kernel.netlink import Netlink
+from labsupport.kernel.procfs import namespaces
+from labsupport.sandbox import launch
+
+if TYPE_CHECKING:
+    from labsupport.sandbox.sandbox import Sandbox
+
+BURST_SECONDS = 0.1  # a kernel that is itself a process, as the Lab VM, may pause as long
+LEAST_BURST_BYTES = 16_384
+QUEUE_MILLISECONDS = 300  # how long a packet may wait before it is thrown away
+
+
+def token_bucket(name: str, bytes_per_second: float) -> str:
+    """Write the line that limits what leaves through a link; tc-tbf(8).
+
+    Tokens (bytes) drip into a bucket at the rate, and a packet waits until there are enough for it.
+    The bucket's size is the burst: what may leave at once after a pause.
+    """
+    burst = max(LEAST_BURST_BYTES, round(bytes_per_second * BURST_SECONDS))
+    rate = f"rate {round(bytes_per_second * 8)}bit burst {burst}"
+    return f"tc qdisc replace dev {name} root tbf {rate} latency {QUEUE_MILLISECONDS}ms"
+
+
+class Net:
+    """The network of a sandbox; `box.net` is one. What makes something may be called twice.
+
+    Raises `LabError`: the sandbox shares this machine's network.
+    """
+
+    def __init__(self, box: Sandbox) -> None:
+        if "net" not in box.new or _network_of(box.holder_pid) == _network_of("self"):
+            raise LabError(
+                "this sandbox has no network of its own",
+                "it shares this machine's, which experiments must not change",
+                'make it with Sandbox(new={"net"})',
+            )
+        self.box = box
+        self.kernel = Netlink(box.open_socket(socket.AF_NETLINK, socket.SOCK_RAW))
+
+    def close(self) -> None:
+        """Give the socket back: a network namespace lives on while there is a socket of it."""
+        self.kernel.channel.close()
+
+    def links(self) -> tuple[netlink.Link, ...]:
+        """Read all links, in the order of their making."""
+        return netlink.links(self.kernel)
+
+    def link(self, name: str) -> netlink.Link:
+        """Read the link of that name.
+
+        Raises `LabError`: there is none; the message lists those that are.
+        """
+        found = {each.name: each for each in self.links()}
+        if name not in found:
+            raise LabError(f"there is no link {name!r} in this network", nearest(name, found))
+        return found[name]
+
+    def routes(self) -> tuple[netlink.Route, ...]:
+        """Read the main routing table."""
+        return netlink.routes(self.kernel)
+
+    def neighbours(self) -> dict[str, str]:
+        """Read the ARP table, who is known to have which address: {address: hardware address}."""
+        return netlink.neighbours(self.kernel)
+
+    def connect(self, other: Sandbox, name: str = "eth0", peer: str = "eth0") -> None:
+        """Lay a cable to another sandbox: a veth pair, an end here and an end there, both down."""
+        there = other.net.box.holder_pid  # of one without a network: LabError
+        if not self._is_cable(name, other, peer):
+            self._do(f"ip link add {name} type veth peer name {peer} netns {there}")
+
+    def _is_cable(self, name: str, other: Sandbox, peer: str) -> bool:
+        """Whether that very cable is there already."""
+        for link in self.links():
+            if link.name == name and link.peer_index is not None:
+                number = netlink.namespace_number(self.kernel, other.holder_pid)
+                ends = (end.name for end in other.net.links() if end.index == link.peer_index)
+                return link.peer_namespace == number and next(ends, "") == peer
+        return False
+
+    def add_bridge(self, name: str = "br0", address: str | None = None) -> None:
+        """Make a bridge, a switch in the kernel, and switch it on."""
+        if (name, "bridge") not in [(link.name, link.kind) for link in self.links()]:
+            self._do(f"ip link add {name} type bridge")
+        self.set_up(name, address)
+
+    def plug(
+        self, bridge: str, box: Sandbox, address: str | None = None, *,
+        port: str, name: str = "eth0", gateway: str | None = None,
+    ) -> None:  # fmt: skip
+        """Lay a cable from `port` of a bridge here to a sandbox, and set its end up there."""
+        self.link(bridge)  # or it is told which links there are
+        self.connect(box, port, name)
+        self._do(f"ip link set {port} master {bridge} up")
+        box.net.set_up(name, address, gateway=gateway)
+
+    def set_up(self, name: str, address: str | None = None, *, gateway: str | None = None) -> None:
+        """Give a link its address, switch it on, and send what goes elsewhere to the gateway."""
+        self.link(name)
+        given = address and f"ip address replace {netlink.with_prefix(address)} dev {name}"
+        way_out = gateway and f"ip route replace default via {netlink.alone(gateway)}"
+        self._do(*filter(None, [given, f"ip link set {name} up", way_out]))
+
+    def shape(self, name: str, bytes_per_second: float) -> None:
+        """Let no more than that leave through a link: a token bucket; tc-tbf(8)."""
+        self.link(name)
+        self._do(token_bucket(name, bytes_per_second))
+
+    def forward(self, on: bool = True) -> None:
+        """Be a router, or not: pass on packets that are for somebody else, by sysctl(8)."""
+        self._do(f"sysctl -q -w net.ipv4.ip_forward={int(on)}")
+
+    def ask(self, address: str, port: int = 80, timeout: float = 2) -> str:
+        """Fetch the page at an address and port, from in here.
+
+        A server that starts is waited for: it refuses at first. Raises `NoAnswer`: none came within
+        `timeout` seconds; `why` says what the kernel said.
+        """
+        until, place = time.monotonic() + timeout, (netlink.alone(address), port)
+        while True:
+            try:
+                with self.box.open_socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
+                    connection.settimeout(max(0.01, until - time.monotonic()))
+                    connection.connect(place)
+                    connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                    words = b"".join(iter(partial(connection.recv, 4096), b""))
+                return words.decode(errors="replace").partition("\r\n\r\n")[2].strip()
+            except OSError as error:
+                if not isinstance(error, ConnectionRefusedError) or time.monotonic() > until:
+                    why = error.strerror or "nothing came back in time"
+                    raise NoAnswer(f"no answer from {address}:{port}", why) from error
+                time.sleep(0.01)
+
+    def attempt(self, address: str, port: int = 80, timeout: float = 1) -> str:
+        """Return the page at an address and port, or the reason why there is none."""
+        try:
+            return self.ask(address, port, timeout)
+        except NoAnswer as no:
+            return no.why
+
+    def _do(self, *lines: str) -> None:
+        """Run lines in this network, with our own files and programs; several only of ip(8).
+
+        Raises `NetworkRefused`: with the words of the program, which are the kernel's.
+        """
+        entered = partial(launch.nsenter, self.box.new & {"net", "user"}, self.box.holder_pid)
+        batch = "\n".join(line.removeprefix("ip ") for line in lines)
+        argv = ["ip", "-batch", "-"] if len(lines) > 1 else lines[0].split()
+        done = subprocess.run(
+            entered(argv), input=batch, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            said, _, number = done.stderr.strip().partition("\nCommand failed -:")
+            raise _refused(lines[int(number or 1) - 1], said)
+        for line in lines:
+            self.box.record(trace.Step(line, trace.command(entered(line.split()))))
+
+
+_REMEDIES = {
+    "Operation not permitted": "see with ./lab doctor whether net.admin is there",
+    "Unknown device type": "this kernel lacks that kind of link (a module): ./lab doctor tells",
+    "failed to execute": "sudo apt install iproute2 procps",
+    "File exists": "a link of that name is there already: see box.net.links()",
+}
+
+
+def _refused(line: str, said: str) -> NetworkRefused:
+    remedies = (remedy for words, remedy in _REMEDIES.items() if words in said)
+    return NetworkRefused(f"not done: {line}", said, next(remedies, "see box.net.links()"))
+
+
+def _network_of(pid: int | str) -> int | None:
+    return namespaces(pid).get("net")

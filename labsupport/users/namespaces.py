@@ -1,0 +1,214 @@
+"""One namespace at a time: who owns it, and what keeps it alive.
+
+`kernel.procfs.namespaces` tells the eight numbers of a process. This asks further, by the
+links in /proc/PID/ns and the calls of ioctl_ns(2) and of the kernel's include/uapi/linux/nsfs.h.
+Everything is limited to what we may read: an ordinary user, and root in a container, cannot look
+into everybody's /proc/PID/ns.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fcntl import ioctl
+from typing import TypeVar
+
+from labsupport.errors import LabError, ProcessGone
+from labsupport.kernel import proc, procfs
+from labsupport.kernel import syscalls as sc
+from labsupport.kernel.procfs import KINDS, Box, Kind, kinds
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A namespace at one moment.
+
+    `inode` is the number that identifies it while it lives, `owner` the inode of the user namespace
+    that owns it (of a user namespace: the one it was made in), None if we may not see that.
+    `ns_id` is the number that no other namespace gets until the next boot: NS_GET_ID, None before
+    Linux 6.18.
+    """
+
+    kind: str
+    inode: int
+    owner: int | None
+    ns_id: int | None = None
+
+    def __repr__(self) -> str:
+        owner = "" if self.owner is None else f", owned by user namespace {self.owner}"
+        return f"<{self.kind} namespace {self.inode}{owner}>"
+
+
+@dataclass(frozen=True)
+class Keepers:
+    """What keeps a namespace alive: a namespace without any of it is gone; namespaces(7).
+
+    `processes` are PIDs, `descriptors` pairs of a PID and its descriptor, `mounts` the places where
+    its file is bind-mounted. (Nested namespaces and those it owns would keep it, too.)
+    """
+
+    processes: tuple[int, ...] = ()
+    descriptors: tuple[tuple[int, int], ...] = ()
+    mounts: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.processes or self.descriptors or self.mounts)
+
+    def __repr__(self) -> str:
+        parts = [f"process {pid}" for pid in self.processes]
+        parts += [f"descriptor {fd} of process {pid}" for pid, fd in self.descriptors]
+        parts += [f"bind mount at {place}" for place in self.mounts]
+        return f"<kept by {', '.join(parts)}>" if parts else "<kept by nothing>"
+
+
+def namespace(kind: str, of: int | Box | None = None) -> Namespace:
+    """Ask for one of the namespaces of a process (a PID), a sandbox, or this notebook.
+
+    Raises `LabError`: `kind` is none of the eight, or one that this kernel does not have;
+    `ProcessGone`: there is no such process, or it is not ours to read.
+    """
+    [wanted] = kinds([kind])
+    fd = _open(pid_of(of), wanted)
+    try:
+        return Namespace(kind, os.fstat(fd).st_ino, _owner(fd), _ns_id(fd))
+    finally:
+        os.close(fd)
+
+
+def keepers(of: Namespace) -> Keepers:
+    """Find what keeps a namespace alive, as far as we may see.
+
+    The kernel gives a number that is free again to the next namespace; `ns_id` tells such a
+    neighbour apart, where there is one.
+    """
+    [kind] = kinds([of.kind])
+    link = f"{kind.file}:[{of.inode}]"
+    return Keepers(
+        processes=_of(of.ns_id, _inside(link, kind)),
+        descriptors=_of(of.ns_id, _descriptors(link)),
+        mounts=tuple(sorted(set(_of(of.ns_id, _mounts(link))))),
+    )
+
+
+def pid_of(of: int | Box | None) -> int:
+    """Return the process that stands for a sandbox, itself, or this notebook."""
+    if of is None:
+        return os.getpid()
+    if isinstance(of, int):
+        return of
+    return of.holder_pid if of.anchor_pid is None else of.anchor_pid
+
+
+def _open(pid: int, kind: Kind) -> int:
+    try:
+        return os.open(f"/proc/{pid}/ns/{kind.file}", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if os.path.exists(f"/proc/{pid}/ns") and not os.path.exists(f"/proc/self/ns/{kind.file}"):
+            raise _not_here(kind.name) from None
+        raise ProcessGone(
+            f"the namespaces of process {pid} cannot be read", "it has ended, or never existed"
+        ) from None
+    except (ProcessLookupError, PermissionError) as error:
+        raise ProcessGone(
+            f"the {kind.name} namespace of process {pid} cannot be read",
+            f"{error.strerror}: it belongs to somebody with more privileges, or has ended",
+            "ask for a process of your own, or as root",
+        ) from error
+
+
+def _not_here(kind: str) -> LabError:
+    return LabError(
+        f"this kernel has no {kind} namespaces",
+        f"there is no /proc/self/ns/{kind}: it was built without them",
+        "choose the kernel “this machine”, if that one has it: ./lab doctor tells",
+    )
+
+
+def _owner(fd: int) -> int | None:
+    try:
+        owner = ioctl(fd, sc.NS_GET_USERNS)
+    except PermissionError:  # it is outside of what we may see
+        return None
+    try:
+        return os.fstat(owner).st_ino
+    finally:
+        os.close(owner)
+
+
+def _ns_id(fd: int) -> int | None:
+    try:
+        return int.from_bytes(ioctl(fd, sc.NS_GET_ID, bytes(8)), sys.byteorder)
+    except OSError as error:
+        if error.errno == errno.ENOTTY:  # Linux before 6.18, or not a namespace's file
+            return None
+        raise
+
+
+def _of(ns_id: int | None, found: Iterable[tuple[T, str]]) -> tuple[T, ...]:
+    """Return what was found with a file of the namespace with that ID."""
+    return tuple(what for what, path in found if _may_be(ns_id, path))
+
+
+def _may_be(ns_id: int | None, path: str) -> bool:
+    """Say whether the namespace at `path`, which has the number, is the one with that ID.
+
+    Where it cannot be asked, the number decides; what has gone meanwhile is not it.
+    """
+    if ns_id is None:
+        return True
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except PermissionError:
+        return True
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    try:
+        return _ns_id(fd) in {None, ns_id}
+    finally:
+        os.close(fd)
+
+
+def _inside(link: str, kind: Kind) -> Iterator[tuple[int, str]]:
+    for pid in procfs.all_pids():
+        path = f"/proc/{pid}/ns/{kind.file}"
+        if _read(os.readlink, path) == link:
+            yield pid, path
+
+
+def _descriptors(link: str) -> Iterator[tuple[tuple[int, int], str]]:
+    for pid in procfs.all_pids():
+        for name in _read(os.listdir, f"/proc/{pid}/fd") or ():
+            path = f"/proc/{pid}/fd/{name}"
+            if _read(os.readlink, path) == link:
+                yield (pid, int(name)), path
+
+
+def _mounts(link: str) -> Iterator[tuple[str, str]]:
+    """Where the namespace's file is mounted, in every mount namespace that somebody lives in."""
+    seen = set()
+    for pid in procfs.all_pids():
+        where = _read(os.readlink, f"/proc/{pid}/ns/{KINDS['mount'].file}")
+        if where is None or where in seen:
+            continue
+        seen.add(where)
+        for fields, *_ in _read(proc.mount_table, pid) or ():
+            if fields[3] == link:
+                yield fields[4], f"/proc/{pid}/root{fields[4]}"
+
+
+def _read(reader: Callable[[S], T], path: S) -> T | None:
+    """Read something of a process; None if it has ended meanwhile, or is not ours to read."""
+    try:
+        return reader(path)
+    except proc.OURS_NO_MORE:
+        return None
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # the mountinfo of a process that is just ending
+            return None
+        raise

@@ -1,1 +1,0 @@
-"""Pictures and widgets: plain data in, a drawing out; no system calls."""

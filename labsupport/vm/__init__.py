@@ -1,1 +1,0 @@
-"""The Lab VM: a Linux kernel of your own, as an ordinary process."""

@@ -1,1 +1,0 @@
-"""What runs in the guest: its first process. Only fast modules of the standard library here."""

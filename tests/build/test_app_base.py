@@ -1,0 +1,341 @@
+"""The base of the tutorials' app in a real engine, and the app's two images made on it (30 s)."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from labsupport.build import bases
+from labsupport.build.bases import APP_BASE_TAG as TAG
+from labsupport.build.bases import ARCHIVE, RECIPE, app_base, find_archive
+from labsupport.engine.client import Engine
+from labsupport.engine.listing import COURSE, OWNER
+from labsupport.errors import AppBaseMissing
+from labsupport.making import base as making
+from tests import podman
+from tests.toys import CHECKOUT
+
+APP = CHECKOUT / "notebooks/apps/simple_translate"
+DOCKERD = shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin")
+needs_dockerd = pytest.mark.skipif(
+    os.geteuid() != 0 or not DOCKERD, reason="needs root and dockerd (apt-get install docker.io)"
+)
+needs_archive = pytest.mark.skipif(
+    find_archive() is None, reason="needs the base image of the app (./lab base)"
+)
+ANSWER = "\nOutput:\nBuenos días\n"
+
+
+@pytest.fixture(scope="module")
+def base(engine):
+    return app_base(engine)
+
+
+@pytest.fixture(scope="module")
+def build(engine, base):
+    """Build the app, or a copy of it, without a network; return the builder's words."""
+
+    def build(dockerfile="Dockerfile", folder=APP):
+        name = f"translate-{dockerfile.lower()}"
+        _, log = engine.client.images.build(
+            path=str(folder),
+            dockerfile=dockerfile,
+            tag=name,
+            buildargs={"BASE": TAG},
+            network_mode="none",
+            rm=True,
+        )
+        return name, "".join(line.get("stream", "") for line in log)
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def image(build):
+    return build()[0]
+
+
+@pytest.fixture(scope="module")
+def run(engine):
+    """Run a container to its end; return its exit status and what it wrote."""
+
+    def run(image, *command, **options):
+        box = engine.client.containers.create(
+            image, list(command) or None, network_mode="none", **options
+        )
+        try:
+            box.start()
+            status = box.wait()["StatusCode"]
+            return status, box.logs(stderr=False).decode(), box.logs(stdout=False).decode()
+        finally:
+            box.remove(force=True)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def files():
+    """Every path in the base, with its size; that of a folder is 0."""
+    with (
+        tarfile.open(find_archive()) as tar,
+        tarfile.open(fileobj=tar.extractfile("layer.tar")) as layer,
+    ):
+        return {member.name: member.size for member in layer}
+
+
+@needs_archive
+def test_it_is_small_and_smaller_yet_when_it_travels():
+    archive = find_archive()
+    packed = subprocess.run(["gzip", "-1", "--stdout", archive], capture_output=True, check=True)
+
+    assert archive.stat().st_size < 150e6
+    assert len(packed.stdout) < 75e6
+
+
+@needs_archive
+@pytest.mark.parametrize(
+    "left_out",
+    [
+        r"usr/share/(man|info|locale)/.*",
+        r"usr/share/doc/[^/]+/.*(?<!/copyright)",
+        r"var/(cache|log|lib/apt)/.*",
+        r"root/.*",
+        r"tmp/.*",
+        r"usr/bin/perl.*|(?!usr/share/doc/).*/perl[^/]*/.+",
+        r"etc/(resolv.conf|hostname|machine-id)",
+    ],
+)
+def test_it_has_no_files_that_nobody_runs_or_reads(files, left_out):
+    assert [name for name in files if re.fullmatch(left_out, name)] == []
+
+
+@needs_archive
+def test_every_file_lies_in_a_folder_that_it_brings_along(files):
+    """Docker would make what is missing, and let only root read it."""
+    assert {str(Path(name).parent) for name in files} - {"."} <= set(files)
+
+
+@needs_archive
+def test_licences_and_the_list_of_packages_stay(files):
+    assert files["usr/share/doc/apertium/copyright"] > 0
+    assert files["var/lib/dpkg/status"] > 0
+
+
+@needs_dockerd
+@needs_archive
+def test_it_is_the_courses_and_says_what_it_was_made_by(base):
+    assert base.tags == ["labsupport/python-apertium:bookworm"]
+    assert base.labels == {OWNER: COURSE, RECIPE: making.recipe_hash()}
+    made, cmd = reversed(base.history())
+    assert "Debian bookworm: python3, apertium" in made["CreatedBy"]
+    assert cmd["CreatedBy"] == 'CMD ["python3"]'
+
+
+@needs_dockerd
+@needs_archive
+def test_it_is_loaded_once(engine, base, monkeypatch):
+    monkeypatch.setattr(type(engine.client.images), "load", lambda *_: pytest.fail("loaded again"))
+
+    assert app_base(engine).id == base.id
+
+
+@needs_dockerd
+@needs_archive
+def test_an_older_one_is_replaced(engine, base):
+    patience = engine.client.api.timeout
+    bases.base_image(engine).tag(TAG)
+
+    assert app_base(engine).id == base.id
+    assert engine.client.images.get(TAG).id == base.id
+    assert engine.client.api.timeout == patience
+
+
+@needs_dockerd
+def test_without_an_archive_it_says_how_to_make_one(engine, monkeypatch, tmp_path):
+    monkeypatch.setenv("LAB_BASES", str(tmp_path))
+    monkeypatch.setattr(bases, "SYSTEM_BASES", tmp_path / "none")
+    monkeypatch.setattr(bases, "APP_BASE_TAG", "labsupport/never-made:bookworm")
+
+    with pytest.raises(AppBaseMissing, match=rf"no {ARCHIVE} in {tmp_path}[\s\S]*\./lab base"):
+        app_base(engine)
+
+
+@needs_dockerd
+@needs_archive
+def test_an_engine_that_has_it_needs_no_archive(engine, base, monkeypatch, tmp_path):
+    monkeypatch.setenv("LAB_BASES", str(tmp_path))
+    monkeypatch.setattr(bases, "SYSTEM_BASES", tmp_path / "none")
+
+    assert app_base(engine).id == base.id
+
+
+@pytest.mark.parametrize("content", [b"", b"something else", "a tar"])
+def test_a_file_that_is_no_archive_of_it_is_told(monkeypatch, tmp_path, content):
+    if content == "a tar":
+        packed = io.BytesIO()
+        tarfile.open(fileobj=packed, mode="w").close()
+        content = packed.getvalue()
+    (tmp_path / ARCHIVE).write_bytes(content)
+    monkeypatch.setenv("LAB_BASES", str(tmp_path))
+
+    with pytest.raises(AppBaseMissing, match="is not an archive of it"):
+        bases.read_config(find_archive())
+
+
+@needs_dockerd
+@needs_archive
+@pytest.mark.parametrize("dockerfile", ["Dockerfile", "Dockerfile.lecture"])
+def test_both_images_translate(build, run, dockerfile):
+    name, log = build(dockerfile)
+    by_hand = (
+        ["-c", 'exec python3 /cli.py "$@"', "sh"] if dockerfile == "Dockerfile.lecture" else []
+    )
+    status, output, errors = run(name, *by_hand, "-t", "Good morning", "-s", "en", "-d", "es")
+
+    assert (status, errors) == (0, "")
+    assert output.endswith(ANSWER)
+    assert "Looking in links: /usr/share/python-wheels" in log
+
+
+@needs_dockerd
+@needs_archive
+def test_without_arguments_it_explains_itself(image, run):
+    status, output, _ = run(image)
+
+    assert status == 0
+    assert output.startswith("usage: cli.py")
+
+
+@needs_dockerd
+@needs_archive
+def test_an_error_is_the_containers_exit_status(image, run):
+    status, output, errors = run(image, "-t", "Good morning", "-d", "de")
+
+    assert (status, output) == (2, "")
+    assert "no translation from 'en' to 'de' is installed" in errors
+
+
+@needs_dockerd
+@needs_archive
+def test_it_is_not_root_and_needs_no_privilege_nor_a_place_to_write(image, run):
+    options = {"cap_drop": ["ALL"], "read_only": True, "security_opt": ["no-new-privileges"]}
+
+    assert run(image, "-u", entrypoint="id", **options)[1] == "65534\n"
+    assert run(image, "-t", "Good morning", **options)[1].endswith(ANSWER)
+
+
+@needs_dockerd
+@needs_archive
+def test_it_translates_a_file_of_this_machine(image, run, tmp_path):
+    (tmp_path / "letter.txt").write_text("Good morning")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    status, output, _ = run(image, "-f", "/texts/letter.txt", volumes=[f"{tmp_path}:/texts:ro"])
+
+    assert (status, output[-len(ANSWER) :]) == (0, ANSWER)
+
+
+@needs_dockerd
+@needs_archive
+def test_building_leaves_nothing_behind_but_the_app(engine, base, image):
+    box = engine.client.containers.create(image)
+    try:
+        archive = b"".join(box.export())
+    finally:
+        box.remove()
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        names = tar.getnames()
+    built = engine.client.images.get(image)
+
+    assert built.attrs["Size"] - base.attrs["Size"] < 400_000
+    assert [name for name in names if re.match(r"(root|tmp|var/cache|var/lib/apt)/.", name)] == []
+    assert {name for name in names if name.startswith("app/")} == {
+        "app/cli.py",
+        "app/requirements.txt",
+    }
+
+
+@needs_dockerd
+@needs_archive
+@pytest.mark.parametrize(
+    ("dockerfile", "installs_again"), [("Dockerfile", False), ("Dockerfile.lecture", True)]
+)
+def test_one_changed_line_of_code_installs_again_only_in_the_lectures_order(
+    build, tmp_path, dockerfile, installs_again
+):
+    folder = tmp_path / "app"
+    shutil.copytree(APP, folder)
+    build(dockerfile, folder)
+    code = folder / "cli.py"
+    code.write_text(code.read_text().replace("Output:", f"Translation of {dockerfile}:"))
+    _, log = build(dockerfile, folder)
+
+    assert ("Successfully installed tabulate" in log) is installs_again
+    assert "Using cache" in log
+
+
+@needs_dockerd
+@needs_archive
+def test_files_that_the_image_does_not_need_are_not_sent(build, tmp_path):
+    folder = tmp_path / "app"
+    shutil.copytree(APP, folder)
+    build("Dockerfile.lecture", folder)
+    (folder / "README.md").write_text("another word")
+    (folder / "letters").mkdir()
+    (folder / "letters/secret.txt").write_text("Dear …")
+    _, log = build("Dockerfile.lecture", folder)
+
+    assert log.count("Using cache") == 4
+
+
+@needs_dockerd
+@needs_archive
+def test_what_is_not_in_its_folder_is_not_looked_for_elsewhere(base, run):
+    status, _, errors = run(TAG, "pip", "install", "no-such-package")
+
+    assert status == 1
+    assert "No matching distribution found for no-such-package" in errors
+
+
+@needs_dockerd
+@needs_archive
+def test_a_shell_in_a_container_of_it(engine, base):
+    if not shutil.which("docker"):
+        pytest.skip("needs the program docker (apt-get install docker.io)")
+    done = subprocess.run(
+        [APP / "docker-shell.sh", "--network", "none"],
+        input='python3 cli.py -t "Good morning"; id -u',
+        env={**os.environ, "DOCKER_HOST": engine.address, "DOCKER_BUILDKIT": "0"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"{ANSWER}65534\n")
+
+
+@pytest.mark.skipif(bool(podman.why_none()), reason=podman.why_none() or "all is there")
+@needs_archive
+def test_podman_takes_it_too(monkeypatch):
+    with podman.service() as address:
+        monkeypatch.setenv("DOCKER_HOST", address)
+        with Engine.connect() as engine:
+            first, second = app_base(engine), app_base(engine)
+
+    assert first.id == second.id
+    assert first.labels[OWNER] == COURSE
+
+
+def test_what_the_app_requires_lies_in_the_base():
+    required = (APP / "requirements.txt").read_text().split()
+
+    assert set(required) <= set(making.WHEELS)

@@ -1,0 +1,414 @@
+"""Builds on real engines: BuildKit and the classic builder of a private Docker, and Podman's."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+import pytest
+
+from labsupport.build.bases import base_image
+from labsupport.build.build import Build, Order, Running
+from labsupport.build.log import failure
+from labsupport.engine import command_line, listing
+from labsupport.engine.client import Engine
+from labsupport.engine.listing import OWNER, owner_labels
+from labsupport.errors import BuildFailed, LabError, StoreChanged
+from tests import podman
+from tests.engine.help import said_by
+from tests.toys import CHECKOUT
+
+HAS_DOCKERD = os.geteuid() == 0 and shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin")
+PATIENCE_SECONDS = 30
+BASE = "labsupport/busybox"
+STAGES = f"""
+ARG WORD=unused
+FROM {BASE} AS maker
+RUN echo made; echo aside >&2; dd if=/dev/zero of=/made bs=1k count=100
+FROM {BASE}
+ENV MEANING=42
+COPY --from=maker /made /kept
+COPY note.txt /
+RUN test "$MEANING" = 42 && rm /note.txt
+CMD ["cat", "/kept"]
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """An engine, and which of its builders is asked."""
+
+    name: str
+    engine: Engine
+    classic: bool = False
+
+    def build(self, context, **options) -> Build:
+        return Build.run(self.engine, context, network="none", classic=self.classic, **options)
+
+    def begin(self, context, **options) -> Running:
+        order = Order(context, network="none", classic=self.classic, **options)
+        return Running(self.engine, order)
+
+    def images(self) -> set[str]:
+        return {image.id for image in self.engine.client.images.list(all=True)}
+
+
+@pytest.fixture(scope="module")
+def docker_engine():
+    if not HAS_DOCKERD:
+        pytest.skip("needs root and dockerd (apt-get install docker.io)")
+    with Engine.start_private() as engine:
+        base_image(engine)
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def podman_engine():
+    if why := podman.why_none():
+        pytest.skip(why)
+    with podman.service() as address:
+        client = docker.DockerClient(base_url=address, timeout=60)
+        with Engine._of(client, address) as engine:
+            base_image(engine)
+            yield engine
+
+
+@pytest.fixture
+def buildkit(docker_engine):
+    if command_line.buildkit_command() is None:
+        pytest.skip("needs a command docker that builds with BuildKit (docker-buildx)")
+    return Site("BuildKit", docker_engine)
+
+
+@pytest.fixture(params=["BuildKit", "the classic builder", "Podman"])
+def site(request):
+    if request.param == "BuildKit":
+        return request.getfixturevalue("buildkit")
+    if request.param == "Podman":
+        return Site(request.param, request.getfixturevalue("podman_engine"))
+    return Site(request.param, request.getfixturevalue("docker_engine"), classic=True)
+
+
+def dockerfile(*lines: str) -> dict[str, str]:
+    return {"Dockerfile": "\n".join([f"FROM {BASE}", *lines])}
+
+
+def instructions(steps) -> list[str]:
+    return [step.instruction for step in steps if step.keyword not in {"FROM", "ARG"}]
+
+
+def when_it_prints(running, words):
+    """Return the step that has printed these words, as soon as it has."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < until:
+        for step in running.steps:
+            if words in step.output:
+                return step
+        time.sleep(0.02)
+    raise AssertionError(running.steps)
+
+
+def base_sizes(site) -> list[int]:
+    return [entry["Size"] for entry in site.engine.client.api.history(BASE)]
+
+
+# --- what a build tells --------------------------------------------------------------------------
+
+
+def test_a_build_has_the_steps_of_the_dockerfile_and_no_others(site):
+    build = site.build(dockerfile("ENV A=1", "RUN true", "CMD sh"), tag="t/steps:1")
+
+    worked = ["RUN true"] if site.name == "BuildKit" else ["ENV A=1", "RUN true", "CMD sh"]
+    assert instructions(build.steps) == worked
+    assert [step.total for step in build.steps] == [len(worked) + 1] * (len(worked) + 1)
+    assert all(step.ended and not step.failed for step in build.steps)
+    assert (build.tag, build.builder) == ("t/steps:1", site.name)
+    image = site.engine.client.images.get("t/steps:1")
+    assert image.id == build.image_id
+    assert image.labels[OWNER] == owner_labels()[OWNER]
+
+
+def test_a_step_tells_seconds_and_all_its_output(site):
+    build = site.build(dockerfile("RUN seq 3000; sleep 0.5"), cache=False)
+
+    step = build.steps[-1]
+    assert step.seconds >= 0.5
+    assert build.seconds >= step.seconds
+    assert step.output == "".join(f"{number}\n" for number in range(1, 3001))
+
+
+def test_stages_keep_their_names_and_bytes_are_those_of_the_image_s_history(site):
+    build = site.build({"Dockerfile": STAGES, "note.txt": "x" * 5000})
+
+    told = [(step.stage, step.keyword) for step in build.steps if step.keyword in {"RUN", "COPY"}]
+    assert told == [("maker", "RUN"), *[("stage-1", "COPY")] * 2, ("stage-1", "RUN")]
+    last = [step for step in build.steps if step.stage == "stage-1"]
+    added = {step.instruction: step.bytes for step in last}
+    assert added["COPY --from=maker /made /kept"] >= 102400
+    assert 5000 <= added["COPY note.txt /"] < 102400
+    history = site.engine.client.api.history(build.image_id)
+    whole, sizes = sum(filter(None, added.values())), [entry["Size"] for entry in history]
+    # BuildKit tells once of a base that two stages have
+    assert whole in {sum(sizes), sum(sizes) - sum(base_sizes(site))}
+
+
+def test_a_repeated_build_is_cached_and_a_change_is_where_it_ends(site):
+    lines = ["RUN sleep 0.3; echo done", "COPY note.txt /", "RUN cat /note.txt"]
+    first = {**dockerfile(*lines), "note.txt": "one"}
+    site.build(first)
+
+    again = site.build(first)
+    changed = site.build({**first, "note.txt": "two"})
+    without = site.build(first, cache=False)
+
+    assert instructions(again.cached_steps) == lines
+    assert instructions(changed.cached_steps) == lines[:1]
+    assert instructions(without.cached_steps) == []
+    assert again.steps[1].output == ""
+
+
+def test_a_stage_that_nothing_uses_is_skipped_except_by_the_classic_builder(site):
+    unused = dockerfile("RUN exit 1", f"FROM {BASE}", "RUN echo used")
+    if site.classic:
+        with pytest.raises(BuildFailed, match="exit 1"):
+            site.build(unused)
+        return
+    steps = [step for step in site.build(unused).steps if step.keyword == "RUN"]
+    assert [(step.stage, step.instruction) for step in steps] == [("stage-1", "RUN echo used")]
+
+
+def test_arguments_and_the_dockerfile_s_name(site):
+    text = f"FROM {BASE}\nARG WORD\nRUN echo $WORD\n"
+    build = site.build(
+        {"other.Dockerfile": text}, dockerfile="other.Dockerfile", args={"WORD": "from outside"}
+    )
+    assert build.steps[-1].output == "from outside\n"
+
+
+def test_progress_is_told_while_the_build_goes_on(site):
+    running = site.begin(dockerfile("RUN echo early; sleep 1; echo late"), cache=False)
+    with ThreadPoolExecutor() as pool:
+        building = pool.submit(running.wait)
+        step = when_it_prints(running, "early\n")
+        assert step.output == "early\n"
+        assert not step.ended
+        assert building.result().steps[-1].output == "early\nlate\n"
+
+
+def test_text_for_people_has_a_line_for_each_step(buildkit):
+    build = buildkit.build(dockerfile("RUN echo '<b>'"), tag="t/html:1", cache=False)
+
+    assert re.search(r"^\[2/2\] RUN echo '<b>' \d+\.\d s$", repr(build), re.MULTILINE)
+    assert re.search(r"built t/html:1 in .* s by BuildKit$", repr(build))
+    assert "&lt;b&gt;" in build._repr_html_()
+    assert build._repr_html_().count("<tr>") == 3
+
+
+# --- contexts ------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_sent_without_what_dockerignore_names(site, tmp_path):
+    (tmp_path / "Dockerfile").write_text(f"FROM {BASE}\nCOPY . /sent\nRUN find /sent -type f")
+    (tmp_path / ".dockerignore").write_text("# not these\nbig\n*.log\n!kept.log\n")
+    for file in ("app.py", "a.log", "kept.log", "big/blob"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_bytes(b"x" * (1 << 20 if "big" in file else 10))
+
+    build = site.build(tmp_path)
+
+    files = {Path(line).name for line in build.steps[-1].output.split()}
+    assert {"app.py", "kept.log"} <= files
+    assert not files & {"a.log", "blob"}
+
+
+def test_a_mapping_obeys_dockerignore_and_scripts_can_be_executed(buildkit):
+    build = buildkit.build({
+        **dockerfile("COPY . /sent", "CMD /sent/say; ls /sent"),
+        "say": "#!/bin/sh\necho said", "bytes": b"\x00\xff",
+        "secret": "no", ".dockerignore": "secret",
+    })  # fmt: skip
+
+    said = said_by(buildkit.engine.client, build.image_id)
+    assert said.decode().split() == ["said", "Dockerfile", "bytes", "say"]
+
+
+def test_a_missing_dockerfile_is_told_with_what_is_there(buildkit, tmp_path):
+    (tmp_path / "Dockerfile_cmd").touch()
+    with pytest.raises(LabError, match=r"no Dockerfile in .*did you mean 'Dockerfile_cmd'"):
+        buildkit.build(tmp_path)
+    with pytest.raises(LabError, match="no such folder"):
+        buildkit.build(tmp_path / "nowhere")
+    with pytest.raises(LabError, match="the mapping"):
+        buildkit.build({"dockerfile": ""})
+
+
+# --- failures ------------------------------------------------------------------------------------
+
+
+def test_a_failing_program_is_told_with_its_status_and_last_words_and_leaves_nothing(site):
+    before = site.images()
+    lines = ["RUN echo before", "RUN echo hello; echo woe >&2; exit 7", "RUN never"]
+    with pytest.raises(BuildFailed, match="exit status 7") as failed:
+        site.build(dockerfile(*lines))
+
+    error = failed.value
+    assert error.exit_status == 7
+    assert error.step.instruction == lines[1]
+    assert sorted(error.output.split()) == ["hello", "woe"]
+    assert "woe" in str(error)
+    assert error.steps[-1].failed
+    assert site.engine.client.containers.list(all=True, ignore_removed=True) == []
+    assert site.images() == before
+
+
+@pytest.mark.parametrize(("gone", "works"), [(2, True), (3, False)])
+def test_an_image_that_another_removes_meanwhile_is_no_reason_to_give_up(monkeypatch, gone, works):
+    """Podman compares with an image that is just being removed: rare, so its words are here."""
+    said = "checking if cached image exists from a previous build: getting top layer info: layer "
+    tries = []
+
+    class Podmans:
+        def __init__(self, *_):
+            tries.append(self)
+
+        def wait(self):
+            if len(tries) <= gone:
+                raise failure(f"{said}not known", [])
+            return Build((), "sha256:1")
+
+    monkeypatch.setattr("labsupport.build.build.Running", Podmans)
+    if works:
+        assert Build.run(None, "").image_id == "sha256:1"
+    else:
+        with pytest.raises(StoreChanged, match="build again"):
+            Build.run(None, "")
+    assert len(tries) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (f"FROM {BASE}\nRUM true", "(?i)cannot be read: .*unknown instruction: .?RUM"),
+        (f"FROM {BASE}\nCOPY nowhere /", "nowhere.*\n.*dockerignore"),
+        ("FROM localhost:1/nowhere/nothing:1\nRUN true", "build on labsupport/busybox"),
+    ],
+)
+def test_each_cause_has_its_own_remedy(site, text, match):
+    with pytest.raises(BuildFailed, match=match):
+        site.build({"Dockerfile": text})
+
+
+def test_without_a_command_the_error_says_what_to_install(buildkit, monkeypatch):
+    monkeypatch.setattr(command_line, "_commands", list)
+    with pytest.raises(LabError, match=r"no command `docker`.*\n.*apt-get install docker"):
+        Build.run(buildkit.engine, dockerfile(), classic=True)
+
+
+@pytest.mark.parametrize(
+    ("version", "plugins", "builds"),
+    [("20.10.24+dfsg1", "", True), ("28.2.2", "", False), ("28.2.2", "docker/buildx v0.13", True)],
+)
+def test_a_newer_command_builds_with_buildkit_only_by_its_plugin(
+    tmp_path, version, plugins, builds
+):
+    program = tmp_path / "docker"
+    program.write_text(
+        f'#!/bin/sh\n[ "$1" = buildx ] && echo "{plugins}" || echo "Docker version {version}"\n'
+    )
+    program.chmod(0o755)
+    assert command_line._builds_with_buildkit(str(program)) is builds
+
+
+# --- the end of it -------------------------------------------------------------------------------
+
+
+def sleepers(seconds: str) -> list[int]:
+    """Processes that sleep for that time, wherever they are."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if file.read_bytes().split(b"\0")[:2] == [b"sleep", seconds.encode()]:
+                found.append(int(file.parent.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def until_none(seconds: str) -> None:
+    until = time.monotonic() + PATIENCE_SECONDS
+    while sleepers(seconds):
+        assert time.monotonic() < until, f"still there: {sleepers(seconds)}"
+        time.sleep(0.05)
+
+
+def test_a_build_can_be_stopped_from_another_thread(buildkit):
+    running = buildkit.begin(dockerfile("RUN echo first", "RUN echo go; sleep 7771"))
+    with ThreadPoolExecutor() as pool:
+        building = pool.submit(running.wait)
+        when_it_prints(running, "go\n")
+        running.stop()
+        running.stop()
+        with pytest.raises(BuildFailed, match=r"step \[3/3\]") as stopped:
+            building.result()
+
+    assert stopped.value.steps[1].output == "first\n"
+    until_none("7771")
+    again = buildkit.build(dockerfile("RUN echo first"))
+    assert again.steps[1].cached
+
+
+def test_a_build_that_was_stopped_before_it_began_does_nothing(buildkit):
+    running = buildkit.begin(dockerfile("RUN sleep 7774"))
+    running.stop()
+    with pytest.raises(BuildFailed, match="was stopped"):
+        running.wait()
+    assert sleepers("7774") == []
+
+
+SCRIPT = """
+import sys, threading, time, docker
+from labsupport.engine.client import Engine
+from labsupport.build.build import Order, Running
+address, seconds = sys.argv[1:]
+engine = Engine._of(docker.DockerClient(base_url=address), address)
+text = f"FROM labsupport/busybox\\nRUN echo go; sleep {seconds}"
+running = Running(engine, Order({"Dockerfile": text}, network="none"))
+def tell():
+    while not [step for step in running.steps if step.output == "go\\n"]:
+        time.sleep(0.05)
+    print("go", flush=True)
+threading.Thread(target=tell, daemon=True).start()
+try:
+    running.wait()
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize(("number", "seconds"), [(signal.SIGINT, "7775"), (signal.SIGKILL, "7776")])
+def test_a_build_ends_with_its_notebook(buildkit, number, seconds):
+    before = buildkit.images()
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, buildkit.engine.address, seconds],
+        stdout=subprocess.PIPE, text=True, cwd=CHECKOUT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    while "go" not in (line := process.stdout.readline()):
+        assert line, "it ended"
+    process.send_signal(number)
+    said = process.communicate(timeout=PATIENCE_SECONDS)[0]
+
+    assert said.strip() == ("interrupted" if number == signal.SIGINT else "")
+    until_none(seconds)
+    for leftover in listing.find_in(buildkit.engine.client):
+        leftover.remove()
+    assert buildkit.images() == before

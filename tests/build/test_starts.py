@@ -1,0 +1,79 @@
+"""Every form of ENTRYPOINT with every form of CMD, built and run (15 s)."""
+
+import pytest
+
+from labsupport.build.start_console import StartConsole
+from labsupport.build.starts import CMDS, ENTRYPOINTS, form, try_start, try_starts
+from labsupport.build.workbench import Workbench
+from labsupport.engine.client import Engine
+from labsupport.errors import TimedOut
+
+
+@pytest.fixture
+def bench(an_engine):
+    with Engine.connect() as engine, Workbench(engine) as bench:
+        yield bench
+
+
+def test_the_matrix_is_what_the_engine_does(bench):
+    found = [each for entrypoint in ENTRYPOINTS for each in try_starts(bench, entrypoint)]
+    table = {
+        (form(each.entrypoint), form(each.cmd), each.arguments): (each.said, each.ran.status)
+        for each in found
+    }
+    assert len(found) == len(table) == 9
+    assert table["exec", "exec", ()] == ("Hello world", 0)
+    assert table["exec", "shell", ()] == ("Hello /bin/sh -c world", 0)
+    assert table["exec", "exec", ("Pavlos",)] == ("Hello Pavlos", 0)
+    assert {said for (entrypoint, _, _), said in table.items() if entrypoint == "shell"} == {
+        ("Hello", 0)
+    }
+    assert {
+        status for (entrypoint, _, _), (_, status) in table.items() if entrypoint == "none"
+    } == {127}
+    assert "not found" in table["none", "exec", ()][0]
+    assert len(bench.images) == 7  # six, and what they are made of
+
+
+def test_what_is_started_is_entrypoint_and_then_cmd_or_arguments(bench):
+    for arguments in ((), ("a b", "c")):
+        start = try_start(bench, ENTRYPOINTS[1], CMDS[0], *arguments)
+        entrypoint, cmd = start.config
+        assert start.ran.argv == (*entrypoint, *(arguments or cmd))
+
+
+def test_who_is_pid_1_is_told_from_within(bench):
+    direct = try_start(bench, ENTRYPOINTS[1], CMDS[0])
+    assert (direct.pid, direct.first) == (1, "greet")
+    behind = try_start(bench, "ENTRYPOINT greet Hello || echo failed", CMDS[0])
+    assert behind.pid > 1
+    assert behind.first == "sh"
+
+
+def test_the_console_runs_what_was_typed_as_words(bench):
+    console = StartConsole(bench)
+    assert console.run(ENTRYPOINTS[1], CMDS[0], "'a  b' c").said == "Hello a  b c"
+    assert console.run("", CMDS[0], "greet $HOME; reboot").said == "$HOME; reboot"
+    assert console.last.ran.argv == ("greet", "$HOME;", "reboot")
+    with pytest.raises(ValueError, match="quotation"):
+        console.run("", CMDS[0], "it's")
+
+
+def test_the_console_does_not_wait_for_ever(bench, monkeypatch):
+    monkeypatch.setattr("labsupport.build.start_console.PATIENCE_SECONDS", 1)
+    with pytest.raises(TimedOut):
+        StartConsole(bench).run("", CMDS[0], "sleep 1000")
+    assert not [each for each in bench.things() if each.startswith("container")]
+
+
+def test_the_widget_shows_what_came_of_a_press(bench):
+    console = StartConsole(bench)
+    console.show()
+    before = console.widget.png
+    console._told(None, {"entrypoint": 2, "cmd": 0, "typed": "you"}, None)
+    assert console.widget.png != before
+    assert "“Hello" in console.widget.alt
+    assert console.widget.status == "The shell runs the word after -c, and nothing of the rest"
+    console._told(None, {"entrypoint": 0, "cmd": 0, "typed": "it's"}, None)
+    assert "quotation" in console.widget.status
+    assert console.widget.busy is False

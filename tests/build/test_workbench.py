@@ -1,0 +1,217 @@
+"""Building and running on a bench: the results, and that nothing stays (20 s)."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from labsupport.build.container import command_line
+from labsupport.build.workbench import Workbench
+from labsupport.engine import listing
+from labsupport.engine.client import Engine
+from labsupport.engine.listing import OWNER, owner_labels
+from labsupport.errors import BuildFailed, LabError, TimedOut
+from labsupport.ownership import marks
+
+BUSYBOX = "labsupport/busybox"
+
+
+@pytest.fixture
+def engine(an_engine):
+    with Engine.connect() as engine:
+        yield engine
+
+
+@pytest.fixture
+def bench(engine):
+    with Workbench(engine) as bench:
+        yield bench
+
+
+def test_what_is_built_is_called_ours_and_can_be_run(bench, engine):
+    bench.write("program", "#!/bin/sh\necho $0 says $*\n", executable=True)
+    build = bench.build('FROM labsupport/busybox\nCOPY program /\nENTRYPOINT ["/program"]', "talk")
+
+    ran = bench.run("talk", "hello", "you")
+
+    assert (ran.output, ran.errors, ran.status) == ("/program says hello you\n", "", 0)
+    assert ran.argv == ("/program", "hello", "you")
+    assert ran.command == "docker run --rm labsupport/talk hello you"
+    assert bench.image("talk").id == build.image_id
+    assert bench.image("talk").tags == ["labsupport/talk:latest"]
+
+
+def test_containers_carry_our_label_and_are_removed_after_a_run(bench, engine):
+    seen = bench.run(BUSYBOX, "true").short_id
+    assert seen
+    assert all(
+        each.short_id != seen
+        for each in engine.client.containers.list(all=True, ignore_removed=True)
+    )
+    container = bench.create(BUSYBOX)
+    assert container.labels[OWNER] == owner_labels()[OWNER]
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "said"),
+    [
+        (["sh", "-c", "exit 3"], 3, ""),
+        (["/etc/passwd"], 126, "permission denied"),
+        (["nowhere"], 127, "not found"),
+        (["sh", "-c", "kill -9 $$; kill -TERM $$; echo still here"], 0, "still here"),  # PID 1
+    ],
+)
+def test_the_exit_status_is_that_of_docker_run(bench, argv, status, said):
+    ran = bench.run(BUSYBOX, *argv)
+    assert ran.status == status
+    assert said in ran.said
+
+
+def test_no_container_is_status_125(bench):
+    ran = bench.run(BUSYBOX, "true", network_mode="no-such-network-mode")
+    # some engines refuse to make it, others to start it
+    assert ran.status != 0
+    assert "network" in ran.said
+
+
+def test_a_program_that_does_not_end_is_ended(bench, engine):
+    with pytest.raises(TimedOut, match=r"sleep 1000.*waited for 1 s"):
+        bench.run(BUSYBOX, "sleep", "1000", patience=1)
+    assert bench.things() == []
+
+
+def test_output_and_errors_are_told_apart(bench):
+    ran = bench.run(BUSYBOX, "sh", "-c", "echo out; echo err >&2")
+    assert (ran.output, ran.errors) == ("out\n", "err\n")
+    assert "out" in str(ran)
+    assert "docker run" in ran._repr_html_()
+
+
+def test_starting_until_a_word_is_said_waits_for_it_or_for_the_end(bench):
+    talker = bench.start(BUSYBOX, "sh", "-c", "sleep 0.3; echo now; sleep 1000", until="now")
+    assert b"now" in talker.logs()
+    assert talker.status == "running"
+    mute = bench.start(BUSYBOX, "true", until="now")
+    mute.wait()
+    mute.reload()
+    assert mute.status == "exited"
+
+
+def test_stopping_asks_first_and_kills_then(bench):
+    polite = "trap 'echo bye; exit 5' TERM; echo ready; sleep 1000 & wait"
+    heard = bench.stop(bench.start(BUSYBOX, "sh", "-c", polite, until="ready"), seconds=20)
+    assert (heard.status, heard.output) == (5, "ready\nbye\n")
+    assert heard.seconds < 20
+    deaf = bench.stop(bench.start(BUSYBOX, "sleep", "1000"), seconds=1)
+    assert deaf.status == 137
+    assert bench.things() == []
+
+
+def test_an_unknown_image_is_an_error_that_names_the_known(bench):
+    bench.build("FROM labsupport/busybox", "known")
+    with pytest.raises(LabError, match=r"no image 'knwon'.*did you mean 'known'"):
+        bench.run("knwon")
+
+
+def test_a_build_that_fails_leaves_nothing(bench):
+    with pytest.raises(BuildFailed):
+        bench.build("FROM labsupport/busybox\nENV A=1\nRUN false", "bad")
+    assert "bad" not in bench.images
+    assert bench.things() == []
+
+
+def test_two_benches_do_not_take_each_others_image(engine, bench):
+    bench.build('FROM labsupport/busybox\nCMD ["echo", "first"]', "same")
+    with Workbench(engine) as other:
+        other.build('FROM labsupport/busybox\nCMD ["echo", "second"]', "same")
+        assert bench.run("same").output == "first\n"
+        assert other.run("same").output == "second\n"
+    assert bench.run("same").output == "first\n"
+
+
+def test_closing_removes_containers_images_and_folder(engine):
+    before = {each.id for each in engine.client.images.list(all=True)}
+    with Workbench(engine) as bench:
+        bench.build("FROM labsupport/busybox\nENV A=1\nENV B=2", "one")
+        bench.build("FROM labsupport/one\nENV C=3", "two")
+        bench.start("two", "sleep", "1000")
+        assert len(bench.things()) > 2
+    assert bench.things() == []
+    assert {each.id for each in engine.client.images.list(all=True)} == before
+    assert not bench.folder.exists()
+    bench.close()  # twice does no harm
+
+
+def test_an_image_that_somebody_uses_stays(engine):
+    bench = Workbench(engine)
+    bench.build("FROM labsupport/busybox\nENV USED=1", "used")
+    somebodys = engine.client.containers.create(
+        bench.images["used"], network_mode="none", labels={OWNER: "course"}
+    )
+    image = bench.images["used"]
+    bench.close()
+    try:
+        assert engine.client.images.get(image).id == image
+    finally:
+        somebodys.remove()
+        listing.remove_image(engine.client, image)
+
+
+def test_an_archive_is_written_for_builds(bench):
+    archive = bench.write_archive("a.tar.gz", {"x/one": "1\n"})
+    assert archive.read_bytes()[:2] == b"\x1f\x8b"
+    bench.build("FROM labsupport/busybox\nADD a.tar.gz /a/", "added")
+    assert bench.run("added", "cat", "/a/x/one").output == "1\n"
+
+
+KILLED = """
+import time
+from labsupport.engine.client import Engine
+from labsupport.build.workbench import Workbench
+bench = Workbench(Engine.connect())
+bench.build("FROM labsupport/busybox\\nENV KILLED=1", "killed")
+bench.start("killed", "sleep", "1000")
+print(bench.folder, bench.images["killed"], flush=True)
+time.sleep(600)
+"""
+
+
+def test_after_kill_9_the_next_connection_takes_it_all_away(engine):
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True, env={**os.environ}
+    ) as owner:
+        folder, image = owner.stdout.readline().split()
+        owner.kill()
+    there = {each.id for each in engine.client.images.list(all=True)}
+    assert image in there
+    assert Path(folder).exists()
+
+    Engine.connect().close()
+
+    assert image not in {each.id for each in engine.client.images.list(all=True)}
+    assert not [
+        each
+        for each in engine.client.containers.list(all=True, ignore_removed=True)
+        if each.attrs["Image"] == image
+    ]
+    marks.sweep()
+    assert not Path(folder).exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({}, "docker run --rm app -x"),
+        (
+            {"network_mode": "none", "cap_add": "X"},
+            "docker run --rm --network=none --cap-add=X app -x",
+        ),
+        ({"mem_limit": "64m"}, "docker run --rm --memory=64m app -x"),
+        ({"entrypoint": "id"}, "docker run --rm --entrypoint=id app -x"),
+        ({"entrypoint": ["sh", "-c"]}, "docker run --rm --entrypoint=sh app -c -x"),
+    ],
+)
+def test_a_command_line_has_the_flags_that_docker_has(options, line):
+    assert command_line("app", ("-x",), options) == line

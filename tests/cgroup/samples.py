@@ -1,0 +1,44 @@
+"""Pictures of this room, from plain data."""
+
+from labsupport.cgroup import curves, neighbour
+from labsupport.cgroup.curves import MIB, Curves, Plot, Sample, Strike
+from labsupport.cgroup.neighbour import ResponseTimes
+
+FAST = ResponseTimes("alone", tuple(0.002 + 0.00001 * n for n in range(100)))
+SLOW = ResponseTimes("beside burners", tuple(0.010 + 0.001 * n for n in range(100)))
+TIMES = (FAST, SLOW)
+FILES = {"memory": "memory.max", "cpu": "cpu.max", "pids": "pids.max", "io": "io.max"}
+KILL = Strike("oom_kill", 3.2, 3.2, 1)
+BOMB = Strike("fork_refused", 4.0, 6.0, 412)
+
+
+def readings(until=7.5):
+    """A hog and a bomb that grow, read ten times a second."""
+    return tuple(
+        Sample(0.1 * n, min(60, 10 * n) * MIB, 64 * MIB, 0.19, 0.2, min(20, n), 20, MIB, 2 * MIB)
+        for n in range(1 + round(10 * until))
+    )
+
+
+def watched(*strikes, samples=None):
+    return Curves(samples or readings(), strikes, FILES)
+
+
+def drawn(data):
+    """Draw the curves once, as the console does again and again."""
+    plot = Plot()
+    plot.draw(data)
+    return plot.figure
+
+
+def sample(data):
+    return drawn(data), curves.words(data), curves.table(data)
+
+
+PAGES = {
+    "curves": lambda: sample(watched(KILL, BOMB)),
+    "curves without a controller": lambda: sample(watched(samples=(Sample(0.1, 5 * MIB),))),
+    "response times": lambda: (
+        neighbour.times_figure(TIMES), neighbour.times_words(TIMES), neighbour.times_table(TIMES),
+    ),
+}  # fmt: skip

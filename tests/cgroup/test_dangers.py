@@ -1,0 +1,199 @@
+"""Dangers start only inside a limit, and end: by the clock, with their group, with their owner."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from labsupport import Cgroup
+from labsupport.cgroup import danger_program, dangers
+from labsupport.errors import CgroupRefused, LabError
+from labsupport.ownership import marks
+from tests import census
+from tests.cgroup.groups import MIB, loop, nothing_is_left, wait_until
+
+__all__ = ["loop", "nothing_is_left"]
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
+ROUNDS = int(os.environ.get("LAB_ROUNDS", "3"))
+
+
+# --- they do what they are for ------------------------------------------------------------------
+
+
+def test_a_hog_is_killed_at_its_limit():
+    with Cgroup(memory="32M", swap=0) as group, group.events() as events:
+        hog = dangers.hog(group, pause_seconds=0.001)
+        assert hog.pid in group.processes() or hog.returncode is not None
+        assert events.wait(10).kind == "oom_kill"
+        assert hog.wait(5) == -signal.SIGKILL
+        assert group.usage().memory_peak_bytes in (None, 32 * MIB)
+
+
+def test_a_hog_stops_growing_at_most():
+    with Cgroup(memory="64M", swap=0) as group:
+        hog = dangers.hog(group, "2M", most="8M", pause_seconds=0.001)
+        wait_until(lambda: group.usage().memory_bytes >= 8 * MIB)
+        time.sleep(0.2)
+        assert group.usage().memory_bytes < 24 * MIB
+        assert hog.returncode is None
+
+
+def test_a_bomb_fills_its_limit_and_not_more():
+    with Cgroup(pids=20, cpu=0.5) as group:
+        bomb = dangers.bomb(group)
+        wait_until(lambda: group.usage().pids_refused > 0, 10)
+        assert group.usage().pids == len(group.processes()) == 20
+        assert bomb.returncode is None
+        group.kill()
+        assert group.processes() == []
+        assert bomb.wait(5) == -signal.SIGKILL
+
+
+# --- they start only inside a limit -------------------------------------------------------------
+
+STARTS = {"hog": dangers.hog, "burner": dangers.burner, "bomb": dangers.bomb}
+
+
+@pytest.mark.parametrize("kind", STARTS)
+def test_without_a_limit_none_starts(kind):
+    with Cgroup() as group:
+        with pytest.raises(LabError, match=rf"{kind} was not started(?s:.*)group\.set"):
+            STARTS[kind](group)
+        assert group.processes() == []
+
+
+def test_without_a_limit_no_writer_starts(loop):
+    with (
+        Cgroup() as group,
+        pytest.raises(LabError, match="nothing limits io"),
+    ):
+        dangers.writer(group, loop)
+
+
+def test_a_writer_overwrites_no_file(tmp_path):
+    file = tmp_path / "precious"
+    file.write_text("data")
+    with Cgroup() as group, pytest.raises(CgroupRefused, match="overwritten"):
+        dangers.writer(group, file)
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "taken_away"),
+    [
+        ("hog", {"memory": "32M"}, {"memory": None}),
+        ("burner", {"cpu": 0.2}, {"cpu": None}),
+        ("bomb", {"pids": 10}, {"pids": None}),
+        ("bomb", {"pids": 10}, {"pids": 5000}),
+    ],
+)
+def test_a_limit_that_vanishes_on_the_way_is_missed(monkeypatch, kind, limit, taken_away):
+    """The program asks from inside, at the very end: earlier answers do not count."""
+    with Cgroup(**limit) as group:
+        start = dangers.Sandbox.start
+
+        def late(box, *args, **options):
+            group.set(**taken_away)
+            return start(box, *args, **options)
+
+        monkeypatch.setattr(dangers.Sandbox, "start", late)
+        with pytest.raises(LabError, match=f"the {kind} was not started"):
+            STARTS[kind](group)
+        assert group.processes() == []
+
+
+def test_a_program_outside_the_group_does_not_start():
+    with Cgroup(pids=10) as group:
+        check = dangers._check(group, "pids", "pids")
+        order = {"kind": "bomb", "options": {}, "seconds": 1, "procs": [], "checks": [check]}
+        argv = [sys.executable, "-I", "-S", str(dangers.PROGRAM), json.dumps(order)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode == danger_program.REFUSED
+    assert "not in /" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "disk", "limit"),
+    [
+        ("max\n", "", None), ("20\n", "", 20), ("9223372036854771712\n", "", None),
+        ("-1\n", "", None), ("20000\n", "", 20000), ("max 100000\n", "", None),
+        ("20000 100000\n", "", 20000), ("", "7:0", None), ("7:0 1048576\n", "7:0", 1048576),
+        ("7:10 1048576\n", "7:1", None),
+        ("7:0 rbps=max wbps=max riops=max wiops=max\n", "7:0", None),
+        ("7:0 rbps=5 wbps=7 riops=max wiops=max\n", "7:0", 7),
+        ("7:0 rbps=5 wbps=max riops=max wiops=9\n", "7:0", None),
+    ],
+)  # fmt: skip
+def test_what_is_a_limit(text, disk, limit):
+    assert danger_program.limit_in(text, disk) == limit
+
+
+# --- they end -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", STARTS)
+def test_each_ends_when_its_time_is_up(kind):
+    start = getattr(dangers, kind)
+    with Cgroup(memory="64M", swap=0, cpu=0.5, pids=10) as group:
+        options = {"most": "1M"} if kind == "hog" else {}
+        began = time.monotonic()
+        danger = start(group, seconds=0.7, **options)
+        assert danger.wait(10) == 0
+        assert time.monotonic() - began < 8
+        wait_until(lambda: group.processes() == [])
+
+
+def test_stop_ends_a_bomb():
+    with Cgroup(pids=10, cpu=0.5) as group:
+        bomb = dangers.bomb(group)
+        bomb.stop()
+        bomb.stop()
+        assert group.processes() == []
+
+
+@pytest.mark.parametrize("seed", range(ROUNDS))
+@pytest.mark.parametrize("kind", ["hog", "bomb"])
+def test_nothing_is_left_of_a_killed_owner(kind, seed):
+    """`kill -9` at a random moment: no process survives, and no group survives the next start."""
+    code = f"""
+        from labsupport import Cgroup
+        from labsupport.ownership import marks
+        from labsupport.cgroup import dangers
+        print(marks.mark(), flush=True)
+        with Cgroup(memory="32M", swap=0, pids=12, cpu=0.5) as group:
+            print("made", flush=True)
+            danger = dangers.{kind}(group)
+            danger.wait()
+            print("ended", flush=True)
+            input()
+    """
+    owner = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    mark = owner.stdout.readline().strip()
+    assert owner.stdout.readline() == "made\n"
+    time.sleep(random.Random(f"{kind}{seed}").uniform(0, 0.6))
+    owner.kill()
+    owner.communicate()
+    name = mark.replace(":", "-")
+    wait_until(lambda: not census.owned_by(mark) and not members(name))
+    marks.sweep()
+    assert census.cgroups(name) == []
+
+
+def members(name):
+    """PIDs in the groups with that name; one of them may vanish while we look."""
+    found = set()
+    for folder in census.cgroups(name):
+        try:
+            found |= {*(Path(folder) / "cgroup.procs").read_text().split()}
+        except OSError:
+            continue
+    return found

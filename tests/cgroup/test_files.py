@@ -1,0 +1,72 @@
+"""The limits of any process as files and as a table; disks and swap space."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from labsupport import Cgroup, Disk, Sandbox
+from labsupport.cgroup import files
+from labsupport.cgroup.dangers import SwapSpace
+from labsupport.errors import LabError, ProcessGone
+from tests.cgroup.groups import nothing_is_left
+
+__all__ = ["nothing_is_left"]
+
+
+def test_a_process_in_our_group_has_our_limits(nothing_is_left):
+    limits = Cgroup(memory="32M", pids=9, cpu=0.25)
+    with limits as group, Sandbox(new={"pid"}, cgroup=group) as box:
+        found = Cgroup.files_of(box.start(["sleep", "60"]).pid)
+        assert found == group.files()
+    assert found["pids"][1] == "9"
+
+
+def test_a_process_that_has_ended_is_told():
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with pytest.raises(ProcessGone):
+        Cgroup.files_of(ended.pid)
+
+
+def test_its_lines_tell_the_file_and_what_no_limit_is(nothing_is_left):
+    with Cgroup(pids=9) as group:
+        lines = repr(group.files()).splitlines()
+        folder = group.folders["pids"]
+    assert "pids       pids.max: 9" in lines
+    assert any(
+        line.startswith("memory") and ("max" in line or "(no limit)" in line) for line in lines
+    )
+    assert f"in {folder}" in lines
+
+
+def test_a_disk_is_a_block_device_and_goes_with_its_owner():
+    try:
+        disk = Disk("2M")
+    except LabError as refusal:
+        pytest.skip(f"needs a loop device: {refusal}")
+    size = Path("/sys/block", Path(disk.device).name, "size")
+    assert int(size.read_text()) * 512 == 2 << 20
+    disk.close()
+    disk.close()
+    assert not size.exists() or int(size.read_text()) == 0
+
+
+def test_swap_is_left_alone_outside_of_the_lab_vm():
+    if os.environ.get("LAB_IN_VM") == "1":
+        pytest.skip("this is the Lab VM")
+    before = Path("/proc/swaps").read_text()
+    with SwapSpace() as space:
+        assert not space.made
+        assert Path("/proc/swaps").read_text() == before
+
+
+def test_what_a_kernel_does_not_count_is_none(tmp_path, monkeypatch):
+    """Nor the kills before Linux 4.13, periods without CFS_BANDWIDTH, /proc/swaps without swap."""
+    monkeypatch.setattr(files, "SWAPS", tmp_path / "swaps")
+    (tmp_path / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\n")
+    (tmp_path / "cpu.stat").write_text("usage_usec 1\nuser_usec 1\nsystem_usec 0\n")
+    assert files.GroupFiles({"memory": files.Folder(tmp_path, 1)}).usage().oom_kills is None
+    assert files.GroupFiles({"cpu": files.Folder(tmp_path, 2)}).usage().periods is None
+    assert not files.has_swap()

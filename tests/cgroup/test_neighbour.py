@@ -1,0 +1,34 @@
+"""The neighbour answers, and its times are those of a real server."""
+
+import pytest
+
+from labsupport import Neighbour
+from labsupport.errors import MissingCapability
+from labsupport.kernel.procfs import all_pids
+from labsupport.net.servers import database
+
+
+@pytest.fixture
+def neighbour():
+    try:
+        database()
+    except MissingCapability as missing:
+        pytest.skip(f"needs redis: {missing}")
+    with Neighbour() as neighbour:
+        yield neighbour
+
+
+def test_each_answer_is_timed(neighbour):
+    measured = neighbour.measure("alone", seconds=0.3)
+    assert measured.label == "alone"
+    assert len(measured.seconds) >= 5
+    assert 0.0002 < measured.median <= measured.p90 < 5
+    assert "alone" in repr(measured)
+
+
+def test_it_works_for_an_answer_and_leaves_nobody(neighbour):
+    assert b"0." in neighbour._ask("SORT", "numbers", "LIMIT", "0", "1")
+    pid = neighbour.box.anchor_pid
+    neighbour.close()
+    neighbour.close()
+    assert pid not in all_pids()

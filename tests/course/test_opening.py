@@ -1,0 +1,140 @@
+"""`./lab` opens JupyterLab: where, on which port, and how it ends (about 15 s in all)."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from labsupport.course import opening
+from labsupport.errors import LabError
+from tests.toys import write_notebook
+
+STARTER = "import sys; from labsupport.course import opening; "
+STARTER += "opening.FOLDER = opening.Path(sys.argv[1]); "
+STARTER += "sys.exit(opening.main(sys.argv[2:]))"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_notebook(tmp_path / "00_start_here.ipynb", "1 + 1")
+    write_notebook(tmp_path / "02_second.ipynb", "1 + 1")
+    return tmp_path
+
+
+@contextmanager
+def opened(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Open the course in that folder; yield the process and the address that it tells."""
+    command = [sys.executable, "-c", STARTER, str(folder), *arguments]
+    env = {**os.environ, "CI": "true"}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            text = ""
+            while "token=" not in text:
+                line = server.stdout.readline()
+                assert line, f"no address: {text}"
+                text += line
+            yield server, re.search(r"http\S+", text).group()
+        finally:
+            server.kill()
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as listener:
+        listener.bind((opening.LOOPBACK, 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_the_address_answers_as_soon_as_it_is_told_and_one_ctrl_c_ends_all(folder):
+    with opened(folder) as (server, address):
+        with urllib.request.urlopen(address, timeout=5) as page:
+            assert b"JupyterLab" in page.read()
+        assert "/lab/tree/00_start_here.ipynb?token=" in address
+
+        started = time.monotonic()
+        server.send_signal(signal.SIGINT)
+        assert server.wait(10) == 0
+        assert time.monotonic() - started < 5
+
+
+def test_no_settings_kernels_or_extensions_of_the_user_reach_in(folder, monkeypatch):
+    """Theirs ask for parts that are not installed here, and another Python."""
+    settings = {"ServerApp": {"contents_manager_class": "not.there.Manager"}}
+    kernel = {"argv": ["/theirs"], "display_name": "theirs", "language": "python"}
+    for name, text in {
+        ".jupyter/jupyter_server_config.json": settings,
+        ".local/share/jupyter/kernels/python3/kernel.json": kernel,
+        "more/kernels/python3/kernel.json": kernel,
+    }.items():
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(json.dumps(text))
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("JUPYTER_PATH", str(folder / "more"))
+    monkeypatch.delenv("JUPYTER_CONFIG_DIR", raising=False)
+    before = sorted(folder.glob(".*/**/*"))
+    with opened(folder) as (_, address):
+        kernels = address.replace("/lab/tree/00_start_here.ipynb", "/api/kernelspecs")
+        with urllib.request.urlopen(kernels, timeout=5) as page:
+            found = json.load(page)["kernelspecs"]
+    assert found["python3"]["spec"]["argv"][0] == sys.executable
+    assert sorted(folder.glob(".*/**/*")) == before
+
+
+def test_a_notebook_may_be_named_by_its_start_and_a_closed_terminal_ends_all(folder):
+    with opened(folder, "02") as (server, address):
+        assert "/lab/tree/02_second.ipynb?token=" in address
+        server.send_signal(signal.SIGHUP)
+        assert server.wait(10) == 0
+
+
+def test_the_token_is_not_in_the_process_list(folder):
+    with opened(folder) as (server, address):
+        token = address.rpartition("=")[2]
+        assert token not in Path(f"/proc/{server.pid}/cmdline").read_text()
+
+
+def test_a_taken_port_is_told_with_its_remedy(folder, taken_port, monkeypatch, capsys):
+    monkeypatch.setattr(opening, "FOLDER", folder)
+
+    assert opening.main(["--port", str(taken_port)]) == 1
+    told = capsys.readouterr().err
+    assert f"port {taken_port}: Address already in use" in told
+    assert "leave out --port" in told
+
+
+def test_a_free_port_is_no_error(taken_port):
+    with pytest.raises(LabError, match="cannot listen on port"):
+        opening.require_free(taken_port)
+    with socket.socket() as listener:
+        listener.bind((opening.LOOPBACK, 0))
+        free = listener.getsockname()[1]
+    opening.require_free(free)
+
+
+def test_a_missing_notebook_is_told(folder, monkeypatch):
+    monkeypatch.setattr(opening, "FOLDER", folder)
+    with pytest.raises(LabError, match="99_no_such"):
+        opening.find("99_no_such.ipynb")
+
+
+@pytest.mark.parametrize(
+    ("env", "display"),
+    [({}, False), ({"DISPLAY": ":0"}, True), ({"DISPLAY": ":0", "CI": "1"}, False)],
+)
+def test_a_browser_is_opened_only_where_there_is_a_display(env, display, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "CI"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    assert opening.has_display() is display

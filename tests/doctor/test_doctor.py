@@ -1,0 +1,123 @@
+"""`./lab doctor` and the dispatcher, run as a student would run them."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from labsupport import __main__ as commands
+from labsupport.doctor.tries import CAPABILITIES
+from tests.toys import CHECKOUT
+
+
+def lab(*arguments, **environ):
+    return subprocess.run(
+        [sys.executable, "-m", "labsupport", *arguments],
+        cwd=CHECKOUT,
+        env={**os.environ, "LAB_PRETEND_MISSING": "", "LAB_PLACE": "auto", **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_json_has_its_stable_keys():
+    told = json.loads(lab("doctor", "--json").stdout)
+    assert told["schema"] == 1
+    assert set(told) == {
+        *("schema", "place", "kernel_release", "arch", "cgroup_version", "user", "probe_seconds"),
+        *("capabilities", "lab_place", "notebooks_run_at", "core_missing", "vm_would_add"),
+    }
+    assert told["kernel_release"] == os.uname().release
+    assert list(told["capabilities"]) == list(CAPABILITIES)
+
+
+def test_the_page_names_place_and_every_capability():
+    told = lab("doctor")
+    assert told.returncode == 0
+    assert os.uname().release in told.stdout.splitlines()[0]
+    for name in CAPABILITIES:
+        assert f"  {name} " in told.stdout
+    assert "Notebooks would run" in told.stdout
+
+
+def test_the_place_follows_from_what_is_missing():
+    here = json.loads(lab("doctor", "--json", LAB_PLACE="host").stdout)
+    assert here["notebooks_run_at"] in ("host", "image", "vm")
+    without = lab("doctor", "--json", LAB_PRETEND_MISSING="ns.pid vm", LAB_PLACE="auto")
+    told = json.loads(without.stdout)
+    assert "ns.pid" in told["core_missing"]
+    assert told["notebooks_run_at"] == told["place"]
+    assert told["vm_would_add"] == []
+    page = lab("doctor", LAB_PRETEND_MISSING="ns.pid vm").stdout
+    assert "no Lab VM can be started" in page
+
+
+def test_there_is_colour_on_a_terminal_only():
+    assert "\033[" not in lab("doctor").stdout
+    mine, theirs = pty.openpty()
+    told = subprocess.Popen(
+        [sys.executable, "-m", "labsupport", "doctor"], cwd=CHECKOUT, stdout=theirs
+    )
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            seen += os.read(mine, 65536)
+        except OSError:  # the other end is closed
+            break
+    os.close(mine)
+    assert told.wait(timeout=30) == 0
+    assert b"\033[32m" in seen
+
+
+def test_an_unknown_command_is_told_the_nearest_one():
+    told = lab("docter")
+    assert told.returncode == 2
+    assert "did you mean 'doctor'?" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_an_error_of_ours_is_its_message_and_status_1():
+    told = lab("doctor", LAB_PRETEND_MISSING="ns.pdi")
+    assert told.returncode == 1
+    assert told.stderr.startswith("lab: unknown capability 'ns.pdi': did you mean 'ns.pid'?")
+    assert "Traceback" not in told.stderr
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), ([], 2), (["doctor", "-x"], 2)])
+def test_help_and_wrong_use(arguments, status):
+    told = lab(*arguments)
+    assert told.returncode == status
+    assert "usage: ./lab" in told.stdout + told.stderr
+
+
+def test_only_commands_that_are_here_are_offered():
+    nowhere = commands.Command("x", "", "", "no_such_module")
+    no_folder = commands.Command("x", "", "", "no/such/folder/")
+    assert not nowhere.is_here
+    assert not no_folder.is_here
+    assert "doctor" in commands.usage()
+
+
+def test_every_command_that_is_offered_explains_itself():
+    for command in commands.COMMANDS:
+        if command.is_here and command.name not in ("test", "open"):
+            told = lab(command.name, "--help")
+            assert told.returncode == 0, command.name
+            assert "usage" in told.stdout, command.name
+
+
+def test_a_reader_that_goes_away_causes_no_traceback():
+    told = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m labsupport doctor | true"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.stderr == ""

@@ -1,0 +1,236 @@
+"""Requests, and the chain from client to process, watched on a real engine (10 s)."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from labsupport.build.bases import base_image
+from labsupport.engine import chain_picture as picture
+from labsupport.engine.chain import ApiCall, ApiCalls, Chain
+from labsupport.engine.client import Engine
+from labsupport.engine.listing import owner_labels
+from labsupport.kernel import procfs
+from labsupport.kernel.procfs import status
+from tests.engine.samples import WHOLE
+
+
+@pytest.fixture
+def engine(an_engine):
+    with Engine.connect() as engine:
+        yield engine
+
+
+@pytest.fixture
+def image(engine):
+    return base_image(engine)
+
+
+def watched(engine, image):
+    with Chain(engine) as chain:
+        container = engine.client.containers.create(
+            image, ["sleep", "1000"], network_mode="none", labels=owner_labels()
+        )
+        container.start()
+        pid = int(engine.client.api.inspect_container(container.id)["State"]["Pid"])
+        numbers = status(pid).pids
+        container.kill()
+        container.wait()
+        container.remove()
+    return chain, pid, numbers
+
+
+def test_every_member_is_who_the_engine_and_the_kernel_say(engine, image):
+    chain, pid, numbers = watched(engine, image)
+    process, shim = chain.member("process"), chain.member("shim")
+    assert (process.pid, process.pids, process.name) == (pid, numbers, "sleep")
+    assert process.pids[-1] == 1
+    assert process.parent_pid == shim.pid
+    assert shim.name == "containerd-shim"
+    assert chain.member("client").pid == os.getpid()
+    assert chain.member("engine").name == "dockerd"
+    assert chain.member("containerd").name == "containerd"
+    assert chain.elsewhere == ""
+    assert chain.parent_of("process") == "shim"
+    assert chain.parent_of("containerd") == "engine"
+
+
+def test_who_is_asked_where_is_what_the_kernel_says(engine, image):
+    chain, *_ = watched(engine, image)
+    for role, ending in (("engine", "/docker.sock"), ("containerd", "/containerd.sock")):
+        member = chain.member(role)
+        assert member.socket.endswith(ending)
+        assert procfs.listener(member.socket) == member.pid
+    assert chain.member("shim").socket.startswith("/run/containerd/s/")
+    assert not any(chain.member(role).socket for role in ("client", "process"))
+    assert chain.parent_of("shim") not in ("containerd", "engine")
+
+
+def test_the_picture_has_an_arrow_from_each_to_whom_it_asks():
+    drawn = [text.xy[0] for text in picture.page(WHOLE).axes.texts if hasattr(text, "xy")]
+    ends = [x for x in drawn if x]
+    for role in ("engine", "containerd", "shim", "process"):
+        left = picture.LANES[role] - picture.HALF[role]
+        assert any(abs(x - left) < 1 for x in ends), f"nobody asks the {role}"
+
+
+def test_create_starts_nothing_and_the_end_leaves_nobody(engine, image):
+    chain, *_ = watched(engine, image)
+    assert set(chain.roles_after("create")) == {"client", "engine", "containerd"}
+    assert {"shim", "process"} <= set(chain.roles_after("start"))
+    assert chain.moments[-1].call is None
+    assert not {"shim", "process"} & set(chain.moments[-1].roles)
+    assert not Path(f"/proc/{chain.member('process').pid}").exists()
+    assert chain.roles_after("no-such-request") == ()
+
+
+def test_only_the_first_container_is_followed(engine, image):
+    with Chain(engine) as chain:
+        made = [
+            engine.client.containers.create(
+                image, [name, "1000"], network_mode="none", labels=owner_labels()
+            )
+            for name in ("sleep", "usleep")
+        ]
+        made[0].start()
+    assert chain.member("process").name == "sleep"
+    for each in made:
+        each.remove(force=True)
+
+
+@pytest.mark.parametrize(
+    ("release", "listener", "said"),
+    [("6.0-linuxkit", 1, "another kernel (6.0-linuxkit)"), (None, None, "another PID namespace")],
+)
+def test_an_engine_elsewhere_is_told_as_such(engine, image, monkeypatch, release, listener, said):
+    # stands for an engine in a virtual machine, or in a container: nobody here has the ID
+    monkeypatch.setattr("labsupport.kernel.procfs.group_members", lambda part: [])
+    monkeypatch.setattr("labsupport.kernel.procfs.listener", lambda path: listener)
+    there = replace(engine, kernel_release=release or engine.kernel_release)
+    chain, *_ = watched(there, image)
+    assert said in chain.elsewhere
+    assert engine.address in chain.elsewhere
+    assert chain.member("process") is None
+    assert chain.parent_of("process") == ""
+    assert picture.finding(chain) == "The requests are seen here, the container's process is not"
+
+
+def test_a_container_that_is_not_found_here_is_no_reason_to_look_elsewhere(
+    engine, image, monkeypatch
+):
+    monkeypatch.setattr("labsupport.kernel.procfs.group_members", lambda part: [])
+    chain, *_ = watched(engine, image)
+    assert chain.elsewhere == ""
+
+
+def test_the_engine_is_found_by_name_where_systemd_listens_for_it(engine, image, monkeypatch):
+    monkeypatch.setattr("labsupport.kernel.procfs.listener", lambda path: 1)
+    chain, *_ = watched(engine, image)
+    assert chain.member("engine").name == "dockerd"
+
+
+def test_the_picture_says_who_came_and_who_went(engine, image):
+    chain, pid, _ = watched(engine, image)
+    assert picture.finding(chain).startswith("“create” starts nothing")
+    said = picture.words(chain)
+    assert f"process sleep, PID {pid}, 1 inside, child of {chain.member('shim').pid}" in said
+    assert "the process is gone" in said
+    table = picture.table(chain)
+    assert len({len(row) for row in table}) == 1
+    column = table[0].index("process")
+    here = [row[column] for row in table[1:]]
+    assert here[0] == "-"
+    assert f"PID {pid}" in here
+    assert here[-1] == "-"
+    chain.show()
+
+
+def test_an_empty_chain_can_be_drawn(engine):
+    with Chain(engine) as chain:
+        pass
+    chain.show()
+    assert repr(chain) == ""
+
+
+@pytest.fixture
+def recorded(engine):
+    image = base_image(engine)
+    with ApiCalls(engine) as calls:
+        container = engine.client.containers.create(
+            image, ["true"], network_mode="none", labels=owner_labels()
+        )
+        container.start()
+        container.wait()
+        container.remove()
+    return calls, container.id
+
+
+def test_each_request_is_noted_in_order_with_its_answer(recorded):
+    calls, identity = recorded
+    assert [call.what for call in calls] == ["create", "inspect", "start", "wait", "remove"]
+    assert [call.method for call in calls] == ["POST", "GET", "POST", "POST", "DELETE"]
+    assert [call.status for call in calls] == [201, 200, 204, 200, 204]
+    assert [call.number for call in calls] == [1, 2, 3, 4, 5]
+    assert next(iter(calls)).made == identity
+    times = [call.at_seconds for call in calls]
+    assert times == sorted(times)
+
+
+def test_ids_are_cut_in_short_and_whole_in_the_path(recorded):
+    calls, identity = recorded
+    start = list(calls)[2]
+    assert start.short == f"POST /containers/{identity[:6]}…/start"
+    assert identity in start.path
+
+
+def test_what_was_sent_is_told_without_what_says_nothing(recorded):
+    sent = next(iter(recorded[0])).sent
+    assert '"Cmd": ["true"]' in sent
+    assert "null" not in sent
+
+
+def test_nothing_is_noted_afterwards(engine, recorded):
+    calls, _ = recorded
+    engine.client.ping()
+    assert len(calls) == 5
+
+
+def test_the_line_for_curl_asks_the_same(engine):
+    if not shutil.which("curl"):
+        pytest.skip("needs curl")
+    with ApiCalls(engine) as calls:
+        engine.client.version()
+    (step,) = calls.shell()
+    answer = subprocess.run(["sh", "-c", step.shell], capture_output=True, text=True, check=True)
+    assert f'"{engine.version}"' in answer.stdout
+
+
+def test_a_refusal_is_noted_too(engine):
+    with ApiCalls(engine) as calls, pytest.raises(Exception, match="No such"):
+        engine.client.containers.get("no-such-container")
+    assert [call.status for call in calls] == [404]
+
+
+def test_answers_that_stream_are_left_to_whom_they_are_for(engine):
+    base_image(engine)
+    with ApiCalls(engine) as calls:
+        packed = b"".join(engine.client.images.get("labsupport/busybox").save())
+    assert len(packed) > 1_000_000
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "what"),
+    [
+        ("POST", "/v1.41/containers/create?name=x", "create"),
+        ("GET", "/v1.41/containers/json?all=1", "inspect"),
+        ("DELETE", "/v1.41/images/abc", "remove"),
+        ("HEAD", "/_ping", "ping"),
+        ("POST", "/build", "build"),
+    ],
+)
+def test_a_request_has_a_short_name(method, path, what):
+    assert ApiCall(1, method, path, 200, 0.0, 0.0).what == what

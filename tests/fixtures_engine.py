@@ -1,0 +1,45 @@
+"""An engine for the tests of one module; and a place where none is found."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from labsupport.doctor import addresses
+from labsupport.engine import client
+from labsupport.engine.client import Engine
+
+
+@pytest.fixture(scope="module")
+def engine():
+    with Engine.start_private() as engine:
+        yield engine
+
+
+@pytest.fixture
+def nowhere(tmp_path, monkeypatch):
+    """No engine is named, none of the usual sockets is there, and none may be started."""
+    for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "CONTAINER_HOST", "LAB_IN_VM"):
+        monkeypatch.setenv(name, "")  # so that it is put back, whatever the test makes of it
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(addresses, "may_be_private", lambda _known: False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "settings"))
+    monkeypatch.setattr(client, "usual_sockets", lambda: [tmp_path / "usual.sock"])
+    return tmp_path
+
+
+@pytest.fixture
+def nobody(tmp_path):
+    """Go on as a user without any rights."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        if folder != Path(tempfile.gettempdir()):
+            folder.chmod(0o755)
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)

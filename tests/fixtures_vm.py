@@ -1,0 +1,99 @@
+"""A guest for the tests of one module, and a look at what guests leave on the host."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from labsupport.doctor.guest import LEAST_MEMORY, check, find_kernel
+from labsupport.errors import LabError
+from labsupport.vm.guest import LabVM
+
+_amounts = count(os.getpid() * 8 % 100_000 + 1)
+
+
+@pytest.fixture(scope="session")
+def vm_kernel() -> Path:
+    """The kernel that guests run."""
+    if os.environ.get("LAB_IN_VM") == "1":
+        pytest.skip("needs a machine that is not a Lab VM itself")
+    try:
+        kernel = find_kernel()
+        check(LEAST_MEMORY)
+    except LabError as error:
+        pytest.skip(f"needs the Lab VM: {error}")
+    return kernel
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the host that is shared with `guest`."""
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="module")
+def guest(vm_kernel: Path, shared: Path) -> Iterator[LabVM]:
+    """A guest that only well-behaved tests use."""
+    with LabVM.boot("256M", share=[shared]) as guest:
+        yield guest
+
+
+@pytest.fixture
+def memory_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of its own for the guests' memory; nothing may be left in it."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        folder = Path(name)
+        monkeypatch.setenv("TMPDIR", name)
+        yield folder
+        left = [file for file in folder.iterdir() if file.suffix != ".json"]
+        assert left == []  # except a connection file, which a killed Jupyter leaves
+
+
+class Marked:
+    """An amount of memory that no other guest has, by which its processes can be told."""
+
+    def __init__(self) -> None:
+        self.kilobytes = (256 << 10) + next(_amounts)
+        self.memory = f"{self.kilobytes}K"
+
+    def processes(self) -> list[int]:
+        """Every process of guests with this amount: keepers and User-Mode Linux's own."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                if f"mem={self.kilobytes}K".encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+            except (OSError, ValueError):
+                continue  # no process, or one that has just ended
+        return found
+
+    def wait_until_gone(self, seconds: float = 2.0) -> float:
+        """Wait until none is left, and return how long that took."""
+        began = time.monotonic()
+        eventually(lambda: not self.processes(), seconds, lambda: f"left: {self.processes()}")
+        return time.monotonic() - began
+
+
+@pytest.fixture
+def marked() -> Iterator[Marked]:
+    """A guest that can be told from all others; none of it may be left after the test."""
+    mark = Marked()
+    yield mark
+    mark.wait_until_gone()
+
+
+def eventually(
+    true: Callable[[], bool], seconds: float = 5, why: Callable[[], str] = lambda: ""
+) -> None:
+    """Wait until a condition holds; fail if it never does."""
+    until = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > until:
+            pytest.fail(f"not so after {seconds} s; {why()}")
+        time.sleep(0.02)

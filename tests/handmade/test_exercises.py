@@ -1,0 +1,106 @@
+"""Exercises of 08: typical wrong answers, and cheats, get their reason."""
+
+import pytest
+
+from labsupport import Filter
+from labsupport.handmade import exercises
+from labsupport.handmade.building import own_mounts, own_name, own_network, own_users
+from tests.fixtures_course import refused
+from tests.handmade.test_handmade import defined
+
+rename = defined("def rename(c):\n    linux.sethostname('other')\n", "rename")
+unfinished = defined("def own_name(c):\n    ...\n", "own_name")
+
+
+def replaced(steps, old, *new):
+    return [other for step in steps for other in (new if step is old else [step])]
+
+
+@pytest.mark.parametrize(
+    ("missing", "change", "said"),
+    [
+        (own_network, lambda steps: [*steps, own_network], "own_network failed"),
+        (own_network, lambda steps: [*exercises.STEPS, *steps], "failed"),
+        (own_network, lambda steps: [*steps, own_users], "own_users failed"),
+        (
+            own_name,
+            lambda steps: replaced(steps, own_mounts, own_mounts, own_mounts),
+            "`hostname` still works: it learns the host's name",
+        ),
+        (
+            own_name,
+            lambda steps: replaced(steps, own_network, own_name),
+            "that is closed, but now network",
+        ),
+        (own_name, lambda steps: [rename, *steps], "the host calls itself other now"),
+        (own_name, lambda steps: [unfinished, *steps], "your line is still missing in own_name"),
+    ],
+    ids=[
+        "impossible-place", "everything-twice", "too-often", "another-step", "another-way-out",
+        "renames-the-host", "unfinished",
+    ],
+)  # fmt: skip
+@pytest.mark.wrong("08.1")
+def test_a_step_that_does_not_close_it_is_told(begun, missing, change, said):
+    exercise = next(e for seed in range(20) if (e := begun("08.1", seed))._missing is missing)
+    exercise.steps = change(exercise.steps)
+    assert said in refused(exercise)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("--mount-proc", "--mount", "its /proc shows"),
+        ("--uts", "", "its own namespaces are"),
+        ("--uts", "--uts --ipc --net --cgroup", "its own namespaces are"),
+        ("--pid --fork", "--pid", "its own namespaces are"),
+        ("--no-new-privs", "", "no_new_privs is not set"),
+        ("--bounding-set=-all", "--bounding-set=-sys_admin", "it has"),
+        ("exec ", "true | ", "it is PID"),
+        ("hostname box", "hostname fox", "its host name is fox"),
+    ],
+    ids=[
+        "stale-proc", "renames-the-host", "everything", "no-fork", "may-gain", "too-mighty",
+        "not-first", "other-name",
+    ],
+)  # fmt: skip
+@pytest.mark.wrong("08.2")
+def test_a_container_that_is_not_as_wanted_is_told(begun, old, new, said):
+    exercise = begun("08.2", 7)
+    line = exercise.answer().partition("\n")[2]
+    assert old in line
+    exercise.stage.run(["bash", "-c", line.replace(old, new)])
+    assert said in refused(exercise)
+
+
+@pytest.mark.parametrize(
+    ("more", "errno", "said"),
+    [
+        (lambda calls: ["link"], "EPERM", "still works"),
+        (lambda calls: calls, "ENOSYS", "failed for another reason"),
+        (lambda calls: [*calls, "openat2"], "EPERM", "openat2 is refused, too"),
+        (lambda calls: calls[:-1], "EPERM", "another program may still call"),
+    ],
+    ids=["another-call", "another-error", "everything", "all-but-the-last"],
+)
+@pytest.mark.parametrize("wish", sorted(exercises.Refuse.WISHES))
+@pytest.mark.wrong("08.3")
+def test_a_filter_that_refuses_too_little_or_too_much_is_told(begun, wish, more, errno, said):
+    exercise = next(e for seed in range(30) if (e := begun("08.3", seed))._wish == wish)
+    exercise.filter = Filter.deny([*exercises.DENIED, *more(exercise._calls)], errno)
+    saw = refused(exercise)
+    assert said in saw or "still works" in saw
+
+
+@pytest.mark.wrong("08.3")
+def test_a_filter_that_forgets_the_old_ones_is_told(begun):
+    exercise = begun("08.3", 1)
+    exercise.filter = Filter.deny(exercise._calls)
+    assert "is allowed" in exercise.check().saw
+
+
+@pytest.mark.wrong("08.3")
+def test_steps_without_a_filter_do_not_count(begun):
+    exercise = begun("08.3", 1)
+    exercise.steps = []
+    assert "still works" in exercise.check().saw

@@ -1,0 +1,85 @@
+"""The lamps, the bars and the comparison say what their data say."""
+
+from dataclasses import replace
+
+import pytest
+
+from labsupport.handmade.breakouts import Lights, Poster
+from labsupport.handmade.side_by_side import Portrait, compare, differing
+from tests.handmade.samples import LIGHTS, POSTER, STARTS, row
+
+
+@pytest.mark.parametrize(
+    ("held", "finding"),
+    [
+        ((False, False, False), "All 3 attempts break out"),
+        ((True, False, False), "1 of 3 attempts are kept in"),
+        ((True, True, True), "All 3 are kept in"),
+    ],
+)
+def test_the_title_counts(held, finding):
+    assert Lights(row(*held)).finding() == finding
+
+
+def test_what_changed_is_named_with_its_evidence():
+    assert LIGHTS.finding().endswith("New: mounts")
+    assert LIGHTS.told() == ["mounts:  try mounts  →  evidence of mounts"]
+    assert Lights(LIGHTS.lights, LIGHTS.lights).told() == []
+
+
+def test_the_words_tell_of_every_lamp():
+    assert "mounts: held (evidence of mounts)" in LIGHTS.words()
+    assert "files: got out." in LIGHTS.words()
+
+
+def test_the_picture_shows_each_lamp():
+    texts = [text.get_text() for text in LIGHTS.page().axes.texts]
+    assert texts.count("held") == 2
+    assert texts.count("got out") == 1
+
+
+def test_what_was_lent_is_told_and_does_not_shine():
+    lent = replace(LIGHTS.lights[0], lent=True)
+    lights = Lights((lent, *LIGHTS.lights[1:]), LIGHTS.before, ("own_mounts",), ("own_mounts",))
+    assert lights.told()[-1] == "lent, since your line is still missing: own_mounts"
+    assert "mounts: lent" in lights.words()
+    poster = Poster((LIGHTS, lights))
+    assert poster.finding().endswith("0 of 1 lines are yours")
+
+
+def test_the_poster_has_a_row_for_each_step():
+    assert POSTER.finding() == (
+        "2 steps keep in 3 of 3 attempts to break out; 2 of 2 lines are yours"
+    )
+    assert [row[0] for row in POSTER.table()] == ["after", "a process", "own_mounts", "own_root"]
+    texts = [text.get_text() for text in POSTER.page().axes.texts]
+    assert {"A copy of the mount table", "A folder as root file system"} <= set(texts)
+    assert "own_mounts: mounts, host name." in POSTER.words()
+
+
+def test_the_start_up_picture_compares_with_the_first_and_names_the_place():
+    finding = "docker run takes 10 times as long as by hand, in the Lab VM"
+    assert STARTS.finding() == finding
+    assert STARTS.times == 10
+    assert ("docker run", "wait", "100.0") in STARTS.table()
+
+
+def test_a_comparison_marks_what_differs():
+    ours = Portrait(
+        own=frozenset({"pid"}),
+        root_is=0,
+        capabilities=8,
+        no_new_privs=True,
+        filters=1,
+        hidden=(),
+        read_only=(),
+        devices=("null", "tty", "zero"),
+        root="a folder on ext4",
+        cgroup="/",
+    )
+    both = {"ours": ours, "theirs": replace(ours, root_is=100000)}
+    assert differing(both) == ["root inside is, outside"]
+    table = compare(both)
+    assert table.finding == "1 of 10 things differ between ours, theirs"
+    assert table.rows[1][:3] == ("≠ root inside is, outside", "user 0: root", "user 100000")
+    assert table.rows[7][:2] == ("= in /dev", "3: null, tty …")

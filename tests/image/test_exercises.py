@@ -1,0 +1,162 @@
+"""Exercises of 10: the right answer passes, typical wrong ones get their reason. Real builds."""
+
+import pytest
+
+from labsupport.build.bases import APP_BASE_TAG as BASE
+from labsupport.build.bases import find_archive
+from labsupport.engine.client import Engine
+from labsupport.image.lecture import BEGINNING, TIDY
+from tests.engine.help import said_by
+from tests.engines import why_none
+
+pytestmark = pytest.mark.skipif(bool(why_none()), reason=why_none() or "an engine is there")
+needs_base = pytest.mark.skipif(
+    find_archive() is None, reason="needs the base image of the app (./lab base)"
+)
+SETTINGS = BEGINNING.removesuffix("RUN pip install pipenv\n")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def engine():
+    """An engine of the tests' own, which the exercises find as a student's would be found."""
+    with Engine.start_private() as engine, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", engine.address)
+        patch.delenv("LAB_IN_VM", raising=False)
+        yield engine
+
+
+def small(*lines):
+    """Return a Dockerfile of two stages, with other lines after what comes from the first."""
+    tools = BEGINNING.replace(BASE, f"{BASE} AS tools")
+    last = f"FROM {BASE}\nCOPY --from=tools /.venv /.venv\n"
+    return f"{tools}ADD Pipfile* /\nRUN pipenv sync\n{last}" + "".join(
+        f"{line}\n" for line in lines
+    )
+
+
+@needs_base
+@pytest.mark.wrong("10.1")
+def test_removing_in_a_later_step_does_not_halve(begun):
+    exercise = begun("10.1")
+    exercise.dockerfile += f"RUN {TIDY}\n"
+    saw = exercise.check().saw
+    assert "were deleted by a later layer, and are still there" in saw
+
+
+@needs_base
+@pytest.mark.wrong("10.1")
+@pytest.mark.parametrize(
+    ("lines", "saw"),
+    [
+        (["FROM {base}", "ADD {code} /"], "cannot use"),
+        # files of the right names with nothing in them, and a Python that says anything
+        (["FROM {base}", "ADD {code} /", "RUN mkdir -p /.venv/bin /.venv/{name}"
+          " && ln -s /usr/bin/python3 /.venv/bin/python && touch /.venv/{name}/__init__.py"],
+         "cannot use"),
+        (["FROM {base}", "ADD {code} /", "RUN mkdir -p /.venv/bin && cp /bin/echo /.venv/bin/python"
+          " && echo {name} > /.venv/{name}"], "cannot use"),
+    ],
+)  # fmt: skip
+def test_without_what_the_app_needs_a_small_image_is_no_answer(begun, lines, saw):
+    exercise = begun("10.1")
+    values = {"base": BASE, "code": exercise.code, "name": exercise.libraries[0]}
+    exercise.dockerfile = "".join(f"{line.format(**values)}\n" for line in lines)
+    assert saw in exercise.check().saw
+
+
+@needs_base
+@pytest.mark.right("10.1")
+def test_one_run_that_tidies_up_after_itself_is_as_good(begun):
+    exercise = begun("10.1")
+    work = f"pip install pipenv && pipenv sync && {TIDY}"
+    exercise.dockerfile = f"{SETTINGS}ADD Pipfile* /\nRUN {work}\nADD {exercise.code} /\n"
+    verdict = exercise.check()
+    assert verdict, verdict
+
+
+@needs_base
+@pytest.mark.wrong("10.1", times=2)
+def test_an_app_that_is_left_out_or_another_is_told(begun):
+    exercise = begun("10.1")
+    exercise.dockerfile = small()
+    assert f"the app itself, `/{exercise.code}`" in exercise.check().saw
+    exercise.dockerfile = small(f"RUN echo 'print()' > /{exercise.code}")
+    assert "is an old one" in exercise.check().saw
+
+
+@needs_base
+@pytest.mark.wrong("10.2")
+def test_a_build_that_fails_is_told_with_its_step(begun):
+    exercise = begun("10.2")
+    exercise.dockerfile = f"{BEGINNING}RUN pipenv sync\nADD . /\n"
+    saw = exercise.check().saw
+    assert "there is no image" in saw
+    assert "pipenv sync" in saw
+
+
+@needs_base
+def test_the_step_that_is_run_again_is_named(begun):
+    assert "`RUN pipenv sync` was run again" in begun("10.2").check().saw
+
+
+@needs_base
+@pytest.mark.wrong("10.2")
+def test_leaving_the_code_out_is_no_answer(begun):
+    exercise = begun("10.2")
+    exercise.dockerfile = f"{BEGINNING}ADD Pipfile* /\nRUN pipenv sync\n"
+    assert "is not in the image" in exercise.check().saw
+
+
+@needs_base
+@pytest.mark.wrong("10.2")
+def test_a_list_written_into_the_dockerfile_is_no_answer(begun):
+    exercise = begun("10.2")
+    work = f"pip install --target /packages {' '.join(exercise.libraries)}"
+    python = "mkdir -p /.venv/bin && ln -s /usr/bin/python3 /.venv/bin/python"
+    exercise.dockerfile = (
+        f"{SETTINGS}ENV PYTHONPATH=/packages\nRUN {work} && {python}\nADD {exercise.code} /\n"
+    )
+    assert "was added to `Pipfile.lock`" in exercise.check().saw
+
+
+@pytest.mark.wrong("10.3")
+def test_the_layer_that_deletes_is_not_the_one_that_gives_away(begun):
+    exercise = begun("10.3")
+    (lost, *_) = exercise.built.lost_files()
+    exercise.layer, exercise.token = lost.removed_in.number, exercise.word
+    assert "only says that" in exercise.check().saw
+
+
+@pytest.mark.wrong("10.3", times=3)
+def test_another_layer_is_told(begun):
+    exercise = begun("10.3")
+    exercise.layer = 1
+    assert "has not been set" in exercise.check().saw
+    exercise.token = exercise.word
+    assert "has no such file" in exercise.check().saw
+    exercise.layer = 99
+    assert "is not one of the image's" in exercise.check().saw
+
+
+@pytest.mark.wrong("10.3")
+def test_a_wrong_token_is_told(begun):
+    exercise = begun("10.3")
+    exec(exercise.solution().body, {"exercise": exercise})
+    exercise.token = "token-12345678"
+    assert "is not the token" in exercise.check().saw
+
+
+def test_an_engine_takes_that_image_and_sees_no_token(begun, engine):
+    exercise = begun("10.3", 3)
+    with exercise.archive.open("rb") as archive:
+        (loaded,) = engine.client.images.load(archive)
+    assert loaded.attrs["RootFS"]["Layers"] == [layer.diff_id for layer in exercise.built.layers]
+    seen = said_by(
+        engine.client,
+        loaded,
+        ["sh", "-c", "cat /etc/app/* /etc/netrc /srv/* /var/*; true"],
+        stderr=True,
+    )
+    loaded.remove()
+    assert b"nothing to see here" in seen
+    assert b"token" not in seen

@@ -1,0 +1,397 @@
+"""Images made by real programs, read by us, and compared with what those programs and tar say."""
+
+import io
+import json
+import os
+import resource
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from labsupport import Image
+from labsupport.build.bases import base_image
+from labsupport.engine.client import Engine
+from labsupport.errors import LabError
+from tests.engines import why_none
+from tests.image_making import docker, folder, hardlink, member, symlink, tar
+
+needs_engine = pytest.mark.skipif(bool(why_none()), reason=why_none() or "-")
+DOCKERFILE = b"""
+FROM labsupport/busybox
+RUN mkdir -p /d/e /app && echo secret > /etc/secret && echo 1 > /d/a && echo 2 > /d/e/b \
+    && head -c 300000 /dev/urandom > /app/big && ln /app/big /app/hard && ln -s big /app/soft \
+    && touch "/app/a name of its own" && chown 7:8 /app/big && chmod 4755 /app/big
+ENV A=1
+RUN rm -r /etc/secret /d && mkdir /d && echo new > /d/n
+RUN chmod 700 /app && rm /app/soft && mkdir /app/soft
+RUN echo x >> /app/big
+"""
+ENGINES_OWN = {"/.dockerenv", "/dev", "/proc", "/sys"}
+ENGINES_OWN |= {f"/etc/{name}" for name in ("hostname", "hosts", "mtab", "resolv.conf")}
+KINDS = {
+    tarfile.DIRTYPE: "folder",
+    tarfile.SYMTYPE: "symlink",
+    tarfile.REGTYPE: "file",
+    tarfile.FIFOTYPE: "fifo",
+    tarfile.CHRTYPE: "character device",
+    tarfile.BLKTYPE: "block device",
+}
+FILE_D = [folder("d"), member("d/x", b"1"), member("d/y", b"22")]
+LIB = [folder("usr"), folder("usr/lib"), member("usr/lib/a", b"a"), symlink("lib", "usr/lib")]
+TAKEN = {
+    "behind a link of its layer": [[*LIB, symlink("l", "../../lib"), member("lib/x", b"1"),
+                                    member("l/y", b"2"), hardlink("z", "lib/x")]],
+    "behind an absolute link": [[folder("usr"), symlink("lib", "/usr"), member("lib/x", b"1")]],
+    "a folder over a link": [LIB, [folder("lib"), member("lib/x", b"1")]],
+    "in a folder that is a link below": [LIB, [member("lib/x", b"1")]],
+    "dots that stay inside": [[member("run/_main/../other/x", b"1")]],
+    "dots after a link": [[folder("a"), symlink("l", "a"), member("l/../x", b"1")]],
+    "a file in place of a folder that is not named": [[member("d/x", b"1"), member("d", b"2")]],
+    "hard links": [[folder("d"), member("d/a", b"x"), symlink("l", "d"), hardlink("h", "/l/a"),
+                    hardlink("again", "h")]],
+    "a hard link to a link": [[member("a", b"x"), symlink("s", "a"), hardlink("z", "s")]],
+    "a hard link whose target is replaced above": [
+        [member("a", b"old"), hardlink("h", "a")], [member("a", b"new")]],
+    "a whiteout": [FILE_D, [member("d/.wh.x")]],
+    "a whiteout before its like": [FILE_D, [folder("d"), member("d/.wh.x"), member("d/x", b"new")]],
+    "a whiteout of nothing": [FILE_D, [member("e/.wh.x"), member("d/.wh.z")]],
+    "a whiteout in the lowest layer": [[member("a", b"1"), member(".wh.b")]],
+    "a whiteout behind a link of its layer": [FILE_D, [folder("d"), symlink("l", "d"),
+                                                       member("l/.wh.x")]],
+    "a whiteout behind a lower layer's link": [[*FILE_D, symlink("l", "d")], [member("l/.wh.x")]],
+    "an opaque folder": [FILE_D, [folder("d"), member("d/.wh..wh..opq"), member("d/new", b"2")]],
+    "an opaque folder, said at last": [FILE_D, [folder("d"), member("d/x", b"2"),
+                                                member("d/.wh..wh..opq")]],
+    "an opaque folder without its entry": [FILE_D, [member("d/.wh..wh..opq")]],
+    "a folder within an opaque one": [
+        [folder("d"), folder("d/e"), member("d/e/x", b"1")],
+        [folder("d"), folder("d/e"), member("d/.wh..wh..opq"), member("d/e/y", b"2")]],
+    "a file over a folder": [FILE_D, [member("d", b"2")]],
+    "a folder over a file": [[member("d", b"2")], FILE_D],
+    "a link over a folder": [FILE_D, [symlink("d", "usr")]],
+    "what aufs notes": [[member(".wh..wh.aufs"), member("a", b"1")]],
+    "long names, GNU": [tar([member("l" * 200 + "/" + "n" * 200, b"1")], tarfile.GNU_FORMAT)],
+    "long names, PAX": [[member("l" * 200 + "/" + "n" * 200, b"1")]],
+    "odd names": [[member("a\nb", b"1"), member("a\\b", b"2"), member("c/", b"3")]],
+    "devices": [[member("p", type=tarfile.FIFOTYPE),
+                 member("c", type=tarfile.CHRTYPE, devmajor=1, devminor=3),
+                 member("b", type=tarfile.BLKTYPE, devmajor=7)]],
+    "the root": [[folder("./", mode=0o755), member("./a", b"1")]],
+    "empty layers": [b"", bytes(1024), [member("a", b"1")]],
+    "the same layer twice": [FILE_D, FILE_D],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def engine():
+    with Engine.start_private() as engine:
+        base_image(engine)
+        engine.client.images.build(
+            fileobj=io.BytesIO(DOCKERFILE), tag="made:1", network_mode="none", rm=True
+        )
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def saved(engine, tmp_path_factory):
+    """The image as `docker save` writes it."""
+    path = tmp_path_factory.mktemp("saved") / "docker.tar"
+    with path.open("wb") as file:
+        file.writelines(engine.client.images.get("made:1").save(named=True))
+    return path
+
+
+@pytest.fixture
+def saved_for_podman(engine, saved):
+    if engine.image_store == "containerd":
+        pytest.skip("needs the classic store: Podman 4 cannot save what containerd's has packed")
+    return saved
+
+
+@pytest.fixture(scope="module")
+def image(engine):
+    with Image.of(engine, "made:1") as image:
+        yield image
+
+
+def inside(image):
+    """What is in an image, apart from what it is called and how it is stored."""
+    return (
+        [(layer.diff_id, layer.added, layer.changed, layer.deleted) for layer in image.layers],
+        [(step.created_by, step.empty, step.created) for step in image.history],
+        dict(image.tree()),
+        image.hidden,
+    )
+
+
+@needs_engine
+def test_it_is_what_the_engine_says_it_is(engine, image):
+    said = engine.client.images.get("made:1")
+
+    # containerd's store identifies an image by its manifest, the classic one by its configuration
+    assert (image.digest == said.id) == (engine.image_store == "classic")
+    assert image.names == ("made:1",)
+    assert image.architecture == said.attrs["Architecture"]
+    assert image.config["config"]["Env"] == said.attrs["Config"]["Env"]
+    assert [layer.diff_id for layer in image.layers] == said.attrs["RootFS"]["Layers"]
+    packed = [layer.digest != layer.diff_id for layer in image.layers]
+    assert any(packed) == (engine.image_store == "containerd")
+
+
+@needs_engine
+def test_the_history_is_the_engines_with_the_layer_that_each_line_made(engine, image):
+    said = engine.client.images.get("made:1").history()[::-1]
+
+    assert [step.created_by for step in image.history] == [line["CreatedBy"] for line in said]
+    assert [int(step.created.timestamp()) for step in image.history] == [
+        line["Created"] for line in said
+    ]
+    assert [step.layer for step in image.history if not step.empty] == list(image.layers)
+    for step, line in zip(image.history, said, strict=True):
+        files = step.layer.files.values() if step.layer else ()
+        links = sum(len(entry.target) for entry in files if entry.kind == "symlink")
+        size = step.layer.size_bytes if step.layer else 0
+        rounding = 4096 * (len(files) + 20) if engine.image_store == "containerd" and files else 0
+        # to Docker, a link is as long as its target; containerd counts blocks, and folders
+        assert 0 <= line["Size"] - size - links <= rounding
+
+
+def exported(engine, name):
+    """What `docker export` shows of a container: kind, mode, owner, and a link's target or text."""
+    container = engine.client.containers.create(name, ["true"])
+    with tarfile.open(fileobj=io.BytesIO(b"".join(container.export()))) as files:
+        container.remove()
+        return {
+            f"/{found.name}": seen(
+                files, files.getmember(found.linkname if found.islnk() else found.name)
+            )
+            for found in files
+            if not any(f"/{found.name}/".startswith(f"{path}/") for path in ENGINES_OWN)
+        }
+
+
+def seen(files, found):
+    text = files.extractfile(found).read() if found.isreg() else found.linkname
+    return KINDS[found.type], found.mode & 0o7777, found.uid, found.gid, text
+
+
+def told(image):
+    """The same, told by us."""
+    return {
+        path: (
+            "file" if entry.is_file else entry.kind, entry.mode, entry.uid, entry.gid,
+            image.read(path) if entry.is_file else entry.target,
+        )
+        for path, entry in image.tree().items()
+    }  # fmt: skip
+
+
+@needs_engine
+def test_the_tree_is_what_the_engine_exports_of_a_container(engine, image):
+    assert told(image) == exported(engine, "made:1")
+    # the link was broken when one of its names was written to, so it is two files since
+    assert image.tree()["/app/hard"].target == "/app/big"
+    assert len(image.read("/app/hard")) == len(image.read("/app/big")) - 2 == 300_000
+
+
+@needs_engine
+@pytest.mark.parametrize("name", TAKEN)
+def test_what_an_engine_takes_is_shown_as_it_shows_it(name, engine, opened, tmp_path):
+    image = opened(docker([x if isinstance(x, bytes) else tar(x) for x in TAKEN[name]], tags=()))
+    with (tmp_path / "it.tar").open("rb") as file:
+        [loaded] = engine.client.images.load(file)
+    theirs = exported(engine, loaded.id)
+    engine.client.images.remove(loaded.id, force=True)
+    ours = told(image)
+    assert {path: ours[path] for path in ours.keys() - {"/"}} == {
+        path: theirs[path] for path in theirs.keys() - {"/etc"}
+    }
+
+
+@needs_engine
+def test_each_layer_has_the_files_that_tar_lists(saved, image, tmp_path):
+    subprocess.run(["tar", "-xf", saved, "-C", tmp_path], check=True)
+
+    (manifest,) = json.loads((tmp_path / "manifest.json").read_bytes())
+    for layer, name in zip(image.layers, manifest["Layers"], strict=True):
+        assert layer.blob_bytes == (tmp_path / name).stat().st_size
+        argv = ["tar", "-tf", tmp_path / name]
+        listed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        paths = [f"/{path.rstrip('/')}" for path in listed.splitlines()]
+        assert set(layer.files) == {path for path in paths if ".wh." not in path}
+        deleted = {
+            path.replace("/.wh.", "/") for path in paths if ".wh." in path and ".opq" not in path
+        }
+        assert deleted <= set(layer.deleted)
+
+
+@needs_engine
+def test_what_each_layer_did(image):
+    base, made, removed, replaced, grown = image.layers
+
+    assert "/bin/busybox" in base.added
+    assert {"/app", "/app/big", "/app/hard", "/app/soft", "/d/e/b", "/etc/secret"} < {*made.added}
+    assert not made.changed  # /etc has a new time alone
+    assert removed.added == ("/d/n",)
+    assert removed.deleted == ("/d/a", "/d/e", "/d/e/b", "/etc/secret")
+    assert replaced.changed == ("/app", "/app/soft")
+    assert grown.changed == ("/app/big",)
+    assert grown.files["/app/big"].size_bytes == 300002
+
+
+@needs_engine
+def test_deleted_files_are_given_away(image):
+    lost = {file.path: file for file in image.lost_files()}
+
+    assert {path: file.read() for path, file in lost.items()} == {
+        "/d/a": b"1\n", "/d/e/b": b"2\n", "/etc/secret": b"secret\n",
+    }  # fmt: skip
+    secret = lost["/etc/secret"]
+    assert (secret.size_bytes, secret.added_in.number, secret.removed_in.number) == (7, 2, 3)
+    assert "echo secret" in secret.added_in.created_by
+    assert "rm -r" in secret.removed_in.created_by
+
+
+@needs_engine
+def test_waste_is_what_no_container_sees(image):
+    # the first /app/big is seen still, by its other name
+    assert {path for _, path in image.hidden} == {"/d/a", "/d/e/b", "/etc/secret"}
+    assert image.wasted_bytes == 2 + 2 + 7
+    assert image.efficiency == pytest.approx(1 - 11 / image.size_bytes)
+
+
+@needs_engine
+def test_one_can_read_of_each_layer(image):
+    assert image.read("etc/secret", layer=2) == b"secret\n"
+    assert len(image.read("/app/big", layer=image.layers[1])) == 300000
+    assert image.read("/app/big") == image.read("/app/big", layer=2) + b"x\n"
+    for path, layer, words in (
+        ("/etc/secret", None, r"no file '/etc/secret' in the image"),
+        ("/etc/passwords", None, "did you mean '/etc/passwd'"),
+        ("big", None, "did you mean '/app/big'"),
+        ("/etc/secret", 9, "layers 1 to 5"),
+        ("/app", None, "it is a folder"),
+    ):
+        with pytest.raises(LabError, match=words):
+            image.read(path, layer)
+
+
+@needs_engine
+def test_an_unknown_name_is_named_with_those_that_are_there(engine):
+    with pytest.raises(LabError, match="did you mean 'made:1'"):
+        Image.of(engine, "made:2")
+
+
+@needs_engine
+def test_an_image_is_found_by_its_id_too(engine, image):
+    with Image.of(engine, engine.client.images.get("made:1").id) as same:
+        assert same.names == ("made:1",)
+
+
+@needs_engine
+def test_of_leaves_one_file_without_a_name_and_that_until_it_is_closed(
+    engine, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def kept():
+        files = [Path(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+        links = [os.readlink(file) for file in files if file.is_symlink()]
+        return [link for link in links if link.startswith(str(tmp_path))]
+
+    image = Image.of(engine, "made:1")
+    (only,) = kept()
+    assert only.endswith("(deleted)")
+    assert not list(tmp_path.iterdir())
+    image.close()
+    assert not kept()
+    with pytest.raises(LabError, match="has been closed"):
+        image.read("/app/big")
+
+
+@needs_engine
+def test_no_room_for_the_archive_is_said(engine):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    try:
+        with pytest.raises(LabError, match=r"File too large\n.*TMPDIR"):
+            Image.of(engine, "made:1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture(scope="module")
+def storage():
+    """Options that give podman and buildah a storage of their own, by a name that is short enough.
+
+    Podman takes 50 characters, and pytest's folders are longer.
+    """
+    where = Path(tempfile.mkdtemp(prefix="labimages-"))
+    yield [f"--root={where}/root", f"--runroot={where}/run", "--storage-driver=vfs"]
+    shutil.rmtree(where)
+
+
+def run(*argv: str | Path) -> None:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+
+
+def needs(program: str) -> pytest.MarkDecorator:
+    missing = not shutil.which(program)
+    return pytest.mark.skipif(missing, reason=f"needs {program} (apt-get install {program})")
+
+
+@needs_engine
+@needs("podman")
+@pytest.mark.parametrize("form", ["docker-archive", "oci-archive"])
+def test_what_podman_saves(form, saved_for_podman, image, storage, tmp_path):
+    run("podman", *storage, "load", "--quiet", "--input", saved_for_podman)
+    run("podman", *storage, "save", f"--format={form}", f"--output={tmp_path / 'it'}", "made:1")
+
+    with Image.open(tmp_path / "it") as same:
+        assert inside(same) == inside(image)
+        # newer engines save the name with its registry, and Podman takes that
+        assert same.names in (("localhost/made:1",), ("docker.io/library/made:1",))
+        assert [file.read() for file in same.lost_files()] == [b"1\n", b"2\n", b"secret\n"]
+
+
+@needs_engine
+@needs("buildah")
+def test_what_buildah_builds(saved, storage, tmp_path):
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM docker-archive:{saved}\nRUN rm -r /d && echo b > /b\nENV B=1\n"
+    )
+    run("buildah", *storage, "bud", "--quiet", "--layers", "--isolation=chroot",
+        "--tag=built:1", tmp_path)  # fmt: skip
+    run("buildah", *storage, "push", "--quiet", "built:1", f"docker-archive:{tmp_path / 'it'}:b:1")
+
+    with Image.open(tmp_path / "it") as image:
+        assert image.layers[-1].deleted == ("/d", "/d/n")
+        assert image.read("/b") == b"b\n"
+        assert image.history[-1].empty
+        assert "rm -r /d" in image.layers[-1].created_by
+        assert "/d/n" in [file.path for file in image.lost_files()]
+
+
+@needs_engine
+@needs("podman")
+def test_an_image_of_podmans_service(saved_for_podman, image, storage, tmp_path, monkeypatch):
+    address = f"unix://{tmp_path / 'podman.sock'}"
+    run("podman", *storage, "load", "--quiet", "--input", saved_for_podman)
+    service = subprocess.Popen(["podman", *storage, "system", "service", "--time=0", address])
+    try:
+        while not (tmp_path / "podman.sock").exists():
+            assert service.poll() is None
+            time.sleep(0.05)
+        monkeypatch.setenv("DOCKER_HOST", address)
+        with Engine.connect() as podman, Image.of(podman, "localhost/made:1") as same:
+            assert podman.kind == "podman"
+            assert inside(same) == inside(image)
+    finally:
+        service.terminate()
+        service.wait()

@@ -1,0 +1,150 @@
+"""Layers as bars: what is hidden, shared, cached; the same in words, in a table, on the page."""
+
+import json
+
+import pytest
+from matplotlib.colors import to_hex
+
+from labsupport.build.build import Build, BuildStep
+from labsupport.build.chart import instruction, is_ours, keyword
+from labsupport.errors import LabError
+from labsupport.figure import style
+from labsupport.figure.units import amount
+from labsupport.image import costs, pictures
+from labsupport.image.layer_explorer import LayerExplorer, as_data
+from labsupport.image.pictures import History
+from tests.image.samples import BASE, COSTS, MINE, MY_HISTORY, OTHER, OURS, TOOLS, image_of
+from tests.image_making import member
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("/bin/sh -c #(nop) COPY file:0123456789abcdef in /app ", "COPY file:012345… in /app"),
+        ("/bin/sh -c make && make install", "RUN make && make install"),
+        ("RUN /bin/sh -c pipenv sync # buildkit", "RUN pipenv sync"),
+        ("|2 A=1 B=2 /bin/sh -c make", "RUN make"),
+        ('CMD ["sh"]', 'CMD ["sh"]'),
+    ],
+)
+def test_each_builders_words_become_an_instruction(written, read):
+    assert instruction(written) == read
+    assert keyword(written) == read.split()[0]
+
+
+def test_our_own_label_is_known():
+    assert is_ours(OURS[0])
+    assert not is_ours("LABEL maintainer=me")
+
+
+def test_what_a_later_layer_deletes_or_replaces_is_hidden():
+    (tower,) = pictures.towers({"mine": MINE})
+    assert [bar.hidden_bytes for bar in tower.bars] == [0, 7000, 0]
+    hidden = {file.path: file.hidden_by for file in tower.bars[1].files}
+    assert hidden == {"/cache": 3, "/lib": 3}
+    deleted = [file for file in tower.bars[2].files if file.what == "deleted"]
+    assert [(file.path, file.size_bytes) for file in deleted] == [("/cache", 6000)]
+
+
+def test_layers_are_shared_only_with_all_below_them():
+    moved = image_of(TOOLS, BASE)
+    one, other = pictures.towers({"mine": MINE, "other": OTHER})
+    assert [bar.shared for bar in one.bars] == [True, True, False]
+    assert pictures.layers_finding([one, other]) == "2 layers are in both, 9 kB stored once"
+    one, other = pictures.towers({"mine": MINE, "moved": moved})
+    assert pictures.layers_finding([one, other]) == "They share no layer"
+
+
+def test_cache_hits_are_those_of_the_build():
+    steps = (
+        BuildStep(1, 4, "FROM base"),
+        BuildStep(2, 4, "RUN make", cached=True),
+        BuildStep(3, 4, "COPY app /app"),
+        BuildStep(4, 4, 'CMD ["sh"]', cached=True),
+    )
+    (tower,) = pictures.towers({"other": OTHER}, {"other": Build(steps)})
+    assert [bar.cached for bar in tower.bars] == [None, True, False]
+
+
+def test_title_words_and_table_say_the_same():
+    shown = pictures.towers({"mine": MINE})
+    assert pictures.layers_finding(shown) == "7 kB of 10 kB are deleted, and still there"
+    tidy = pictures.towers({"other": OTHER})
+    assert pictures.layers_finding(tidy) == "78 % of 9.01 kB are in layer 2"
+    assert "2 RUN make, 7 kB, 7 kB wasted" in pictures.layers_words(shown)
+    assert pictures.layers_table(shown)[1][:5] == (
+        "mine",
+        3,
+        "RUN rm /cache; touch /lib",
+        "1 kB",
+        "0 B",
+    )
+
+
+def test_the_widget_gets_plain_data_and_the_largest_files_first():
+    data = as_data(pictures.towers({"mine": MINE, "other": OTHER}))
+    assert json.loads(json.dumps(data)) == data
+    uppermost, tools, base = data["towers"][0]["bars"]
+    assert [uppermost["number"], tools["number"], base["number"]] == [3, 2, 1]
+    assert [file["path"] for file in tools["files"]] == ["/cache", "/lib"]
+    assert (tools["hidden"], tools["shared"]) == (7000, True)
+
+
+def test_a_huge_layer_is_cut_and_says_so():
+    many = image_of(("ADD all /", [member(str(size), bytes(size)) for size in range(1000)]))
+    (bar,) = as_data(pictures.towers({"many": many}))["towers"][0]["bars"]
+    assert (len(bar["files"]), bar["more"], bar["files"][0]["path"]) == (200, 800, "/999")
+
+
+def test_three_images_are_too_many():
+    with pytest.raises(ValueError, match="one image or two"):
+        LayerExplorer({"a": MINE, "b": MINE, "c": MINE})
+
+
+def test_a_history_tells_what_made_no_layer():
+    assert [line.layer for line in MY_HISTORY.lines] == [1, 2, 3, None]
+    assert pictures.made_finding(MY_HISTORY) == "4 instructions made 3 layers"
+    assert round(MY_HISTORY.share(MY_HISTORY.largest)) == 70
+
+
+def test_the_lectures_table_adds_up_to_what_its_listing_says():
+    lecture = History.printed("the lecture's", "notebooks/data/lecture_history.json")
+    assert amount(lecture.size_bytes) == "483 MB"
+    assert round(lecture.share(lecture.largest)) == 68
+    assert lecture.largest.instruction.startswith("RUN set -ex; apt-get update")
+    assert len(lecture.lines) == 21
+
+
+def test_the_costs_of_the_last_image_are_held_against_the_first():
+    assert costs.finding(COSTS) == (
+        "Two stages: 12 MB on the base, not 87 MB; a new line pushes 1.9 kB"
+    )
+
+
+def test_the_bars_of_costs_are_as_long_as_their_numbers():
+    patches = costs.page(COSTS).axes.patches
+    for left, of in zip(costs.LEFT, (each[1] for each in costs.COLUMNS), strict=True):
+        bars = [bar for bar in patches if bar.get_x() == left and style.FIRST in _hex(bar)]
+        numbers = [of(cost) for cost in COSTS.values()]
+        lengths = [bar.get_width() / costs.WIDE for bar in bars]
+        assert lengths == pytest.approx([number / max(numbers) for number in numbers])
+
+
+def _hex(bar):
+    return to_hex(bar.get_facecolor()).upper()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"history": [{"created_by": "CMD", "size": "big"}]}'])
+def test_what_is_no_history_is_told(tmp_path, text):
+    (tmp_path / "history.json").write_text(text)
+    with pytest.raises(LabError, match="holds no history"):
+        History.printed("mine", tmp_path / "history.json")
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (155_000, "155 kB"), (6_660_000, "6.66 MB"),
+     (999_999, "1 MB"), (483_415_032, "483 MB"), (2e12, "2 TB")],
+)  # fmt: skip
+def test_amounts_have_three_digits(number, written):
+    assert amount(number) == written

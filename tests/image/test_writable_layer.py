@@ -1,0 +1,121 @@
+"""A container's own layer: what the engine says of it, and where it lies on the disk."""
+
+import pytest
+
+from labsupport.build.bases import archive_of_steps, base_image, copy, make_image, remove
+from labsupport.build.container import Container
+from labsupport.engine.client import Engine
+from labsupport.errors import LabError
+from labsupport.image.image import Image
+from labsupport.image.writable import WritableLayer, stored_bytes
+from labsupport.mount.overlay import overlay_of
+from labsupport.sandbox.sandbox import Sandbox
+from tests.engines import why_none
+
+needs_engine = pytest.mark.skipif(bool(why_none()), reason=why_none() or "an engine is there")
+WORK = (
+    "echo mine > /var/note; echo '# more' >> /etc/passwd; rm /etc/group; rm -r /root; mkdir /root"
+)
+
+
+@pytest.fixture(scope="module")
+def engine():
+    with Engine.start_private() as engine:
+        yield engine
+
+
+@pytest.fixture
+def box(engine):
+    with Container(engine) as box:
+        box.exec(["sh", "-c", WORK])
+        yield box
+
+
+@needs_engine
+def test_the_engine_and_the_disk_tell_the_same(box):
+    own = WritableLayer.of(box)
+    assert own.changes["/var/note"] == "added"
+    assert own.changes["/etc/passwd"] == "changed"
+    assert own.changes["/etc/group"] == "deleted"
+    assert own.folder is not None, own.why
+    assert (own.folder / "var/note").read_text() == "mine\n"
+    assert str(own.folder) == box.container.attrs["GraphDriver"]["Data"]["UpperDir"]
+
+
+@needs_engine
+def test_each_name_lies_where_it_was_written(box):
+    own = WritableLayer.of(box)
+    stack, names = own.look("/bin/busybox"), own.names()
+    where = {path: names.get(stack.lies_in(path)) for path in stack.paths()}
+    assert where == {
+        "bin/busybox": "image layer 1",
+        "etc/group": None,
+        "etc/passwd": "the container's",
+        "root": "the container's",
+        "var/note": "the container's",
+    }
+    assert stack.layer("upper").entries["root"].kind == "opaque"
+    assert "init (mount points)" in names.values()
+
+
+@needs_engine
+def test_containers_of_one_image_share_all_but_their_own_layer(engine, box):
+    with Container(engine) as twin:
+        one, other = WritableLayer.of(box), WritableLayer.of(twin)
+        assert other.changes == {}
+        assert one.folder != other.folder
+        assert one.lowers[-1] == other.lowers[-1]
+
+
+@needs_engine
+def test_it_goes_with_its_container(engine):
+    with Container(engine) as box:
+        box.exec(["touch", "/note"])
+        folder = WritableLayer.of(box).folder
+        assert folder.exists()
+    assert not folder.exists()
+
+
+@needs_engine
+def test_files_that_the_engine_mounts_are_not_taken_for_written_ones(engine):
+    with Container(engine) as box:
+        assert overlay_of(box.pid).covered >= {"etc/hosts", "etc/hostname", "proc"}
+        assert overlay_of(box.pid).written() == []
+
+
+def test_another_file_system_is_not_an_overlay():
+    with Sandbox(new={"mount"}) as box:
+        box.run(["mount", "-t", "tmpfs", "mine", "/mnt"])
+        with pytest.raises(LabError, match="tmpfs is mounted there"):
+            overlay_of(box.holder_pid, "/mnt")
+
+
+@needs_engine
+def test_what_cannot_be_seen_is_said_and_the_engine_is_asked(box, monkeypatch):
+    def refuse(pid):
+        raise LabError(f"process {pid} has no overlay", "vfs is mounted there")
+
+    monkeypatch.setattr("labsupport.image.writable.overlay_of", refuse)
+    own = WritableLayer.of(box)
+    assert own.folder is None
+    assert "vfs is mounted there" in own.table.finding
+    assert ("added", "/var/note") in own.table.rows
+    with pytest.raises(LabError, match=r"layers cannot be seen.*vfs"):
+        own.look()
+
+
+@needs_engine
+def test_shared_layers_are_stored_once(engine):
+    base_image(engine)
+    before = stored_bytes(engine)
+    make_image(engine, "labsupport/note:latest", {"/note": (b"mine\n", 0o644)}, on_busybox=True)
+    assert stored_bytes(engine) - before == len("mine\n")
+
+
+def test_an_archive_of_steps_deletes_by_whiteouts(tmp_path):
+    steps = [copy("etc/secret", "token"), remove("etc/secret")]
+    (tmp_path / "image.tar").write_bytes(archive_of_steps("a:b", steps))
+    with Image.open(tmp_path / "image.tar") as image:
+        (lost,) = image.lost_files()
+        assert (lost.path, lost.read()) == ("/etc/secret", b"token")
+        assert len(image.layers) == 3

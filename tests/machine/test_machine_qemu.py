@@ -1,0 +1,358 @@
+"""A machine as a cloud rents it, in QEMU: three boots, each 20 s of computing without KVM."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from labsupport import probe
+from labsupport.doctor import qemu
+from labsupport.errors import LabError
+from labsupport.machine import hypervisor
+from labsupport.machine.seen import look_around
+from labsupport.machine.stages import Progress
+from labsupport.machine.virtual import VirtualMachine, make_key, running
+from labsupport.sandbox.shell import _runner, script
+from tests.fixtures_vm import eventually
+
+REFUSAL = probe().why_not("qemu")
+needs_qemu = pytest.mark.skipif(REFUSAL is not None, reason=f"needs qemu: {REFUSAL}")
+
+
+@pytest.fixture(scope="module")
+def machine():
+    with VirtualMachine.create("512M", "5G", name="tests") as machine:
+        machine.start()
+        machine.wait(600)
+        yield machine
+
+
+@pytest.fixture
+def sh(machine):
+    """Run a script in the machine; return what it printed."""
+
+    def sh(script: str) -> str:
+        done = machine.run(["sh", "-ec", script])
+        assert done.returncode == 0, done
+        return done.stdout.strip()
+
+    return sh
+
+
+@needs_qemu
+def test_it_starts_in_stages_to_a_login(machine, sh):
+    names = [stage.name for stage in machine.stages]
+    assert names == ["firmware", "kernel", "first file system", "system"]
+    assert all(stage.seconds > 0 for stage in machine.stages)
+    assert "Welcome to Debian" in machine.console
+    assert machine.memory_at_login > 100 << 20
+    assert sh("whoami; sudo whoami").split() == ["student", "root"]
+
+
+@needs_qemu
+def test_it_is_another_machine(machine):
+    here, there = look_around("here"), look_around("there", machine.run)
+
+    assert there.boot_id != here.boot_id
+    assert there.kernel == machine.base.release
+    assert there.first == "systemd"
+    assert there.cpus == 1
+    assert 400 << 20 < there.memory_bytes <= 512 << 20
+    assert there.disk_bytes > 4.5 * (1 << 30)  # the file system has grown with the disk
+
+
+@needs_qemu
+def test_a_key_that_it_does_not_know_is_refused(machine, tmp_path):
+    make_key(tmp_path / "stranger")
+    argv = ["ssh", "-F", machine.config, "-i", tmp_path / "stranger", "tests", "whoami"]
+    refused = subprocess.run(argv, capture_output=True, text=True, check=False)
+
+    assert refused.returncode == 255
+    assert "Permission denied (publickey)" in refused.stderr
+
+
+@needs_qemu
+def test_somebody_with_another_host_key_is_not_trusted(machine, tmp_path):
+    make_key(tmp_path / "other")
+    machine.trust(" ".join((tmp_path / "other.pub").read_text().split()[:2]))
+    warned = machine.run(["whoami"])
+    machine.trust(machine.host_key)
+
+    assert warned.returncode == 255
+    assert "IDENTIFICATION HAS CHANGED" in warned.stderr
+    assert machine.run(["whoami"]).stdout == "student\n"
+
+
+@needs_qemu
+def test_a_login_touches_nothing_of_the_users(machine, monkeypatch, tmp_path):
+    """Whatever is in the home folder and the agent: ssh itself says what it goes by."""
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+    said = subprocess.run([*machine.login, "-G"], capture_output=True, text=True, check=True).stdout
+    settings = dict(line.split(" ", 1) for line in said.splitlines())
+
+    assert settings["userknownhostsfile"] == f"{machine.folder}/known_hosts"
+    assert (settings["identityfile"], settings["identityagent"]) == (str(machine.key), "none")
+    assert (settings["stricthostkeychecking"], settings["updatehostkeys"]) == ("true", "false")
+
+
+@needs_qemu
+def test_lines_of_a_cell_are_typed_in_it(machine):
+    said = []
+    status = _runner(machine)(script(["cd /tmp", "pwd; echo “$USER”", "false"]), said.append)
+    assert "/tmp\n“student”" in b"".join(said).decode()
+    assert status == 1
+
+
+@needs_qemu
+def test_a_reader_of_the_known_hosts_never_finds_them_half_written(machine):
+    known = machine.folder / "known_hosts"
+    with known.open() as file:
+        machine.trust(machine.host_key)
+        assert file.read() == known.read_text()
+        assert os.fstat(file.fileno()).st_ino != known.stat().st_ino
+
+
+@needs_qemu
+def test_it_reaches_nobody(sh):
+    """It reaches neither this machine's loopback (10.0.2.2 in there) nor a network."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        said = sh(f"timeout 5 bash -c '</dev/tcp/10.0.2.2/{port}' 2>&1 || echo refused")
+    assert said.endswith("refused")
+
+
+@needs_qemu
+def test_only_our_loopback_reaches_it(machine):
+    listening = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout
+    ours = [line.split()[3] for line in listening.splitlines() if f"pid={machine.pid}," in line]
+    assert ours
+    assert all(address.startswith("127.0.0.1:") for address in ours)
+
+
+@needs_qemu
+def test_files_come_in_and_a_port_is_opened(machine, sh, tmp_path):
+    (tmp_path / "a page.txt").write_text("hello")
+    assert machine.run(["tee", "a page.txt"], stdin=tmp_path / "a page.txt").stdout == "hello"
+    assert sh("cat 'a page.txt'") == "hello"
+
+    # systemd listens and hands the connection to a shell: the machine itself has no web server
+    units = {
+        "web.socket": "[Socket]\nListenStream=8080\nAccept=yes",
+        "web@.service": "[Service]\nStandardInput=socket\nStandardOutput=socket\n"
+        "ExecStart=/bin/sh -c 'read line; echo HTTP/1.0 200 OK; echo; echo served'",
+    }
+    for name, text in units.items():
+        sh(f"sudo tee /run/systemd/system/{name} <<'END'\n{text}\nEND")
+    sh("sudo systemctl start web.socket")
+    port = machine.open_port(8080)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
+        assert answer.read() == b"served\n"
+    assert machine.open_port(8080) == port
+    machine.close_port(8080)
+    machine.close_port(8080)
+    with socket.socket() as knock:
+        assert knock.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+
+
+@needs_qemu
+def test_docker_is_not_in_it_before_it_is_installed(sh):
+    assert sh("command -v docker dockerd || echo none") == "none"
+    offered = "apt-cache show docker.io docker-cli docker-buildx | grep -c ^Version"
+    assert sh(f"sudo apt-get update -q >/dev/null; {offered}") == "3"
+
+
+@needs_qemu
+def test_a_restart_is_another_start_of_the_same_machine(machine, sh):
+    before = look_around("before", machine.run)
+    key, trusted = machine.host_key, (machine.folder / "known_hosts").read_text()
+    machine.restart()
+    assert not machine.look()
+    machine.wait(600)
+
+    assert machine.stages[0].name == "shutdown"
+    assert look_around("after", machine.run).boot_id != before.boot_id
+    assert machine.host_key == key
+    assert (machine.folder / "known_hosts").read_text() == trusted
+    assert sh("cat 'a page.txt'") == "hello"
+
+
+@needs_qemu
+def test_the_latest_machine_is_found_and_a_namesake_deleted(machine):
+    first = VirtualMachine.create(name="namesake")
+    second = VirtualMachine.create(name="namesake")
+    assert not first.folder.exists()
+    assert second.own_disk_bytes < 1_000_000
+    assert running() == [machine]
+    with pytest.raises(LabError):
+        second.run(["true"])
+    second.close()
+    second.close()
+    assert not second.folder.exists()
+
+
+@needs_qemu
+def test_what_ends_at_once_is_told_with_qemus_words(monkeypatch):
+    monkeypatch.setattr(hypervisor, "_value", lambda _path: "/nowhere/disk")
+    with VirtualMachine.create(name="broken") as broken:
+        broken.start()
+        with pytest.raises(LabError, match="/nowhere/disk"):
+            broken.wait(60)
+
+
+PROGRAM = """
+import sys
+from labsupport.machine.virtual import VirtualMachine
+vm = VirtualMachine.create(name="mine")
+vm.start()
+vm.wait(600)
+print(vm.pid, vm.folder, vm.base.folder, vm.run(["whoami"]).stdout, flush=True)
+sys.stdin.read()
+"""
+
+
+@needs_qemu
+def test_nothing_is_left_of_an_ordinary_users_machine_whose_owner_is_killed(ordinary_user):
+    seen = ordinary_user.run([sys.executable, "-c", "from labsupport import probe; "
+                              "print(probe().why_not('qemu'))"], cwd="/")  # fmt: skip
+    if seen.stdout.strip() != "None":
+        pytest.skip(f"needs qemu for an ordinary user: {seen.stdout or seen.stderr}")
+    argv = [sys.executable, "-c", PROGRAM]
+    argv = argv if ordinary_user.is_me else ordinary_user.command(argv)
+    owner = subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
+    )
+    pid, folder, base, name = owner.stdout.readline().split()
+    assert name == "student"
+    before = (Path(base) / qemu.IMAGE).stat().st_mtime_ns
+    assert Path(folder, "key").exists()
+    assert Path(f"/proc/{pid}").stat().st_uid == ordinary_user.uid
+
+    for child, command in ordinary_user.processes():
+        if "VirtualMachine.create" in command:
+            os.kill(child, 9)
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), 10)
+    eventually(lambda: not Path(folder).exists(), 10)
+    assert (Path(base) / qemu.IMAGE).stat().st_mtime_ns == before
+    owner.stdin.close()
+    owner.wait(10)
+
+
+KEY = f"ssh-ed25519 {'AAAA' * 17}"
+HOST_KEY = f"-----BEGIN SSH HOST KEY-----\r\n{KEY} root@lab\r\n-----END SSH HOST KEY-----\r\n"
+STARTED = "[\x1b[0;32m  OK  \x1b[0m] Started \x1b[0;1;39mssh.service\x1b[0m - OpenBSD “ssh”.\r\n"
+
+
+def test_stages_are_read_from_pieces_of_text():
+    progress = Progress()
+    pieces = (
+        "SeaBIOS\r\n\x1b[2J[ 0.0] Linux ver",
+        "sion 6.1\nRun /init as init ",
+        "process\n[ ***  ] Job x running (3s / 1min)\n",
+        "\x1b[1mWelcome to \x1b[1;34mDebian\x1b[0m!\n",
+        STARTED,
+    )
+    for at, data in enumerate(pieces):
+        assert not progress.is_ready
+        progress.hear(data.encode(), at)
+    assert not progress.is_ready  # nobody can be sure yet who it is
+    progress.hear(HOST_KEY.encode(), 5)
+
+    assert progress.is_ready
+    assert [(s.name, s.began_seconds, s.ended_seconds) for s in progress.stages(9)] == [
+        ("firmware", 0, 1),
+        ("kernel", 1, 2),
+        ("first file system", 2, 3),
+        ("system", 3, 4),
+    ]
+    assert progress.host_key == KEY
+    assert "Welcome to Debian!" in progress.text
+    assert "Job x" not in progress.text
+
+
+def test_a_restart_begins_with_the_shutdown():
+    progress = Progress("shutdown")
+    progress.hear(b"Stopping\r\nSeaBIOS\r\n", 7)
+    assert [s.seconds for s in progress.stages(9)] == [7, 2]
+    assert progress.names == ["shutdown", *Progress().names]
+
+
+@pytest.mark.parametrize(
+    "cut", ["ssh-ed25519 AAAA[ 5.2] random: crng init done", KEY[:-1], KEY + "A"]
+)
+def test_a_key_that_was_broken_by_another_message_is_none(cut):
+    progress = Progress()
+    progress.hear(HOST_KEY.replace(KEY, cut).encode(), 1)
+    assert progress.host_key == ""
+
+
+CONSOLE = (
+    "\x1b[2JSeaBIOS\r\n[    0.0] Linux version 6.1\r\nRun /init as init process\r\n"
+    "[ ***  ] Job x running (3s / 1min)\r\n"
+    f"Welcome to \x1b[1;34mDebian\x1b[0m!\r\n{HOST_KEY}{STARTED}"
+).encode()
+HEARD = f"""SeaBIOS
+[    0.0] Linux version 6.1
+Run /init as init process
+Welcome to Debian!
+-----BEGIN SSH HOST KEY-----
+{KEY} root@lab
+-----END SSH HOST KEY-----
+[  OK  ] Started ssh.service - OpenBSD “ssh”.
+"""
+
+
+def test_a_console_says_the_same_wherever_it_is_cut():
+    for size in range(1, len(CONSOLE)):
+        progress = Progress()
+        for at in range(0, len(CONSOLE), size):
+            progress.hear(CONSOLE[at : at + size], at)
+            assert progress.host_key in ("", KEY)
+        assert (progress.text, progress.host_key, len(progress.began)) == (HEARD, KEY, 5)
+
+
+def test_without_a_kvm_that_runs_code_each_instruction_is_translated(monkeypatch):
+    monkeypatch.setenv("LAB_PRETEND_MISSING", "kvm")
+    chosen = hypervisor.choose()
+    assert (chosen.name, chosen.why) == ("tcg", "pretended missing")
+    assert chosen.options[:2] == ["-accel", "tcg,thread=multi,tb-size=256"]
+
+
+def test_what_is_missing_is_named(monkeypatch, tmp_path):
+    monkeypatch.delenv("LAB_IN_VM", raising=False)
+    monkeypatch.setattr(qemu, "SYSTEM_DISKS", tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(LabError, match=r"\./lab vm-disk"):
+        qemu.find_disk()
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LabError, match="qemu-system-x86 qemu-utils openssh-client"):
+        qemu.check()
+    with pytest.raises(LabError, match="qemu-utils"):
+        qemu.make_overlay(tmp_path / "base", tmp_path / "overlay", 1 << 30)
+    with pytest.raises(LabError, match="apt-get install"):
+        VirtualMachine.create()
+
+
+def test_there_is_no_machine_in_the_lab_vm(monkeypatch):
+    monkeypatch.setenv("LAB_IN_VM", "1")
+    with pytest.raises(Exception, match="no VM in the VM"):
+        qemu.check()
+
+
+WRONG = {"memory": ["lots", "64M", "999G"], "disk": ["1G", "999G"], "cpus": [0, -1, "two", 10_000]}
+
+
+@pytest.mark.parametrize(
+    ("what", "value"), [(what, value) for what, values in WRONG.items() for value in values]
+)
+def test_an_impossible_machine_is_refused(monkeypatch, what, value):
+    monkeypatch.setattr(qemu, "check", lambda: "QEMU")
+    with pytest.raises(LabError, match=f"cannot have {value!r}"):
+        VirtualMachine.create(**{what: value})

@@ -1,0 +1,217 @@
+"""Making the app's base: what goes in, always the same bytes; made only once; why it cannot be."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from labsupport.build.bases import ARCHIVE, read_config
+from labsupport.errors import LabError
+from labsupport.making import base, building
+from labsupport.vm.guest import guest_environment
+
+
+def tar_of(path: Path, *members: tuple[str, str, bytes | str]) -> Path:
+    """Write a tar as mmdebstrap does: names begin with `./`; (name, kind, content or target)."""
+    with tarfile.open(path, "w") as tar:
+        for name, kind, content in members:
+            member = tarfile.TarInfo(f"./{name}")
+            member.mtime, member.uname, member.uid = 1_700_000_000, "somebody", 1003
+            if kind == "file":
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+                continue
+            member.type = {
+                "link": tarfile.SYMTYPE,
+                "name": tarfile.LNKTYPE,
+                "dir": tarfile.DIRTYPE,
+            }[kind]
+            member.linkname = content if kind != "name" else f"./{content}"
+            tar.addfile(member)
+    return path
+
+
+@pytest.fixture
+def scratch(tmp_path, monkeypatch):
+    """A folder for temporary files; nothing may be left in it."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    assert list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def made(scratch, monkeypatch):
+    """Stand in for the making of a Debian by one file, and count how often it is made."""
+    made = []
+
+    def make(rootfs, wheels, pip, mirror=""):
+        made.append(mirror)
+        tar_of(rootfs, ("etc", "dir", ""), ("etc/debian_version", "file", b"12\n"))
+
+    monkeypatch.setattr(base, "require_mmdebstrap", lambda: None)
+    monkeypatch.setattr(base, "make", make)
+    monkeypatch.setattr(base, "_download", lambda folder, *_names: folder)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("usr/share/doc/apertium/README.gz", True),
+        ("usr/share/doc/apertium/copyright", False),
+        ("usr/share/doc/apertium", False),  # a folder
+        ("usr/share/locale/es/LC_MESSAGES/tar.mo", True),
+        ("usr/lib/locale/C.utf8/LC_CTYPE", False),
+        ("usr/lib/x86_64-linux-gnu/gconv/EUC-KR.so", True),
+        ("usr/lib/x86_64-linux-gnu/libc.so.6", False),
+        ("usr/bin/perl5.36.0", True),
+        ("usr/bin/apertium", False),
+        ("usr/share/apertium/modes/eng-spa.mode", False),
+        ("var/lib/dpkg/status", False),
+        ("var/lib/dpkg/status-old", True),
+        ("var/log/dpkg.log", True),
+        ("tmp", False),
+        ("tmp/zip_pip.py", True),
+        ("etc/passwd", False),
+        ("etc/passwd-", True),
+        ("etc/resolv.conf", True),
+    ],
+)
+def test_what_is_left_out(name, expected):
+    assert base.is_left_out(name) is expected
+
+
+def test_the_hash_follows_the_recipe(monkeypatch):
+    before = base.recipe_hash()
+    monkeypatch.setattr(base, "PACKAGES", ("python3",))
+
+    assert base.recipe_hash() != before
+
+
+def test_a_layer_is_the_same_whoever_made_it_and_when(tmp_path):
+    rootfs = tar_of(
+        tmp_path / "rootfs.tar",
+        ("etc", "dir", ""),
+        ("etc/hostname", "file", b"this machine"),
+        ("etc/motd", "file", b"welcome"),
+        ("etc/motd.link", "link", "motd"),
+        ("etc/motd.name", "name", "etc/motd"),
+        ("usr/share/man/first", "file", b"kept"),
+        ("usr/games/second", "name", "usr/share/man/first"),
+        (f"{base.WHEELS_FOLDER}/app.whl", "file", b"zip"),
+    )
+    diff_ids = {base.write_layer(rootfs, tmp_path / name) for name in ("one", "two")}
+    with tarfile.open(tmp_path / "one") as layer:
+        members = {member.name: member for member in layer}
+        content = {name: layer.extractfile(name).read() for name in members if name != "etc"}
+
+    assert len(diff_ids) == 1
+    left_out = {"etc/hostname", "usr/share/man/first"}
+    with tarfile.open(rootfs) as tar:
+        expected = {name.removeprefix("./") for name in tar.getnames()} - left_out
+    assert set(members) == expected | {"etc/pip.conf"}
+    assert members[f"{base.WHEELS_FOLDER}/app.whl"].uid == 0  # it is what the maker copied in
+    assert members["etc/motd"].uid == 1003
+    assert {(member.mtime, member.uname) for member in members.values()} == {(0, "")}
+    assert content["etc/motd.name"] == b"welcome"
+    assert members["usr/games/second"].isreg()
+    assert content["usr/games/second"] == b"kept"
+    assert b"no-index = true" in content["etc/pip.conf"]
+
+
+def test_it_is_made_once_kept_and_made_again_when_asked_for(made, tmp_path, capsys):
+    first = base.build(tmp_path / "out").read_bytes()
+    base.build(tmp_path / "out")
+    assert len(made) == 1
+    assert "already there" in capsys.readouterr().out
+
+    base.build(tmp_path / "out", again=True)
+    assert len(made) == 2
+    assert (tmp_path / "out" / ARCHIVE).read_bytes() == first
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", ARCHIVE]
+
+
+def test_one_of_an_older_recipe_is_replaced(made, tmp_path, monkeypatch):
+    archive = base.build(tmp_path)
+    old = read_config(archive)["config"]["Labels"]
+    monkeypatch.setattr(base, "PACKAGES", ("python3", "apertium-eng-cat"))
+
+    assert base.main(["--check", "--output", str(tmp_path)]) == 1
+    base.build(tmp_path)
+    assert base.main(["--check", "--output", str(tmp_path)]) == 0
+    assert read_config(archive)["config"]["Labels"] != old
+
+
+def test_two_at_once_make_one(made, tmp_path, capsys):
+    with building.alone(tmp_path, "./lab base"):
+        second = threading.Thread(target=base.main, args=[["--output", str(tmp_path)]])
+        second.start()
+        second.join(timeout=0.5)
+        assert second.is_alive()
+        assert made == []
+        (tmp_path / ARCHIVE).write_bytes(_finished(tmp_path))
+    second.join(timeout=10)
+
+    assert made == []
+    assert "another ./lab base is at work" in capsys.readouterr().out
+
+
+def _finished(folder: Path) -> bytes:
+    """What another has made meanwhile."""
+    rootfs = tar_of(folder / "rootfs.tar", ("etc", "dir", ""))
+    diff_id = base.write_layer(rootfs, folder / "layer.tar")
+    base.write_archive(folder / "layer.tar", diff_id, folder / "finished.tar")
+    return (folder / "finished.tar").read_bytes()
+
+
+def test_an_interrupted_one_leaves_nothing_half(made, tmp_path, monkeypatch, capsys):
+    def interrupted(layer, diff_id, archive):
+        archive.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(base, "write_archive", interrupted)
+
+    assert base.main(["--output", str(tmp_path / "out")]) == 130
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
+    assert "nothing is left behind" in capsys.readouterr().err
+
+
+def test_too_little_space_is_said_before_anything_is_fetched(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(base, "SPACE_BYTES", 1 << 60)
+
+    with pytest.raises(LabError, match="no space to build a base"):
+        base.build(tmp_path / "out")
+    assert made == []
+
+
+def test_without_a_tool_the_remedy_is_its_package(scratch, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(LabError, match=r"apt-get install mmdebstrap"):
+        base.build(tmp_path / "out")
+
+
+@pytest.mark.skipif(
+    not shutil.which("mmdebstrap"), reason="needs mmdebstrap (apt-get install mmdebstrap)"
+)
+def test_a_mirror_that_is_not_reached_is_named_with_what_to_do(scratch, tmp_path):
+    wheel = tmp_path / "pip-1-py3-none-any.whl"
+    wheel.touch()
+    with (
+        building.scratch("base", tmp_path, 0, "") as folder,
+        pytest.raises(LabError, match=r"Connection refused[\s\S]*What to do: .*--mirror"),
+    ):
+        base.make(folder / "rootfs.tar", tmp_path, wheel, "http://127.0.0.1:1/debian")
+
+
+def test_the_lab_vm_is_told_where_the_bases_are(monkeypatch):
+    assert guest_environment({"LAB_BASES": "/srv/bases"})["LAB_BASES"] == "/srv/bases"
+    assert guest_environment({"HOME": "/nowhere"})["LAB_BASES"].endswith("labsupport/bases")

@@ -1,0 +1,101 @@
+"""What `./lab notebooks` saves, and what it refuses."""
+
+import base64
+import io
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import v4
+from PIL import Image
+
+from labsupport import probe
+from labsupport.doctor.needs import bundle
+from labsupport.errors import LabError
+from labsupport.figure import style
+from labsupport.making import publishing
+from tests.toys import write_notebook
+
+
+def skipped(*names):
+    """Return a cell that was left out because of what is named."""
+    output = v4.new_output("display_data", data=bundle(dict.fromkeys(names, ("no", ""))))
+    return v4.new_code_cell("", outputs=[output])
+
+
+def test_what_no_lab_vm_has_may_be_left_out():
+    cell = skipped("kvm")
+    publishing._tidy("05", 3, cell)
+    assert cell.outputs
+
+
+@pytest.mark.parametrize("names", [("engine",), ("kvm", "ns.uts")])
+def test_anything_else_may_not(names):
+    with pytest.raises(LabError, match=r"cell 3 was skipped.*(engine|ns\.uts)"):
+        publishing._tidy("05", 3, skipped(*names))
+
+
+def test_a_path_of_this_machine_is_refused():
+    cell = v4.new_code_cell("", outputs=[v4.new_output("stream", text="/home/somebody/x")])
+    with pytest.raises(LabError, match="cell 3 shows a path"):
+        publishing._tidy("05", 3, cell)
+
+
+def test_a_picture_is_saved_once_with_its_words_and_its_table_below():
+    figure = style.new_figure(2, 1)
+    data = style.bundle(style.png(figure), 'three <boxes>, "PID 1"', [["PID"], [1]], 200)
+    cell = v4.new_code_cell("", outputs=[v4.new_output("execute_result", data=data)])
+    publishing._tidy("05", 3, cell)
+
+    picture, words = cell.outputs
+    assert set(picture.data) == {"image/png", "text/plain"}
+    assert picture.metadata["image/png"] == {"alt": data["text/plain"], "width": 200}
+    with Image.open(io.BytesIO(base64.b64decode(picture.data["image/png"]))) as image:
+        assert image.width == 250
+    assert "base64" not in words.data["text/html"]
+    assert "<td>1</td>" in words.data["text/html"]
+    assert "three &lt;boxes&gt;, &quot;PID 1&quot;" in words.data["text/html"]
+    v4.nbbase.validate(v4.new_notebook(cells=[cell]))
+
+
+def test_a_path_of_the_checkout_is_refused():
+    path = str(publishing.NOTEBOOKS)
+    cell = v4.new_code_cell("", outputs=[v4.new_output("stream", text=f"#!{path}/x")])
+    with pytest.raises(LabError, match="cell 3 shows a path"):
+        publishing._tidy("05", 3, cell)
+
+
+@pytest.mark.skipif(
+    not (Path(sys.prefix) / "share/jupyter/kernels/lab-host").is_dir(),
+    reason="needs the course's kernels: ./lab kernels",
+)
+def test_a_notebook_is_run_where_it_wants_to_be(tmp_path):
+    path = write_notebook(tmp_path / "toy.ipynb", "import os; print(os.environ['LAB_PLACE'])")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata["lab"] = {"place": "host"}
+    nbformat.write(notebook, path)
+    publishing.publish(path)
+
+    saved = nbformat.read(path, as_version=4)
+    assert saved.cells[0].outputs[0].text == "host\n"
+    assert saved.metadata["lab"] == {"place": "host"}
+
+
+def test_a_notebook_of_this_machine_may_lack_nothing():
+    with pytest.raises(LabError, match=r"skipped.*qemu"):
+        publishing._tidy("12", 3, skipped("qemu"), frozenset())
+
+
+@pytest.mark.skipif(
+    not (Path(sys.prefix) / "share/jupyter/kernels/lab-host").is_dir() or not probe().can("vm"),
+    reason="needs the course's kernels: ./lab kernels; and vm",
+)
+def test_what_no_lab_vm_can_run_is_taken_from_a_run_on_this_machine(tmp_path):
+    where = "import os; print(os.environ['LAB_PLACE'])"
+    cells = ["%load_ext labsupport", where, f"# needs: vm\n{where}"]
+    path = write_notebook(tmp_path / "toy.ipynb", *cells)
+    publishing.publish(path)
+
+    saved = nbformat.read(path, as_version=4).cells
+    assert [cell.outputs[0].text for cell in saved[1:]] == ["vm\n", "host\n"]

@@ -1,0 +1,168 @@
+"""Drives are real file systems, and nothing of them is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from labsupport import Drive, Sandbox, mounts
+from labsupport.errors import LabError, MissingCapability
+from labsupport.kernel import loop
+from labsupport.mount import mounting
+from labsupport.ownership import marks
+from labsupport.sandbox.rootfs import small_root
+from tests.toys import CHECKOUT
+
+KILLED = """
+import time
+from labsupport import Drive, Sandbox
+from labsupport.sandbox.rootfs import small_root
+root, drive = small_root(), Drive("Drive_K")
+box = Sandbox(rootfs=root).open()
+drive.mount(box, "/data")
+print(drive.kind, drive.number, box.holder_pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def boxes():
+    with small_root() as root, Sandbox(rootfs=root) as one, Sandbox(rootfs=root) as two:
+        yield one, two
+
+
+@pytest.fixture
+def disk():
+    with Drive("Drive_D") as drive:
+        if drive.kind != "ext4":
+            pytest.skip(f"needs a disk: {drive.why}")
+        yield drive
+
+
+def backing_file(number):
+    """What the kernel says is behind a loop device; None if there is nothing."""
+    try:
+        return Path(f"/sys/dev/block/{number}/loop/backing_file").read_text().strip()
+    except FileNotFoundError:
+        return None
+
+
+def is_free_within(number, seconds=5):
+    until = time.monotonic() + seconds
+    while (file := backing_file(number)) and time.monotonic() < until:
+        time.sleep(0.01)
+    return file is None
+
+
+def folders():
+    return list(Path(tempfile.gettempdir()).glob(f"{marks.prefix('drive')}*"))
+
+
+def test_two_drives_at_one_path(boxes):
+    one, two = boxes
+    with Drive("Drive_A") as a, Drive("Drive_B") as b:
+        a.mount(one, "/data")
+        b.mount(two, "/data")
+        read = [box.run(["cat", "/data/label.txt"]).stdout for box in boxes]
+        found = [mounts(of=box).at("/data") for box in boxes]
+        assert [each.fstype for each in found] == [a.kind, b.kind]
+    assert read == ["This file is on Drive_A.\n", "This file is on Drive_B.\n"]
+    assert found[0].device != found[1].device
+    assert not {each.device for each in found} & {mount.device for mount in mounts()}
+
+
+def test_a_disk_is_a_block_device_that_the_kernel_calls_by_its_number(boxes, disk):
+    disk.mount(boxes[0], "/data")
+    assert mounts(of=boxes[0]).at("/data").device == disk.number
+    assert backing_file(disk.number).endswith("Drive_D.img")
+    assert disk.device in repr(disk)
+
+
+def test_a_disk_in_two_sandboxes_is_one_file_system(boxes, disk):
+    for box in boxes:
+        disk.mount(box, "/mnt")
+    boxes[0].run(["tee", "/mnt/news"], input="hello")
+    assert boxes[1].run(["cat", "/mnt/news"]).stdout == "hello"
+
+
+def test_nothing_is_left_of_a_closed_disk(boxes, disk):
+    number = disk.number
+    disk.mount(boxes[0], "/data")
+    disk.close()
+    disk.close()
+    assert backing_file(number), "it is still mounted"
+    assert folders() == []
+    boxes[0].run(["umount", "/data"])
+    assert is_free_within(number)
+
+
+def test_a_sandbox_that_ends_takes_its_mounts_along(boxes, disk):
+    number = disk.number
+    disk.mount(boxes[0], "/data")
+    disk.close()
+    boxes[0].close()
+    assert is_free_within(number)
+
+
+def test_no_device_file_is_made_on_the_host(disk):
+    before = set(os.listdir("/dev"))
+    with tempfile.TemporaryDirectory() as folder, Sandbox(new={"pid", "mount"}) as box:
+        disk.mount(box, folder)
+        assert mounts(of=box).at(folder).device == disk.number
+    assert set(os.listdir("/dev")) == before
+
+
+def test_a_killed_owner_leaves_nothing(tmp_path):
+    env = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(CHECKOUT)}
+    owner = subprocess.Popen(
+        [sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True, env=env
+    )
+    kind, number, holder = owner.stdout.readline().split()
+    folder = next(tmp_path.glob("labsupport-root-*"), None)
+    assert folder
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    owner.stdout.close()
+    until = time.monotonic() + 5
+    while Path(f"/proc/{holder}").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{holder}").exists()
+    assert kind == "tmpfs" or is_free_within(number)
+    left = [str(path) for path in tmp_path.iterdir()]
+    code = "import labsupport.ownership.marks as o; o.sweep()"
+    subprocess.run([sys.executable, "-c", code], env=env, check=True)
+    assert left
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_no_disk_is_to_be_had_it_is_a_tmpfs_and_says_why(boxes, monkeypatch):
+    monkeypatch.setattr(mounting, "may_make_namespaces", lambda: False)
+    drive = Drive("Drive_T")
+    drive.mount(boxes[0], "/data")
+    assert (drive.kind, drive.number, drive.device) == ("tmpfs", None, None)
+    assert "only root may mount" in drive.why
+    assert drive.why in repr(drive)
+    assert boxes[0].run(["cat", "/data/label.txt"]).stdout == "This file is on Drive_T.\n"
+    assert mounts(of=boxes[0]).at("/data").fstype == "tmpfs"
+    assert folders() == []
+
+
+def test_a_closed_drive_cannot_be_mounted(boxes):
+    drive = Drive("Drive_C")
+    drive.close()
+    with pytest.raises(LabError, match=r"the drive is closed.*\n.*new Drive"):
+        drive.mount(boxes[0], "/data")
+    assert "closed" in repr(drive)
+
+
+def test_a_machine_without_loop_devices_is_told(monkeypatch, tmp_path):
+    image = tmp_path / "image"
+    image.write_bytes(bytes(4096))
+    monkeypatch.setattr(loop, "CONTROL", str(tmp_path / "nothing"))
+    with pytest.raises(MissingCapability, match=r"loop device.*nothing.*\n.*modprobe loop"):
+        loop.attach(str(image))

@@ -1,0 +1,140 @@
+"""The network map and the bandwidth picture: what they say of given data."""
+
+import pytest
+
+from labsupport.figure import style
+from labsupport.net import network_map as view
+from labsupport.net import traffic
+from labsupport.net.network_map import Network, arrange
+from labsupport.net.tables import Rule
+from labsupport.net.traffic import Recording
+from tests.net.samples import (
+    BRIDGED,
+    DOWNLOADS,
+    FULL,
+    LO,
+    PAIRS,
+    WORDY,
+    eth,
+    snapshot,
+    steady,
+)  # fmt: skip
+
+TWO = snapshot([Network("a", 1, (LO,)), Network("b", 2, (LO,))])
+DNAT = Rule("prerouting", "tcp dport 8080 dnat to 10.0.0.2:80")
+PUBLISHED = snapshot([Network("a", 1, (LO,), rules=(DNAT,))])
+
+
+def texts(page):
+    return [text.get_text() for text in page.axes.texts]
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (PAIRS, "10.0.0.2 twice, on separate networks: no conflict"),
+        (BRIDGED, "10.0.0.2 twice on one network: a conflict"),
+        (TWO, "2 networks, 0 cables"),
+        (PUBLISHED, "Ports of a: 8080 leads to 10.0.0.2:80"),
+    ],
+)
+def test_the_finding_is_what_matters_most(data, found):
+    assert view.finding(data) == found
+
+
+def test_all_that_is_known_is_in_the_picture_and_in_its_words():
+    shown = texts(view.page(FULL))
+    for said in ("web", "lo    off", "eth0  10.0.0.2/24", "≤ 1 MB/s out", "→ default: 10.0.0.1",
+                 "✕ tcp dport 80 drop"):  # fmt: skip
+        assert said in shown
+        assert said.strip() in view.words(FULL)
+    assert ("web", "firewall rule", "input: tcp dport 80 drop") in view.table(FULL)
+
+
+def test_the_ports_that_are_listened_at_are_shown_with_their_pages():
+    shown = texts(view.page(PAIRS))
+    told = {f"listens 10.0.0.2:80  “I am {name}”" for name in ("orange", "green")}
+    assert told <= set(shown)
+    assert ("green", "listens", "10.0.0.2:80") in view.table(PAIRS)
+
+
+def test_an_address_that_two_have_on_one_network_is_marked_and_on_two_it_is_not():
+    marked = [t for t in view.page(BRIDGED).axes.texts if t.get_text().startswith("✕ ")]
+    assert [text.get_text() for text in marked] == ["✕ eth0  10.0.0.2/24"] * 2
+    assert {text.get_color() for text in marked} == {style.KERNEL}
+    assert not [text for text in texts(view.page(PAIRS)) if "✕" in text]
+
+
+def test_a_bridge_is_a_box_around_its_ports():
+    place = next(it for it in arrange(BRIDGED)[0] if it.network.label == "switch")
+    assert [row.kind for _, row in place.rows if row.link] == ["off", "bridge", "port", "port"]
+    rows = {row.link: at for at, row in place.rows}
+    around = [box.get_window_extent() for box in view.page(BRIDGED).axes.patches]
+    assert rows["br0"] < rows["p1"] < rows["p2"]
+    assert len(around) > len(BRIDGED.networks)
+
+
+def test_a_cable_is_broken_unless_both_ends_are_on():
+    assert [line.get_linestyle() for line in view.page(PAIRS).axes.lines] == ["-", "-"]
+    off = eth("10.0.0.2/24", up=False, carrier=False)
+    networks = [PAIRS["client orange"], Network("orange", 20, (LO, off))]
+    page = view.page(snapshot(networks, PAIRS.cables[:1]))
+    assert [line.get_linestyle() for line in page.axes.lines] == ["--"]
+    assert "eth0  10.0.0.2/24  off" in texts(page)
+
+
+@pytest.mark.parametrize("data", [BRIDGED, PAIRS])
+def test_boxes_do_not_overlap_and_stay_on_the_page(data):
+    places, height = arrange(data)
+    assert len(places) == len(data.networks)
+    for place in places:
+        assert place.left >= 0
+        assert place.left + place.width <= 100
+        assert place.top + place.height < height
+        for other in places:
+            apart = (
+                place is other
+                or place.left >= other.left + other.width
+                or other.left >= place.left + place.width
+                or place.top >= other.top + other.height
+                or other.top >= place.top + place.height
+            )
+            assert apart, (place.network.label, other.network.label)
+
+
+def test_nothing_that_is_written_leaves_its_box():
+    page = view.page(WORDY)
+    page.figure.canvas.draw()
+    places, _ = arrange(WORDY)
+    for text in page.axes.texts[2:]:
+        left, top = text.get_position()
+        end = text.get_window_extent().transformed(page.axes.transData.inverted()).x1
+        inside = [p for p in places if p.left <= left < p.left + p.width and
+                  p.top - 0.1 <= top <= p.top + p.height]  # fmt: skip
+        assert inside
+        assert end <= inside[0].left + inside[0].width, text.get_text()
+
+
+def test_what_is_shared_is_grey_and_the_others_keep_their_order():
+    chosen = view.colours(PAIRS, frozenset({"client orange", "client green"}))
+    assert chosen == {
+        "client orange": style.SHARED, "orange": style.FIRST,
+        "client green": style.SHARED, "green": style.SECOND,
+    }  # fmt: skip
+
+
+def test_measured_and_limit_stand_side_by_side():
+    [axes] = traffic.figure(DOWNLOADS).axes
+    shown = {text.get_text() for text in axes.texts}
+    assert {"limit 1 MB/s", "measured 0.96", "limit 2 MB/s", "measured 1.90"} <= shown
+    assert "at most 5% beside it" in traffic.finding(DOWNLOADS)
+    assert traffic.table(DOWNLOADS)[1] == ("1", "0.96", "96%")
+
+
+def test_the_live_picture_changes_with_its_data():
+    begun, later = Recording(steady(1e6, 1e6).readings[:5]), steady(1e6, 1e6)
+    first, second = (style.png(traffic.draw([it], traffic.now(it), 8, 5)) for it in (begun, later))
+    assert first != second
+    assert traffic.now(steady(1e6, 2e6)) == "Limit 2 MB/s, received 1.0 MB/s."
+    nothing_yet = Recording(())
+    assert traffic.draw([nothing_yet], traffic.now(nothing_yet), 8, 5).axes

@@ -1,0 +1,204 @@
+"""Filters, maps and real downloads between sandboxes."""
+
+import asyncio
+
+import pytest
+
+from labsupport import Sandbox, namespaces, probe
+from labsupport.errors import NoAnswer
+from labsupport.net.network_map import End, network
+from labsupport.net.servers import web_server
+from labsupport.net.tables import Rule, parse, rules
+from labsupport.net.traffic import MEGABYTE, START, Bandwidth, Reading, Recording, download
+
+FILTER = """
+table inet test {
+    chain way_in {
+        type filter hook input priority 0; policy accept;
+        tcp dport 80 drop
+    }
+}
+"""
+
+
+@pytest.fixture
+def pair():
+    with Sandbox(new={"net"}) as left, Sandbox(new={"net"}) as right:
+        left.net.connect(right)
+        left.net.set_up("eth0", "10.0.0.1/24")
+        right.net.set_up("eth0", "10.0.0.2/24")
+        yield left, right
+
+
+@pytest.fixture
+def big(pair):
+    """What downloads take: a client, the address of a large file, and its server."""
+    client, server = pair
+    pages = web_server("hello", at="10.0.0.2:80")
+    pages.add_file("big", 1 << 40)
+    server.start(pages.argv)
+    client.net.ask("10.0.0.2")
+    yield client, "http://10.0.0.2/big", server
+    pages.folder.cleanup()
+
+
+@pytest.fixture
+def needs_nftables():
+    if no := probe().why_not("nftables"):
+        pytest.skip(f"needs nftables: {no.reason}")
+
+
+def test_a_rule_holds_in_one_network_only(pair, needs_nftables):
+    left, right = pair
+    pages = web_server("hello", at="10.0.0.2:80")
+    right.start(pages.argv)
+    assert left.net.ask("10.0.0.2") == "hello"
+    right.run(["nft", "-f", "-"], input=FILTER)
+    assert rules(right) == (Rule("input", "tcp dport 80 drop"),)
+    assert rules(left) == ()
+    with pytest.raises(NoAnswer, match="in time"):
+        left.net.ask("10.0.0.2", timeout=0.3)
+    right.run(["nft", "flush", "ruleset"])
+    assert rules(right) == ()
+    assert left.net.ask("10.0.0.2") == "hello"
+
+
+def test_a_listing_is_read_without_what_frames_the_rules():
+    listing = """table ip nat {
+	chain prerouting {
+		type nat hook prerouting priority dstnat; policy accept;
+		tcp dport 8080 dnat to 10.0.0.2:80
+	}
+	chain own {
+		ip saddr 10.0.0.1 reject
+	}
+}
+"""
+    assert parse(listing) == (
+        Rule("prerouting", "tcp dport 8080 dnat to 10.0.0.2:80"),
+        Rule("own", "ip saddr 10.0.0.1 reject"),
+    )
+
+
+def test_the_map_matches_the_ends_of_each_cable():
+    with Sandbox(new={"net"}) as hub, Sandbox(new={"net"}) as one, Sandbox(new={"net"}) as two:
+        hub.net.add_bridge("br0", "10.0.0.254/24")
+        hub.net.plug("br0", one, "10.0.0.1/24", port="p1")
+        hub.net.plug("br0", two, "10.0.0.2/24", port="p2", gateway="10.0.0.254")
+        hub.net.connect(hub, "x", "y")
+        found = network({"hub": hub, "one": one, "two": two})
+    assert {frozenset(cable) for cable in found.cables} == {
+        frozenset({End("hub", "p1"), End("one", "eth0")}),
+        frozenset({End("hub", "p2"), End("two", "eth0")}),
+        frozenset({End("hub", "x"), End("hub", "y")}),
+    }
+    assert found.host_inode == namespaces()["net"]
+    assert str(found["two"].routes[0]) == "default via 10.0.0.254"
+
+
+def test_the_map_tells_who_listens_where(pair):
+    left, right = pair
+    pages = web_server("hello", at="10.0.0.2:80")
+    right.start(pages.argv)
+    page = left.net.ask("10.0.0.2")
+    found = network({"left": left, "right": right}, {"right": page})
+    assert (found["left"].listens, found["left"].page) == ((), "")
+    assert (found["right"].listens, found["right"].page) == (("10.0.0.2:80",), "hello")
+
+
+def test_a_cable_to_somebody_who_is_not_asked_about_is_left_out(pair):
+    left, _ = pair
+    assert network({"left": left}).cables == ()
+
+
+@pytest.mark.parametrize("limit", [1e6, 4e6])
+def test_a_download_keeps_to_the_limit(big, limit):
+    net = big[-1].net
+    net.shape("eth0", limit)
+    recording = download(*big, seconds=2)
+    assert recording.kept_waiting() > 0.5
+    assert recording.bytes_per_second() / limit < 1.1
+    assert recording.readings[-1].limit_bytes_per_second == limit
+    big[-1].run("tc qdisc delete dev eth0 root")
+    assert download(*big, seconds=1).bytes_per_second() > 5 * limit
+
+
+@pytest.mark.parametrize(("segments", "least", "most"), [(65535, 0.9, 0.99), (1, 0.999, 1.001)])
+def test_the_bucket_charges_for_the_headers_of_all_pieces(big, segments, least, most):
+    server = big[-1]
+    server.net.shape("eth0", 2e6)
+    server.run(f"ip link set eth0 gso_max_segs {segments}")
+    recording = download(*big, seconds=1)
+    assert recording.charged_bytes > 1e5
+    assert least < recording.received_bytes / recording.charged_bytes < most
+
+
+def test_a_download_that_ends_is_told(pair):
+    client, server = pair
+    pages = web_server("hello", at="10.0.0.2:80")
+    server.start(pages.argv)
+    client.net.ask("10.0.0.2")
+    with pytest.raises(NoAnswer, match="404"):
+        download(client, "http://10.0.0.2/nothing", server, seconds=2)
+
+
+def test_a_curve_is_the_mean_of_the_window_before():
+    steady = Recording(tuple(Reading(n / 10, n * 100_000) for n in range(20)))
+    assert [rate for _, rate in steady.curve()] == pytest.approx([1e6] * 19)
+    assert steady.bytes_per_second() == pytest.approx(1e6)
+
+
+@pytest.fixture
+def console(big):
+    if refusal := probe().why_not("net.admin"):
+        pytest.skip(f"needs net.admin: {refusal.reason}")
+    return Bandwidth(*big)
+
+
+def rate(console):
+    return console.sender.net.link("eth0").rate
+
+
+def test_its_slider_sets_the_rate_and_its_button_starts_another_download(console):
+    async def use():
+        running = asyncio.create_task(console.run(seconds=60))
+        while not console.recording.readings:
+            await asyncio.sleep(0.05)
+        assert console.button.disabled
+        assert rate(console) == START * MEGABYTE
+        console.slider.value = 4.0
+        assert rate(console) == 4 * MEGABYTE
+        while console.recording.readings[-1].received_bytes < MEGABYTE:
+            await asyncio.sleep(0.05)
+        console.picture.stopping = True
+        await running
+        assert not console.button.disabled
+        console.slider.value = 3.0
+        console.button.click()
+        await asyncio.sleep(0)
+        assert console.button.disabled
+        while {each.limit_bytes_per_second for each in console.recording.readings} != {3e6}:
+            await asyncio.sleep(0.05)
+        console.picture.stopping = True
+        return await console._again
+
+    again = asyncio.run(use())
+    assert {reading.limit_bytes_per_second for reading in again.readings} == {3 * MEGABYTE}
+
+
+def test_it_begins_with_the_same_rate_when_it_is_run_again(console):
+    asyncio.run(console.run(seconds=0.5))
+    console.slider.value = 3.0
+    asyncio.run(console.run(seconds=0.5))
+    assert rate(console) == START * MEGABYTE == console.slider.value * MEGABYTE
+
+
+def test_its_button_says_what_is_wrong(console):
+    async def use():
+        await console.run(seconds=0.3)
+        console.receiver.close()
+        console.button.click()
+        await console._again
+
+    asyncio.run(use())
+    assert "not open" in console.picture.status

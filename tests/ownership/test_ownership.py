@@ -1,0 +1,185 @@
+"""What dead owners leave is found by its mark; nothing else is."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from labsupport import Sandbox
+from labsupport.ownership import bridges, marks
+
+
+def sleeper(**environment):
+    process = subprocess.Popen(["sleep", "60"], env={**os.environ, **environment})
+    while "sleep" not in Path(f"/proc/{process.pid}/cmdline").read_text():
+        time.sleep(0.001)
+    return process
+
+
+@pytest.fixture
+def dead_mark():
+    owner = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    mark = marks.mark(owner.pid)
+    owner.communicate(b"\n")
+    return mark
+
+
+def test_a_mark_lives_as_long_as_its_process(dead_mark):
+    assert marks.is_alive(marks.mark())
+    assert not marks.is_alive(dead_mark)
+    home = marks.mark().rpartition(":")[2]
+    assert not marks.is_alive(f"{os.getpid()}:1:{home}")
+    assert marks.is_alive(f"{os.getpid()}:1:00000000")  # from elsewhere: nothing is known of it
+    assert marks.is_alive("nonsense")
+
+
+def test_only_marked_processes_of_dead_owners_are_removed(dead_mark, capsys):
+    left = sleeper(LABSUPPORT_OWNER=dead_mark)
+    owned = sleeper(LABSUPPORT_OWNER=marks.mark())
+    unmarked = sleeper(LABSUPPORT_OWNER="")
+
+    assert marks.main(["--dry-run"]) == 0
+    assert f"would remove: process {left.pid} (sleep)" in capsys.readouterr().out
+    assert left.poll() is None
+    assert marks.main([]) == 0
+    assert f"removed: process {left.pid}" in capsys.readouterr().out
+    assert left.wait(5) == -9
+    assert owned.poll() is None
+    assert unmarked.poll() is None
+    for process in (owned, unmarked):
+        process.kill()
+        process.wait()
+
+
+def test_programs_in_sandboxes_carry_the_mark():
+    with Sandbox() as box:
+        environment = box.run(["env"]).stdout.splitlines()
+    assert f"LABSUPPORT_OWNER={marks.mark()}" in environment
+
+
+def test_folders_of_dead_owners_are_removed(dead_mark, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    name = f"labsupport-web-{dead_mark.replace(':', '-')}-abc"
+    left = tmp_path / name
+    owned = tmp_path / f"{marks.prefix('web')}abc"
+    foreign = tmp_path / "labsupport-notes"
+    hosts = tmp_path / f"{name[:-12]}00000000-abc"  # seen in a VM
+    for folder in (left, owned, foreign, hosts):
+        folder.mkdir()
+        (folder / "file").write_text("x")
+    assert marks.main([]) == 0
+    assert not left.exists()
+    assert owned.exists()
+    assert foreign.exists()
+    assert hosts.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a PID namespace and a time namespace")
+@pytest.mark.parametrize("kinds", [["--pid", "--mount-proc"], ["--time", "--boottime=86400"]])
+def test_a_living_owner_is_not_taken_for_a_dead_one_from_another_namespace(kinds, tmp_path):
+    """There, its number means somebody else or nobody, and its start time is another."""
+    lives = tmp_path / f"{marks.prefix('web')}abc"
+    lives.mkdir()
+    marked = sleeper(LABSUPPORT_OWNER=marks.mark())
+    code = "from labsupport.ownership import marks; marks.sweep(); print(marks.mark())"
+    done = subprocess.run(
+        ["unshare", "--fork", *kinds, sys.executable, "-c", code],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    killed = marked.poll()
+    marked.kill()
+    marked.wait()
+
+    assert killed is None
+    assert lives.exists(), done.stderr
+    assert done.stdout.rpartition(":")[2].strip() not in marks.mark()
+
+
+def test_many_may_sweep_the_same_folders_at_once(dead_mark, tmp_path):
+    folders = [
+        tmp_path / f"labsupport-web-{dead_mark.replace(':', '-')}-{n}" / "a/b" for n in range(300)
+    ]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("x")
+    code = "from labsupport.ownership import marks; marks.sweep()"
+    sweepers = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", code],
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(4)
+    ]
+
+    assert [sweeper.communicate()[1] for sweeper in sweepers] == [b""] * 4
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_leftover_that_stays_does_not_stop_the_others(monkeypatch, capsys):
+    removed = []
+
+    def refuse():
+        raise OSError(16, "Device or resource busy")
+
+    stays = marks.Leftover("folder A", refuse)
+    goes = marks.Leftover("folder B", lambda: removed.append("B"))
+    monkeypatch.setattr(marks, "leftovers", lambda: iter([stays, goes]))
+    monkeypatch.setattr(marks, "SLOW_FINDERS", ())
+    with pytest.warns(UserWarning, match="folder A.*busy"):
+        marks.sweep()
+
+    assert removed == ["B"]
+    assert marks.main([]) == 1
+    assert "not removed: folder A" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a mount namespace")
+def test_nothing_is_removed_through_a_mount_or_a_link(dead_mark, tmp_path):
+    """The path has a blank, which mountinfo writes as an escape; the link has our name."""
+    name = f"labsupport-web-{dead_mark.replace(':', '-')}"
+    temporary, thesis = tmp_path / "my tmp", tmp_path / "precious/thesis"
+    point = temporary / f"{name}-abc/mnt"
+    for folder in (point, thesis.parent):
+        folder.mkdir(parents=True)
+    thesis.write_text("x")
+    (temporary / f"{name}-link").symlink_to(thesis.parent)
+    (temporary / f"{name}-other").mkdir()
+    script = 'mount --bind "$1" "$2"; exec "$3" -m labsupport clean'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-ec", script, "sh", thesis.parent, point, sys.executable],
+        env={**os.environ, "TMPDIR": str(temporary)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert thesis.exists()
+    assert done.returncode == 1
+    assert f"not removed: folder {point.parent}" in done.stdout
+    assert f"mounted there: {point}" in done.stdout
+    assert not (temporary / f"{name}-other").exists()
+
+
+@pytest.mark.parametrize("owner", ["x:1", "9" * 5000 + ":1", "-1:1"])
+def test_a_mark_that_is_none_of_ours_is_nobodys_end(owner):
+    assert marks.is_alive(f"{owner}:{marks.mark()[-8:]}")
+
+
+def test_only_what_is_named_after_a_network_goes_with_an_engine(tmp_path, monkeypatch):
+    """The engine's database is binary: words such as `int` and `0` are in it by chance."""
+    monkeypatch.setattr(bridges, "LINKS", tmp_path / "links")
+    database = tmp_path / "network/files/local-kv.db"
+    for name in ("br-int", "br-0", "br-lan", "br-0123456789ab", "br-ba9876543210"):
+        (tmp_path / "links" / name).mkdir(parents=True)
+    database.parent.mkdir(parents=True)
+    database.write_bytes(b"\0point lan 0123456789abcdef")
+
+    assert bridges.made_by_engine(tmp_path) == ["br-0123456789ab"]

@@ -1,0 +1,184 @@
+"""The page's kernel, with the frames of its line, in a process of this machine."""
+
+import json
+import os
+import select
+import signal
+import socket
+import time
+import uuid
+from collections import deque
+
+import pytest
+
+from labsupport.page import agent, kernel, pack
+
+
+class Page:
+    """What the page does at the other end of the line."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self.frames = agent.Frames(line.fileno())
+        self.read_bytes = self.sent_bytes = 0
+        self.heard = deque()
+
+    def order(self, **words):
+        self._send(0, json.dumps(words).encode())
+
+    def request(self, kind, **content):
+        head = {"msg_id": uuid.uuid4().hex, "msg_type": kind, "session": "s", "username": "u",
+                "version": "5.3", "date": "2026-01-01T00:00:00Z"}  # fmt: skip
+        message = {"header": head, "parent_header": {}, "metadata": {}, "content": content}
+        self._send(1, kernel.pack(message))
+        return head["msg_id"]
+
+    def run(self, code):
+        return self.request(
+            "execute_request", code=code, silent=False, store_history=True, user_expressions={},
+            allow_stdin=True, stop_on_error=True,
+        )  # fmt: skip
+
+    def _send(self, channel, payload):
+        self.sent_bytes += agent.HEADER.size + len(payload)
+        self.frames.send(channel, payload)
+
+    def until(self, kind, request=None, seconds=60):
+        """Take messages up to one of that kind (and of that request); return them."""
+        taken, end = [], time.monotonic() + seconds
+        while time.monotonic() < end:
+            while self.heard:
+                taken.append(self.heard.popleft())
+                answers = request in (None, taken[-1]["parent_header"]["msg_id"])
+                if answers and taken[-1]["header"]["msg_type"] == kind:
+                    return taken
+            if select.select([self.frames.fd], [], [], 1)[0]:
+                self._hear()
+        raise AssertionError(f"no {kind} among {[m['header']['msg_type'] for m in taken]}")
+
+    def _hear(self):
+        for channel, payload in self.frames.receive():
+            if channel == 0:
+                self.read_bytes += json.loads(payload).get("read", 0)
+            else:
+                self.heard.append(kernel.unpack(payload))
+
+    def outcome(self, request):
+        reply = self.until("execute_reply", request)[-1]
+        self.until("status", request)  # what waits behind a failed cell has been aborted by then
+        return reply
+
+
+def texts(messages):
+    return "".join(m["content"]["text"] for m in messages if m["header"]["msg_type"] == "stream")
+
+
+def be_kernel(line):
+    kernel.PageKernel.instance().run(line)
+
+
+@pytest.fixture
+def page():
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        agent.Agent(theirs.fileno(), be_kernel).serve()
+        os._exit(1)
+    theirs.close()
+    page = Page(ours)
+    page.order(order="start", channel=1)
+    yield page
+    page.order(order="end", channel=1)
+    time.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    ours.close()
+
+
+def test_a_cell_prints_and_has_a_result_with_the_right_parent(page):
+    request = page.run("print(1)\n2 + 2")
+    heard = page.until("execute_reply", request)
+
+    assert texts(heard) == "1\n"
+    assert [m["content"]["data"]["text/plain"] for m in heard if "data" in m["content"]] == ["4"]
+    assert {m["parent_header"]["msg_id"] for m in heard} == {request}
+
+
+def test_cells_behind_one_that_failed_are_aborted_and_later_ones_run(page):
+    failed, behind = page.run("1 / 0"), page.run("print('behind')")
+    assert page.until("error", failed)
+    assert page.until("execute_reply", behind)[-1]["content"]["status"] == "aborted"
+    assert "later" in texts(page.until("execute_reply", page.run("print('later')")))
+
+
+@pytest.mark.parametrize(
+    "wait", ["import time; time.sleep(60)", "import asyncio\nawait asyncio.sleep(60)"]
+)
+def test_an_interrupt_ends_the_cell_and_not_the_kernel(page, wait):
+    request = page.run(f"x = 7\nprint('waits')\n{wait}")
+    page.until("stream", request)
+    page.order(order="interrupt", channel=1)
+
+    assert page.outcome(request)["content"]["status"] == "error"
+    assert texts(page.until("execute_reply", page.run("print(x)"))) == "7\n"
+
+
+def test_input_is_asked_for_and_answered(page):
+    request = page.run("print(input('name? '))")
+    assert page.until("input_request", request)[-1]["content"]["prompt"] == "name? "
+    page.request("input_reply", value="Ada")
+    assert texts(page.until("execute_reply", request)) == "Ada\n"
+
+
+def test_a_thousand_messages_come_whole_and_in_order(page):
+    request = page.run("for n in range(1000): print(n)")
+    assert texts(page.until("execute_reply", request)).split() == [str(n) for n in range(1000)]
+    page.until("execute_reply", page.run(f"len('{'x' * 100_000}')"))
+    page.until("status", page.run("1"))
+    assert page.read_bytes <= page.sent_bytes
+
+
+def test_comms_with_buffers_go_on_while_a_cell_waits(page):
+    page.until("execute_reply", page.run(
+        "import comm, asyncio\nhere = comm.create_comm(target_name='t')\nhad = asyncio.Event()\n"
+        "def answer(m):\n"
+        "    here.send({'size': len(m['buffers'][0])}, buffers=[b'ab'])\n"
+        "    had.set()\n"
+        "here.on_msg(answer)"
+    ))  # fmt: skip
+    heard = page.run("print(here.comm_id)\nawait had.wait()")
+    number = texts(page.until("stream", heard)).strip()
+    head = {"msg_id": "m", "msg_type": "comm_msg", "session": "s"}
+    content = {"comm_id": number, "data": {}}
+    message = {"header": head, "parent_header": {}, "metadata": {}, "content": content}
+    page._send(1, kernel.pack(message, [bytes(range(256)) * 300]))
+
+    back = next(m for m in page.until("comm_msg") if m["header"]["msg_type"] == "comm_msg")
+    assert back["content"]["data"] == {"size": 76_800}
+    assert bytes(back["buffers"][0]) == b"ab"
+    page.until("execute_reply", heard)
+
+
+def test_a_kernel_that_ends_is_told_and_may_be_started_again(page):
+    page.until("execute_reply", page.run("x = 1"))
+    page.order(order="start", channel=1)
+    request = page.run("print('x' in globals())")
+    assert texts(page.until("execute_reply", request)) == "False\n"
+
+
+def test_files_are_packed_once_by_what_they_hold(tmp_path):
+    root = tmp_path / "root"
+    (root / "a/b").mkdir(parents=True)
+    (root / "a/one").write_text("same")
+    (root / "a/b/two").write_text("same")
+    (root / "a/left.a").write_text("not this")
+    (root / "link").symlink_to("a/one")
+    pack.pack(root, tmp_path / "web", ("*.a",), lambda: None)
+
+    listing = json.loads((tmp_path / "web/fs.json").read_text())
+    (a, link) = sorted(listing["fsroot"])
+    files = {entry[0]: entry for entry in a[6]}
+    assert link[6] == "a/one"
+    assert set(files) == {"b", "one"}
+    assert files["one"][6] == files["b"][6][0][6]
+    assert len(list((tmp_path / "web/files").iterdir())) == 1

@@ -1,0 +1,170 @@
+"""The PID map's words and picture, from data and from real processes."""
+
+import asyncio
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from labsupport import PidMap, Sandbox, processes
+from labsupport.errors import LabError
+from labsupport.figure import style
+from labsupport.figure.page import Page
+from labsupport.figure.painter import Painter, Scene
+from labsupport.pid import pidmap
+from tests.pid.samples import BY_DB, DB, DEEP, EMPTY, FULL, WEB, data
+
+
+def drawn_text(picture):
+    return [text.get_text() for text in pidmap.page(picture).axes.texts]
+
+
+def test_the_lectures_example():
+    picture = data(pidmap.group("web", 2, [WEB]), pidmap.group("db", 3, [DB]))
+    assert pidmap.finding(picture) == "PID 1 twice: the host calls them 345, 678"
+    text = drawn_text(picture)
+    assert text.count("1") == 2
+    assert {"345", "678", "10", "nginx", "mysqld", "the host", "web"} <= set(text)
+    assert "nginx is PID 1 here, 345 on the host." in pidmap.words(picture)
+
+
+def test_nested_namespaces_are_boxes_in_boxes():
+    outer = pidmap.group("db", 3, [DB, DEEP])
+    assert outer.processes == (DB,)
+    assert outer.inner[0].inode == 4
+    assert outer.inner[0].processes == (DEEP,)
+    text = drawn_text(data(outer))
+    assert {"7", "700", "678"} <= set(text)
+    frames = pidmap.scene(data(outer), 60).background
+    (_, around, inner) = (frame.box for frame in frames)
+    assert around[0] < inner[0]
+    assert inner[0] + inner[2] < around[0] + around[2]
+    assert inner[1] + inner[3] < around[1] + around[3]
+
+
+def test_who_looks_sees_its_own_and_what_is_nested_and_no_number_from_outside():
+    assert BY_DB.seen() == [1, 7]
+    assert pidmap.finding(BY_DB) == "The db sees PID 1, 7; 2 others it cannot see"
+    text = drawn_text(BY_DB)
+    assert "web: not seen" in text
+    assert not {"10", "345", "678", "700", "host"} & set(text)
+    assert {"1", "7", "nginx", "mysqld", "parent"} <= set(text)
+    assert "nginx is PID 1 here, 345 on the host, not seen by the db." in pidmap.words(BY_DB)
+    assert replace(BY_DB, viewer=pidmap.HOST).seen() == [10, 345, 678, 700]
+
+
+def test_an_empty_namespace_says_so():
+    assert "nobody" in pidmap.words(EMPTY)
+    assert any("empty" in text for text in drawn_text(EMPTY))
+
+
+def test_who_ended_is_marked_by_a_word_not_only_a_colour():
+    picture = data(pidmap.group("web", 2, [WEB]), ended=[345])
+    assert "nginx: ended" in drawn_text(picture)
+    assert "just ended" in pidmap.words(picture)
+    assert pidmap.finding(picture).startswith("No PID 1")
+
+
+def test_the_table_has_every_process_once():
+    rows = pidmap.table(data(pidmap.group("web", 2, [WEB]), pidmap.group("db", 3, [DB, DEEP])))
+    assert len(rows) == 1 + 4
+    assert ("sleep 60", "700, 7, 1", "4 (db)") in rows
+
+
+def test_all_boxes_are_on_the_page_and_the_rest_is_counted():
+    high = pidmap.needed_height(FULL)
+    scene = pidmap.scene(FULL, high)
+    boxes = [frame.box for frame in scene.background] + list(scene.tiles)
+    assert all(left >= 0 and top >= 0 for left, top, _, _ in boxes)
+    assert all(left + width <= 100 and top + height <= high for left, top, width, height in boxes)
+    assert any("and 4 more" in text for text in drawn_text(FULL))
+
+
+def test_repainting_tiles_gives_the_same_picture_as_painting_afresh():
+    def paint(*scenes):
+        painter = Painter(style.new_figure(9.2, 4.6), pidmap.draw_frames, pidmap.draw_tile)
+        for scene in scenes:
+            painter.paint(scene)
+        return np.asarray(painter.canvas.buffer_rgba()).copy()
+
+    one = pidmap.scene(data(pidmap.group("web", 2, [WEB])), 50)
+    two = pidmap.scene(data(pidmap.group("web", 2, [WEB, replace(WEB, pid=9, pids=(9, 2))])), 50)
+    assert (paint(one, two, one) == paint(one)).all()
+    assert (paint(one, two) == paint(two)).all()
+    assert (paint(one) != paint(two)).any()
+
+
+def test_an_unchanged_scene_costs_nothing():
+    painter = Painter(style.new_figure(9.2, 4.6), pidmap.draw_frames, pidmap.draw_tile)
+    scene = pidmap.scene(data(pidmap.group("web", 2, [WEB])), 50)
+    assert painter.paint(scene) is painter.paint(Scene(scene.background, dict(scene.tiles)))
+
+
+@pytest.fixture
+def boxes():
+    with Sandbox() as web, Sandbox() as db:
+        web.start(["sleep", "100"])
+        db.start(["sleep", "200"])
+        yield {"web": web, "db": db}
+
+
+def test_the_live_map_shows_what_the_kernel_says(boxes):
+    live = PidMap(boxes)
+    live.set_helpers("web", 2)
+    inside = processes(of=boxes["web"])
+    assert len(inside) == 3
+    assert {p.pid for p in live.data.groups[0].everyone()} == {p.pid for p in inside}
+    live.set_helpers("web", 0)
+    assert len(processes(of=boxes["web"])) == 1
+
+
+def test_each_viewer_sees_what_ps_shows_it(boxes):
+    live = PidMap(boxes)
+    live.set_helpers("web", 2)
+    listed = boxes["web"].run(["ps", "-e", "-o", "pid=,comm="]).stdout.splitlines()
+    theirs = [int(line.split()[0]) for line in listed if not line.endswith(" ps")]
+    assert live.look_as("web") == theirs
+    buttons = live._console().children[1]
+    buttons.value = "db"
+    assert live.picture.status.startswith("The db sees PID 1;")
+    with pytest.raises(LabError, match=r"nobody here is 'dbb'.*did you mean 'db'"):
+        live.look_as("dbb")
+
+
+def test_an_ended_process_lingers_and_then_goes(boxes):
+    live = PidMap(boxes)
+    live.set_helpers("web", 1)
+    (helper,) = live.helpers["web"]
+    live.set_helpers("web", 0)
+    assert helper.pid in live.data.ended
+    time.sleep(1.1)
+    live.refresh()
+    assert helper.pid not in {p.pid for p in live.data.groups[0].everyone()}
+
+
+def test_a_still_picture_shows_only_who_is_there(boxes, monkeypatch):
+    shown = []
+    monkeypatch.setattr(Page, "show", lambda _, alt, table: shown.append(alt))
+    live = PidMap(boxes)
+    first = boxes["web"]._init
+    first.signal(9)
+    first.wait()
+    live.draw()
+    assert "nobody" in shown[0]
+    assert "ended" not in shown[0]
+
+
+def test_running_live_takes_its_time_and_stops_when_told(boxes):
+    async def stopped_early():
+        live = PidMap(boxes)
+        asyncio.get_running_loop().call_later(0.3, setattr, live.picture, "stopping", True)
+        began = time.monotonic()
+        await live.run(seconds=20)
+        return live, time.monotonic() - began
+
+    live, seconds = asyncio.run(stopped_early())
+    assert 0.3 <= seconds < 5
+    assert live.picture.png.startswith(b"\x89PNG")
+    assert "PID 1 twice" in live.picture.alt
+    assert live.picture.running is False

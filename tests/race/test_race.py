@@ -1,0 +1,216 @@
+"""The race: what each entrant is found to isolate, on real kernels; and that nothing is left."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from labsupport import Race, probe, processes
+from labsupport.errors import LabError
+from labsupport.race.elsewhere import InContainer, InVirtualMachine
+from labsupport.race.runners import PYTHON, AsProcess, InEnvironment, InSandbox
+from tests.toys import CHECKOUT
+
+
+def the_app():
+    """The app, as the notebook writes it."""
+    cells = nbformat.read(CHECKOUT / "notebooks/01_why_containers.ipynb", as_version=4).cells
+    [source] = [cell.source for cell in cells if cell.source.startswith("%%writefile")]
+    return source.partition("\n")[2]
+
+
+def a_race(*kinds):
+    race = Race(kinds)
+    (race.folder / "app.py").write_text(the_app())
+    return race
+
+
+def run(*kinds, rounds=1):
+    race = a_race(*kinds)
+    asyncio.run(race.run(rounds))
+    race.close()
+    return race
+
+
+def skip_unless_here(kind):
+    if why := kind.why_not():
+        pytest.skip(f"needs {', '.join(kind.needs)}: {why}")
+
+
+def folders():
+    return set(Path(tempfile.gettempdir()).glob(f"labsupport-race-{os.getpid()}-*"))
+
+
+def test_no_wall_holds_around_an_ordinary_process_and_each_start_counts():
+    race = run(AsProcess, InEnvironment, rounds=3)
+    for entrant in race.ran.values():
+        assert entrant.got.walls == (False,) * 6
+        assert entrant.page["kernel"] == os.uname().release
+        assert len(entrant.starts) == 3
+    assert [row[0] for row in race.kernels().rows] == ["process", "virtual environment"]
+    assert 1000 < race["virtual environment"].disk_bytes < 1_000_000
+    assert folders() == set()
+    assert not [each for each in processes() if race.token in each.command]
+
+
+def test_a_sandbox_keeps_processes_apart_and_no_files():
+    skip_unless_here(InSandbox)
+    race = run(InSandbox)
+    assert race["our sandbox"].got.walls == (False, False, True, True, True, False)
+    assert race["our sandbox"].page["init"].startswith("python")
+
+
+def test_all_walls_but_the_kernel_hold_around_a_container(request):
+    if os.geteuid() == 0:
+        request.getfixturevalue("an_engine")
+    probe(fresh=True)  # an earlier test may have asked when there was none
+    skip_unless_here(InContainer)
+    entrant = run(InContainer)["container"]
+    assert entrant.got.walls == (True,) * 5 + (False,)
+    assert entrant.page["boot_id"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert entrant.disk_bytes > 10_000_000
+
+
+def test_every_wall_holds_around_a_virtual_machine():
+    skip_unless_here(InVirtualMachine)
+    race = run(InVirtualMachine)
+    entrant = race["virtual machine"]
+    assert entrant.got.walls == (True,) * 6
+    assert entrant.memory_bytes > 20_000_000
+    assert entrant.disk_bytes > 100_000_000
+    assert not [each for each in processes() if race.folder.name in each.command]
+    race.close()
+
+
+def test_the_machine_cannot_mount_the_hosts_files():
+    skip_unless_here(InVirtualMachine)
+    race = a_race(InVirtualMachine)
+    mount = (
+        "import ctypes\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        'libc.mount(b"none", b"/mnt", b"hostfs", 0, b"/")\n'
+    )
+    listed = the_app().replace("os.uname().nodename", 'sorted(os.listdir("/mnt"))')
+    (race.folder / "app.py").write_text(mount + listed)
+    asyncio.run(race.run(1))
+    race.close()
+    seen = race["virtual machine"].page["hostname"]
+    assert "init.py" in seen  # it is mounted, and is the machine's own disk again
+    assert "usr" in seen
+
+
+def test_without_an_app_nobody_runs():
+    race = Race([AsProcess])
+    with pytest.raises(LabError, match=r"nobody can run(.|\n)*run the cell that writes it"):
+        asyncio.run(race.run())
+    race.close()
+
+
+def test_an_app_that_breaks_is_quoted():
+    race = a_race(AsProcess)
+    (race.folder / "app.py").write_text("raise SystemExit('no such word')")
+    with pytest.raises(LabError, match=r"process: the app did not answer(.|\n)*no such word"):
+        asyncio.run(race.run(1))
+    race.close()
+
+
+def test_in_the_lab_vm_the_kernel_outside_has_a_row(monkeypatch):
+    race = run(AsProcess)
+    assert race.kernels().finding == "1 kernel answers in 1 place"
+    monkeypatch.setenv("LAB_OUTER_KERNEL", "6.99-outer")
+    monkeypatch.setenv("LAB_OUTER_BOOT_ID", "12345678-9abc")
+    table = race.kernels()
+    assert table.rows[-1][:3] == ("outside of the Lab VM", "6.99-outer", "12345678")
+    assert table.finding == "2 kernels answer in 2 places"
+
+
+@pytest.mark.parametrize(("told", "starts"), [((1, 30, 30), 3), ((30, 1, 1), 1)])
+def test_the_first_start_decides_whether_there_are_more(told, starts):
+    class Moody(AsProcess):
+        def start(self):
+            super().start()
+            return told[len(race["process"].starts)]
+
+    race = a_race(Moody)
+    asyncio.run(race.run(3))
+    race.close()
+    assert race["process"].starts == told[:starts]
+
+
+def test_what_cannot_run_here_says_why_and_is_not_started():
+    class Elsewhere(AsProcess):
+        name = "elsewhere"
+
+        @classmethod
+        def why_not(cls):
+            return "it is far away"
+
+        def _start(self, argument):
+            raise AssertionError
+
+    race = run(AsProcess, Elsewhere)
+    assert list(race.ran) == ["process"]
+    assert race["elsewhere"].why_not == "it is far away"
+    with pytest.raises(LabError, match=r"elsewhere: it has not run(.|\n)*it is far away"):
+        race["elsewhere"].walls  # noqa: B018
+
+
+def test_what_is_borrowed_is_counted_apart():
+    race = run(AsProcess)
+    assert race["process"].disk_bytes == len(the_app().encode())
+    python = Path(PYTHON).stat().st_size + Path(json.__file__).stat().st_size
+    assert python < race["process"].borrowed_bytes < 300_000_000
+
+
+def test_before_it_has_run_there_are_no_results():
+    with pytest.raises(LabError, match="nothing has been started yet"):
+        Race().ran  # noqa: B018
+    with pytest.raises(LabError, match=r"'container' has not run(.|\n)*await race.run"):
+        Race()["container"]
+
+
+def test_stop_ends_it_after_the_present_start():
+    race = a_race(AsProcess, InEnvironment)
+
+    async def stopped():
+        running = asyncio.create_task(race.run(50))
+        while not race.entrants or not race["process"].starts:
+            await asyncio.sleep(0.02)
+        race._picture.stopping = True
+        await running
+
+    asyncio.run(stopped())
+    race.close()
+    assert 0 < len(race["process"].starts) < 50
+
+
+def test_nothing_is_left_after_kill_9():
+    program = (
+        "import asyncio\nfrom tests.race.test_race import *\n"
+        "asyncio.run(a_race(AsProcess, InEnvironment, InSandbox, InVirtualMachine).run(1000))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], cwd=CHECKOUT) as racing:
+        pattern = f"labsupport-race-{racing.pid}-*"
+        temporary = Path(tempfile.gettempdir())
+        until = time.monotonic() + 30
+        while not list(temporary.glob(f"{pattern}/environment/bin/python")):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        time.sleep(1)
+        racing.send_signal(signal.SIGKILL)
+    token = f"labsupport-race-{racing.pid}-"
+    until = time.monotonic() + 10
+    while left := [each for each in processes() if token in each.command]:
+        assert time.monotonic() < until, left
+        time.sleep(0.05)
+    swept = [sys.executable, "-m", "labsupport", "clean"]
+    subprocess.run(swept, cwd=CHECKOUT, check=True, capture_output=True, timeout=60)
+    assert not list(temporary.glob(pattern))

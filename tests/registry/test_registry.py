@@ -1,0 +1,194 @@
+"""A real registry, asked over HTTP, by an engine, and after a `kill -9` (about 8 s)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+
+from labsupport.doctor import addresses
+from labsupport.errors import LabError
+from labsupport.registry.registry import Registry
+from labsupport.registry.server import OWN_AGENT, Log
+
+pytestmark = pytest.mark.skipif(
+    addresses.find() is None, reason="needs a registry's program (./lab registry)"
+)
+
+
+@pytest.fixture(scope="module")
+def registry():
+    with Registry.start() as registry:
+        yield registry
+
+
+def status_of(address: str) -> int:
+    try:
+        return urlopen(f"http://{address}/v2/", timeout=10).status
+    except HTTPError as error:
+        return error.code
+
+
+PROXY_CODE = """
+from labsupport import Registry
+with Registry.start() as registry:
+    print(registry.catalogue())
+"""
+
+
+def test_it_listens_on_the_loopback_only(registry):
+    host, _, port = registry.address.partition(":")
+
+    assert host == "127.0.0.1"
+    argv = ["ss", "-Hltn", f"sport = :{port}"]
+    told = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert [line.split()[3] for line in told.stdout.splitlines()] == [registry.address]
+
+
+def test_who_does_not_log_in_is_refused_and_the_log_says_so(registry):
+    before = len(registry.log())
+    assert status_of(registry.address) == 401
+
+    until = time.monotonic() + 5  # it answers first, and writes then
+    while len(registry.log()) == before and time.monotonic() < until:
+        time.sleep(0.02)
+    request = registry.log()[before]
+    assert (request.method, request.path, request.status, request.user) == ("GET", "/v2/", 401, "")
+
+
+def test_its_own_user_is_let_in_and_sees_what_is_there(registry):
+    before = len(registry.log())
+
+    assert registry.catalogue() == {}
+    assert len(registry.log()) == before  # our own questions are not counted
+
+
+def test_a_proxy_is_not_asked_for_what_is_on_our_own_loopback():
+    done = subprocess.run(
+        [sys.executable, "-c", PROXY_CODE], env={**os.environ, "http_proxy": "http://127.0.0.1:9"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "{}\n"
+
+
+def test_the_token_is_nowhere_in_clear(registry):
+    assert registry.password not in repr(registry)
+    assert len(registry.password) == 32
+    files = [path for path in registry.folder.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if registry.password in path.read_text(errors="replace")]
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        assert registry.password.encode() not in entry.read_bytes()
+
+
+def test_a_log_that_comes_late_is_read_as_far_as_a_mark():
+    """The registry answers first, and writes how that ended when it likes."""
+
+    def line(number, path, agent="docker", **more):
+        keys = {"id": number, "method": "GET", "uri": path, "useragent": agent}
+        entry = {f"http.request.{key}": value for key, value in keys.items()}
+        return json.dumps({"msg": "", **entry, **more}).encode()
+
+    def late():
+        for number, path, agent in ((1, "/v2/x/blobs/y", "docker"), (2, "/v2/?mark=m", OWN_AGENT)):
+            go_on.wait(10)
+            yield line(number, path, agent)
+        yield line(2, "/v2/?mark=m", OWN_AGENT, **{"http.response.status": 200})
+        time.sleep(0.1)
+        why = {"level": "error", "err.detail": "no space left on device"}
+        yield line(1, "/v2/x/blobs/y", **why, **{"http.response.status": 500})
+        read.wait(10)
+
+    go_on, read = threading.Event(), threading.Event()
+    log = Log(late())
+    assert log.requests() == []
+    go_on.set()
+    assert log.last_failure("mark=m") == "no space left on device"
+    assert [(each.path, each.status) for each in log.requests("mark=m")] == [("/v2/x/blobs/y", 500)]
+    read.set()
+
+
+def test_two_do_not_disturb_each_other(registry):
+    with Registry.start() as other:
+        assert other.address != registry.address
+        assert other.password != registry.password
+        assert other.name("app", "2") == f"{other.address}/student/app:2"
+
+
+def test_its_end_leaves_nothing(registry):
+    other = Registry.start()
+    inside = [int(p.name) for p in Path("/proc").glob("[0-9]*") if _mentions(p, other.folder)]
+    assert inside
+
+    other.stop()
+    other.stop()
+    assert not other.folder.exists()
+    assert not [p for p in inside if Path(f"/proc/{p}").exists()]
+    with pytest.raises(LabError, match="refused"):
+        other.catalogue()
+
+
+def _mentions(process: Path, folder: Path) -> bool:
+    try:
+        return str(folder).encode() in (process / "cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_it_ends_with_its_owner_even_by_kill_9():
+    program = """if True:
+        import time
+        from labsupport.registry.registry import Registry
+        registry = Registry.start()
+        print(registry.address, registry.folder, flush=True)
+        time.sleep(600)
+    """
+    owner = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    address, folder = owner.stdout.readline().split()
+    assert status_of(address) == 401
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    owner.stdout.close()
+
+    deadline = time.monotonic() + 10
+    while Path(folder).exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not Path(folder).exists()
+    with pytest.raises(OSError, match="refused"):
+        status_of(address)
+
+
+def test_an_ordinary_user_has_one_too(as_user):
+    program = """if True:
+        from labsupport.registry.registry import Registry
+        with Registry.start() as registry:
+            print(registry.catalogue(), oct(registry.folder.stat().st_mode & 0o777))
+    """
+    done = as_user([sys.executable, "-c", program], timeout=60)
+    assert done.stdout.split("\n")[0] == "{} 0o700", done.stderr
+
+
+def test_a_program_that_is_no_registry_is_named(tmp_path, monkeypatch):
+    (tmp_path / "docker-registry").write_text("#!/bin/sh\necho 'not today' >&2; exit 3\n")
+    (tmp_path / "docker-registry").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    with pytest.raises(LabError, match="not today"):
+        Registry.start()
+
+
+def test_where_there_is_none_the_remedy_is_a_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(addresses, "NAMES", ())
+    monkeypatch.setattr(addresses, "KEPT", tmp_path / "none")
+
+    with pytest.raises(LabError, match=r"\./lab registry"):
+        Registry.start()

@@ -1,0 +1,281 @@
+"""Login, push, pull and clean-up with a real engine and a real registry (about 15 s)."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from dataclasses import replace
+
+import pytest
+from docker.errors import NotFound
+
+from labsupport.build.bases import base_image
+from labsupport.build.build import Build
+from labsupport.build.container import stranger
+from labsupport.doctor import addresses
+from labsupport.engine.client import Engine
+from labsupport.engine.inventory import MINE, SOMEBODYS, THE_COURSES, Belongings, clean_up
+from labsupport.engine.listing import OWNER, owner_labels
+from labsupport.errors import ShippingRefused
+from labsupport.registry import shipping
+from labsupport.registry.registry import Registry
+from tests.engines import why_none
+
+pytestmark = [
+    pytest.mark.skipif(bool(why_none()), reason=why_none() or "an engine is there"),
+    pytest.mark.skipif(
+        addresses.find() is None, reason="needs a registry's program (./lab registry)"
+    ),
+]
+APP = "FROM labsupport/busybox\nRUN echo old > /a\nCOPY say /say\n"
+
+
+@pytest.fixture(scope="module")
+def engine():
+    with Engine.start_private() as engine:
+        base_image(engine)
+        yield engine
+
+
+@pytest.fixture
+def registry():
+    with Registry.start() as registry:
+        yield registry
+
+
+@pytest.fixture
+def ship(engine, registry):
+    """Build an app of three layers, under the name that leads to the registry."""
+
+    def build(tag="1", say="hello", dockerfile=APP):
+        name = registry.name("app", tag)
+        files = {"Dockerfile": dockerfile, "say": say}
+        Build.run(engine, files, name)
+        return name
+
+    yield build
+    clean_up(engine)
+
+
+def tar_of(name: str) -> bytes:
+    with io.BytesIO() as packed:
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            tar.addfile(tarfile.TarInfo(name))
+        return packed.getvalue()
+
+
+def outcomes(trip):
+    return [layer.outcome for layer in trip.layers]
+
+
+def test_the_first_push_sends_all_layers_and_the_registry_has_them(engine, registry, ship):
+    name = ship()
+    trip = shipping.push(engine, name, registry)
+
+    assert outcomes(trip) == ["sent"] * 3
+    assert "busybox" in trip.layers[0].made_by
+    assert "COPY" in trip.layers[2].made_by
+    assert registry.catalogue() == {"student/app": ["1"]}
+    puts = {
+        request.blob: request.stored_bytes for request in registry.log() if request.stored_bytes
+    }
+    assert {layer.digest: layer.blob_bytes for layer in trip.layers}.items() <= puts.items()
+    assert {request.user for request in registry.log() if request.stored_bytes} == {"student"}
+
+
+def test_after_a_change_only_the_changed_layer_goes(engine, registry, ship):
+    shipping.push(engine, ship(), registry)
+    before = len(registry.log())
+    trip = shipping.push(engine, ship("2", "hello again"), registry)
+
+    assert outcomes(trip) == ["already there", "already there", "sent"]
+    sent = [request for request in registry.log()[before:] if request.stored_bytes]
+    assert trip.line_bytes == trip.layers[2].blob_bytes < 500
+    assert trip.layers[2].digest in {request.blob for request in sent}
+    assert len(sent) == 2  # the layer, and the image's configuration
+
+
+def test_layers_of_another_repository_are_taken_over(engine, registry, ship):
+    shipping.push(engine, ship(), registry)
+    copy = registry.name("copy", "1")
+    engine.client.images.get(registry.name("app", "1")).tag(copy)
+    trip = shipping.push(engine, copy, registry)
+
+    assert not trip.travelled
+    assert trip.line_bytes == 0
+    assert registry.catalogue() == {"student/app": ["1"], "student/copy": ["1"]}
+
+
+@pytest.mark.parametrize("token", ["", "a wrong one"])
+def test_without_the_token_nothing_goes(engine, registry, ship, token):
+    name = ship()
+    shipping.push(engine, name, registry)
+    with pytest.raises(ShippingRefused, match=r"docker login 127\.0\.0\.1"):
+        shipping.push(engine, name, replace(registry, password=token))
+
+
+def test_a_name_that_leads_nowhere_is_explained(engine, registry, ship):
+    engine.client.images.get(ship()).tag("nobodys-app", "1")
+    try:
+        with pytest.raises(ShippingRefused, match=r"docker\.io/library/nobodys-app"):
+            shipping.push(engine, "nobodys-app:1", registry)
+    finally:
+        engine.client.images.remove("nobodys-app:1")
+
+
+def test_what_is_not_here_is_told(engine, registry):
+    with pytest.raises(ShippingRefused, match="docker tag IMAGE"):
+        shipping.push(engine, registry.name("none", "1"), registry)
+
+
+def test_a_registry_that_has_gone_is_out_of_reach(engine, ship, registry):
+    name = ship()
+    registry.stop()
+    with pytest.raises(ShippingRefused, match="is it up"):
+        shipping.push(engine, name, registry)
+
+
+def test_a_full_disk_is_told(tmp_path):
+    """The registry's disk is a small one, in a mount namespace of the test's own.
+
+    It holds the engine's own words, which the engine says only after five tries in 50 seconds.
+    """
+    program = """if True:
+        import base64
+        from urllib.error import HTTPError
+        from urllib.request import Request, urlopen
+        from labsupport.registry.registry import Registry
+        from labsupport.registry import shipping
+        KIND = "application/octet-stream"
+        with Registry.start() as registry:
+            login = base64.b64encode(f"student:{registry.password}".encode()).decode()
+            def ask(method, url, data=None):
+                head = {"Authorization": f"Basic {login}", "Content-Type": KIND}
+                return urlopen(Request(url, data, head, method=method))
+            begun = ask("POST", f"http://{registry.address}/v2/student/app/blobs/uploads/")
+            try:
+                ask("PATCH", begun.headers["Location"], bytes(1 << 20))
+            except HTTPError as error:
+                words = f"received unexpected HTTP status: {error.code} {error.reason}"
+            refusal = shipping.read("push", "app", registry.explain(words))
+            print(type(refusal).__name__, refusal)
+    """
+    mount = 'mount -t tmpfs -o size=600k tmpfs "$0" && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", mount, tmp_path, sys.executable, "-c", program],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.startswith("ShippingRefused"), done.stderr
+    assert "no space left on device" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        ("toomanyrequests: You have reached your pull rate limit.", "wait for some hours"),
+        ("denied: requested access to the resource is denied", "neither a registry nor a user"),
+        ("pull access denied, …: authorization failed: no basic auth credentials", "docker login"),
+        ("tag does not exist: 127.0.0.1:5000/student/app:1", "docker image ls"),
+        ("write /x: no space left on device", "docker system df"),
+        ("http: server gave HTTP response to HTTPS client", "registries.conf"),
+        ("manifest for a/b:1 not found: manifest unknown", "spelling mistakes"),
+        ("something else", ""),
+    ],
+)
+def test_an_engines_words_have_one_cause(words, remedy):
+    found = shipping.read("push", "app", words)
+    assert words in str(found)
+    assert remedy in found.remedy if remedy else found.remedy == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("app", "docker.io"),
+        ("user/app:1", "docker.io"),
+        ("127.0.0.1:5000/user/app", "127.0.0.1:5000"),
+        ("ghcr.io/user/app", "ghcr.io"),
+        ("localhost/app", "localhost"),
+    ],
+)
+def test_where_a_name_leads(name, where):
+    assert shipping.registry_of(name) == where
+
+
+@pytest.mark.parametrize("rest", ["no such host", "dial udp 10.0.0.1:53: connect: unreachable"])
+def test_the_name_servers_address_is_not_repeated(rest):
+    words = f"dial tcp: lookup registry-1.docker.io on 10.0.0.1:53: {rest}"
+    said = str(shipping.read("push", "app", words))
+    assert "lookup registry-1.docker.io: " in said
+    assert "10.0.0.1" not in said
+
+
+def test_podman_is_told_how_to_take_a_registry_without_a_certificate():
+    words = 'Get "https://127.0.0.1:5/v2/": http: server gave HTTP response to HTTPS client'
+    found = shipping.read("login", "127.0.0.1:5/", words)
+    assert '[[registry]] location = "127.0.0.1:5" insecure = true' in str(found)
+
+
+def test_only_what_is_ours_is_cleaned_up(engine, registry, ship):
+    """A stranger's container, image, network and volume carry no label of ours."""
+    client = engine.client
+    client.api.import_image_from_data(tar_of("bin/x"), repository="strangers-image", tag="1")
+    theirs = client.containers.create("strangers-image:1", ["/bin/x"], name="strangers")
+    network, volume = client.networks.create("st-net"), client.volumes.create("st-vol")
+    name = ship()
+    client.containers.run(name, ["sleep", "600"], detach=True, network_mode="none")
+    client.volumes.create("our-vol", labels=owner_labels())
+    before = Belongings.of(engine)
+    gone = clean_up(engine)
+    after = Belongings.of(engine)
+
+    assert {thing.kind for thing in gone} == {"container", "image", "volume"}
+    assert not after.mine
+    assert after.identities == {it.identity for it in before.things if it.whose != MINE}
+    assert {thing.name for thing in after.whose(SOMEBODYS)} == {
+        "strangers", "strangers-image:1", "st-net", "st-vol",
+    }  # fmt: skip
+    assert [thing.name for thing in after.whose(THE_COURSES)] == ["labsupport/busybox:latest"]
+    theirs.remove()
+    client.images.remove("strangers-image:1")
+    network.remove()
+    volume.remove()
+
+
+def test_a_stranger_survives_a_clean_up_and_ends_with_its_owner(engine):
+    with stranger(engine) as other:
+        (seen,) = Belongings.of(engine).whose(SOMEBODYS)
+        assert seen.key == other.container.id
+        assert not clean_up(engine)
+        assert other.exec(["echo", "still here"]) == "still here\n"
+    assert not Belongings.of(engine).whose(SOMEBODYS)
+
+
+def test_an_image_that_somebody_elses_container_uses_stays(engine, ship):
+    name = ship()
+    container = engine.client.containers.run(
+        name, ["sleep", "600"], detach=True, network_mode="none", labels={OWNER: "other@there"}
+    )
+    try:
+        assert not clean_up(engine)
+        assert [thing.kind for thing in Belongings.of(engine).whose(MINE)] == ["image"]
+    finally:
+        container.remove(force=True)
+    clean_up(engine)
+    with pytest.raises(NotFound):
+        engine.client.images.get(name)
+
+
+def test_the_log_is_plain_data(engine, registry, ship):
+    shipping.push(engine, ship(), registry)
+    rows = [(r.method, r.repository, r.status, r.user) for r in registry.log()]
+    assert ("PUT", "student/app", 201, "student") in rows
+    assert json.dumps(rows)

@@ -1,0 +1,131 @@
+"""What tutorial T3 begins with: hello-world, the app's folder, the command docker (about 12 s)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from docker.errors import ImageNotFound
+
+from labsupport.build.bases import base_image, make_image
+from labsupport.build.smallest import hello_program
+from labsupport.build.workbench import Workbench
+from labsupport.engine.client import Engine
+from labsupport.engine.command_line import engine_environment, seen_in_proc
+from labsupport.engine.inventory import clean_up, require_free
+from labsupport.engine.listing import OWNER
+from labsupport.errors import LabError
+from labsupport.registry.tutorial import CPUS, AppFolder, hello_world
+from tests.engines import why_none
+
+needs_engine = pytest.mark.skipif(bool(why_none()), reason=why_none() or "an engine is there")
+needs_docker = pytest.mark.skipif(not shutil.which("docker"), reason="needs the command docker")
+
+
+@pytest.fixture(scope="module")
+def engine():
+    with Engine.start_private() as engine:
+        base_image(engine)
+        yield engine
+
+
+@needs_engine
+def test_hello_world_is_one_file_and_says_which_image_it_was(engine, monkeypatch):
+    monkeypatch.setenv("LAB_IN_VM", "1")  # nothing is pulled
+    name = hello_world(engine)
+    with Workbench(engine) as bench:
+        ran = bench.run(name)
+
+    assert name == "labsupport/hello-world:latest"
+    assert "Hello from an image of this course" in ran.output
+
+
+@needs_engine
+def test_a_real_hello_world_that_is_here_is_taken_and_stays(engine):
+    make_image(engine, "hello-world:latest", {"/x": (hello_program("real\n"), 0o755)}, Cmd=["/x"])
+    assert hello_world(engine) == "hello-world"
+    clean_up(engine)
+
+
+@needs_engine
+@needs_docker
+def test_one_dockerfile_makes_an_image_for_each_cpu(engine):
+    environment = {**os.environ, **engine_environment(engine.address)}
+    with AppFolder() as app:
+        for cpu in CPUS:
+            argv = ["docker", "build", "--quiet", f"--platform=linux/{cpu}", f"--tag=two:{cpu}"]
+            subprocess.run([*argv, app.hello], env=environment, capture_output=True, check=True)
+    found = {cpu: engine.client.images.get(f"two:{cpu}").attrs["Architecture"] for cpu in CPUS}
+    assert found == {cpu: cpu for cpu in CPUS}
+    with Workbench(engine) as bench:
+        said = {cpu: bench.run(f"two:{cpu}").said for cpu in CPUS}
+    here = next(cpu for cpu, machine in CPUS.items() if machine == os.uname().machine)
+    assert said.pop(here) == f"Hello from {here}"
+    assert "exec format error" in said.popitem()[1]
+
+
+@needs_engine
+def test_no_name_is_taken_away_from_an_image_that_is_not_ours(engine):
+    image = base_image(engine)  # which is the course's
+    image.tag("simple-translate", "1.0")
+    try:
+        with pytest.raises(LabError, match=r"simple-translate:1\.0 already"):
+            require_free(engine, "simple-translate:1.1", "simple-translate:1.0")
+    finally:
+        engine.client.images.remove("simple-translate:1.0")
+    make_image(engine, "simple-translate:1.0", {"/x": (b"", 0o644)})
+    require_free(engine, "simple-translate:1.0")  # our own may be built again
+    clean_up(engine)
+    with pytest.raises(ImageNotFound):
+        engine.client.images.get("simple-translate:1.0")
+
+
+@needs_engine
+def test_a_made_image_is_what_it_was_told_to_be(engine):
+    image = make_image(
+        engine, "made:1", {"/app/run": (b"#!/bin/sh\nid -u\n", 0o755)}, on_busybox=True,
+        architecture="riscv64", Entrypoint=["/app/run"], User="1000",
+    )  # fmt: skip
+    try:
+        assert image.attrs["Architecture"] == "riscv64"
+        assert OWNER in image.labels
+        with Workbench(engine) as bench:
+            assert bench.run("made:1").output == "1000\n"
+    finally:
+        clean_up(engine)
+
+
+def test_the_app_is_copied_and_removed():
+    with AppFolder() as app:
+        assert "B  Dockerfile" in repr(app)
+        assert "<summary>Dockerfile" in app._repr_html_()
+    assert not app.path.exists()
+
+
+@needs_docker
+def test_a_token_on_the_command_line_can_be_read_by_everybody():
+    seen, mode = seen_in_proc("login", "-u", "student", "-p", "no-real-token", "127.0.0.1:1")
+    assert "no-real-token" in seen
+    assert mode == "-r--r--r--"
+
+
+@needs_engine
+@needs_docker
+def test_what_a_cell_types_reaches_this_engine_and_leaves_no_settings(engine, monkeypatch):
+    usual = Path.home() / ".docker" / "config.json"
+    before = usual.read_bytes() if usual.exists() else None
+    environment = {**os.environ, **engine_environment(engine.address)}
+    argv = ["docker", "login", "--username", "student", "--password", "x", "127.0.0.1:1"]
+    subprocess.run(argv, env=environment, capture_output=True, check=False)
+    listed = subprocess.check_output(["docker", "image", "ls"], env=environment, text=True)
+    assert "labsupport/busybox" in listed
+    assert (usual.read_bytes() if usual.exists() else None) == before
+
+
+def test_without_the_command_the_error_says_so(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(LabError, match=r"no command `docker`.*\n.*install .*docker"):
+        seen_in_proc("version")

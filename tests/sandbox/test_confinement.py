@@ -1,0 +1,105 @@
+"""Programs of a sandbox in a cgroup, with few capabilities, under a filter: asked of the kernel."""
+
+import signal
+import struct
+from pathlib import Path
+
+import pytest
+
+from labsupport import Cgroup, Sandbox, probe
+from labsupport.errors import LabError
+from labsupport.kernel.capabilities import capability_mask
+
+BPF_RET, SECCOMP_RET_ALLOW, SECCOMP_RET_KILL = 0x06, 0x7FFF0000, 0x80000000
+
+
+class Rule:
+    """A filter of one instruction, the same verdict for every call."""
+
+    def __init__(self, verdict):
+        self.programs = (struct.pack("HBBI", BPF_RET, 0, 0, verdict),)
+
+
+def status(pid):
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+@pytest.fixture
+def group():
+    if refusal := probe().why_not("cgroup.pids"):
+        pytest.skip(f"needs cgroup.pids: {refusal.reason}")
+    with Cgroup(pids=20) as group:
+        yield group
+
+
+@pytest.mark.parametrize("new", [{"pid", "mount"}, {"uts"}, {"pid", "mount", "cgroup", "net"}])
+def test_programs_are_in_the_cgroup_and_the_helpers_are_not(group, new):
+    with Sandbox(new=new, cgroup=group) as box:
+        first = box.start(["sleep", "60"])
+        second = box.start(["sleep", "60"])
+        assert set(group.processes()) == {first.pid, second.pid}
+    assert group.processes() == []
+
+
+def test_the_init_of_an_empty_sandbox_is_in_the_cgroup(group):
+    with Sandbox(cgroup=group) as box:
+        init = box.pid
+        assert group.processes() == [init]
+
+
+def test_a_new_cgroup_namespace_has_the_group_as_its_root(group):
+    with Sandbox(new={"pid", "mount", "cgroup"}, cgroup=group) as box:
+        seen = box.run(["cat", "/proc/self/cgroup"]).stdout
+    assert [
+        line.rpartition(":")[2] for line in seen.splitlines() if "pids" in line or "0::" in line
+    ]
+    assert Path(group.procs_paths[0]).parent.name not in seen
+
+
+def test_the_line_for_a_terminal_joins_the_cgroup(group):
+    with Sandbox(cgroup=group) as box:
+        box.run(["true"])
+        assert group.procs_paths[0] in str(box.shell())
+
+
+@pytest.mark.parametrize("new", [{"pid", "mount"}, {"user", "uts"}])
+def test_only_the_capabilities_that_are_kept_are_there(new):
+    wanted = f"{capability_mask({'NET_ADMIN', 'CAP_CHOWN'}):016x}"
+    with Sandbox(new=new, keep_caps={"NET_ADMIN", "CAP_CHOWN"}) as box:
+        process = box.start(["sleep", "60"])
+        seen = status(process.pid)
+    assert [seen[name] for name in ("CapBnd", "CapPrm", "CapEff")] == [wanted] * 3
+    assert int(seen["CapInh"], 16) == int(seen["CapAmb"], 16) == 0
+
+
+def test_an_init_has_no_more_capabilities_than_programs():
+    with Sandbox(keep_caps=set()) as box:
+        seen = status(box.pid)
+    assert [int(seen[name], 16) for name in ("CapBnd", "CapPrm", "CapEff")] == [0, 0, 0]
+
+
+def test_a_misspelt_capability_is_refused():
+    with pytest.raises(LabError, match="no capability"), Sandbox(keep_caps={"NET_ADMN"}):
+        pass
+
+
+@pytest.mark.parametrize("new", [{"pid", "mount"}, {"user", "uts"}])
+def test_a_program_runs_under_the_filter(new):
+    with Sandbox(new=new, filter=Rule(SECCOMP_RET_ALLOW)) as box:
+        seen = status(box.start(["sleep", "60"]).pid)
+    assert seen["Seccomp"] == "2"
+    assert seen["Seccomp_filters"] == "1"
+    assert seen["NoNewPrivs"] == "0"
+
+
+def test_a_filter_is_loaded_without_capabilities_too():
+    with Sandbox(keep_caps=set(), filter=Rule(SECCOMP_RET_ALLOW)) as box:
+        seen = status(box.start(["sleep", "60"]).pid)
+    assert seen["Seccomp"] == "2"
+    assert int(seen["CapEff"], 16) == 0
+
+
+def test_who_may_call_nothing_is_killed_by_the_first_call():
+    with Sandbox(filter=Rule(SECCOMP_RET_KILL)) as box:
+        assert box.run(["true"]).returncode == -signal.SIGSYS

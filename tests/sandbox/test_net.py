@@ -1,0 +1,226 @@
+"""Networks of sandboxes: what the kernel says of links, addresses, routes and rates."""
+
+import os
+import socket
+import time
+
+import pytest
+
+from labsupport import Sandbox, namespaces
+from labsupport.errors import (
+    LabError,
+    NetworkRefused,
+    NoAnswer,
+)
+from labsupport.net.servers import web_server
+
+
+@pytest.fixture
+def boxes():
+    """Return what opens sandboxes that have a network; they are closed afterwards."""
+    opened = []
+
+    def open_boxes(count):
+        new = [Sandbox(new={"net"}).open() for _ in range(count)]
+        opened.extend(new)
+        return new
+
+    yield open_boxes
+    for box in opened:
+        box.close()
+
+
+@pytest.fixture
+def pair(boxes):
+    """Return two sandboxes with a cable and addresses of one network."""
+    left, right = boxes(2)
+    left.net.connect(right)
+    left.net.set_up("eth0", "10.0.0.1/24")
+    right.net.set_up("eth0", "10.0.0.2/24")
+    return left, right
+
+
+def inside(box, *argv):
+    return box.run(argv).stdout
+
+
+def test_a_fresh_network_has_only_links_that_are_off(boxes):
+    [box] = boxes(1)
+    assert "lo" in [link.name for link in box.net.links()]
+    assert not any(link.up for link in box.net.links())
+    assert box.net.routes() == ()
+    assert inside(box, "ip", "route") == ""
+
+
+def test_a_socket_belongs_to_the_sandboxs_network(boxes):
+    [box] = boxes(1)
+    box.net.set_up("lo")
+    with box.open_socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.bind(("127.0.0.1", 4711))
+        listener.listen()
+        assert ":4711" in inside(box, "ss", "-ltn")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", 4711))
+
+
+def test_an_unknown_family_is_refused_with_its_errno(boxes):
+    [box] = boxes(1)
+    with pytest.raises(OSError, match=r"Address family not supported|Errno 97"):
+        box.open_socket(45, socket.SOCK_STREAM)
+    assert box.run(["true"]).returncode == 0
+
+
+def test_a_closed_sandbox_has_no_socket(boxes):
+    [box] = boxes(1)
+    box.close()
+    with pytest.raises(LabError):
+        box.open_socket(socket.AF_INET, socket.SOCK_STREAM)
+
+
+def test_a_cable_has_an_end_in_each_and_is_off_at_first(boxes):
+    left, right = boxes(2)
+    left.net.connect(right, "out", "in")
+    assert (left.net.link("out").kind, right.net.link("in").kind) == ("veth", "veth")
+    assert not left.net.link("out").up
+    assert left.net.link("out").peer_index == right.net.link("in").index
+    left.net.set_up("out")
+    assert not left.net.link("out").carrier
+    right.net.set_up("in")
+    assert left.net.link("out").carrier
+
+
+def test_ip_agrees(pair):
+    left, _ = pair
+    said = inside(left, "ip", "-br", "-4", "address", "show", "eth0")
+    assert said.split()[1:] == ["UP", "10.0.0.1/24"]
+    assert left.net.link("eth0").mac in inside(left, "ip", "link", "show", "eth0")
+    assert [str(route) for route in left.net.routes()] == ["10.0.0.0/24 directly, by eth0"]
+
+
+def test_same_address_and_port_on_separate_networks(boxes):
+    pages = []
+    for name in ("one", "two"):
+        client, server = boxes(2)
+        client.net.connect(server)
+        client.net.set_up("eth0", "10.0.0.1/24")
+        server.net.set_up("eth0", "10.0.0.2/24")
+        pages.append(web_server(name, at="10.0.0.2:80"))
+        server.start(pages[-1].argv)
+        assert client.net.ask("10.0.0.2") == name
+
+
+def test_a_bridge_joins_several(boxes):
+    switch, *members = boxes(4)
+    switch.net.add_bridge("br0")
+    for _ in "again":  # may be called as often as one wants
+        for number, member in enumerate(members):
+            switch.net.plug("br0", member, f"10.0.0.{number + 1}/24", port=f"p{number}")
+    assert switch.net.link("p1").master == "br0"
+    assert switch.net.link("br0").up
+    pages = web_server("over the bridge", at="10.0.0.3:80")
+    members[2].start(pages.argv)
+    assert [each.net.ask("10.0.0.3") for each in members[:2]] == ["over the bridge"] * 2
+    assert members[0].net.neighbours()["10.0.0.3"] == members[2].net.link("eth0").mac
+
+
+def test_a_router_passes_on_only_when_it_forwards(boxes):
+    client, router, server = boxes(3)
+    for box, port, number in ((client, "left", 1), (server, "right", 2)):
+        box.net.connect(router, "eth0", port)
+        router.net.set_up(port, f"10.0.{number}.254/24")
+        box.net.set_up("eth0", f"10.0.{number}.1/24", gateway=f"10.0.{number}.254")
+    pages = web_server("far away", at="10.0.2.1:80")
+    server.start(pages.argv)
+    router.net.forward(False)
+    with pytest.raises(NoAnswer):
+        client.net.ask("10.0.2.1", timeout=0.5)
+    router.net.forward()
+    assert router.net.link("left").forwards
+    assert client.net.ask("10.0.2.1") == "far away"
+    client.run("ip route delete default")
+    with pytest.raises(NoAnswer, match="unreachable"):
+        client.net.ask("10.0.2.1")
+
+
+def test_shaping_is_what_tc_shows_and_can_be_taken_away(pair):
+    _, server = pair
+    server.net.shape("eth0", 2e6)
+    assert "rate 16Mbit" in inside(server, "tc", "qdisc", "show", "dev", "eth0")
+    assert server.net.link("eth0").rate == 2_000_000
+    server.net.shape("eth0", 1e6)
+    assert server.net.link("eth0").rate == 1_000_000
+    server.run("tc qdisc delete dev eth0 root")
+    assert server.net.link("eth0").rate is None
+
+
+def test_links_that_are_removed_take_the_other_end_with_them(pair):
+    left, right = pair
+    left.run("ip link delete eth0")
+    with pytest.raises(LabError, match="no link"):
+        right.net.link("eth0")
+
+
+def test_a_cable_ends_with_a_sandbox_and_is_never_on_the_host(boxes):
+    name = f"cable{os.getpid()}"
+    left, right = boxes(2)
+    left.net.connect(right, name, name)
+    assert name not in dict(socket.if_nameindex()).values()
+    right.close()
+    until = time.monotonic() + 5  # the kernel takes networks down in the background
+    while any(link.name == name for link in left.net.links()) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert name not in [link.name for link in left.net.links()]
+    assert name not in dict(socket.if_nameindex()).values()
+
+
+def test_the_steps_are_lines_for_a_terminal_which_work(pair):
+    """As root of the same user namespace; an ordinary user's nsenter takes theirs, too."""
+    import shlex
+    import subprocess
+
+    left, _ = pair
+    assert any("ip address replace 10.0.0.1/24 dev eth0" in step.shell for step in left.shell())
+    line = next(step.shell for step in left.shell() if "link set" in step.shell)
+    argv = shlex.split(line.replace("eth0 up", "eth0 down"))
+    subprocess.run(argv, check=True, capture_output=True, timeout=10)
+    assert not left.net.link("eth0").up
+
+
+def test_two_sandboxes_can_be_wired_by_hand(boxes):
+    """An ordinary user's, too: they share a user namespace."""
+    left, right = boxes(2)
+    line = f"ip link add eth0 type veth peer name eth0 netns {right.pid}"
+    assert left.run(line).returncode == 0
+    assert right.net.link("eth0").kind == "veth"
+    left.net.connect(right)  # it is there already
+    assert namespaces(left.holder_pid)["user"] == namespaces(right.holder_pid)["user"]
+
+
+@pytest.mark.parametrize(
+    ("act", "error", "words"),
+    [
+        (lambda net: net.set_up("eth1", "10.0.0.9/24"), LabError, "eth0, lo"),
+        (lambda net: net.set_up("eth0", "10.0.0.9"), LabError, "10.0.0.2/24"),
+        (lambda net: net.set_up("eth0", "10.0.0.300/24"), LabError, "300"),
+        (lambda net: net.set_up("eth0", gateway="9.9.9.9"), NetworkRefused, "ip route replace"),
+        (lambda net: net.set_up("eth0", gateway="10.0.0.2/24"), LabError, "10.0.0.1"),
+        (lambda net: net.connect(net.box, "eth0", "x"), NetworkRefused, "File exists"),
+        (lambda net: net.plug("br0", net.box, port="x"), LabError, "eth0, lo"),
+        (lambda net: net.connect(net.box), LabError, "ip link add"),
+        (lambda net: net.ask("7.7.7.7"), NoAnswer, "unreachable"),
+        (lambda net: net.ask("10.0.0.2", 81, 5), NoAnswer, "refused"),
+    ],
+)
+def test_what_is_wrong_is_told(pair, act, error, words):
+    with pytest.raises(error, match=words):
+        act(pair[0].net)
+
+
+def test_a_sandbox_that_shares_our_network_is_refused():
+    with Sandbox(new={"uts"}) as box, pytest.raises(LabError, match=r'new=\{"net"\}'):
+        box.net.set_up("lo")
+
+
+def test_the_notebooks_own_network_is_another_one(boxes):
+    [box] = boxes(1)
+    assert namespaces(box.holder_pid)["net"] != namespaces()["net"]

@@ -1,0 +1,230 @@
+"""Who said no: each guard before a privileged call is found by experiment."""
+
+import ctypes
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from labsupport import Filter, Sandbox, capabilities, processes
+from labsupport.errors import LabError
+from labsupport.kernel import syscalls as sc
+from labsupport.kernel.capabilities import capability_mask
+from labsupport.seccomp import guards
+from labsupport.seccomp.guards import CAPABILITY, NAMESPACE, NEEDS, SECCOMP, who_said_no
+
+NOTHING = Filter(())
+ALL = capabilities().permitted
+CAN = {need for need in NEEDS.values() if need} <= set(ALL)
+needs_root = pytest.mark.skipif(
+    not CAN or "CAP_SYS_ADMIN" not in capabilities().effective,
+    reason="needs root's capabilities in the initial user namespace",
+)
+
+
+def closed(calls=tuple(NEEDS), **options):
+    return {each.call: each.closed for each in who_said_no(calls, **options)}
+
+
+@needs_root
+def test_with_everything_open_only_the_arguments_are_refused():
+    found = who_said_no(filter=NOTHING, keep=ALL)
+
+    assert {each.call: each.closed for each in found} == dict.fromkeys(NEEDS, ())
+    outcomes = {each.call: each.errno for each in found}
+    assert outcomes["reboot"] == outcomes["mount"] == outcomes["clock_settime"] == "EINVAL"
+    assert outcomes["swapon"] == "ENOENT"
+    assert outcomes["unshare"] == outcomes["ptrace"] == ""
+
+
+@needs_root
+def test_seccomp_alone():
+    found = who_said_no(["reboot", "keyctl"], filter=Filter.deny(["reboot"], "EACCES"), keep=ALL)
+
+    assert [each.closed for each in found] == [(SECCOMP,), ()]
+    assert found[0].errno == "EACCES"
+
+
+@needs_root
+def test_the_capability_alone():
+    without = ALL - {"CAP_SYS_BOOT"}
+    assert closed(["reboot", "mount"], filter=NOTHING, keep=without) == {
+        "reboot": (CAPABILITY,), "mount": (),
+    }  # fmt: skip
+
+
+@needs_root
+def test_a_capability_in_a_user_namespace_of_ones_own():
+    """It opens what belongs to that namespace, but nothing that belongs to the machine."""
+    found = closed(filter=NOTHING, keep=ALL, own_user_namespace=True)
+
+    assert found["unshare"] == ()
+    assert found["chroot"] == ()
+    for name in ("reboot", "mount", "clock_settime", "swapon", "ptrace", "sethostname"):
+        assert found[name] == (NAMESPACE,), name
+
+
+@needs_root
+def test_guarded_twice():
+    both = who_said_no(["reboot"], filter=Filter.deny(["reboot"]), keep=["CAP_CHOWN"])[0]
+
+    assert both.closed == (SECCOMP, CAPABILITY)
+    assert repr(both) == "<reboot: EPERM; seccomp said no, and capability would too>"
+    assert both.errnos == {
+        "everything": "EPERM", "nothing": "EINVAL", SECCOMP: "EPERM", CAPABILITY: "EPERM",
+        NAMESPACE: "EINVAL",
+    }  # fmt: skip
+
+
+@needs_root
+def test_the_filter_is_asked_before_the_capability():
+    [found] = who_said_no("reboot", filter=Filter.deny(["reboot"], "EBUSY"), keep=())
+
+    seen = {guard: found.errnos[guard] for guard in ("everything", SECCOMP, CAPABILITY)}
+    assert seen == {"everything": "EBUSY", SECCOMP: "EBUSY", CAPABILITY: "EPERM"}
+    assert found.seccomp_first
+
+
+@needs_root
+def test_a_guard_that_answers_in_the_filters_place_is_noticed(monkeypatch):
+    """The order is measured: were the filter's own errno never seen, it would not be first."""
+    real = guards._ask
+    monkeypatch.setattr(guards, "_ask", lambda *given: [*real(*given)[:-1], [1]])
+    [found] = who_said_no("reboot", filter=Filter.deny(["reboot"]), keep=())
+    assert found.closed == (CAPABILITY, SECCOMP)
+
+
+@needs_root
+def test_the_guards_are_those_of_a_process():
+    with Sandbox(new={"user", "pid"}, filter=Filter.deny(["mount"])) as box:
+        found = {each.call: each.closed for each in who_said_no(["mount", "reboot"], of=box.pid)}
+    assert found == {"mount": (SECCOMP, NAMESPACE), "reboot": (NAMESPACE,)}
+
+
+@needs_root
+def test_one_call_does_not_change_what_the_next_one_meets():
+    order = ["unshare", "sethostname", "mount"]
+    killed = who_said_no(order, filter=Filter.deny(["sethostname"], "kill"), keep=ALL)
+    assert [each.errno for each in killed] == ["", "killed", "EINVAL"]
+    inner = who_said_no(order[:2], keep=ALL, own_user_namespace=True)
+    assert inner[1].closed == (NAMESPACE,)
+
+
+def test_the_label_is_the_one_that_the_kernel_tells():
+    cat = subprocess.run(
+        ["cat", "/proc/self/attr/current"], capture_output=True, text=True, check=False
+    )
+    assert guards.label_of("self") == cat.stdout.strip("\0\n")
+    assert (guards.label_of(os.getpid()) == "") == (cat.returncode != 0)
+
+
+def test_where_there_is_no_label_the_kernel_lists_no_module_that_gives_one():
+    """lsm_list_modules(2), Linux 6.8: the numbers of the security modules that are active."""
+    numbers, size = (ctypes.c_uint64 * 64)(), ctypes.c_uint32(64 * 8)
+    count = ctypes.CDLL(None, use_errno=True).syscall(461, numbers, ctypes.byref(size), 0)
+    if count == -1:
+        pytest.skip(f"needs lsm_list_modules(2): {os.strerror(ctypes.get_errno())}")
+    labelling = {101: "SELinux", 102: "Smack", 104: "AppArmor"}  # linux/lsm.h
+    assert (guards.label_of("self") != "") == bool(labelling.keys() & {*numbers[:count]})
+
+
+@needs_root
+def test_a_filter_that_kills():
+    [found] = who_said_no(["mount"], filter=Filter.deny(["mount"], "kill"), keep=ALL)
+
+    assert found.errno == "killed"
+    assert found.closed == (SECCOMP,)
+
+
+@needs_root
+def test_the_machine_is_as_before():
+    names, clock = open_mounts(), time.time()
+    began = time.monotonic()
+    who_said_no(filter=NOTHING, keep=ALL)
+
+    assert abs((time.time() - clock) - (time.monotonic() - began)) < 0.5
+    assert open_mounts() == names
+
+
+def open_mounts():
+    with open("/proc/self/mounts") as file, open("/proc/swaps") as swaps:
+        return file.read(), swaps.read()
+
+
+def test_a_call_that_has_no_harmless_arguments_here():
+    with pytest.raises(LabError, match="mount"):
+        who_said_no(["umount"])
+    with pytest.raises(LabError, match="'deny' is not a filter"):
+        who_said_no(["mount"], filter="deny")
+
+
+def test_without_privileges_the_gates_cannot_be_opened(as_user):
+    code = (
+        "from labsupport import Filter\n"
+        "from labsupport.seccomp.guards import who_said_no\n"
+        "who_said_no(filter=Filter(()))\n"
+    )
+    done = as_user([sys.executable, "-c", code], cwd="/")
+    assert "LabError" in done.stderr
+    assert "lacks CAP_SYS_ADMIN" in done.stderr
+
+
+def test_a_capability_that_is_missing_is_named(monkeypatch):
+    class Poor:
+        effective = frozenset({"CAP_CHOWN"})
+
+    monkeypatch.setattr(guards, "capabilities", lambda: Poor)
+    with pytest.raises(LabError, match="lacks CAP_SYS_BOOT"):
+        who_said_no(["reboot"], filter=NOTHING)
+    assert capability_mask(["CAP_CHOWN"]) == 1
+
+
+def test_reboot_ends_pid_1_of_the_namespace_and_nobody_else():
+    boot_id = Path("/proc/sys/kernel/random/boot_id")
+    before = boot_id.read_text()
+    with Sandbox(new={"user", "pid", "mount"}) as box, Sandbox() as neighbour:
+        init, other = box.start(["sleep", "60"]), neighbour.start(["sleep", "60"])
+        guards.reboot_inside(box)
+        assert init.wait(5) == -1  # SIGHUP: the kernel's word for "restart"
+        assert processes(of=box) == []
+        assert other.returncode is None
+    assert boot_id.read_text() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a folder of somebody else")
+def test_reboot_from_a_home_that_is_closed_to_the_user_inside(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o700)
+    os.chown(tmp_path, 1000, 1000)
+    with Sandbox(new={"user", "pid", "mount"}) as box:
+        init = box.start(["sleep", "60"])
+        guards.reboot_inside(box)
+        assert init.wait(5) == -1
+
+
+@pytest.mark.parametrize(("new", "lacking"), [({"pid", "mount"}, "user"), ({"user", "uts"}, "pid")])
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's sandbox has a user namespace")
+def test_reboot_is_not_called_where_a_namespace_is_not_new(new, lacking):
+    with Sandbox(new=new) as box:
+        box.start(["sleep", "60"])
+        with pytest.raises(LabError, match=f"no {lacking} namespace"):
+            guards.reboot_inside(box)
+
+
+def test_reboot_itself_refuses_in_the_machines_own_namespaces(monkeypatch):
+    called = []
+    monkeypatch.setattr(sc, "_libc", type("Recorder", (), {"reboot": called.append}))
+    real = os.stat
+
+    def stat(path):
+        machines_own = {"/proc/self/ns/pid": sc.PROC_PID_INIT_INO}
+        return os.stat_result((0, machines_own.get(path, 1), *[0] * 8))
+
+    monkeypatch.setattr(sc.os, "stat", stat)
+    with pytest.raises(PermissionError, match="machine's own pid namespace"):
+        sc.restart_pid_namespace()
+    monkeypatch.setattr(sc.os, "stat", real)
+    assert called == []

@@ -1,0 +1,129 @@
+"""The pictures of this room say what their data say."""
+
+import pytest
+
+from labsupport import Filter
+from labsupport.errors import LabError
+from labsupport.figure import style
+from labsupport.seccomp import pictures
+from labsupport.seccomp.guards import CALL, CAPABILITY, NAMESPACE, SECCOMP
+from labsupport.seccomp.pictures import COULD, HAS, NO, Gates, Grid, capability_table, standing
+from labsupport.seccomp.syscall_table import GROUPS, number_of
+from tests.seccomp.samples import DENIED, FOUND, GATES, GRID, WHO, chain
+
+TOTAL = len(GRID.verdicts)
+
+
+def texts_of(drawn):
+    return [text.get_text().strip() for text in drawn.axes.texts]
+
+
+def test_how_a_process_stands_to_a_capability():
+    stands = [standing(each, "CAP_SYS_ADMIN") for each in WHO.values()]
+    assert stands == [HAS, NO, COULD, NO]
+
+
+def test_capabilities_that_are_alike_share_a_row():
+    table = capability_table(WHO)
+    assert table.finding.startswith("Of 3 capabilities, notebook has 3, container has 1, ")
+    assert table.rows[0] == ("how many", "3 of 3", "1 of 3", "0 of 3", "0 of 3")
+    assert table.rows[3:] == (
+        ("`CHOWN`", HAS, HAS, COULD, NO),
+        ("`KILL`, `SYS_ADMIN`", HAS, NO, COULD, NO),
+    )
+    with pytest.raises(LabError, match="nobody to show"):
+        capability_table({})
+
+
+def test_the_finding_counts_what_is_guarded_twice():
+    assert GATES.finding() == "2 of 3 calls refused, 1 twice"
+    assert Gates(FOUND[1:], "docker run").finding() == "docker run: 1 of 2 calls refused"
+    assert Gates(FOUND[2:], "nobody").finding() == "nobody: none of 1 calls refused"
+
+
+def test_only_the_first_closed_gate_is_crossed_out():
+    texts = texts_of(GATES.page())
+    assert texts.count("✕ EPERM") == 2  # seccomp for reboot, the capability for ptrace
+    assert texts.count("EPERM") == 1  # the capability would have refused reboot, too
+    assert texts.count("done") == 2
+    assert {"reboot", "needs SYS_BOOT", "needs no capability"} <= set(texts)
+
+
+def test_the_line_ends_at_the_gate_that_closed():
+    lines = GATES.page().axes.lines
+    ends = [line.get_xdata()[1] for line in lines if line.get_color() == style.HOST]
+    at = [pictures.COLUMNS[guard] - pictures.WIDE / 2 for guard in (SECCOMP, CAPABILITY, CALL)]
+    assert ends == at
+
+
+def test_words_and_table_of_the_gates_say_the_same():
+    said = GATES.words()
+    assert "reboot is refused by seccomp with EPERM; capability would refuse it, too." in said
+    assert "keyctl passes all guards." in said
+    assert GATES.table()[2] == ("ptrace", "EPERM", "open", "EPERM", "open", "open")
+
+
+def test_a_call_that_the_kernel_lacks_meets_no_gate():
+    assert "swapon is not in this kernel." in GATES.words()
+    assert "not in this kernel" in texts_of(GATES.page())
+    assert texts_of(Gates(FOUND[3:]).page()).count("✕ EPERM") == 0
+
+
+def test_the_label_of_a_security_module_is_told_and_was_not_tried():
+    assert "Its label is docker-default (enforce), which was not tried." in GATES.words()
+    assert any("not tried" in text for text in texts_of(GATES.page()))
+    assert "no labels\nhere" in texts_of(Gates(FOUND).page())
+    assert "keeps no labels of AppArmor or SELinux" in Gates(FOUND).words()
+
+
+def test_the_capability_and_its_namespace_are_one_question():
+    [both] = found = [chain("mount", "EPERM", CAPABILITY, NAMESPACE)]
+    assert both.closed == (CAPABILITY, NAMESPACE)
+    assert texts_of(Gates(found).page()).count("✕ EPERM") == 2
+    assert "twice" not in Gates(found).finding()
+
+
+def test_the_one_that_is_asked_first_comes_first():
+    later = chain("mount", "EPERM", SECCOMP, CAPABILITY, first=False)
+    assert later.closed == (CAPABILITY, SECCOMP)
+    assert "mount is refused by capability with EPERM; seccomp would" in Gates([later]).words()
+
+
+def test_an_open_gate_has_nothing_across_the_way():
+    page = Gates([chain("keyctl", "", end="")]).page()
+    rails = [line for line in page.axes.lines if line.get_color() == style.SHARED]
+    assert len(rails) == 2 * 3
+    assert all(len(set(line.get_ydata())) == 1 for line in rails)
+
+
+def test_each_call_is_a_square_and_what_is_refused_is_named():
+    drawn = GRID.page().axes.lines
+    squares = [len(line.get_xdata()) for line in drawn if line.get_marker() == "s"]
+    assert sum(squares) - 3 == TOTAL  # the key has three
+    crosses = [len(line.get_xdata()) for line in drawn if line.get_marker() == "x"]
+    assert sum(crosses) - 1 == len(DENIED)  # not by colour alone
+    said = " ".join(texts_of(GRID.page()))
+    assert all(name in said for name in [*DENIED, "socket (in part)", *GROUPS, "3 refused"])
+    assert GRID.finding() == f"docker run: 3 of {TOTAL} calls refused, 1 in part"
+
+
+def test_a_call_has_one_place_whatever_the_verdicts():
+    free = Grid(Filter(()).verdicts(), "unconfined")
+    assert free.finding() == f"unconfined: none of {TOTAL} calls refused"
+    assert {name: len(members) for name, members in free.groups.items()} == {
+        name: len(members) for name, members in GRID.groups.items()
+    }
+
+
+def test_many_names_are_cut():
+    many = Grid(Filter.allow(["read"]).verdicts(), "strict")
+    assert "more" in many.words()
+    assert many.page().height < 180
+
+
+def test_the_words_and_the_table_of_the_grid_say_all():
+    assert all(name in GRID.words() for name in [*DENIED, "socket (in part)"])
+    rows = GRID.table()
+    assert rows[0] == ("number", "system call", "about", "verdict")
+    assert (number_of("mount"), "mount", "mounts, namespaces", "refused with EPERM") in rows
+    assert rows[-1] == ("", f"{TOTAL - 4} others", "", "allowed")

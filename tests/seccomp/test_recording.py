@@ -1,0 +1,104 @@
+"""The system calls that a program makes, and a filter made of them."""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+from labsupport import Filter, Sandbox
+from labsupport.errors import LabError, ProgramNotFound, TimedOut
+from labsupport.seccomp.recording import record
+
+COUNTING = ["sh", "-c", "mkdir -p /tmp/. ; echo counted"]
+
+
+def test_a_program_runs_as_without_being_observed():
+    seen = record(["sh", "-c", "echo hello; echo no >&2; exit 3"])
+
+    assert seen.completed.stdout == "hello\n"
+    assert seen.completed.stderr == "no\n"
+    assert seen.completed.returncode == 3
+
+
+def test_the_first_call_is_execve_and_the_last_ends_the_program():
+    seen = record(["true"])
+
+    assert seen.names[0] == "execve"
+    assert seen.counts["execve"] == 1
+    assert "exit_group" in seen.names
+
+
+def test_children_are_observed_too():
+    assert "mkdir" in record(COUNTING).counts
+
+
+def test_the_counts_are_those_of_strace():
+    strace = shutil.which("strace") or pytest.skip("needs strace (apt-get install strace)")
+    done = subprocess.run(
+        [strace, "-f", "-qq", "cat", "/dev/null"], capture_output=True, text=True, check=True
+    )
+    said = Counter(line.partition("(")[0] for line in done.stderr.splitlines() if "(" in line)
+    assert dict(record(["cat", "/dev/null"]).counts) == dict(said)
+
+
+@pytest.mark.parametrize("otherwise", ["EPERM", "kill"])
+@pytest.mark.parametrize("argv", [["true"], ["ls", "/"], COUNTING], ids=["true", "ls", "children"])
+def test_a_filter_of_what_was_seen_lets_the_program_run(argv, otherwise):
+    seen = record(argv)
+    with Sandbox(filter=Filter.allow(seen.names, otherwise)) as box:
+        done = box.run(argv)
+
+    assert (done.returncode, done.stdout) == (0, seen.completed.stdout)
+
+
+def test_without_one_of_its_calls_it_fails():
+    seen = record(["mkdir", "-p", "/tmp/."])
+    names = [name for name in seen.names if name != "openat"]
+    with Sandbox(filter=Filter.allow(names)) as box:
+        assert box.run(["mkdir", "-p", "/tmp/."]).returncode != 0
+
+
+def test_a_program_that_takes_too_long_is_ended_with_its_children():
+    began = time.monotonic()
+    with pytest.raises(TimedOut, match="sleep 4711"):
+        record(["sh", "-c", "setsid sleep 4711 & sleep 4711"], timeout=0.5)
+    assert time.monotonic() - began < 5
+    assert sleepers("4711") == 0
+
+
+def sleepers(seconds):
+    listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    return listing.stdout.splitlines().count(f"sleep {seconds}")
+
+
+def test_nothing_outlives_a_notebook_that_is_killed():
+    code = "from labsupport import record; record(['sh', '-c', 'setsid sleep 4713 & sleep 4713'])"
+    notebook = subprocess.Popen([sys.executable, "-c", code])
+    until = time.monotonic() + 20
+    while sleepers("4713") < 2:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    notebook.kill()
+    notebook.wait()
+    while sleepers("4713"):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_a_missing_program():
+    with pytest.raises(ProgramNotFound, match="no_such_program"):
+        record(["no_such_program"])
+
+
+def test_a_text_is_a_line_for_a_shell():
+    assert record("echo $((6 * 7))").completed.stdout == "42\n"
+    with pytest.raises(LabError, match="no program to run"):
+        record([])
+
+
+def test_an_ordinary_user_can_observe(as_user):
+    code = "from labsupport.seccomp.recording import record; print(record(['true']).names[0])"
+    assert as_user([sys.executable, "-c", code], cwd="/").stdout == "execve\n"

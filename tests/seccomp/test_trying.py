@@ -1,0 +1,113 @@
+"""Reading a filter and trying every call under it agree."""
+
+import os
+import sys
+
+import pytest
+
+from labsupport import Filter
+from labsupport.errors import LabError, ProcessGone, TimedOut
+from labsupport.kernel.procfs import command, status
+from labsupport.seccomp import filter as libseccomp
+from labsupport.seccomp import verdicts
+from labsupport.seccomp.bpf import decode
+from labsupport.seccomp.syscall_table import BYPASS_SECCOMP, number_of, numbers
+from labsupport.seccomp.verdicts import judged, samples
+from tests.seccomp.samples import MASKED, MORE, NOT, filtered
+
+FILTERS = {
+    "none": Filter(()),
+    "deny": Filter.deny(["mkdir", "reboot", "mount"]),
+    "deny with 0": filtered((libseccomp.act_errno(0), "mkdir")),
+    "kill": Filter.deny(["mkdir"], "kill"),
+    "trap": filtered((0x00030000, "mkdir")),
+    "log": filtered((0x7FFC0000, "mkdir")),
+    "almost nothing": Filter.allow(["read", "write"]),
+    "two": Filter((*Filter.deny(["mkdir"], "EACCES").programs,
+                   *Filter.deny(["mkdir", "rmdir"]).programs)),
+    "arguments": filtered(
+        (libseccomp.SCMP_ACT_ALLOW, "socket", (0, NOT, 40)),
+        (libseccomp.SCMP_ACT_ALLOW, "clone", (0, MASKED, 0x7E020000, 0)),
+        (libseccomp.SCMP_ACT_ALLOW, "lseek", (1, MORE, 0x1234567890)),
+        default=libseccomp.act_errno(1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_both_ways_agree_for_every_system_call(name):
+    agreement = FILTERS[name].agreement()
+
+    assert agreement.disagreements == ()
+    assert agreement.calls == len(set(numbers()) - BYPASS_SECCOMP)
+
+
+def test_trying_shows_what_was_refused():
+    trials = {t.name: t for t in verdicts.try_calls(
+        FILTERS["deny"].programs, verdicts.every_call())}  # fmt: skip
+
+    refused = {name for name, trial in trials.items() if trial.action != "allow"}
+    assert refused == {"mkdir", "reboot", "mount"}
+    assert trials["mkdir"].errno == "EPERM"
+
+
+def test_a_wrong_reading_is_found_out():
+    """The comparison can fail: here it judges by a filter other than the one that was tried."""
+    tried = verdicts.try_calls(FILTERS["deny"].programs, verdicts.every_call())
+    other = [decode(*Filter.deny(["mkdir", "reboot"]).programs)]
+
+    assert [each.name for each in judged(other, tried).disagreements] == ["mount"]
+
+
+def test_nothing_is_really_done(tmp_path):
+    """exit_group, kill and the like would end the child; pause would never end."""
+    calls = [(number_of(name), (0,) * 5) for name in ("exit_group", "pause", "getpid")]
+
+    assert [t.action for t in verdicts.try_calls((), calls)] == ["allow"] * 3
+
+
+def test_samples_lie_on_all_sides_of_a_test():
+    programs = [decode(*FILTERS["arguments"].programs)]
+    values = {arguments[0] for _, arguments in samples(programs, number_of("socket"))}
+
+    assert {39, 40, 41, 40 << 32} <= values
+    assert len(samples(programs, number_of("read"))) == 1
+
+
+def test_trying_works_without_privileges(as_user):
+    code = "from labsupport import Filter; print(Filter.deny(['mkdir']).agreement())"
+    done = as_user([sys.executable, "-c", code], cwd="/")
+
+    assert "agree on all" in done.stdout, done.stderr
+
+
+def test_a_program_that_is_no_filter():
+    with pytest.raises(LabError, match="ended"):
+        verdicts.try_calls([b"\xff" * 8], verdicts.every_call())
+
+
+def test_no_process_is_left():
+    before = {int(pid) for pid in os.listdir("/proc") if pid.isdigit()}
+    FILTERS["kill"].agreement()
+    mine = [pid for pid in os.listdir("/proc") if pid.isdigit() and int(pid) not in before]
+    children = [pid for pid in mine if _parent(pid) in (os.getpid(), 1) and "prober" in _words(pid)]
+    assert children == []
+
+
+def _parent(pid):
+    try:
+        return status(int(pid)).parent_pid
+    except ProcessGone:
+        return 0
+
+
+def _words(pid):
+    try:
+        return command(int(pid))
+    except ProcessGone:
+        return ""
+
+
+def test_a_wait_for_verdicts_has_an_end_in_words(monkeypatch):
+    monkeypatch.setattr(verdicts, "SECONDS", 0.001)
+    with pytest.raises(TimedOut, match=r"tried: there was no answer within 0\.001 s"):
+        verdicts.try_calls([], [(number_of("getpid"), (0,) * 5)])

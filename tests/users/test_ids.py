@@ -1,0 +1,126 @@
+"""User maps: arithmetic, and the same answers as the kernel's."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from labsupport import Sandbox
+from labsupport.errors import NamespaceRefused, ProcessGone
+from labsupport.sandbox.rootfs import FolderOf
+from labsupport.users.owners import IdMap, ordinary_uid, uid_map
+
+TWO_LINES = IdMap.parse("         0     100000        10\n      1000       1000          1\n")
+
+
+@pytest.mark.parametrize(("inside", "outside"), [(0, 100_000), (9, 100_009), (1000, 1000)])
+def test_a_mapped_number_translates_both_ways(inside, outside):
+    assert TWO_LINES.outside(inside) == outside
+    assert TWO_LINES.inside(outside) == inside
+
+
+def test_the_ends_of_a_line_are_exact():
+    assert TWO_LINES.outside(10) is None
+    assert TWO_LINES.inside(99_999) is None
+    assert TWO_LINES.inside(100_010) is None
+    assert TWO_LINES.outside(999) is TWO_LINES.outside(1001) is None
+
+
+def test_a_map_is_told_in_words():
+    assert repr(TWO_LINES) == (
+        "<0 to 9 inside is 100000 to 100009 outside; 1000 inside is 1000 outside>"
+    )
+    assert repr(IdMap(())) == "<nobody is mapped>"
+
+
+def test_a_process_that_has_ended_is_told():
+    with pytest.raises(ProcessGone):
+        uid_map(2**22 + 1)
+
+
+@pytest.fixture
+def mine():
+    with Sandbox(new={"user", "uts", "mount"}, uid=ordinary_uid()) as box:
+        yield box
+
+
+def test_root_inside_is_an_ordinary_user_outside(mine):
+    program = mine.start(["sleep", "60"])
+    assert mine.run(["id", "-u"]).stdout == mine.run(["id", "-g"]).stdout == "0\n"
+    assert os.stat(f"/proc/{program.pid}").st_uid == ordinary_uid() != 0
+    assert uid_map(program.pid).outside(0) == ordinary_uid()
+    assert Path(f"/proc/{program.pid}/gid_map").read_text().split()[0] == "0"
+
+
+def test_the_kernel_translates_file_owners_as_the_map_does(mine, tmp_path):
+    made = tmp_path / "made"
+    os.chown(tmp_path, ordinary_uid(), -1)
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        if folder.stat().st_uid == os.geteuid():
+            folder.chmod(0o755)
+    assert mine.run(["touch", made]).returncode == 0
+    assert made.stat().st_uid == ordinary_uid()
+    told = mine.run(["stat", "--format=%u", made, "/etc/passwd"]).stdout.split()
+    assert uid_map(mine.pid).inside(ordinary_uid()) == 0
+    assert told == ["0", Path("/proc/sys/kernel/overflowuid").read_text().strip()]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["chown", "0:0", "/etc/hostname"],
+        ["sh", "-c", ": >> /etc/hostname"],
+        ["head", "-c0", "/etc/shadow"],
+        ["mount", "-t", "ext4", "/dev/zero", "/mnt"],
+    ],
+)
+def test_root_inside_owns_nothing_outside(mine, argv):
+    assert "ermi" in mine.run(argv).stderr  # "Operation not permitted", "permission denied"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: only root gives files to others")
+@pytest.mark.parametrize(
+    ("user", "group", "read"), [(60_000, 60_000, True), (60_000, 0, False), (0, 60_000, False)]
+)
+def test_a_capability_counts_for_files_whose_user_and_group_are_mapped(mine, user, group, read):
+    with FolderOf(ordinary_uid()) as folder:
+        file = folder / "of-mode-000"
+        file.write_text("read\n")
+        file.chmod(0)
+        os.chown(file, user, group)
+        assert (mine.run(["cat", file]).stdout == "read\n") is read
+
+
+def test_root_inside_rules_what_its_user_namespace_owns(mine):
+    assert mine.run(["hostname", "renamed"]).returncode == 0
+    assert mine.run(["mount", "-t", "tmpfs", "none", "/mnt"]).returncode == 0
+    with Sandbox(new={"user"}, uid=ordinary_uid()) as other:
+        assert other.run(["hostname", os.uname().nodename]).returncode != 0
+
+
+def test_no_privileged_group_goes_along(mine):
+    program = mine.start(["sleep", "60"])
+    status = Path(f"/proc/{program.pid}/status").read_text()
+    groups = next(line for line in status.splitlines() if line.startswith("Groups:")).split()[1:]
+    if os.geteuid() == 0:
+        assert "0" not in groups
+    assert f"Uid:\t{ordinary_uid()}" in status
+
+
+def test_the_steps_show_how_root_was_given_up(mine):
+    mine.run(["true"])
+    shown = str(mine.shell())
+    assert "unshare(CLONE_NEWUSER)" in shown
+    if os.geteuid() == 0:
+        uid = ordinary_uid()
+        assert shown.index(f"setresuid({uid}, {uid}, {uid})") < shown.index("CLONE_NEWUSER")
+        assert f"setpriv --reuid={uid} --regid={uid} --clear-groups unshare" in shown
+
+
+def test_another_user_needs_a_user_namespace_and_root():
+    if os.geteuid() == 0:
+        with pytest.raises(NamespaceRefused, match="uid= needs a new user namespace"):
+            Sandbox(new={"uts"}, uid=ordinary_uid())
+    else:
+        with pytest.raises(NamespaceRefused, match=r"another user.*only root.*\n.*uid="):
+            Sandbox(new={"user"}, uid=os.geteuid() + 1)

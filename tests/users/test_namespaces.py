@@ -1,0 +1,181 @@
+"""Single namespaces: who owns them, who is in them, what keeps them; compared with lsns(8)."""
+
+import json
+import os
+import subprocess
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+
+from labsupport import Sandbox, namespaces
+from labsupport.errors import LabError, ProcessGone
+from labsupport.kernel.procfs import KINDS
+from labsupport.users import namespaces as module
+from labsupport.users.namespaces import Keepers, keepers, namespace
+
+SET_NAME = 'hostname "$0"; echo ready; exec sleep 60'
+UTS_MAKER = ["unshare", "--uts", "sh", "-c", SET_NAME, "kept"]
+
+
+@pytest.fixture
+def box():
+    with Sandbox(new={"mount"}) as box:
+        yield box
+
+
+@pytest.fixture
+def kept(box):
+    """A program in a UTS namespace of its own, and that namespace."""
+    program = box.start(UTS_MAKER)
+    program.expect("ready")
+    return program, namespace("uts", of=program.pid)
+
+
+def lsns(pid):
+    argv = ["lsns", "--json", f"--task={pid}", "--output=NS,TYPE,NPROCS"]
+    for _ in range(5):  # it fails if any process of the machine ends while it reads about it
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            break
+    assert done.returncode == 0, done.stderr
+    return {each["type"]: each for each in json.loads(done.stdout)["namespaces"]}
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) & set(namespaces())))
+def test_lsns_says_the_same(kind):
+    with Sandbox(new={"uts", "ipc"}) as box:
+        box.start(["sleep", "60"])
+        found, told = namespace(kind, of=box), lsns(box.pid)[KINDS[kind].file]
+        inside = keepers(found).processes
+    assert found.inode == int(told["ns"])
+    if kind in box.new:
+        assert len(inside) == int(told["nprocs"]) == 2  # the holder, and the program
+
+
+def test_without_a_process_it_is_our_own():
+    assert namespace("uts").inode == namespaces()["uts"]
+    assert os.getpid() in keepers(namespace("uts")).processes
+
+
+def test_a_pid_and_a_sandbox_are_both_understood():
+    with Sandbox(new={"uts"}) as box:
+        program = box.start(["sleep", "60"])
+        assert namespace("uts", of=box) == namespace("uts", of=program.pid)
+
+
+def test_the_owner_is_the_user_namespace_it_was_made_in():
+    with Sandbox(new={"user", "uts"}) as box:
+        theirs = namespaces(box.pid)["user"]
+        assert namespace("uts", of=box).owner == theirs
+        assert namespace("ipc", of=box).owner != theirs
+
+
+def test_who_is_inside_is_told_and_nobody_else():
+    with Sandbox(new={"uts"}) as box:
+        program = box.start(["sleep", "60"])
+        inside = keepers(namespace("uts", of=box)).processes
+        assert set(inside) == {box.holder_pid, program.pid}
+
+
+def test_a_process_a_descriptor_and_a_mount_each_keep_it(box, kept, tmp_path):
+    program, it = kept
+    link, place = f"/proc/{program.pid}/ns/uts", tmp_path / "place"
+    place.touch()
+    assert box.run(["mount", "--bind", link, place]).returncode == 0
+    opener = box.start(["sh", "-c", f"exec 7< {link}; echo ready; exec sleep 60"])
+    opener.expect("ready")
+    assert keepers(it) == Keepers((program.pid,), ((opener.pid, 7),), (str(place),))
+    end(program)
+    assert keepers(it) == Keepers((), ((opener.pid, 7),), (str(place),))
+    end(opener)
+    assert keepers(it) == Keepers((), (), (str(place),))
+    assert not keepers(replace(it, kind="net"))  # the number may be another kind's next
+    assert box.run(["nsenter", f"--uts={place}", "hostname"]).stdout == "kept\n"
+    assert box.run(["umount", place]).returncode == 0
+    assert not keepers(it)
+    assert box.run(["nsenter", f"--uts={place}", "hostname"]).returncode != 0
+
+
+def end(program):
+    program.signal(9)
+    program.wait()
+
+
+def test_our_own_descriptor_keeps_it_too(kept):
+    program, it = kept
+    descriptor = os.open(f"/proc/{program.pid}/ns/uts", os.O_RDONLY)
+    end(program)
+    assert keepers(it).descriptors == ((os.getpid(), descriptor),)
+    os.close(descriptor)
+    assert not keepers(it)
+
+
+def test_a_neighbour_that_got_the_number_is_told_apart(box, kept, tmp_path):
+    """Each of the three: its process, its descriptor, its mount."""
+    program, it = kept
+    if it.ns_id is None:
+        pytest.skip("needs Linux 6.18: before, a namespace has only the number that is used again")
+    for _ in range(20):  # another test may take the number, for a namespace of another kind
+        end(program)
+        program = box.start(UTS_MAKER)
+        program.expect("ready")
+        now = namespace("uts", of=program.pid)
+        if now.inode == it.inode:
+            break
+        it = now
+    assert now.inode == it.inode
+    assert now.ns_id != it.ns_id
+    link, place = f"/proc/{program.pid}/ns/uts", tmp_path / "place"
+    place.touch()
+    assert box.run(["mount", "--bind", link, place]).returncode == 0
+    with open(link) as opened:
+        mine = (os.getpid(), opened.fileno())
+        assert keepers(replace(it, ns_id=None)) == Keepers((program.pid,), (mine,), (str(place),))
+        assert keepers(now) == keepers(replace(it, ns_id=None))
+        assert not keepers(it)
+
+
+def test_what_keeps_is_told_in_words():
+    assert repr(Keepers((3,), ((4, 5),), ("/x",))) == (
+        "<kept by process 3, descriptor 5 of process 4, bind mount at /x>"
+    )
+    assert repr(Keepers()) == "<kept by nothing>"
+
+
+def test_an_unknown_kind_lists_the_eight():
+    with pytest.raises(LabError, match=r"did you mean 'mount'.*cgroup, ipc, .*, uts"):
+        namespace("mnt")
+
+
+def test_a_process_that_has_ended_is_told():
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with pytest.raises(ProcessGone, match=f"process {ended.pid}.*has ended"):
+        namespace("uts", of=ended.pid)
+
+
+def test_a_process_of_somebody_else_is_told():
+    with suppress(PermissionError):
+        os.readlink("/proc/1/ns/uts")
+        pytest.skip("needs a process that we may not look into: here even process 1 is open to us")
+    with pytest.raises(ProcessGone, match=r"process 1 .*Permission denied.*\n.*as root"):
+        namespace("uts", of=1)
+
+
+def test_a_kind_that_this_kernel_lacks_is_told_with_where_to_go(monkeypatch):
+    """The kernel's refusal is a missing file; here the file of a kind that no kernel has."""
+    missing = module.Kind("time", "no_such_kind", 0, "--time", "clocks")
+    monkeypatch.setattr(module, "kinds", lambda names: (missing,))
+    with pytest.raises(LabError, match=r"no time namespaces.*\n.*this machine"):
+        namespace("time")
+
+
+def test_a_mount_namespace_alone_still_sees_its_own_processes():
+    """What is prepared for most sandboxes has the /proc of another PID namespace."""
+    with Sandbox(new={"mount"}) as box:
+        me = box.run(["sh", "-c", "echo $$; readlink /proc/self/ns/mnt; cat /proc/$$/comm"])
+    pid, link, name = me.stdout.split()
+    assert pid.isdigit()
+    assert link.startswith("mnt:[")
+    assert name == "sh"

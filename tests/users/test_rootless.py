@@ -1,0 +1,106 @@
+"""A container of an ordinary user: who it is to the kernel, and what remains of it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from labsupport import NamespaceTable
+from labsupport.engine import oci_runtime
+from labsupport.engine.oci_runtime import bundle, find_runtime
+from labsupport.errors import LabError, RuntimeMissing
+from labsupport.kernel.procfs import all_pids
+from labsupport.users.owners import ordinary_uid, uid_map
+from labsupport.users.rootless import RootlessContainer
+
+RUN = """
+import time
+from labsupport.users.rootless import RootlessContainer
+container = RootlessContainer().open()
+print(container.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def runtime():
+    try:
+        return find_runtime()
+    except RuntimeMissing as missing:
+        pytest.skip(f"needs an OCI runtime: {missing.remedy}")
+
+
+def folders(pid=None):
+    """Folders that name their owner (`labsupport-WHAT-PID-…`): other tests may run meanwhile."""
+    mine = re.compile(rf"labsupport-\w+-{pid or os.getpid()}-")
+    return [name for name in os.listdir(tempfile.gettempdir()) if mine.match(name)]
+
+
+def test_it_is_an_ordinary_users_with_namespaces_of_its_own(runtime):
+    with RootlessContainer() as container:
+        assert os.stat(f"/proc/{container.pid}").st_uid == ordinary_uid() != 0
+        own = NamespaceTable({"rootless": container.pid}).own("rootless")
+        assert own >= {"user", "pid", "mount", "uts", "ipc"}
+        assert uid_map(container.pid).outside(0) == ordinary_uid()
+        assert Path(runtime).name in repr(container)
+
+
+def test_closing_it_leaves_nothing(runtime):
+    before = set(folders())
+    with RootlessContainer() as container:
+        pid = container.pid
+        assert set(folders()) - before
+    assert pid not in all_pids()
+    assert set(folders()) - before == set()
+
+
+def test_it_ends_with_its_owner_however_that_ends(runtime):
+    owner = subprocess.Popen([sys.executable, "-c", RUN], stdout=subprocess.PIPE, text=True)
+    pid = int(owner.stdout.readline())
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
+    until = time.monotonic() + 10
+    while pid in all_pids() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert pid not in all_pids()
+    subprocess.run([sys.executable, "-m", "labsupport", "clean"], check=True, capture_output=True)
+    assert not folders(owner.pid)
+
+
+def test_without_a_runtime_it_is_a_sandbox_and_says_so(monkeypatch):
+    monkeypatch.setattr(oci_runtime, "RUNTIMES", ("no-such-runtime",))
+    with RootlessContainer() as container:
+        assert "a Sandbox: there is no container runtime" in repr(container)
+        assert os.stat(f"/proc/{container.pid}").st_uid == ordinary_uid()
+        own = NamespaceTable({"rootless": container.pid}).own("rootless")
+        assert own >= {"user", "pid", "mount", "uts", "ipc"}
+
+
+def test_a_runtime_that_gives_up_is_quoted(runtime, monkeypatch):
+    monkeypatch.setattr("labsupport.users.rootless.PROGRAM", ("no-such-program",))
+    with pytest.raises(LabError, match="no-such-program"), RootlessContainer():
+        pass
+
+
+def test_the_bundle_is_what_the_runtime_asks_for(runtime, tmp_path):
+    command = bundle(
+        tmp_path, Path("/somewhere"), ["sleep", "1"], rootless=True, read_only=True
+    ).run("rootless")
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["root"] == {"path": "/somewhere", "readonly": True}
+    assert config["process"]["args"] == ["sleep", "1"]
+    assert command[0] == runtime
+    assert "user" in [each["type"] for each in config["linux"]["namespaces"]]
+
+
+def test_a_missing_runtime_is_told_with_its_package(monkeypatch):
+    monkeypatch.setattr(oci_runtime, "RUNTIMES", ("no-such-runtime",))
+    with pytest.raises(RuntimeMissing, match=r"none of no-such-runtime.*\n.*docker\.io"):
+        find_runtime()
