@@ -58,6 +58,7 @@ COMMANDS = [
     Command("recheck", "FILE …", "run handed-in answers once more", "making.recheck"),
     Command("site", "[--output DIR]", "the notebooks as a static site", "making.site"),
     Command("page", "[--serve]", "the course with a Linux in the browser", "page.build"),
+    Command("links", "OWNER/REPOSITORY", "write this copy's address into README", "making.links"),
     Command("test", "[…]", "run all tests", "tests/"),
     Command("bench", "[NAME …]", "measure the numbers of the README", "benchmarks/"),
 ]

@@ -108,3 +108,12 @@ def test_every_public_word_is_there():
     assert {name: getattr(labsupport, name) for name in labsupport.__all__}
     with pytest.raises(AttributeError):
         labsupport.no_such_word  # noqa: B018
+
+
+def test_the_page_of_words_says_what_their_docstrings_say():
+    """In a process of its own: here, tests stand in for some methods."""
+    program = "import runpy; print(runpy.run_path('docs/words.py')['page'](), end='')"
+    argv = [sys.executable, "-c", program]
+    now = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    told = "a word has changed: .venv/bin/python docs/words.py"
+    assert now == (CHECKOUT / "docs/words.md").read_text(), told

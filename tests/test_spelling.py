@@ -22,7 +22,8 @@ CODE = re.compile(r"```.*?```|`[^`]*`|\]\([^)]*\)|<[^>]*>|https?://\S+", re.DOTA
 
 NOTEBOOKS = sorted(path.name for path in (CHECKOUT / "notebooks").glob("*.ipynb"))
 PAGES = sorted(path.name for path in CHECKOUT.glob("*.md"))
-FOLDERS = ("labsupport", "tests", "benchmarks", "binder", "deploy", "notebooks/apps", *PAGES, "lab")
+FOLDERS = ("labsupport", "tests", "benchmarks", "binder", "deploy", "docs", "lab", *PAGES,
+           "notebooks/apps")  # fmt: skip
 NO_MISTAKES = "ser,te,cas,fo,ro,ist,nd,anothers,debians,froms,knwon"
 
 
