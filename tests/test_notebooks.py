@@ -101,6 +101,22 @@ def test_what_a_teacher_is_sent_to_is_there(number, names):
     assert set(re.findall(NAMES, names)) <= there
 
 
+def test_each_plan_of_a_class_takes_75_minutes():
+    plans = re.findall(r"^\| minutes \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", TEACHING, re.MULTILINE)
+    minutes = [sum(int(row.split("|")[1]) for row in plan.splitlines()) for plan in plans]
+    assert minutes == [75] * 4
+    rows = [row.split("|")[2] for plan in plans for row in plan.splitlines()]
+    assert all(re.fullmatch(rf" \d\d, {NAMES}.* | ", row) for row in rows)
+
+
+def test_the_time_for_all_is_the_sum_of_what_the_notebooks_name():
+    hours, minutes = divmod(sum(chapter.minutes for chapter in chapters()), 60)
+    exercises = sum(len(chapter.exercises) for chapter in chapters())
+    for page in (TEACHING, (CHECKOUT / "README.md").read_text()):
+        assert f"{hours} h {minutes} min" in page
+        assert f"{exercises} exercises" in page
+
+
 def test_the_minutes_are_those_that_the_notebooks_name():
     told = dict(re.findall(r"^\| (\d\d) .*\| (\d+) \| \d+ \|$", TEACHING, re.MULTILINE))
     assert told == {chapter.number: str(chapter.minutes) for chapter in chapters()}
