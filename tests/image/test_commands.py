@@ -58,7 +58,8 @@ def test_what_is_printed_can_be_pasted_into_a_terminal(engine, cell):
 
 def words(table):
     """The words of each line without an image's age, which goes on and sets a column's width."""
-    return [re.sub(r"(Less than|About)? ?\w+ \w+ ago", "", line).split() for line in table.splitlines()]
+    age = r"(Less than|About)? ?\w+ \w+ ago"
+    return [re.sub(age, "", line).split() for line in table.splitlines()]
 
 
 def test_a_frontend_is_asked_line_by_line(engine):
