@@ -7,10 +7,12 @@ A stand-in Python and a stand-in apt record what is asked of them, in a folder o
 import os
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pip
 import pytest
 
 from tests.toys import CHECKOUT
@@ -34,6 +36,11 @@ for name; do case " $INSTALLED " in *" $name "*) echo "install ok installed" ;; 
 APT = """#!/bin/sh
 case "$*" in *--simulate*" $REPLACES") exit 100 ;; *--simulate*) exit 0 ;; esac
 echo "apt-get $*" >>"$RECORD"
+"""
+ASKED_OF_PIP = """
+from pip._internal.commands import create_command
+options, _ = create_command("install").parse_args(["anything"])
+print(options.index_url, options.prefix_path)
 """
 # It lets programs run, but none write to the system's folders.
 SUDO = """#!/bin/sh
@@ -134,6 +141,25 @@ def test_the_users_own_settings_do_not_reach_in(lab):
     )
     assert lab.run("doctor", PIP_PREFIX="/theirs", PYTHONPATH="/theirs").returncode == 0
     assert "/theirs" not in lab.asked()
+
+
+@pytest.mark.parametrize("section", ["global", "install"])
+def test_a_users_pip_conf_names_a_mirror_and_no_place(lab, tmp_path, section):
+    """What pip itself makes of that file and of ours, in an environment such as ours."""
+    theirs = tmp_path / "config" / "pip" / "pip.conf"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text(f"[{section}]\nindex-url = https://mirror.example/\nprefix = /theirs\n")
+    lab.run("doctor")
+    venv = tmp_path / "real"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    if (ours := lab.folder / ".venv" / "pip.conf").exists():
+        shutil.copy(ours, venv)
+    env = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(theirs.parents[1])}
+    env["PYTHONPATH"] = str(Path(pip.__file__).parents[1])
+    argv = [venv / "bin" / "python", "-c", ASKED_OF_PIP]
+    said = subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
+
+    assert said.split() == ["https://mirror.example/", "None"]
 
 
 @pytest.mark.parametrize("locale", ["C", "POSIX", "C.UTF-8"])
