@@ -304,7 +304,8 @@ class LabVM(Closing):
             left = began + timeout - time.monotonic()
             if left <= 0:
                 program.signal(signal.SIGKILL)
-                raise TimedOut(f"{argv[0]} in the guest", f"not done after {timeout:g} s")
+                said = f"not done after {timeout:g} s"
+                raise self._stopped() or TimedOut(f"{argv[0]} in the guest", said)
             self.turn(left)
         return Completed(
             tuple(argv),
@@ -326,6 +327,7 @@ class LabVM(Closing):
             keeper.wait(POWER_OFF_SECONDS)
         except subprocess.TimeoutExpired:
             self._to_keeper.send(b"!")
+            keeper.send_signal(signal.SIGCONT)  # somebody may have stopped it
             keeper.wait()
         self._to_keeper.close()
         self.mux.close()
@@ -389,7 +391,7 @@ class LabVM(Closing):
         while not self._ready:
             self.turn(max(until - time.monotonic(), 0))
             if time.monotonic() > until:
-                raise uml.died("the Lab VM does not start", self.console)
+                raise self._stopped() or uml.died("the Lab VM does not start", self.console)
 
     def control(self, kind: int, payload: bytes) -> None:
         """Deal with what the guest says about itself."""
@@ -417,6 +419,15 @@ class LabVM(Closing):
             self.mux.unwatch(self._console_fd)
         self._console = (self._console + data)[-CONSOLE_BYTES:]
         return bool(data)
+
+    def _stopped(self) -> TimedOut | None:
+        """Say which process of ours somebody has stopped, so that nobody answers; None if none."""
+        ours = [self._keeper.pid, *proc.children(self._keeper.pid)] if self._keeper else []
+        for pid in ours:
+            if proc.stat(pid)[0] == "T":
+                why = f"somebody has stopped its process {pid} (SIGSTOP)"
+                return TimedOut("the Lab VM does not answer", why, f"kill -CONT {pid}")
+        return None
 
     def _died(self) -> NoReturn:
         if self._keeper:

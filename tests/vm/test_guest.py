@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from labsupport import errors
+from labsupport.kernel import proc
 from labsupport.vm.guest import LabVM
 from tests.fixtures_vm import Marked, eventually
 from tests.toys import CHECKOUT
@@ -307,3 +308,20 @@ def test_a_folder_that_cannot_be_shared_is_refused(folder: str) -> None:
 def test_an_unknown_amount_is_named() -> None:
     with pytest.raises(errors.LabError, match="lots"):
         LabVM.boot("lots")
+
+
+@pytest.mark.parametrize("who", ["keeper", "kernel"])
+def test_who_was_stopped_is_named(who: str) -> None:
+    """Two programs stand in for the guest's, which are a parent and a child, too."""
+    with subprocess.Popen(["sh", "-c", "sleep 60 & wait"]) as keeper:
+        eventually(lambda: len(proc.children(keeper.pid)) == 1)
+        [kernel] = proc.children(keeper.pid)
+        own = LabVM(128 << 20, [])
+        own._keeper = keeper
+        assert own._stopped() is None
+        stopped = {"keeper": keeper.pid, "kernel": kernel}[who]
+        os.kill(stopped, signal.SIGSTOP)
+        eventually(lambda: proc.stat(stopped)[0] == "T")
+        assert f"kill -CONT {stopped}" in str(own._stopped())
+        for pid in (kernel, keeper.pid):
+            os.kill(pid, signal.SIGKILL)
