@@ -21,6 +21,7 @@ from labsupport.errors import LabError
 from labsupport.vm.guest import LabVM
 
 SECONDS = 120  # for one exercise
+HAND_IN = Path("my_containers_course.json")
 COURSE = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "labsupport.making.repeat"]
 Outcome = Mapping[str, Any]
@@ -62,15 +63,32 @@ def plain(text: str) -> str:
                    for each in text)  # fmt: skip
 
 
-def recheck(path: Path, *, here: bool = False) -> Iterator[tuple[Mapping[str, Any], Outcome]]:
-    """Yield each exercise that was handed in as passed, and its outcome now.
+def mark(name: str, path: Path = HAND_IN, *, here: bool = False) -> None:
+    """Show one exercise of a file that was handed in, run once more: for an autograder's cell.
+
+    Raises:
+        LabError: it is not there, or does not pass again; an autograder gives no point then.
+
+    """
+    found = list(recheck(path, here=here, only=name))
+    for exercise, outcome in found:
+        print(plain(report(exercise, outcome)))
+    if not found or not all(outcome["passed"] for _, outcome in found):
+        raise LabError(f"no point for {name}", "it does not pass again" if found else "not solved")
+
+
+def recheck(
+    path: Path, *, here: bool = False, only: str = ""
+) -> Iterator[tuple[Mapping[str, Any], Outcome]]:
+    """Yield each exercise that was handed in as passed (or `only` one), and its outcome now.
 
     Raises:
         ProgressUnreadable: the file is not an export.
         LabError: there is no Lab VM, or nothing to guard it with; it says what is missing.
 
     """
-    for exercise in [each for each in export.read(path)["exercises"] if each["passed"]]:
+    passed = [each for each in export.read(path)["exercises"] if each["passed"]]
+    for exercise in [each for each in passed if only in ("", each["name"])]:
         order = json.dumps({key: exercise[key] for key in ("name", "seed", "answer")})
         yield exercise, (_run_here if here else _run_in_guest)(order)
 
