@@ -7,9 +7,13 @@ import nbformat
 import pytest
 
 from labsupport.course.catalogue import chapters
+from labsupport.doctor.needs import uses
 from tests.toys import CHECKOUT
 
 NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
+NEEDY = re.compile(
+    r"^(with |\w+ = )Sandbox\(|^(\w+=\$\(|\$become )?(docker|unshare|nsenter) ", re.MULTILINE
+)
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -42,6 +46,19 @@ def test_no_cell_was_saved_with_an_error_that_it_does_not_expect(path):
         and any(output.output_type == "error" for output in cell.outputs)
     ]
     assert failed == []
+
+
+@each_notebook
+def test_what_cannot_run_everywhere_is_skipped_where_it_cannot(path):
+    """It says what it needs, or uses a name that a cell above, which says so, would have bound."""
+    lost, bare = set(), []
+    for _, cell in code_cells(path):
+        loads, binds = uses(cell.source)
+        is_skipped = cell.source.startswith("# needs:") or bool(loads & lost)
+        lost = lost | binds if is_skipped else lost - binds
+        if NEEDY.search(cell.source) and not is_skipped:
+            bare.append(cell.id)
+    assert bare == []
 
 
 @each_notebook
