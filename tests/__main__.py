@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from labsupport.build.bases import find_archive
-from labsupport.doctor.guest import own_kernel
+from labsupport.doctor.guest import loses_registers, own_kernel
 from labsupport.doctor.machine import NEVER_IN_VM, NOT_IN_DEBIANS
 from labsupport.doctor.tries import CAPABILITIES
 from tests import podmans
@@ -188,7 +188,8 @@ def must_have(kernel: Path) -> list[str]:
 @contextmanager
 def vm_kernels() -> Iterator[list[Path]]:
     """Find the Lab VM's kernels: our own as a copy that each user can read; all: Debian's, too."""
-    found = [DEBIANS_KERNEL] if DEBIANS_KERNEL.exists() else []
+    has_debians = DEBIANS_KERNEL.exists() and not loses_registers(str(DEBIANS_KERNEL))
+    found = [DEBIANS_KERNEL] if has_debians else []
     with tempfile.TemporaryDirectory(prefix="lab-kernel-") as folder:
         Path(folder).chmod(0o755)
         if own := own_kernel():

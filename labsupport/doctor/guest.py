@@ -28,6 +28,7 @@ from labsupport.kernel import syscalls as sc
 BUILD = "./lab vm build-kernel"
 REMEDY = f"apt-get install user-mode-linux (Debian), or build our own, which can do more: {BUILD}"
 SYSTEM_KERNELS = Path("/usr/local/lib/labsupport/kernels")
+CPU_INFO = Path("/proc/cpuinfo")
 LEAST_MEMORY = 96 << 20
 # what starting takes of the host's memory, whatever the guest may use later
 _HOST_MEMORY = 120 << 20
@@ -69,6 +70,12 @@ def find_kernel() -> Path:
     if own := own_kernel():
         return own
     packaged = shutil.which("linux.uml", path=f"{os.environ.get('PATH', os.defpath)}:/usr/bin")
+    if packaged and loses_registers(packaged):
+        raise LabError(
+            "the distribution's User-Mode Linux cannot run on this CPU",
+            f"{packaged} is older than Linux 6.13 and cannot restore the registers of AMX",
+            f"build our own, which can (five minutes, once): {BUILD}",
+        )
     if packaged:
         return _checked(Path(packaged))
     raise LabError(
@@ -76,6 +83,20 @@ def find_kernel() -> Path:
         "LAB_KERNEL is not set, none was built, and no linux.uml is installed",
         REMEDY,
     )
+
+
+def loses_registers(packaged: str) -> bool:
+    """Whether this CPU has more registers than a distribution's kernel can restore.
+
+    Before Linux 6.13, PID 1 of such a guest dies at its first instruction; `making/kernel.py` mends
+    that in our own build.
+    """
+    import subprocess  # not in the doctor's small process
+
+    if b" amx_tile " not in CPU_INFO.read_bytes():
+        return False
+    told = subprocess.run([packaged, "--version"], capture_output=True, text=True, check=False)
+    return tuple(map(int, told.stdout.split(".")[:2])) < (6, 13)
 
 
 def own_kernel(folders: Sequence[Path] | None = None) -> Path | None:

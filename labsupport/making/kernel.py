@@ -139,8 +139,27 @@ JOIN_NO_VDSO = Mend(
     "	vdso_join_timens(tsk, ns);\n",
     "	if (!IS_ENABLED(CONFIG_UML))\n		vdso_join_timens(tsk, ns);\n",
 )
+# User-Mode Linux keeps 2,696 bytes of a program's floating-point registers, and hands as many back.
+# A CPU with AMX has 11,008, and its kernel takes all of them or none (EFAULT): PID 1 dies at its
+# first instruction. What is missing are the registers of AMX, which nobody has used: zeros will do.
+# The host takes as many bytes as it knows. Linux 6.13 asks it for the size (commit 3f17fed21491).
+HAND_BACK_ALL_REGISTERS = Mend(
+    "arch/x86/um/os-Linux/registers.c",
+    """		iov.iov_base = fp_regs;
+		iov.iov_len = FP_SIZE * sizeof(unsigned long);
+		if (ptrace(PTRACE_SETREGSET, pid, NT_X86_XSTATE, &iov) < 0)
+""",
+    """		static char all[16384];
+
+		__builtin_memcpy(all, fp_regs, FP_SIZE * sizeof(unsigned long));
+		iov.iov_base = all;
+		iov.iov_len = sizeof(all);
+		if (ptrace(PTRACE_SETREGSET, pid, NT_X86_XSTATE, &iov) < 0)
+""",
+)
 MENDS = (
     (STOP_AT_THE_MARK,),
+    (HAND_BACK_ALL_REGISTERS,),
     (OFFER_TIME_NAMESPACES, LEAVE_THE_HARDWARE, LEAVE_VDSO_DATA, JOIN_NO_VDSO),
 )
 """Those of a group belong together: all of them are made, or none."""

@@ -40,6 +40,27 @@ def test_a_kernel_without_its_x_bit(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         find_kernel()
 
 
+@pytest.mark.parametrize(
+    ("flags", "version", "is_refused"),
+    [("amx_bf16 amx_tile", "6.12.1", True), ("amx_bf16 amx_tile", "6.13.0", False),
+     ("avx512f", "6.12.1", False)],
+)  # fmt: skip
+def test_a_distributions_kernel_that_loses_registers_is_refused(
+    monkeypatch, tmp_path, flags, version, is_refused
+):
+    program, cpu = tmp_path / "linux.uml", tmp_path / "cpuinfo"
+    program.write_text(f"#!/bin/sh\necho {version}\n")
+    program.chmod(0o755)
+    cpu.write_text(f"flags: fpu {flags} end\n")
+    monkeypatch.setattr("labsupport.doctor.guest.CPU_INFO", cpu)
+    monkeypatch.setattr("labsupport.doctor.guest.own_kernel", lambda: None)
+    monkeypatch.delenv("LAB_KERNEL", raising=False)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(errors.LabError) as no:
+        find_kernel()
+    assert ("AMX" in str(no.value)) == is_refused  # else: a script is not an ELF program
+
+
 def test_no_kernel_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("LAB_KERNEL", raising=False)
     monkeypatch.setattr("labsupport.doctor.guest.own_kernel", lambda: None)
