@@ -60,7 +60,7 @@ COMMANDS = [
     Command("page", "[--serve]", "the course with a Linux in the browser", "page.build"),
     Command("links", "OWNER/REPOSITORY", "write this copy's address into README", "making.links"),
     Command("test", "[…]", "run all tests", "tests/"),
-    Command("bench", "[NAME …]", "measure the numbers of the README", "benchmarks/"),
+    Command("bench", "[NAME …]", "measure the numbers of docs/speed.md", "benchmarks/"),
 ]
 BUILD_KERNEL = Command("vm build-kernel", "", "", "making.kernel")  # ./lab vm --help tells of it
 
