@@ -58,6 +58,12 @@ def stat(pid: int | str) -> list[str]:
     return read(pid, "stat").rpartition(b")")[2].decode().split()
 
 
+def cpu_seconds(pid: int) -> float:
+    """How many seconds of a CPU a process has had, its children's not counted."""
+    utime, stime = stat(pid)[11:13]
+    return (int(utime) + int(stime)) / os.sysconf("SC_CLK_TCK")
+
+
 def children(of: int | None = None) -> list[int]:
     """The children of a process, by default ours, adopted ones and those that have ended included.
 

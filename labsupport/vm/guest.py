@@ -385,13 +385,23 @@ class LabVM(Closing):
                     os.close(disk)
         self.mux = _Loop(self, Line(self._line.fileno(), window=mux.LINE_WINDOW))
         self.mux.watch(self._console_fd, lambda _events: self._read_console())
-        self._await_ready(time.monotonic() + uml.BOOT_SECONDS)
+        self._await_ready()
 
-    def _await_ready(self, until: float) -> None:
+    def _await_ready(self) -> None:
+        """Wait for as long as the guest computes: a slow machine takes its time over that."""
+        began = time.monotonic()
+        end, computed = began + uml.MOST_BOOT_SECONDS, 0.0
         while not self._ready:
-            self.turn(max(until - time.monotonic(), 0))
-            if time.monotonic() > until:
-                raise self._stopped() or uml.died("the Lab VM does not start", self.console)
+            self.turn(max(began + uml.BOOT_SECONDS - time.monotonic(), 0))
+            if (now := time.monotonic()) > began + uml.BOOT_SECONDS and not self._ready:
+                before, began, computed = computed, now, self._computed()
+                if now > end or computed - before < uml.BOOT_SECONDS * uml.LEAST_SHARE:
+                    raise self._stopped() or uml.died("the Lab VM does not start", self.console)
+
+    def _computed(self) -> float:
+        """How many seconds of a CPU the guest's kernel has had."""
+        kernels = proc.children(self._keeper.pid) if self._keeper else []
+        return sum(proc.cpu_seconds(pid) for pid in kernels)
 
     def control(self, kind: int, payload: bytes) -> None:
         """Deal with what the guest says about itself."""

@@ -19,7 +19,8 @@ from labsupport.doctor.guest import (
 from labsupport.errors import LabError
 from labsupport.ownership.marks import LEAN
 
-BOOT_SECONDS = 30.0  # on a machine that is busy with others
+# A guest that is not ready is waited for while it has its share of a CPU; a slow machine needs it.
+BOOT_SECONDS, LEAST_SHARE, MOST_BOOT_SECONDS = 30.0, 0.01, 900.0
 DISK = "/dev/ubda"
 
 # Where a container finds how often its memory limit has killed. At the root of a machine there is

@@ -9,12 +9,14 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from labsupport import errors
 from labsupport.kernel import proc
+from labsupport.vm import uml
 from labsupport.vm.guest import LabVM
 from tests.fixtures_vm import Marked, eventually
 from tests.toys import CHECKOUT
@@ -325,3 +327,32 @@ def test_who_was_stopped_is_named(who: str) -> None:
         assert f"kill -CONT {stopped}" in str(own._stopped())
         for pid in (kernel, keeper.pid):
             os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("program", "most_seconds", "starts"),
+    [("while :; do :; done", 60, True), ("while :; do :; done", 0, False), ("sleep 60", 60, False)],
+)
+def test_a_guest_is_waited_for_while_it_computes(
+    monkeypatch: pytest.MonkeyPatch, program: str, most_seconds: float, starts: bool
+) -> None:
+    """A shell that computes, or sleeps, stands in for its kernel, which is ready after a second."""
+    monkeypatch.setattr(uml, "BOOT_SECONDS", 0.4)
+    monkeypatch.setattr(uml, "MOST_BOOT_SECONDS", most_seconds)
+    own, began = LabVM(128 << 20, []), time.monotonic()
+
+    def turn(seconds: float) -> None:
+        time.sleep(min(seconds, 0.1))
+        own._ready = time.monotonic() > began + 1.5
+
+    monkeypatch.setattr(own, "turn", turn)
+    with subprocess.Popen(["sh", "-c", f"({program}) & wait"]) as keeper:
+        own._keeper = keeper
+        eventually(lambda: len(proc.children(keeper.pid)) == 1)
+        [kernel] = proc.children(keeper.pid)
+        try:
+            with nullcontext() if starts else pytest.raises(errors.LabError, match="not start"):
+                own._await_ready()
+        finally:
+            for pid in (kernel, keeper.pid):
+                os.kill(pid, signal.SIGKILL)
