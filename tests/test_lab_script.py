@@ -263,6 +263,11 @@ def test_an_environment_that_others_made_is_not_removed(lab, left):
             "is there a network?",
             "HTTPS_PROXY",
         ),
+        (  # pip's last line is then about a distribution that it did not find
+            {"PIP_STATUS": "1", "PIP_SAYS": "Retrying after connection broken by 'ProtocolError'"},
+            "is there a network?",
+            "it goes on where it stopped",
+        ),
         ({"PIP_STATUS": "1", "PIP_SAYS": "ERROR: no space"}, "ERROR: no space", "lab-setup.log"),
         ({"LAB_VENV": "/proc/nowhere"}, "cannot write to /proc/nowhere", "LAB_VENV="),
     ],
