@@ -10,8 +10,9 @@ import shlex
 import shutil
 import sys
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from labsupport.doctor import qemu as disks
@@ -86,7 +87,7 @@ FILES = {
     "etc/sudoers.d/student": f"{USER} ALL=(ALL) NOPASSWD: ALL\n",
     "usr/local/sbin/agent": _AGENT,
 }
-_MODES = {"etc/sudoers.d/student": 0o440, "usr/local/sbin/agent": 0o755}
+MODES = {"etc/sudoers.d/student": 0o440, "usr/local/sbin/agent": 0o755}
 _UNITS = "etc/systemd/system"
 _STARTED = {
     "multi-user.target.wants/agent.service": f"/{_UNITS}/agent.service",
@@ -132,22 +133,45 @@ IN_THE_ROOT = (
 LEFT_OUT = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*", "/usr/share/info/*")
 
 
-def write_files(path: Path) -> None:
-    """Write a tar of `FILES` and `LINKS`, all of them root's."""
+@dataclass(frozen=True)
+class Recipe:
+    """What a disk holds: packages, files with their modes, links, and what is done when it does.
+
+    `outside` and `inside` are shell lines; those outside have the new root's folder as `$1`.
+    """
+
+    name: str
+    packages: Sequence[str]
+    outside: str
+    files: Mapping[str, str]
+    modes: Mapping[str, int]
+    links: Mapping[str, str]
+    inside: str
+    files_system_bytes: int
+
+
+CLOUD = Recipe(
+    disks.NAME, PACKAGES, _DOWNLOAD, FILES, MODES, LINKS, IN_THE_ROOT, FILES_SYSTEM_BYTES
+)
+
+
+def write_files(path: Path, recipe: Recipe) -> None:
+    """Write a tar of the recipe's files and links, all of them root's."""
     with tarfile.open(path, "w") as tar:
-        for name, text in FILES.items():
+        for name, text in recipe.files.items():
             member = tarfile.TarInfo(name)
-            member.size, member.mode = len(text.encode()), _MODES.get(name, 0o644)
+            member.size, member.mode = len(text.encode()), recipe.modes.get(name, 0o644)
             tar.addfile(member, io.BytesIO(text.encode()))
-        for name, target in LINKS.items():
+        for name, target in recipe.links.items():
             member = tarfile.TarInfo(name)
             member.type, member.linkname = tarfile.SYMTYPE, target
             tar.addfile(member)
 
 
-def recipe_hash() -> str:
+def recipe_hash(recipe: Recipe = CLOUD) -> str:
     """Return ten characters that change with the recipe."""
-    parts = [SUITE, PACKAGES, _DOWNLOAD, FILES, LINKS, IN_THE_ROOT, LEFT_OUT, FILES_SYSTEM_BYTES]
+    parts: list[object] = [SUITE, recipe.packages, recipe.outside, recipe.files, recipe.links]
+    parts += [recipe.inside, LEFT_OUT, recipe.files_system_bytes]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:10]
 
 
@@ -168,19 +192,19 @@ def require_tools() -> None:
         raise LabError("a disk cannot be made here", f"not found: {', '.join(missing)}", _APT)
 
 
-def make(folder: Path, mirror: str = "") -> tuple[Path, Path, Path]:
+def make(folder: Path, mirror: str = "", recipe: Recipe = CLOUD) -> tuple[Path, Path, Path]:
     """Make a Debian in the folder; return its disk (raw, sparse), kernel and first file system.
 
     Raises `LabError`.
     """
     disk, files = folder / "disk.raw", folder / "files.tar"
-    write_files(files)
+    write_files(files, recipe)
     descriptor = os.open(disk, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         # root of the build's user namespace is not us, and opens this file as anybody may
         os.fchmod(descriptor, 0o666)
-        os.ftruncate(descriptor, FILES_SYSTEM_BYTES)
-        _debian(_options(files, folder, descriptor), folder, descriptor, mirror)
+        os.ftruncate(descriptor, recipe.files_system_bytes)
+        _debian(_options(recipe, files, folder, descriptor), folder, descriptor, mirror)
         os.fchmod(descriptor, 0o600)
     finally:
         os.close(descriptor)
@@ -188,7 +212,7 @@ def make(folder: Path, mirror: str = "") -> tuple[Path, Path, Path]:
     return disk, next(boot.glob("vmlinuz-*")), next(boot.glob("initrd.img-*"))
 
 
-def _options(files: Path, folder: Path, descriptor: int) -> list[str]:
+def _options(recipe: Recipe, files: Path, folder: Path, descriptor: int) -> list[str]:
     """Return mmdebstrap's options; hooks are run by a shell, with the new root's folder as `$1`.
 
     The disk is filled while that folder is there: outside, its owners would be other numbers. What
@@ -202,12 +226,12 @@ def _options(files: Path, folder: Path, descriptor: int) -> list[str]:
         'status=$?; [ "$root" = "$1" ] || { umount "$root"; rmdir "$root"; }; exit $status'
     )
     return [
-        *("--variant=apt", "--format=null", f"--include={','.join(PACKAGES)}"),
+        *("--variant=apt", "--format=null", f"--include={','.join(recipe.packages)}"),
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
         f"--essential-hook=tar-in {shlex.quote(str(files))} /",
         f"--customize-hook=copy-out /boot {shlex.quote(str(folder))}",
-        f"--customize-hook={_DOWNLOAD}",
-        f'--customize-hook=chroot "$1" sh -ec {shlex.quote(IN_THE_ROOT)}',
+        f"--customize-hook={recipe.outside}",
+        f'--customize-hook=chroot "$1" sh -ec {shlex.quote(recipe.inside)}',
         f"--customize-hook={fill}",
     ]
 
@@ -234,24 +258,24 @@ _FORETOLD = (
 )
 
 
-def build(output: Path, mirror: str = "", *, again: bool = False) -> Path:
+def build(output: Path, mirror: str = "", *, again: bool = False, recipe: Recipe = CLOUD) -> Path:
     """Make the disk in the folder `output`, unless it is there already; return its folder.
 
     Needs a network, for Debian's packages, and `SPACE_BYTES` of a temporary folder.
     """
-    folder = output / disks.NAME
+    folder = output / recipe.name
     output.mkdir(parents=True, exist_ok=True)
     with building.alone(output, "./lab vm-disk"):
-        if is_current(folder) and not again:
+        if is_current(folder, recipe) and not again:
             print(f"already there: {folder}")
             return folder
         print(_FORETOLD, flush=True)
         require_tools()
         with (
             building.scratch("disk", output, SPACE_BYTES, _OTHER_FOLDER) as scratch,
-            _staged(output) as staged,
+            _staged(folder) as staged,
         ):
-            base = _make(scratch, staged, mirror)
+            base = _make(scratch, staged, mirror, recipe)
             shutil.rmtree(folder, ignore_errors=True)
             staged.rename(folder)
     size = (folder / disks.IMAGE).stat().st_size
@@ -259,10 +283,10 @@ def build(output: Path, mirror: str = "", *, again: bool = False) -> Path:
     return folder
 
 
-def is_current(folder: Path) -> bool:
+def is_current(folder: Path, recipe: Recipe = CLOUD) -> bool:
     """Whether the disk is there, and made by today's recipe."""
     found = disks.read_disk(folder)
-    return found is not None and found.recipe == recipe_hash()
+    return found is not None and found.recipe == recipe_hash(recipe)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -278,16 +302,16 @@ def main(argv: Sequence[str]) -> int:
     )
 
 
-def _make(scratch: Path, staged: Path, mirror: str) -> disks.BaseDisk:
+def _make(scratch: Path, staged: Path, mirror: str, recipe: Recipe) -> disks.BaseDisk:
     """Put the disk, its kernel and what is known of them into the folder `staged`."""
-    raw, kernel, initrd = make(scratch, mirror)
+    raw, kernel, initrd = make(scratch, mirror, recipe)
     with Progress("writing the disk"):
         packed = ["convert", "-c", "-O", "qcow2", "-o", "compression_type=zstd"]
         disks.run_tool(["qemu-img", *packed, str(raw), str(staged / disks.IMAGE)])
     shutil.copy(kernel, staged / disks.KERNEL)
     shutil.copy(initrd, staged / disks.INITRD)
     release = kernel.name.removeprefix("vmlinuz-")
-    about = {"release": release, "recipe": recipe_hash()}
+    about = {"release": release, "recipe": recipe_hash(recipe)}
     (staged / disks.ABOUT).write_text(json.dumps(about))
     found = disks.read_disk(staged)
     assert found  # noqa: S101 (it has just been written)
@@ -295,15 +319,15 @@ def _make(scratch: Path, staged: Path, mirror: str) -> disks.BaseDisk:
 
 
 @contextmanager
-def _staged(output: Path) -> Iterator[Path]:
+def _staged(folder: Path) -> Iterator[Path]:
     """Make a folder next to where the disk will be; it is removed unless it has been renamed."""
-    folder = output / f".{disks.NAME}"
-    shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
-    folder.mkdir()
+    staged = folder.with_name(f".{folder.name}")
+    shutil.rmtree(staged, ignore_errors=True)  # of one that was killed
+    staged.mkdir()
     try:
-        yield folder
+        yield staged
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(staged, ignore_errors=True)
 
 
 if __name__ == "__main__":
