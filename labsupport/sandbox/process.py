@@ -94,8 +94,8 @@ class Process:
         assert self._code is not None  # noqa: S101 (for the type checker)
         return self._code
 
-    def expect(self, text: str, timeout: float = 10) -> None:
-        """Wait until it has printed `text`.
+    def expect(self, text: str, timeout: float = 100) -> None:
+        """Wait until it has printed `text`: a second, and more than ten where all is emulated.
 
         Raises `TimedOut`: it did not, within `timeout` seconds.
         Raises `ProcessGone`: it ended before.
@@ -109,7 +109,10 @@ class Process:
                     (self.output + self.errors)[-500:].strip(),
                 )
             if time.monotonic() > until:
-                raise TimedOut(f"{trace.command(self.argv)} did not print {text!r}")
+                raise TimedOut(
+                    f"{trace.command(self.argv)} did not print {text!r}",
+                    f"it was given {timeout:g} seconds",
+                )
 
     def _read_status(self) -> None:
         raw = os.read(self._status, STATUS.size)

@@ -311,12 +311,12 @@ class Terminal(Closing):
         self._typed += keys.split("\n")[:-1]
         self._program.write(keys.replace("\n", "\r").encode())
 
-    async def expect(self, words: str, seconds: float = 10) -> str:
+    async def expect(self, words: str, seconds: float = 100) -> str:
         """Wait until these words have been printed; return the transcript. Raises `LabError`."""
         await self._until(lambda: words in self.transcript, words, seconds)
         return self.transcript
 
-    async def line(self, words: str, seconds: float = 10) -> str:
+    async def line(self, words: str, seconds: float = 100) -> str:
         """Wait for a line with these words that has ended; return it from there. Raises `LabError`.
 
         The echo of what was typed is not meant, and a prompt may come late, or before the answer.

@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,7 +25,7 @@ from labsupport.errors import (
 from labsupport.kernel import refusals
 from labsupport.kernel.procfs import all_pids
 from labsupport.kernel.syscalls import CLONE_NEWPID
-from labsupport.sandbox import launch
+from labsupport.sandbox import launch, process
 from labsupport.sandbox.launch import may_make_namespaces
 from labsupport.sandbox.rootfs import small_root
 from tests.toys import CHECKOUT
@@ -571,3 +572,13 @@ def test_a_kernel_without_pidfd_open_is_named(monkeypatch):
     monkeypatch.setattr(os, "pidfd_open", refuse)
     with pytest.raises(NamespaceRefused, match=r"Linux 5\.3"):
         launch._start()
+
+
+def test_what_a_program_prints_is_waited_for_where_all_takes_ten_times_as_long(monkeypatch):
+    real = time.monotonic
+    monkeypatch.setattr(process, "time", SimpleNamespace(monotonic=lambda: 10 * real()))
+    with Sandbox(new={"pid"}) as box:
+        first = box.start(["sleep", "60"])
+        box.start(["sh", "-c", "sleep 1.5; echo ready"]).expect("ready")
+        with pytest.raises(TimedOut, match="it was given 1 seconds"):
+            first.expect("ready", timeout=1)
