@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import socket
+import time
 import tty
 from collections.abc import Callable, Iterator
 from struct import Struct
@@ -95,8 +96,10 @@ class Agent:
             elif channel in self.kernels:
                 self.kernels[channel][1].send(channel, payload)
 
-    def _obey(self, order: str, channel: int) -> None:
-        if order == "start":
+    def _obey(self, order: str, channel: int = 0, at: float = 0) -> None:
+        if order == "clock":
+            time.clock_settime(time.CLOCK_REALTIME, at)
+        elif order == "start":
             self._end(channel)
             self._start(channel)
         elif order == "interrupt" and channel in self.kernels:

@@ -16,13 +16,17 @@ import subprocess
 import sys
 import venv
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import zstandard
 
 from labsupport.doctor.guest import user_kernels
 from labsupport.errors import LabError
-from labsupport.making import building, kernel
+from labsupport.making import building, kernel, sources
 from labsupport.making.building import Progress
 from labsupport.page.pack import pack
 
@@ -39,6 +43,7 @@ LITE = (
     "anywidget",
     "ipywidgets",
 )
+"""What JupyterLite is made of, in an environment of its own."""
 DEBIAN = (
     "python3", "python3-ipython", "python3-matplotlib", "python3-zmq", "python3-tornado",
     "python3-psutil", "python3-zstandard", "python3-bcrypt", "python3-pil", "iproute2", "procps",
@@ -56,14 +61,24 @@ _LIB, _DIST = "/usr/lib/i386-linux-gnu", "/usr/lib/python3/dist-packages"
 LEFT_OUT = (  # patterns of paths in the guest
     "/boot/*", "/usr/lib/modules", "/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*",
     "/usr/share/bash-completion/*", "/usr/share/i18n", "/usr/share/zoneinfo/*", "/usr/share/gcc*",
-    "/usr/share/perl*", "/usr/share/matplotlib/sample_data", "/usr/include/*", "/var/cache/*",
+    "/usr/share/perl*", "/usr/share/unicode", "/usr/share/matplotlib/sample_data",
+    "/usr/include/*", "/var/cache/*",
     "/var/lib/apt/*", "/var/log/*", "/dev/*", "/proc/*", "/sys/*", "/tmp/*", "/run/*", "*.a",  # noqa: S108
     "*.opt-1.pyc", "*/tests", f"{_LIB}/libicu*", f"{_LIB}/perl*", f"{_LIB}/libLLVM*",
     f"{_DIST}/scipy", f"{_DIST}/sympy", f"{_DIST}/pythran", f"{_DIST}/lxml", f"{_DIST}/mpmath",
-    f"{_DIST}/gast", f"{_DIST}/fs",
+    f"{_DIST}/gast", f"{_DIST}/fs", f"{_DIST}/fontTools", f"{_DIST}/setuptools",
 )  # fmt: skip
 """What the cells never touch."""
-_NOT_IN_THE_PAGE = ("12_",)
+NOTEBOOKS = [
+    path
+    for path in sorted((CHECKOUT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    if not path.name.startswith("12_")
+]
+NOT_HERE = """# Not in the page
+
+This notebook starts a virtual machine with QEMU, and the page is one already: there is no room
+for a second one in it. Run it on a Linux machine: `./lab open 12`. All other notebooks run here.
+"""
 _REMEDY = "sudo apt-get install mmdebstrap arch-test nodejs npm seabios zstd"
 _EXTENSION = {
     "name": "lab-page",
@@ -76,21 +91,29 @@ _EXTENSION = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """Make the page, and serve it on loopback if that is asked for."""
+    """Make the page, unless it is there already; serve it on loopback, or try notebooks in it."""
     parser = argparse.ArgumentParser(prog="lab page", description=main.__doc__)
     parser.add_argument("--output", type=Path, default=CHECKOUT / "build/page", help="its folder")
-    parser.add_argument("--serve", action="store_true", help="open it at http://127.0.0.1:8000")
     parser.add_argument("--mirror", default="", help="Debian mirror to use")
+    parser.add_argument("--serve", nargs="?", type=int, const=8000, metavar="PORT",
+                        help="open it at http://127.0.0.1:PORT (8000)")  # fmt: skip
+    parser.add_argument("--run", nargs="*", metavar="NOTEBOOK",
+                        help="run notebooks (02), or all, in its machine, in Node")  # fmt: skip
     chosen = parser.parse_args(argv)
-    status = building.status_of(lambda: build(chosen.output, chosen.mirror).is_dir())
-    if status == 0 and chosen.serve:
-        folder = ["--bind", "127.0.0.1", "--directory", str(chosen.output), "8000"]
-        return subprocess.call([sys.executable, "-m", "http.server", *folder])
-    return status
+
+    def work() -> bool:
+        machine = build(chosen.output, chosen.mirror)
+        if chosen.run is not None:
+            return run_notebooks(machine, chosen.run)
+        if chosen.serve is not None:
+            serve(chosen.output, chosen.serve)
+        return True
+
+    return building.status_of(work)
 
 
 def build(output: Path, mirror: str = "") -> Path:
-    """Make the page in the folder `output`; return it. Raises `LabError`."""
+    """Make the page in the folder `output`; return its machine's folder. Raises `LabError`."""
     require_tools()
     cache = user_kernels().parent / "page"
     cache.mkdir(parents=True, exist_ok=True)
@@ -99,8 +122,62 @@ def build(output: Path, mirror: str = "") -> Path:
         root = make_root(cache, mirror)
         machine = make_machine(cache, bz_image, root)
         make_site(cache, machine, output)
-    print(f"{output / 'index.html'}")
-    return output
+    files = [path for path in output.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files) / 1e6
+    print(f"there: {output / 'index.html'} ({len(files)} files, {size:.0f} MB)")
+    return machine
+
+
+def serve(folder: Path, port: int) -> None:
+    """Serve a folder on loopback until interrupted. Raises `LabError`: the port is taken."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Say nothing about each file."""
+
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), partial(Quiet, directory=str(folder)))
+    except OSError as error:
+        what = f"port {port} cannot be listened at"
+        raise LabError(what, str(error.strerror), "./lab page --serve ANOTHER") from error
+    print(f"open http://127.0.0.1:{port}/ (to end: Ctrl-C)", flush=True)
+    with server, suppress(KeyboardInterrupt):
+        server.serve_forever()
+
+
+def run_notebooks(machine: Path, names: Sequence[str]) -> bool:
+    """Run notebooks in the saved machine, print a table; return whether no cell failed."""
+    paths = [path for path in NOTEBOOKS if path.name.startswith(tuple(names or ("",)))]
+    if not paths:
+        raise LabError(
+            f"no notebook {' '.join(names)}", "their names begin with a number", "--run 02"
+        )
+    print(f"{'notebook':30} {'passed':>7} {'skipped':>7} {'failed':>7} {'seconds':>8}", flush=True)
+    done = [_run_notebook(machine, path) for path in paths]
+    return all(done)
+
+
+def cells_of(machine: Path, path: Path) -> list[dict[str, Any]]:
+    """Run a notebook in the saved machine; return for each cell what became of it."""
+    argv = ["node", str(HERE / "run.mjs"), "notebook", str(machine), str(MEMORY_MIB), str(path)]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
+    (machine / f"{path.stem}.jsonl").write_text(done.stdout)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def _run_notebook(machine: Path, path: Path) -> bool:
+    cells = cells_of(machine, path)
+    count = {kind: sum(cell["is"] == kind for cell in cells) for kind in OUTCOMES}
+    seconds = sum(cell["seconds"] for cell in cells)
+    counts = " ".join(f"{count[kind]:7}" for kind in OUTCOMES)
+    print(f"{path.stem:30} {counts} {seconds:8.0f}", flush=True)
+    for cell in cells:
+        if cell["is"] == "failed":
+            print(f"  {cell['id']}: {cell['error']}", flush=True)
+    return not count["failed"]
+
+
+OUTCOMES = ("passed", "skipped", "failed")
 
 
 def require_tools() -> None:
@@ -120,7 +197,7 @@ def make_kernel(cache: Path) -> Path:
     """Build the guest's kernel, unless it is there; return its bzImage."""
     wanted = fragment()
     archive = kernel.find_source()
-    made = cache / f"bzImage-{kernel.source_version(archive)}-{wanted.hash}"
+    made = cache / f"bzImage-{kernel.source_version(archive)}-{wanted.hash}.bin"
     if made.exists():
         return made
     kernel.require_tools()
@@ -130,6 +207,7 @@ def make_kernel(cache: Path) -> Path:
         with Progress("compiling the page's Linux", FILES_TO_COMPILE) as progress:
             jobs = f"--jobs={len(os.sched_getaffinity(0))}"
             kernel.run([*kernel.make("bzImage", PLATFORM), jobs], folder, progress)
+        shutil.copyfile(folder / ".config", made.with_suffix(".config"))
         shutil.copyfile(folder / "arch/x86/boot/bzImage", made)
     return made
 
@@ -185,41 +263,68 @@ def _download(folder: Path) -> None:
 
 def make_machine(cache: Path, bz_image: Path, root: Path) -> Path:
     """Unpack and pack the guest's files, boot it, and save its state; return the folder."""
-    recipe = hashlib.sha256(f"{bz_image.name} {root.name}".encode())
-    for file in sorted((CHECKOUT / "labsupport").rglob("*")):
-        if file.is_file() and file.suffix != ".pyc":
-            recipe.update(file.read_bytes())
-    machine = cache / f"machine-{recipe.hexdigest()[:10]}"
-    if (machine / "state.bin.zst").exists():
+    recipe = [bz_image.name, root.name, MEMORY_MIB, LEFT_OUT, V86]
+    machine = cache / f"machine-{_digest(*recipe, *_inside())}"
+    if (machine / STATE).exists():
         return machine
     machine.mkdir(exist_ok=True)
     with building.scratch("page", cache, SPACE_BYTES, "free some space") as folder:
-        furnish(folder, root)
-        with Progress("packing the machine's files", 17_000) as progress:
+        with Progress("unpacking the machine's files"):
+            furnish(folder, root)
+        with Progress("packing the machine's files", 16_000) as progress:
             pack(folder, machine, LEFT_OUT, progress.step)
+        _run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix=.", V86], machine)
+        sources.write(machine, folder, bz_image)
     shutil.copyfile(bz_image, machine / "bzImage")
     shutil.copyfile(SEABIOS / "bios.bin", machine / "bios.bin")
     shutil.copyfile(SEABIOS / "vgabios-stdvga.bin", machine / "vgabios.bin")
-    _run(
-        ["npm", "install", "--silent", "--no-audit", "--no-fund", f"--prefix={machine}", V86],
-        machine,
-    )
     (machine / "v86").mkdir(exist_ok=True)
     for name in ("libv86.mjs", "v86.wasm"):
         shutil.copyfile(machine / "node_modules/v86/build" / name, machine / "v86" / name)
-    with Progress("starting the machine, until Python is warm (two to five minutes)"):
+    with Progress("starting the machine, until Python is warm (two to ten minutes)"):
         _run(["node", str(HERE / "run.mjs"), "make", str(machine), str(MEMORY_MIB)], HERE)
-    raw = (machine / "state.bin").read_bytes()
-    (machine / "state.bin.zst").write_bytes(zstandard.compress(raw, 15))
+    with Progress("packing the machine's state"):
+        raw = (machine / "state.bin").read_bytes()
+        (machine / "packing").write_bytes(zstandard.compress(raw, 19))
+        (machine / "packing").rename(machine / STATE)
+    for old in {*cache.glob("machine-*")} - {machine}:
+        shutil.rmtree(old)
     return machine
+
+
+STATE = "state.bin.zst"
+
+
+def _inside() -> list[Path]:
+    """Return the files of the course that are in the machine, or make it."""
+    ours = {HERE / name for name in ("build.py", "extension.js", "worker.js", "service-worker.js")}
+    found = [*(CHECKOUT / "labsupport").rglob("*"), *(CHECKOUT / "notebooks").rglob("*")]
+    outside = {CHECKOUT / "labsupport/making"}
+    here = [
+        path
+        for path in found
+        if path.is_file() and not {*path.parts} & _NOT_INSIDE and not outside & {*path.parents}
+    ]
+    return sorted({*here} - ours)
+
+
+_NOT_INSIDE = {"__pycache__", ".ipynb_checkpoints"}
+
+
+def _digest(*recipe: object) -> str:
+    """Ten hexadecimal digits that change with a recipe; of a file, its content counts."""
+    parts = [
+        part.read_bytes() if isinstance(part, Path) else repr(part).encode() for part in recipe
+    ]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:10]
 
 
 def furnish(folder: Path, root: Path) -> None:
     """Unpack the guest's Debian, and put the course into it."""
-    _run(["tar", "-xf", str(root), "--exclude=./dev/*", "--no-same-owner"], folder)
+    _run(["tar", "-xpf", str(root), "--exclude=./dev/*", "--no-same-owner"], folder)
     lab = folder / "opt/lab"
     shutil.copytree(folder / "opt/packages", lab / "packages")
-    unused = shutil.ignore_patterns("__pycache__", "*.ipynb")
+    unused = shutil.ignore_patterns(*_NOT_INSIDE)
     shutil.copytree(CHECKOUT / "labsupport", lab / "labsupport", ignore=unused)
     shutil.copytree(CHECKOUT / "notebooks", folder / "root/notebooks", ignore=unused)
     shutil.rmtree(folder / "opt/packages")
@@ -227,35 +332,46 @@ def furnish(folder: Path, root: Path) -> None:
     (folder / "sbin/lab-init").chmod(0o755)
     # the guest would compile them at each start, twenty times as slowly
     how = "--invalidation-mode=unchecked-hash"
-    where = ["unshare", "--mount", "chroot", str(folder)]
+    where = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    where += ["chroot", str(folder)]
     _run([*where, "python3", "-m", "compileall", "-q", how, "/opt/lab"], folder)
 
 
 def make_site(cache: Path, machine: Path, output: Path) -> None:
     """Build JupyterLite with the notebooks and our kernel, and lay the machine beside it."""
-    tools = cache / "jupyterlite"
-    if not (tools / "bin/jupyter").exists():
-        venv.create(tools, with_pip=True)
-        _run([str(tools / "bin/pip"), "install", "--quiet", *LITE], cache)
-    extension = tools / "share/jupyter/labextensions/lab-page"
-    (extension / "static").mkdir(parents=True, exist_ok=True)
-    (extension / "package.json").write_text(json.dumps(_EXTENSION))
-    shutil.copyfile(HERE / "extension.js", extension / "static/remoteEntry.js")
+    recipe = _digest(machine.name, LITE, NOT_HERE, *NOTEBOOKS, *sorted(HERE.glob("*")))
+    if (output / MARK).exists() and recipe in (output / MARK).read_text():
+        return
+    tools = _lite(cache)
     with building.scratch("page-site", cache, SPACE_BYTES, "free some space") as folder:
         _write_contents(folder / "contents")
-        config = {"appName": "Containers, live"}
+        config = {"appName": "Containers, live", "exposeAppInBrowser": True}
         lite = {"jupyter-lite-schema-version": 0, "jupyter-config-data": config}
         (folder / "jupyter-lite.json").write_text(json.dumps(lite))
         made = folder / "site"
         argv = [str(tools / "bin/jupyter"), "lite", "build", "--contents", "contents"]
         with Progress("building JupyterLite"):
             _run([*argv, "--output-dir", str(made), "--no-sourcemaps"], folder)
-        _lay(machine, made / "extensions/lab-page/static/machine")
-        (made / MARK).write_text("Made by ./lab page, which replaces this folder.\n")
+        _lay(machine, made)
+        (made / MARK).write_text(f"Made by ./lab page, which replaces this folder: {recipe}\n")
         _replace(output, made)
 
 
 MARK = ".lab-page"
+
+
+def _lite(cache: Path) -> Path:
+    """Make an environment with JupyterLite and our kernel for it, unless it is there."""
+    tools = cache / f"jupyterlite-{_digest(LITE)}"
+    if not (tools / "bin/jupyter-lite").exists():
+        with Progress("installing JupyterLite"):
+            venv.create(tools, with_pip=True, clear=True)
+            _run([str(tools / "bin/pip"), "install", "--quiet", *LITE], cache)
+    extension = tools / "share/jupyter/labextensions/lab-page"
+    (extension / "static").mkdir(parents=True, exist_ok=True)
+    (extension / "package.json").write_text(json.dumps(_EXTENSION))
+    shutil.copyfile(HERE / "extension.js", extension / "static/remoteEntry.js")
+    return tools
 
 
 def _replace(output: Path, made: Path) -> None:
@@ -269,29 +385,35 @@ def _replace(output: Path, made: Path) -> None:
     shutil.move(made, output)
 
 
-def _lay(machine: Path, folder: Path) -> None:
-    folder.mkdir(parents=True)
+def _lay(machine: Path, site: Path) -> None:
+    """Lay the machine and the page of its sources into the site."""
+    folder = site / "extensions/lab-page/static/machine"
+    state = folder / "state" / f"{_digest(machine / STATE)}.zst"
+    state.parent.mkdir(parents=True)
     for name in ("files", "v86"):
         shutil.copytree(machine / name, folder / name)
-    for file in (machine / "state.bin.zst", HERE / "machine.js", HERE / "worker.js"):
+    for file in (HERE / "machine.js", HERE / "worker.js"):
         shutil.copyfile(file, folder / file.name)
-    (folder / "machine.json").write_text(
-        json.dumps({"memory": MEMORY_MIB, "state": "state.bin.zst"})
-    )
+    shutil.copyfile(machine / STATE, state)
+    made = {"memory": MEMORY_MIB, "state": f"state/{state.name}", "size": state.stat().st_size}
+    (folder / "machine.json").write_text(json.dumps(made))
+    shutil.copytree(machine / "sources", site / "sources")
+    shutil.copyfile(HERE / "service-worker.js", site / "service-worker.js")
 
 
 def _write_contents(folder: Path) -> None:
     """Write the notebooks; JupyterLite takes each text in one piece, as a server would give it."""
     folder.mkdir()
-    for path in sorted((CHECKOUT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
-        if path.name.startswith(_NOT_IN_THE_PAGE):
-            continue
+    for path in NOTEBOOKS:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         for cell in notebook["cells"]:
             cell["source"] = "".join(cell["source"])
             for out in cell.get("outputs", ()):
                 _join(out)
         (folder / path.name).write_text(json.dumps(notebook), encoding="utf-8")
+    cell = {"cell_type": "markdown", "id": "not-here", "metadata": {}, "source": NOT_HERE}
+    stub = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (folder / "12_tutorial_vm.ipynb").write_text(json.dumps(stub))
 
 
 def _join(output: dict[str, object]) -> None:

@@ -4,6 +4,7 @@
   const NAME = "lab-page";
   const HERE = new URL("./", document.currentScript.src);
   let scope;
+  performance.setResourceTimingBufferSize(5000);
   const take = async name => (await Object.values(scope[name])[0].get())();
   (window._JUPYTERLAB ??= {})[NAME] = {
     init: shared => void (scope = shared),
@@ -16,6 +17,7 @@
     },
   };
 
+  const UNREACHED = "A file of this page could not be fetched: no network, or the server does not answer.";
   const SETTLED = 700; // ms without a running cell, after which this moment is kept
 
   // The one machine of this page: its worker, and the kernels that are processes in it.
@@ -31,17 +33,50 @@
 
     boot() {
       this.worker?.terminate();
-      this.now = this.before = false;
+      this.now = this.before = null;
       this.busy.clear();
+      this.asked.clear();
       this.say("The machine is being fetched …");
       this.worker = new Worker(new URL("machine/worker.js", HERE), { type: "module" });
       this.ready = new Promise((done, failed) => {
         this.worker.onmessage = ({ data }) => this.take(data, done, failed);
-        this.worker.onerror = error => failed(new Error(`the machine's worker ended: ${error.message}`));
+        this.worker.onerror = error => failed(new Error(error.message || "its worker could not be loaded"));
       });
-      this.ready.catch(error => this.say(`The machine did not start: ${error.message}. Load the page again.`));
-      fetch(new URL("machine/machine.json", HERE)).then(r => r.json()).then(made =>
-        this.worker.postMessage({ what: "start", ...made }));
+      this.ready.then(() => (this.watch(), this.keepFiles()), error =>
+        this.say(`The machine did not start: ${error.message}. What to do: press “Fresh machine”, or load the page again.`));
+      this.fetch();
+    }
+
+    async fetch() {
+      const made = await fetch(new URL("machine/machine.json", HERE)).then(answer => answer.json()).catch(() => null);
+      if (!made) return this.say(`${UNREACHED} What to do: load the page again.`);
+      const megabytes = Math.round(made.size / 1e6);
+      if (navigator.connection?.saveData && !confirm(`The machine is a download of ${megabytes} MB, once. Fetch it now?`))
+        return this.say("The machine was not fetched. What to do: press “Fresh machine” when it may be.");
+      this.worker.postMessage({ what: "start", ...made });
+    }
+
+    // A worker that the browser has ended says nothing: ask it from time to time.
+    watch() {
+      const worker = this.worker;
+      let unanswered = 0;
+      const timer = setInterval(() => {
+        if (worker !== this.worker) return clearInterval(timer);
+        if (unanswered++ === 4) this.say("The machine does not answer any more: the browser has ended or stopped it. " +
+          "What to do: press “Fresh machine”.");
+        this.ask({ what: "ping" }).then(() => (unanswered > 4 && this.say(""), (unanswered = 0)));
+      }, 5000);
+    }
+
+    // What was loaded before the service worker was there is given to it, for a visit without a network.
+    async keepFiles() {
+      const cache = await window.caches?.open("lab-page-files");
+      const machine = ["worker.js", "machine.js", "machine.json", "v86/libv86.mjs", "v86/v86.wasm"];
+      const loaded = [location.href, ...performance.getEntriesByType("resource").map(entry => entry.name)];
+      const urls = new Set([...loaded, ...machine.map(name => new URL(`machine/${name}`, HERE).href)]);
+      const ours = [...urls].filter(url => url.startsWith(new URL("../../../", HERE)) && !url.includes("/machine/state/"));
+      await Promise.allSettled(ours.map(async url => await cache.match(url) || cache.add(url)));
+      this.offline = !!cache;
     }
 
     say(words) {
@@ -54,8 +89,9 @@
       if (data.channel) this.kernels.get(data.channel)?.heard(this.unpack(data.payload));
       else if (data.id) this.asked.get(data.id)?.(data.answer);
       else if (what === "started") this.say(""), started();
-      else if (what === "failed") failed(new Error(`${words.file_name} could not be fetched`));
-      else if (what === "download" && words.total > 1e6)
+      else if (what === "failed") failed(new Error(words));
+      else if (what === "lost") this.say(words && `${UNREACHED} It is asked for again; cells wait until then.`);
+      else if (what === "download")
         this.say(`The machine is being fetched: ${(words.loaded / 1e6).toFixed(0)} of ${(words.total / 1e6).toFixed(0)} MB`);
       else if (what === "told" && words.ended) this.kernels.get(words.ended)?.ended(words.status);
     }
@@ -93,17 +129,22 @@
     }
 
     async keep() {
-      const now = await this.ask({ what: "keep", but: this.before });
-      if (now) this.now = now;
+      const channels = [...this.kernels.keys()];
+      const number = await this.ask({ what: "keep", but: this.before?.number });
+      if (number) this.now = { number, channels };
     }
 
     async back() {
-      if (!this.before) return "There is no earlier moment yet: run a cell first.";
+      const { before } = this;
+      if (!before) return "There is no earlier moment yet: run a cell first.";
       const began = performance.now();
-      await this.ask({ what: "restore", moment: this.before });
-      this.now = this.before;
-      for (const kernel of this.kernels.values()) kernel.idle();
+      await this.ask({ what: "restore", moment: before.number });
+      this.now = before;
       this.busy.clear();
+      for (const [channel, kernel] of this.kernels) {
+        kernel.idle();
+        if (!before.channels.includes(channel)) this.start(kernel); // it came later
+      }
       return `The machine is as it was before the last cell (${((performance.now() - began) / 1000).toFixed(1)} s).`;
     }
 

@@ -37,6 +37,11 @@ export class Machine {
     this.send(0, encoder.encode(JSON.stringify(words)));
   }
 
+  // A restored machine believes that it is the time at which it was saved.
+  setClock() {
+    this.order({ order: "clock", at: Date.now() / 1000 });
+  }
+
   flush() {
     while (this.out.length && this.unread + this.out[0].length <= WINDOW) {
       const piece = this.out.shift();

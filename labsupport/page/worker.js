@@ -5,19 +5,45 @@ import { Machine, hardware } from "./machine.js";
 let machine;
 const moments = new Map(); // states that one can go back to, by number
 let last = 0;
-const saying = what => words => postMessage({ what, words });
+const say = (what, words) => postMessage({ what, words });
+const KEPT = "lab-page-machine";
+
+// v86 asks for a file until it comes, silently; the reader should know why cells wait.
+const send = XMLHttpRequest.prototype.send;
+XMLHttpRequest.prototype.send = function (body) {
+  this.addEventListener("loadend", () => say("lost", this.status < 200 || this.status > 299));
+  send.call(this, body);
+};
+
+// The saved state's bytes: from this browser's storage, else from the server, and then kept.
+async function fetched(url, size) {
+  const cache = await globalThis.caches?.open(KEPT).catch(() => null);
+  const kept = await cache?.match(url);
+  if (kept) return kept.arrayBuffer();
+  const answer = await fetch(url, { cache: "no-store" });
+  if (!answer.ok) throw new Error(`it could not be fetched (status ${answer.status})`);
+  const all = new Uint8Array(size);
+  const reader = answer.body.getReader();
+  let loaded = 0;
+  for (let { done, value } = await reader.read(); !done; { done, value } = await reader.read()) {
+    all.set(value, loaded);
+    loaded += value.length;
+    say("download", { loaded, total: size });
+  }
+  if (loaded !== size) throw new Error(`the download ended after ${loaded} of ${size} bytes`);
+  for (const old of await cache?.keys() ?? []) await cache.delete(old);
+  await cache?.put(url, new Response(all)).catch(() => {}); // storage is full: it is fetched again next time
+  return all.buffer;
+}
 
 const orders = {
-  start({ memory, state }) {
-    const v86 = new V86({
-      ...hardware({ wasm: "v86/v86.wasm", files: "files/", memory }),
-      initial_state: { url: state },
-    });
-    v86.add_listener("download-progress", saying("download"));
-    v86.add_listener("download-error", saying("failed"));
-    v86.add_listener("emulator-started", saying("started"));
-    machine = new Machine(v86, (channel, payload) => postMessage({ channel, payload }, [payload.buffer]), saying("told"));
+  async start({ memory, state, size }) {
+    const buffer = await fetched(state, size);
+    const v86 = new V86({ ...hardware({ wasm: "v86/v86.wasm", files: "files/", memory }), initial_state: { buffer } });
+    v86.add_listener("emulator-started", () => (machine.setClock(), say("started")));
+    machine = new Machine(v86, (channel, payload) => postMessage({ channel, payload }, [payload.buffer]), words => say("told", words));
   },
+  ping: () => true,
   send: ({ channel, payload }) => machine.send(channel, payload),
   order: ({ words }) => machine.order(words),
   // Keep this moment and the moment `but`, no other one; return its number, 0 if a message is under way.
@@ -29,9 +55,13 @@ const orders = {
   },
   async restore({ moment }) {
     await machine.restore(moments.get(moment));
+    machine.setClock();
     return true;
   },
 };
+
+const failed = error => say("failed", error instanceof RangeError ? "this tab has not enough memory" : error.message);
+addEventListener("unhandledrejection", ({ reason }) => failed(reason));
 
 onmessage = async ({ data }) => {
   const answer = await orders[data.what](data);
