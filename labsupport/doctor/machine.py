@@ -356,6 +356,8 @@ def vm_offers(name: str, vm: str) -> bool:
 
 def _way_out(name: str, no: Refusal, vm: str | None) -> Refusal:
     """Name the place that has it as a way out, where there is one."""
+    if _place() == "page":  # where nothing can be installed
+        return replace(no, remedy="open this notebook on a Linux machine or on Binder")
     if _place() == "vm" and name in NEVER_IN_VM - {"vm"}:
         return replace(no, remedy="choose the kernel “this machine”, if that one has it")
     if _place() == "vm" and name in NOT_IN_DEBIANS and "CONFIG_" in no.remedy:

@@ -285,7 +285,7 @@ def make_machine(cache: Path, bz_image: Path, root: Path) -> Path:
         _run(["node", str(HERE / "run.mjs"), "make", str(machine), str(MEMORY_MIB)], HERE)
     with Progress("packing the machine's state"):
         raw = (machine / "state.bin").read_bytes()
-        (machine / "packing").write_bytes(zstandard.compress(raw, 19))
+        (machine / "packing").write_bytes(zstandard.compress(raw, 15))
         (machine / "packing").rename(machine / STATE)
     for old in {*cache.glob("machine-*")} - {machine}:
         shutil.rmtree(old)

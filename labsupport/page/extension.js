@@ -166,7 +166,7 @@
         this.disposed = new Signal(this);
         this.open = new Map(); // requests that have not become idle
         machine ??= window.labMachine = new PageMachine(lib);
-        this.ready = machine.start(this);
+        (this.ready = machine.start(this)).catch(() => {}); // the bar says it
       }
 
       async handleMessage(message) {
