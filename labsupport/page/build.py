@@ -218,7 +218,7 @@ FILES_TO_COMPILE = 1_900
 
 def fragment() -> kernel.Fragment:
     """Return the Lab VM's configuration without what only User-Mode Linux has, and the PC's own."""
-    own, shared = kernel.Fragment.read(HERE / "kernel.config"), kernel.Fragment.read()
+    own, shared = kernel.Fragment.read(kernel.FRAGMENT.with_name("page.config")), kernel.Fragment.read()
     of_uml = (
         "HOSTFS",
         "SSL",
@@ -285,7 +285,7 @@ def make_machine(cache: Path, bz_image: Path, root: Path) -> Path:
         _run(["node", str(HERE / "run.mjs"), "make", str(machine), str(MEMORY_MIB)], HERE)
     with Progress("packing the machine's state"):
         raw = (machine / "state.bin").read_bytes()
-        (machine / "packing").write_bytes(zstandard.compress(raw, 15))
+        (machine / "packing").write_bytes(zstandard.ZstdCompressor(19, threads=-1).compress(raw))
         (machine / "packing").rename(machine / STATE)
     for old in {*cache.glob("machine-*")} - {machine}:
         shutil.rmtree(old)

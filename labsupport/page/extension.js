@@ -90,7 +90,8 @@
       else if (data.id) this.asked.get(data.id)?.(data.answer);
       else if (what === "started") this.say(""), started();
       else if (what === "failed") failed(new Error(words));
-      else if (what === "lost") this.say(words && `${UNREACHED} It is asked for again; cells wait until then.`);
+      else if (what === "lost") this.say(`${UNREACHED} It is asked for again; cells wait until then.`), (this.lost = true);
+      else if (what === "found" && this.lost) this.say(""), (this.lost = false);
       else if (what === "download")
         this.say(`The machine is being fetched: ${(words.loaded / 1e6).toFixed(0)} of ${(words.total / 1e6).toFixed(0)} MB`);
       else if (what === "told" && words.ended) this.kernels.get(words.ended)?.ended(words.status);

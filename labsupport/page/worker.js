@@ -11,7 +11,7 @@ const KEPT = "lab-page-machine";
 // v86 asks for a file until it comes, silently; the reader should know why cells wait.
 const send = XMLHttpRequest.prototype.send;
 XMLHttpRequest.prototype.send = function (body) {
-  this.addEventListener("loadend", () => say("lost", this.status < 200 || this.status > 299));
+  this.addEventListener("loadend", () => say(this.status >= 200 && this.status < 300 ? "found" : "lost"));
   send.call(this, body);
 };
 
