@@ -39,11 +39,12 @@
       this.say("The machine is being fetched …");
       this.worker = new Worker(new URL("machine/worker.js", HERE), { type: "module" });
       this.ready = new Promise((done, failed) => {
-        this.worker.onmessage = ({ data }) => this.take(data, done, failed);
-        this.worker.onerror = error => failed(new Error(error.message || "its worker could not be loaded"));
+        const stopped = why => (failed(new Error(why)),
+          this.say(`The machine does not run: ${why}. What to do: press “Fresh machine”, or load the page again.`));
+        this.worker.onmessage = ({ data }) => this.take(data, done, stopped);
+        this.worker.onerror = error => stopped(error.message || "its worker could not be loaded");
       });
-      this.ready.then(() => (this.watch(), this.keepFiles()), error =>
-        this.say(`The machine did not start: ${error.message}. What to do: press “Fresh machine”, or load the page again.`));
+      this.ready.then(() => (this.watch(), this.keepFiles()), () => {});
       this.fetch();
     }
 
@@ -84,12 +85,12 @@
       this.bar.hidden = !words;
     }
 
-    take(data, started, failed) {
+    take(data, started, stopped) {
       const { what, words } = data;
       if (data.channel) this.kernels.get(data.channel)?.heard(this.unpack(data.payload));
       else if (data.id) this.asked.get(data.id)?.(data.answer);
       else if (what === "started") this.say(""), started();
-      else if (what === "failed") failed(new Error(words));
+      else if (what === "failed") stopped(words);
       else if (what === "lost") this.say(`${UNREACHED} It is asked for again; cells wait until then.`), (this.lost = true);
       else if (what === "found" && this.lost) this.say(""), (this.lost = false);
       else if (what === "download")
