@@ -72,7 +72,7 @@ def opened(running, address, name, ready=True):
     context.on("request", lambda request: page.asked.append(request.url))
     page.page.goto(f"{address}lab/index.html?path={name}")
     if ready:
-        page.page.wait_for_function(READY, timeout=180_000)
+        page.page.wait_for_function(READY, timeout=300_000)
     try:
         yield page
     finally:
@@ -110,7 +110,7 @@ def test_input_is_answered_by_the_reader(start):
 def test_back_and_fresh_turn_the_machine_back(start):
     run = partial(start.page.evaluate, EXECUTE)
     run("open('/tmp/kept', 'w').close(); y = 1")
-    start.page.wait_for_function("() => window.labMachine.now", timeout=180_000)
+    start.page.wait_for_function("() => window.labMachine.now", timeout=300_000)
     start.page.wait_for_timeout(1500)
     run("import os; os.remove('/tmp/kept'); y = 2")
     start.page.evaluate("() => window.labMachine.back()")
@@ -125,7 +125,7 @@ def test_a_second_notebook_has_a_python_of_its_own(start):
         "() => window.jupyterapp.commands.execute('docmanager:open',"
         " {path: '02_pid_namespaces.ipynb'})"
     )
-    start.page.wait_for_function(f"() => ({READY})() && {PATH}.startsWith('02')", timeout=180_000)
+    start.page.wait_for_function(f"() => ({READY})() && {PATH}.startsWith('02')", timeout=300_000)
     assert "NameError" in start.page.evaluate(EXECUTE, "z")
 
 
@@ -138,20 +138,20 @@ PATH = "window.jupyterapp.shell.currentWidget.context.path"
 def test_a_failed_download_is_said(running, address, word, says, monkeypatch):
     monkeypatch.setattr(Below, "refused", (word,))
     with opened(running, address, "00_start_here.ipynb", ready=False) as page:
-        page.page.wait_for_function(f"says => ({BAR})().includes(says)", arg=says, timeout=180_000)
+        page.page.wait_for_function(f"says => ({BAR})().includes(says)", arg=says, timeout=300_000)
         assert "What to do" in page.page.evaluate(BAR)
 
 
 def test_a_worker_that_was_ended_is_said(running, address):
     with opened(running, address, "00_start_here.ipynb") as page:
         page.page.evaluate("() => window.labMachine.worker.terminate()")
-        page.page.wait_for_function(f"() => ({BAR})().includes('does not answer')", timeout=180_000)
+        page.page.wait_for_function(f"() => ({BAR})().includes('does not answer')", timeout=300_000)
 
 
 def test_after_the_first_visit_no_network_is_needed(running, address):
     with opened(running, address, "00_start_here.ipynb") as page:
-        page.page.wait_for_function("() => window.labMachine.offline", timeout=180_000)
+        page.page.wait_for_function("() => window.labMachine.offline", timeout=300_000)
         page.page.context.set_offline(True)
         page.page.reload()
-        page.page.wait_for_function(READY, timeout=180_000)
+        page.page.wait_for_function(READY, timeout=300_000)
         assert page.page.evaluate(EXECUTE, "print(6 * 7)") == "42\n"
