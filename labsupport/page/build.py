@@ -218,14 +218,10 @@ FILES_TO_COMPILE = 1_900
 
 def fragment() -> kernel.Fragment:
     """Return the Lab VM's configuration without what only User-Mode Linux has, and the PC's own."""
-    own, shared = kernel.Fragment.read(kernel.FRAGMENT.with_name("page.config")), kernel.Fragment.read()
+    own = kernel.Fragment.read(kernel.FRAGMENT.with_name("page.config"))
+    shared = kernel.Fragment.read()
     of_uml = (
-        "HOSTFS",
-        "SSL",
-        "STDERR_CONSOLE",
-        "BLK_DEV_UBD",
-        "UML_RANDOM",
-        "LOCALVERSION",
+        *("HOSTFS", "SSL", "STDERR_CONSOLE", "BLK_DEV_UBD", "UML_RANDOM", "LOCALVERSION"),
         "TIME_NS",
     )
     left = [line for line in shared.lines if not any(f"CONFIG_{word}=" in line for word in of_uml)]
