@@ -21,12 +21,11 @@ pytestmark = [
 EXECUTE = """async code => {
   const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
   const future = kernel.requestExecute({ code, allow_stdin: true });
-  let text = "";
+  let text = (window.said = "");
   future.onIOPub = ({ content }) => {
-    text += content.text ?? content.data?.["text/plain"] ?? (content.ename ? content.ename : "");
+    window.said = text += content.text ?? content.data?.["text/plain"] ?? content.ename ?? "";
   };
   future.onStdin = message => kernel.sendInputReply({ value: "Ada", status: "ok" }, message.header);
-  window.lastFuture = future;
   await future.done;
   return text;
 }"""
@@ -96,7 +95,7 @@ def test_nothing_is_fetched_from_elsewhere(start, address):
 def test_an_interrupt_ends_the_cell_only(start):
     start.page.evaluate("code => void (window.run = " + f"({EXECUTE})(code))",
                         "x = 7; import time; print('waits'); time.sleep(600)")  # fmt: skip
-    start.page.wait_for_timeout(3000)
+    start.page.wait_for_function("() => window.said.includes('waits')", timeout=300_000)
     kernel = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
     start.page.evaluate(f"() => {kernel}.interrupt()")
     assert "KeyboardInterrupt" in start.page.evaluate("() => window.run")
