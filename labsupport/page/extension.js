@@ -9,10 +9,10 @@
   (window._JUPYTERLAB ??= {})[NAME] = {
     init: shared => void (scope = shared),
     get: async () => {
-      const [services, signaling, apputils] = await Promise.all(
-        ["@jupyterlite/services", "@lumino/signaling", "@jupyterlab/apputils"].map(take));
+      const [services, signaling, apputils, mainmenu] = await Promise.all(
+        ["@jupyterlite/services", "@lumino/signaling", "@jupyterlab/apputils", "@jupyterlab/mainmenu"].map(take));
       const { pack, unpack } = await import(new URL("machine/machine.js", HERE));
-      const plugins = makePlugins({ ...services, ...signaling, ...apputils, pack, unpack });
+      const plugins = makePlugins({ ...services, ...signaling, ...apputils, ...mainmenu, pack, unpack });
       return () => ({ __esModule: true, default: plugins });
     },
   };
@@ -159,7 +159,7 @@
   }
 
   function makePlugins(lib) {
-    const { IKernelSpecs, IKernelClient, Signal, ToolbarButton, Notification } = lib;
+    const { IKernelSpecs, IKernelClient, Signal, ToolbarButton, Notification, IMainMenu } = lib;
     let machine;
 
     class PageKernel {
@@ -259,6 +259,14 @@
         } });
       },
     };
-    return [kernel, buttons];
+    const sources = {
+      id: `${NAME}:sources`, autoStart: true, optional: [IMainMenu],
+      activate(app, menu) {
+        app.commands.addCommand(`${NAME}:sources`, {
+          label: "What This Page Is Made Of", execute: () => void window.open(new URL("../../../sources/", HERE)) });
+        menu?.helpMenu.addGroup([{ command: `${NAME}:sources` }]);
+      },
+    };
+    return [kernel, buttons, sources];
   }
 })();
