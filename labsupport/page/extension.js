@@ -134,6 +134,7 @@
       const channels = [...this.kernels.keys()];
       const number = await this.ask({ what: "keep", but: this.before?.number });
       if (number) this.now = { number, channels };
+      else if (!this.busy.size) this.timer = setTimeout(() => this.keep(), SETTLED); // a message was under way
     }
 
     async back() {
@@ -147,7 +148,7 @@
         kernel.idle();
         if (!before.channels.includes(channel)) this.start(kernel); // it came later
       }
-      return `The machine is as it was before the last cell (${((performance.now() - began) / 1000).toFixed(1)} s).`;
+      return `The machine is as it was when it last rested, before the last run (${((performance.now() - began) / 1000).toFixed(1)} s).`;
     }
 
     async fresh() {
