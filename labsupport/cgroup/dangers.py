@@ -171,7 +171,7 @@ def _start(
 
 def _await_start(process: Process, kind: str, group: Cgroup) -> None:
     try:
-        process.expect("started", timeout=60)  # in a busy page, Python takes half of that
+        process.expect("started")
     except ProcessGone:
         if process.returncode != REFUSED:
             raise
