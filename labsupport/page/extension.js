@@ -34,6 +34,7 @@
     boot() {
       this.worker?.terminate();
       this.now = this.before = null;
+      this.turn = 0;
       this.busy.clear();
       this.asked.clear();
       this.say("The machine is being fetched …");
@@ -117,9 +118,13 @@
       this.order({ order: "start", channel: kernel.channel });
     }
 
-    // A cell begins: what was kept last is the moment before it.
+    // A cell begins after a rest: what was kept in that rest is the moment before it.
     begins(channel) {
-      if (!this.busy.size && this.now) this.before = this.now;
+      if (!this.busy.size) {
+        this.turn++;
+        if (this.now) this.before = this.now;
+        this.now = null;
+      }
       this.busy.add(channel);
       clearTimeout(this.timer);
     }
@@ -131,9 +136,9 @@
     }
 
     async keep() {
-      const channels = [...this.kernels.keys()];
+      const channels = [...this.kernels.keys()], { turn } = this;
       const number = await this.ask({ what: "keep", but: this.before?.number });
-      if (number) this.now = { number, channels };
+      if (number) this[turn === this.turn ? "now" : "before"] = { number, channels };
       else if (!this.busy.size) this.timer = setTimeout(() => this.keep(), SETTLED); // a message was under way
     }
 
@@ -173,6 +178,7 @@
       }
 
       async handleMessage(message) {
+        await machine.ready; // a fresh one may be on its way
         this.session = message.header.session;
         if (message.header.msg_type === "execute_request") machine.begins(this.channel);
         this.open.set(message.header.msg_id, message.header);

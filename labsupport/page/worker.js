@@ -48,7 +48,7 @@ const orders = {
   order: ({ words }) => machine.order(words),
   // Keep this moment and the moment `but`, no other one; return its number, 0 if a message is under way.
   async keep({ but: other }) {
-    if (!machine.quiet) return 0;
+    if (!machine?.quiet) return 0;
     for (const number of moments.keys()) if (number !== other) moments.delete(number);
     moments.set(++last, await machine.save());
     return last;
