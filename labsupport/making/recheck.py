@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     failures = 0
     for path in options.files:
-        print(f"{path.name}:")
+        print(f"{path}:")
         try:
             for exercise, outcome in recheck(path, here=options.here):
                 failures += not outcome["passed"]
