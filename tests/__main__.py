@@ -23,7 +23,7 @@ from labsupport.build.bases import find_archive
 from labsupport.doctor.guest import loses_registers, own_kernel
 from labsupport.doctor.machine import NEVER_IN_VM, NOT_IN_DEBIANS
 from labsupport.doctor.tries import CAPABILITIES
-from tests import podmans
+from tests import podmans, selection
 from tests.accounts import User, made_user
 from tests.engines import engine_for_notebooks
 from tests.selection import ALL, thorough
@@ -39,6 +39,7 @@ PYTEST = ("-m", "pytest", "-q", "--durations=5", "--durations-min=5")
 # container to end.
 BOTH_CORES = ("-n", "2", "--dist", "loadfile")
 MOSTLY_WAITING = ("-n", "3", "--dist", "loadfile")
+IN_ORDER = "--no-loadscope-reorder"
 HONEST = ("-p", "tests.notebooks")
 AT_HOST = {"LAB_PLACE": "host"}
 ELSEWHERE = {"browser"}  # tested at the host
@@ -142,9 +143,10 @@ def notebooks(
     env: Mapping[str, str] = AT_HOST,
     **who,
 ) -> Stage:
-    """Run every notebook on this machine itself."""
-    argv = [python, *PYTEST, *HONEST, *MOSTLY_WAITING, *NBVAL, f"--junit-xml={report}"]
-    return Stage(f"notebooks{_as(who)}", [*argv, *extra, "notebooks"], report, env, **who)
+    """Run the notebooks on this machine itself."""
+    argv = [python, *PYTEST, *HONEST, *MOSTLY_WAITING, IN_ORDER, *NBVAL, f"--junit-xml={report}"]
+    argv += [*extra, *selection.notebooks_at_host()]
+    return Stage(f"notebooks{_as(who)}", argv, report, env, **who)
 
 
 def notebooks_with_podman(report: Path, extra: Sequence[str], address: str) -> Stage:
@@ -163,17 +165,13 @@ def notebooks_with_podman(report: Path, extra: Sequence[str], address: str) -> S
 def notebooks_in_vm(
     kernel: Path, report: Path, extra: Sequence[str], python: str = sys.executable, **who
 ) -> Stage:
-    """Run the notebooks in the Lab VM, with the given kernel.
-
-    10 takes half an hour there, for it builds its image ten times: with `--all` only.
-    """
-    left_out = [] if thorough() else ["--ignore=notebooks/10_layers.ipynb"]
+    """Run the notebooks in the Lab VM, with the given kernel."""
     nbval = [word for word in NBVAL if word != "--nbval-current-env"]
     nbval += ["--nbval-kernel-name=lab-vm", f"--nbval-cell-timeout={CELL_SECONDS_IN_VM}"]
-    argv = [python, *PYTEST, *HONEST, *BOTH_CORES, *nbval]
+    argv = [python, *PYTEST, *HONEST, *BOTH_CORES, IN_ORDER, *nbval]
     title = f"notebooks{_as(who)} in the Lab VM, {kernel.name}"
     env = {"LAB_MUST_HAVE": " ".join(must_have(kernel)), "LAB_KERNEL": str(kernel)}
-    argv += [f"--junit-xml={report}", *left_out, *extra, "notebooks"]
+    argv += [f"--junit-xml={report}", *extra, *selection.notebooks_in_vm()]
     return Stage(title, argv, report, env, **who)
 
 
@@ -211,7 +209,7 @@ def app_base() -> Iterator[dict[str, str]]:
 
 
 def browser(report: Path, extra: Sequence[str], env: Mapping[str, str]) -> Stage:
-    argv = [sys.executable, *PYTEST, "-m", "browser", f"--junit-xml={report}", *extra]
+    argv = [sys.executable, *PYTEST, *BOTH_CORES, "-m", "browser", f"--junit-xml={report}", *extra]
     return Stage("browser", [*argv, "tests/browser"], report, env)
 
 
@@ -310,7 +308,10 @@ def all_stages(kinds: set[str], extra: Sequence[str], reports: Path) -> Iterator
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="./lab test", description="Run all tests. Other arguments go to pytest (-k WORD, -x)."
+        prog="./lab test",
+        description="Run what every change must pass. Other arguments go to pytest (-k WORD, -x).",
+        epilog=selection.IN_WORDS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--only", action="append", choices=KINDS, help="may be given repeatedly")
     parser.add_argument("--all", action="store_true", help="every place, engine, kernel and mutant")

@@ -1,9 +1,4 @@
-"""Which tests every change passes, and which are for `./lab test --all`.
-
-A test marked `thorough` runs with `--all`, and where its room has changed. Of the mutants, the
-first of each notebook stands for its topic; all of them run where that notebook or its room has
-changed.
-"""
+"""Which tests every change passes, and which are for `./lab test --all`."""
 
 import os
 import subprocess
@@ -14,6 +9,19 @@ from labsupport.course.exercises import ROOMS
 from tests.toys import CHECKOUT
 
 ALL = "LAB_TEST_ALL"
+LONGEST = ("12", "11", "10", "09")
+IN_VM = ("00", "03", "04", "05", "06", "07", "08")
+"""Mounts, networks, control groups and filters are another kernel's there."""
+IN_WORDS = f"""\
+without --all, where a room and its notebook have not changed since LAB_TEST_BASE (HEAD~1):
+  unit       no test marked `thorough`, and of each notebook's mutants the first
+  user       the rooms that differ for an ordinary user
+  notebooks  all but 12, whose machine computes for eight minutes
+and always without --all:
+  vm         {", ".join(IN_VM)}, whose kernel matters
+  browser    the notebooks with a control that can be moved, and no page of the site
+  podman     nothing
+"""
 
 
 def thorough() -> bool:
@@ -33,7 +41,30 @@ def changed_rooms() -> frozenset[str]:
     return frozenset(part[1] for part in parts if len(part) > 1)
 
 
+def has_changed(notebook: str) -> bool:
+    """Whether a notebook or its room differs from that commit."""
+    return bool({notebook, ROOMS.get(notebook[:2])} & changed_rooms())
+
+
 def is_for_every_change(notebook: str, position: int) -> bool:
     """Whether the mutant at a position in the notebook's list runs without `--all`."""
-    has_changed = {notebook, ROOMS.get(notebook[:2])} & changed_rooms()
-    return position == 0 or bool(has_changed)
+    return position == 0 or has_changed(notebook)
+
+
+def notebooks_at_host() -> list[str]:
+    """Return the notebooks that run on this machine itself, the longest first."""
+    return [
+        f"notebooks/{name}"
+        for name in _longest_first()
+        if thorough() or name[:2] != "12" or has_changed(name)
+    ]
+
+
+def notebooks_in_vm() -> list[str]:
+    """Return the notebooks that run in the Lab VM, the longest first."""
+    return [f"notebooks/{name}" for name in _longest_first() if thorough() or name[:2] in IN_VM]
+
+
+def _longest_first() -> list[str]:
+    names = sorted(path.name for path in (CHECKOUT / "notebooks").glob("*.ipynb"))
+    return sorted(names, key=lambda name: (*LONGEST, name[:2]).index(name[:2]))

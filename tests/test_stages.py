@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests import engines
+from tests import engines, selection
 from tests.__main__ import Count, Stage, remaining, run
 from tests.accounts import made_user, me
 from tests.conftest import ByFileOrNotebook
@@ -101,6 +101,22 @@ def test_what_runs_all_notebooks_is_dealt_out_by_the_notebook():
         scope("tests/test_a.py::test_x[1]") == scope("tests/test_a.py::test_y") == "tests/test_a.py"
     )
     assert scope("notebooks/02_x.ipynb::Cell 1") == "notebooks/02_x.ipynb"
+
+
+@pytest.mark.parametrize(
+    ("changed", "everything", "at_host", "in_vm"),
+    [((), "", False, False), (["machine"], "", True, False), ((), "1", True, True)],
+)
+def test_the_longest_notebook_runs_with_all_or_where_its_room_has_changed(
+    monkeypatch, changed, everything, at_host, in_vm
+):
+    monkeypatch.setenv(selection.ALL, everything)
+    monkeypatch.setattr(selection, "changed_rooms", lambda: frozenset(changed))
+    longest = "notebooks/12_tutorial_vm.ipynb"
+    found = selection.notebooks_at_host()
+    assert found[0] == (longest if at_host else "notebooks/11_tutorial_docker.ipynb")
+    assert (longest in found) == at_host
+    assert (longest in selection.notebooks_in_vm()) == in_vm
 
 
 @pytest.mark.parametrize(

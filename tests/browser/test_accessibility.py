@@ -32,6 +32,7 @@ def address(tmp_path_factory):
         server.shutdown()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_page_can_be_used_by_everyone(address, running_chromium, theme):
     context = running_chromium.new_context(color_scheme=theme)
