@@ -52,7 +52,7 @@ _HOME = {
     "Race": "labsupport.race.race",
     "Registry": "labsupport.registry.registry",
     "Sandbox": "labsupport.sandbox.sandbox",
-    "StartConsole": "labsupport.build.start_console",
+    "StartConsole": "labsupport.build.starts",
     "Terminal": "labsupport.sandbox.terminal",
     "VirtualMachine": "labsupport.machine.virtual",
     "Workbench": "labsupport.build.workbench",

@@ -54,7 +54,7 @@ COMMANDS = [
     Command("kernels", "", "install the notebook kernels", "vm.kernelspecs"),
     Command("registry", "[--anew]", "fetch a registry's program", "registry.fetching"),
     Command("notebooks", "[NAME …]", "run notebooks and save their outputs", "making.publishing"),
-    Command("progress", "[--export FILE]", "what you have done so far", "course.export"),
+    Command("progress", "[--export FILE]", "what you have done so far", "course.course_map"),
     Command("recheck", "FILE …", "run handed-in answers once more", "making.recheck"),
     Command("site", "[--output DIR]", "the notebooks as a static site", "making.site"),
     Command("page", "[--serve]", "the course with a Linux in the browser", "page.build"),

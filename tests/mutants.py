@@ -546,8 +546,8 @@ shipping.push = push
 """
 
 MISSES_A_STAGE = """
-from labsupport.machine import stages
-del stages._BEGINS["first file system"]
+from labsupport.machine import virtual
+del virtual._BEGINS["first file system"]
 """
 TAKES_ANY_KEY = """
 from labsupport.machine import virtual

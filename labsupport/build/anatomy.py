@@ -16,7 +16,7 @@ from labsupport.engine.listing import OWNER
 from labsupport.errors import LabError
 from labsupport.figure import style
 from labsupport.figure.page import Page
-from labsupport.figure.units import amount
+from labsupport.figure.table import amount
 
 if TYPE_CHECKING:
     from labsupport.build.build import Build

@@ -15,7 +15,7 @@ from matplotlib.patches import Polygon, Rectangle
 from labsupport.build.build import Build, BuildStep
 from labsupport.figure import style
 from labsupport.figure.page import Page
-from labsupport.figure.units import amount
+from labsupport.figure.table import amount
 
 # --- a line of an image's history, as the instruction that it came from --------------------------
 #

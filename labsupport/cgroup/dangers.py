@@ -27,7 +27,7 @@ from labsupport.errors import (
     MissingController,
     ProcessGone,
 )
-from labsupport.kernel import loop
+from labsupport.kernel.mounts import attach_loop
 from labsupport.ownership import marks
 from labsupport.ownership.marks import Closing
 from labsupport.sandbox.process import Process
@@ -225,7 +225,7 @@ class Disk(Closing):
         self._descriptor: int | None = None
         with tempfile.NamedTemporaryFile(prefix=marks.prefix("disk")) as image:
             image.truncate(bytes_of(size, "size", SECTOR_BYTES))
-            self._descriptor, self.device = loop.attach(image.name)
+            self._descriptor, self.device = attach_loop(image.name)
 
     def close(self) -> None:
         """Give the device back; may be called twice."""

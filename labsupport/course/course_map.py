@@ -5,16 +5,20 @@ What counts is the first real guess at each question, and the first check that e
 
 from __future__ import annotations
 
+import argparse
 import html
+import json
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from labsupport.course import progress
-from labsupport.course.catalogue import Chapter, chapters
+from labsupport.course.catalogue import Chapter, chapter_of_question, chapters
 from labsupport.course.progress import EXERCISE, PREDICTION, Event
+from labsupport.errors import LabError, ProgressUnreadable
 from labsupport.figure import style
 from labsupport.figure.page import Page
 
@@ -236,3 +240,86 @@ def _links(done: Sequence[Score]) -> str:
         for score in done
     )
     return f"<p style='margin:.3em 0'>{links}</p>"
+
+
+# --- one file that a student hands in: what was done, with the evidence, and nobody's name --------
+# An exercise has its variant (the seed), what the check saw, and the cells that led to it, so that
+# a teacher can run them once more (`./lab recheck`).
+
+FORMAT = "containers-live progress, 2"
+FACTS = {"name": str, "seed": int, "passed": bool, "saw": str, "answer": list,
+         "solution_shown": bool}  # fmt: skip
+
+
+def collect() -> dict[str, Any]:
+    """Return what will be in the file. Raises `ProgressUnreadable`."""
+    events = progress.events()
+    tried = exercises(events)
+    return {
+        "format": FORMAT,
+        "exercises": [tried[name] for name in sorted(tried)],
+        "predictions": [
+            {"notebook": chapter_of_question(question), **facts}
+            for question, facts in predictions(events).items()
+        ],
+    }
+
+
+def export_progress(path: str | Path = "my_containers_course.json") -> Path:
+    """Write the student's progress as one file to hand in; return where it is.
+
+    Raises `LabError` if something else has that name, or `ProgressUnreadable`.
+    """
+    path = Path(path)
+    if path.exists() and not _is_export(path):
+        what = f"{path} is there already, and is not an export of this course"
+        raise LabError(what, remedy="choose another name")
+    path.write_text(json.dumps(collect(), indent=1, ensure_ascii=False) + "\n")
+    return path
+
+
+def read(path: Path) -> Mapping[str, Any]:
+    """Read such a file. Raises `ProgressUnreadable` if it is something else."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ProgressUnreadable(f"{path} cannot be read", str(error)) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ProgressUnreadable(
+            f"{path} is not an export of this course", f'it lacks "format": "{FORMAT}"',
+            "students make one with: ./lab progress --export FILE",
+        )  # fmt: skip
+    handed_in = content.get("exercises")
+    if not isinstance(handed_in, list) or not all(map(_is_exercise, handed_in)):
+        raise ProgressUnreadable(f"{path} is damaged", f"an exercise needs {', '.join(FACTS)}")
+    return content
+
+
+def _is_exercise(each: Any) -> bool:
+    return (
+        isinstance(each, dict)
+        and all(isinstance(each.get(name), kind) for name, kind in FACTS.items())
+        and all(isinstance(cell, str) for cell in each["answer"])
+    )
+
+
+def _is_export(path: Path) -> bool:
+    try:
+        read(path)
+    except ProgressUnreadable:
+        return False
+    return True
+
+
+def main(argv: Sequence[str]) -> int:
+    """Say what has been done, or write it to a file that can be handed in."""
+    parser = argparse.ArgumentParser(prog="lab progress", description=main.__doc__)
+    parser.add_argument("--export", metavar="FILE", type=Path, help="write the file to hand in")
+    options = parser.parse_args(argv)
+    if options.export:
+        print(f"written: {export_progress(options.export)} (no name is in it; it holds your code)")
+        return 0
+    for score in scores():
+        print(f"{score.number} {score.title:26} guesses right {score.met}/{score.questions}   "
+              f"exercises solved {score.passed}/{score.exercises}")  # fmt: skip
+    return 0

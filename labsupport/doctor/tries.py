@@ -28,8 +28,7 @@ from labsupport.doctor.addresses import find_program
 from labsupport.doctor.runner import Batch, Failed, Refused, inside, run, step
 from labsupport.kernel import refusals
 from labsupport.kernel import syscalls as sc
-from labsupport.kernel.loop import CONTROL
-from labsupport.kernel.mounts import V1_NAME, Hierarchy, cgroup_mounts, find, words
+from labsupport.kernel.mounts import CONTROL, V1_NAME, Hierarchy, cgroup_mounts, find, words
 from labsupport.kernel.refusals import (
     MAKE_VETH,
     MOUNT_OVERLAY,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from labsupport.errors import NotMounted, ProcessGone
 from labsupport.figure import style
 from labsupport.figure.page import Page
-from labsupport.figure.units import amount
+from labsupport.figure.table import amount
 from labsupport.kernel.mounts import mounts
 from labsupport.kernel.procfs import status
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from labsupport.engine import listing
 from labsupport.engine.listing import COURSE, OWNER, owner_labels
 from labsupport.errors import LabError
-from labsupport.figure.table import PlainTable
-from labsupport.figure.units import amount
+from labsupport.figure.table import PlainTable, amount
 
 if TYPE_CHECKING:
     from labsupport.engine.client import Engine

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from labsupport.figure import style
 from labsupport.figure.page import Page
-from labsupport.figure.units import amount
+from labsupport.figure.table import amount
 
 INCHES = 10.0
 TOP, ROW, BOTTOM = 12.0, 7.6, 4.6  # on a page 100 units wide

@@ -12,7 +12,7 @@ import traitlets
 from labsupport.build.build import Build
 from labsupport.figure import style
 from labsupport.figure.live import Shown
-from labsupport.figure.units import amount
+from labsupport.figure.table import amount
 from labsupport.image import pictures
 from labsupport.image.image import Image
 from labsupport.image.pictures import Bar, FileChange, Tower

@@ -19,7 +19,7 @@ from labsupport.build.chart import LAYER_MAKERS, instruction, is_ours, keyword
 from labsupport.errors import LabError
 from labsupport.figure import style
 from labsupport.figure.page import Page
-from labsupport.figure.units import UNITS, amount
+from labsupport.figure.table import UNITS, amount
 from labsupport.image.image import Image
 from labsupport.image.layers import Layer
 

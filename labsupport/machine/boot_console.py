@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 
 from labsupport.figure import style
 from labsupport.figure.live import LivePicture, Shown
-from labsupport.machine.stages import WHAT, Stage
-from labsupport.machine.virtual import VirtualMachine
+from labsupport.machine.virtual import WHAT, Stage, VirtualMachine
 
 # The stages of a machine's start: a bar for each, from when it was switched on.
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from labsupport.build.bases import APP_BASE_TAG
 from labsupport.errors import LabError
 from labsupport.figure import style
-from labsupport.figure.units import amount
+from labsupport.figure.table import amount
 from labsupport.machine.virtual import VirtualMachine
 from labsupport.sandbox.sandbox import Sandbox
 

@@ -8,7 +8,10 @@ forge its verdict: the report shows the cells, so that a reader sees what passed
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -16,14 +19,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from labsupport.course import export
+from labsupport.course import course_map, progress
+from labsupport.course.catalogue import NOTEBOOKS
+from labsupport.course.exercises import Exercise
 from labsupport.errors import LabError
 from labsupport.vm.guest import LabVM
 
 SECONDS = 120  # for one exercise
 HAND_IN = Path("my_containers_course.json")
 COURSE = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "labsupport.making.repeat"]
+COMMAND = [sys.executable, "-m", "labsupport.making.recheck"]
 Outcome = Mapping[str, Any]
 
 
@@ -87,7 +92,7 @@ def recheck(
         LabError: there is no Lab VM, or nothing to guard it with; it says what is missing.
 
     """
-    passed = [each for each in export.read(path)["exercises"] if each["passed"]]
+    passed = [each for each in course_map.read(path)["exercises"] if each["passed"]]
     for exercise in [each for each in passed if only in ("", each["name"])]:
         order = json.dumps({key: exercise[key] for key in ("name", "seed", "answer")})
         yield exercise, (_run_here if here else _run_in_guest)(order)
@@ -123,3 +128,37 @@ def _outcome(output: str, errors: str) -> Outcome:
 
 def _failed(why: str) -> Outcome:
     return {"passed": False, "why": why}
+
+
+# --- `python -m labsupport.making.recheck <ORDER` runs one answer, and prints an outcome ------
+
+
+def repeat(name: str, seed: int, answer: list[str]) -> dict[str, object]:
+    """Set the scene, run the cells, check; return {"passed": …, "why": …}."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell: Any = InteractiveShell.instance()
+    exercise = Exercise.of(name, seed)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            shell.run_cell(_first_cell(name), store_history=False)
+            exercise.start()
+            shell.push({"exercise": exercise})
+            for cell in answer:
+                shell.run_cell(cell, store_history=False)
+        verdict = exercise.check()
+        return {"passed": verdict.passed, "why": verdict.saw}
+    finally:
+        exercise.stop()
+
+
+def _first_cell(name: str) -> str:
+    [path] = NOTEBOOKS.glob(f"{name[:2]}_*.ipynb")
+    cells = json.loads(path.read_bytes())["cells"]
+    return next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+
+if __name__ == "__main__":
+    os.environ[progress.VARIABLE] = os.devnull
+    order = json.load(sys.stdin)
+    print("\n" + json.dumps(repeat(order["name"], order["seed"], order["answer"])))

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from labsupport import trace
 from labsupport.errors import LabError, MissingCapability, ProcessGone, mistaken
-from labsupport.kernel import loop, procfs
-from labsupport.kernel.mounts import Mount, MountTable, mounts
+from labsupport.kernel import procfs
+from labsupport.kernel.mounts import Mount, MountTable, attach_loop, mounts
 from labsupport.ownership import marks
 from labsupport.ownership.marks import Closing
 from labsupport.sandbox.launch import may_make_namespaces
@@ -192,7 +192,7 @@ class Drive(Closing):
         with image.open("wb") as file:
             file.truncate(SIZE_BYTES)
         _make_ext4(image, content, self.name)
-        self._descriptor, self.device = loop.attach(str(image))
+        self._descriptor, self.device = attach_loop(str(image))
         self.kind = "ext4"
 
     def _node(self, box: Sandbox) -> str:

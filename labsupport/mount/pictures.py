@@ -7,7 +7,7 @@ from typing import Any
 
 from labsupport.figure import style
 from labsupport.figure.page import Page
-from labsupport.figure.units import amount
+from labsupport.figure.table import amount
 from labsupport.mount.escape import Attempt
 from labsupport.mount.mounting import Outcome
 from labsupport.mount.overlay import Entry, LayerFolder, Stack

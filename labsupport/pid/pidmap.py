@@ -19,9 +19,8 @@ from matplotlib.axes import Axes
 
 from labsupport.errors import LabError, nearest
 from labsupport.figure import style
-from labsupport.figure.live import LivePicture, Shown
+from labsupport.figure.live import Box, LivePicture, Painter, Scene, Shown
 from labsupport.figure.page import Page
-from labsupport.figure.painter import Box, Painter, Scene
 from labsupport.kernel.procfs import (
     ProcessSnapshot,
     Watcher,

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from labsupport.build.chart import instruction
 from labsupport.figure import style
 from labsupport.figure.page import Page
-from labsupport.figure.table import PlainTable
-from labsupport.figure.units import amount
+from labsupport.figure.table import PlainTable, amount
 from labsupport.registry.server import Request
 from labsupport.registry.shipping import LayerTrip, Trip
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from playwright.sync_api import Page
 
-from labsupport.build import start_console
+from labsupport.build import starts
 
 pytestmark = pytest.mark.browser
 
@@ -38,8 +38,8 @@ DATA = {
 def page(running_chromium):
     page: Page = running_chromium.new_page(viewport={"width": 900, "height": 600})
     page.set_content("<body></body>")
-    page.add_style_tag(path=start_console.HERE / "start_console.css")
-    module = (start_console.HERE / "start_console.js").read_text()
+    page.add_style_tag(path=starts.HERE / "start_console.css")
+    module = (starts.HERE / "start_console.js").read_text()
     page.add_script_tag(content=HARNESS % (json.dumps(DATA), json.dumps(module)))
     page.evaluate("() => window.ready")
     yield page

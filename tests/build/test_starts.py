@@ -2,8 +2,7 @@
 
 import pytest
 
-from labsupport.build.start_console import StartConsole
-from labsupport.build.starts import CMDS, ENTRYPOINTS, form, try_start, try_starts
+from labsupport.build.starts import CMDS, ENTRYPOINTS, StartConsole, form, try_start, try_starts
 from labsupport.build.workbench import Workbench
 from labsupport.engine.client import Engine
 from labsupport.errors import TimedOut
@@ -60,7 +59,7 @@ def test_the_console_runs_what_was_typed_as_words(bench):
 
 
 def test_the_console_does_not_wait_for_ever(bench, monkeypatch):
-    monkeypatch.setattr("labsupport.build.start_console.PATIENCE_SECONDS", 1)
+    monkeypatch.setattr("labsupport.build.starts.PATIENCE_SECONDS", 1)
     with pytest.raises(TimedOut):
         StartConsole(bench).run("", CMDS[0], "sleep 1000")
     assert not [each for each in bench.things() if each.startswith("container")]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from labsupport import Exercise, predict, probe
-from labsupport.course import course_map, export, progress
+from labsupport.course import course_map, progress
 from labsupport.course.catalogue import NOTEBOOKS, chapters
 from labsupport.course.course_map import CourseMap
 from labsupport.errors import LabError, ProgressNotKept, ProgressUnreadable
@@ -151,7 +151,7 @@ def solved(own_file, answer=ANSWER, hints=0, before=()):
 
 def test_a_solved_exercise_is_kept_with_its_seed_evidence_and_cells(own_file):
     solved(own_file, hints=1)
-    [kept], hints_given = export.collect()["exercises"], 1
+    [kept], hints_given = course_map.collect()["exercises"], 1
     assert (kept["name"], kept["seed"], kept["passed"], kept["hints"]) == ("02.1", 7, True, 1)
     [cell] = kept["answer"][hints_given:]
     assert "os.kill(it.pids[0]" in cell
@@ -160,7 +160,7 @@ def test_a_solved_exercise_is_kept_with_its_seed_evidence_and_cells(own_file):
 
 def test_an_answer_passes_once_more_on_the_teachers_machine(own_file, tmp_path):
     solved(own_file)
-    path = export.export_progress(tmp_path / "handed_in.json")
+    path = course_map.export_progress(tmp_path / "handed_in.json")
     [(exercise, outcome)] = recheck.recheck(path, here=True)
     assert exercise["name"] == "02.1"
     assert outcome["passed"], outcome
@@ -169,7 +169,7 @@ def test_an_answer_passes_once_more_on_the_teachers_machine(own_file, tmp_path):
 def test_an_answer_passes_once_more_in_the_lab_vm(own_file, tmp_path):
     needs_a_jail()
     solved(own_file)
-    path = export.export_progress(tmp_path / "handed_in.json")
+    path = course_map.export_progress(tmp_path / "handed_in.json")
     [(_, outcome)] = recheck.recheck(path)
     assert outcome["passed"], outcome
 
@@ -177,7 +177,7 @@ def test_an_answer_passes_once_more_in_the_lab_vm(own_file, tmp_path):
 @pytest.mark.parametrize("forged", ["pass", "raise SystemExit", "1/0", "def", "print('{}')"])
 def test_a_forged_answer_does_not_pass(own_file, tmp_path, forged):
     solved(own_file)
-    path = export.export_progress(tmp_path / "handed_in.json")
+    path = course_map.export_progress(tmp_path / "handed_in.json")
     content = json.loads(path.read_text())
     content["exercises"][0]["answer"] = [forged]
     path.write_text(json.dumps(content))
@@ -188,7 +188,7 @@ def test_a_forged_answer_does_not_pass(own_file, tmp_path, forged):
 def test_an_answer_without_an_end_does_not_pass(own_file, tmp_path, monkeypatch):
     monkeypatch.setattr(recheck, "SECONDS", 1)
     solved(own_file)
-    path = export.export_progress(tmp_path / "handed_in.json")
+    path = course_map.export_progress(tmp_path / "handed_in.json")
     path.write_text(path.read_text().replace("import os, signal", "import time; time.sleep(60)"))
     [(_, outcome)] = recheck.recheck(path, here=True)
     assert outcome == {"passed": False, "why": "it was not done after 1 s"}
@@ -196,7 +196,7 @@ def test_an_answer_without_an_end_does_not_pass(own_file, tmp_path, monkeypatch)
 
 def test_the_command_tells_and_its_status_says_whether_all_pass(own_file, tmp_path, capsys):
     solved(own_file)
-    path = export.export_progress(tmp_path / "handed_in.json")
+    path = course_map.export_progress(tmp_path / "handed_in.json")
     assert recheck.main(["--here", str(path)]) == 0
     told = capsys.readouterr().out
     assert "02.1 (variant 7): passes again" in told
@@ -205,7 +205,7 @@ def test_the_command_tells_and_its_status_says_whether_all_pass(own_file, tmp_pa
 
 def test_cells_that_failed_and_long_ones_accuse_nobody(own_file, tmp_path):
     solved(own_file, before=["get_ipython().run_cell('no_such_name')", "#" * 5000])
-    path = export.export_progress(tmp_path / "handed_in.json")
+    path = course_map.export_progress(tmp_path / "handed_in.json")
     [(exercise, outcome)] = recheck.recheck(path, here=True)
     assert {"no_such_name", "#" * 5000} <= set(exercise["answer"])
     assert outcome["passed"], outcome
@@ -216,7 +216,7 @@ def handed_in(tmp_path, **facts):
     exercise = {"name": "02.1", "seed": 7, "passed": True, "saw": "", "answer": [],
                 "solution_shown": False, **facts}  # fmt: skip
     path = tmp_path / "handed_in.json"
-    path.write_text(json.dumps({"format": export.FORMAT, "exercises": [exercise]}))
+    path.write_text(json.dumps({"format": course_map.FORMAT, "exercises": [exercise]}))
     return path
 
 
@@ -279,7 +279,7 @@ def test_a_strangers_file_is_not_overwritten(tmp_path):
     path = tmp_path / "thesis.json"
     path.write_text("{}")
     with pytest.raises(LabError):
-        export.export_progress(path)
+        course_map.export_progress(path)
     assert path.read_text() == "{}"
 
 
@@ -288,7 +288,7 @@ def test_what_is_no_export_is_refused(tmp_path, text):
     path = tmp_path / "file"
     path.write_text(text)
     with pytest.raises(ProgressUnreadable):
-        export.read(path)
+        course_map.read(path)
 
 
 def test_an_exercise_without_ipython_is_kept_without_cells(own_file):
@@ -298,5 +298,5 @@ def test_an_exercise_without_ipython_is_kept_without_cells(own_file):
     exercise.start()
     assert not exercise.check()
     exercise.stop()
-    assert export.collect()["exercises"][0]["answer"] == []
+    assert course_map.collect()["exercises"][0]["answer"] == []
     assert Path(own_file).stat().st_mode & 0o077 == 0

@@ -9,7 +9,7 @@ from labsupport.build.build import Build, BuildStep
 from labsupport.build.chart import instruction, is_ours, keyword
 from labsupport.errors import LabError
 from labsupport.figure import style
-from labsupport.figure.units import amount
+from labsupport.figure.table import amount
 from labsupport.image import costs, pictures
 from labsupport.image.layer_explorer import LayerExplorer, as_data
 from labsupport.image.pictures import History

@@ -2,7 +2,7 @@
 
 from labsupport.machine import boot_console, costs, seen
 from labsupport.machine.seen import Seen
-from labsupport.machine.stages import Stage
+from labsupport.machine.virtual import Stage
 
 GIB = 1 << 30
 STAGES = [

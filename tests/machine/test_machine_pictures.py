@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from labsupport.machine import boot_console, costs, seen
 from labsupport.machine.boot_console import BootConsole
-from labsupport.machine.stages import Progress, Stage
+from labsupport.machine.virtual import Progress, Stage
 from tests.machine.samples import BOX, COSTS, HERE, INNER, PLACES, STAGES, VM
 
 

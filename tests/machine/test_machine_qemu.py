@@ -17,8 +17,7 @@ from labsupport.doctor import qemu
 from labsupport.errors import LabError
 from labsupport.machine import hypervisor
 from labsupport.machine.seen import look_around
-from labsupport.machine.stages import Progress
-from labsupport.machine.virtual import VirtualMachine, make_key, running
+from labsupport.machine.virtual import Progress, VirtualMachine, make_key, running
 from labsupport.sandbox.shell import _runner, script
 from tests.fixtures_vm import eventually
 

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from traitlets.config import Config
 
-from labsupport.course import export
+from labsupport.course import course_map
 from labsupport.errors import LabError
 from labsupport.making.recheck import mark
 from tests.toys import CHECKOUT
@@ -29,7 +29,7 @@ def handed_in(tmp_path):
              "solution_shown": False} for answer in answers
         ]  # fmt: skip
         path = tmp_path / "handed_in.json"
-        path.write_text(json.dumps({"format": export.FORMAT, "exercises": exercises}))
+        path.write_text(json.dumps({"format": course_map.FORMAT, "exercises": exercises}))
         return path
 
     return write

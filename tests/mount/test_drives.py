@@ -12,7 +12,7 @@ import pytest
 
 from labsupport import Drive, Sandbox, mounts
 from labsupport.errors import LabError, MissingCapability
-from labsupport.kernel import loop
+from labsupport.kernel.mounts import attach_loop
 from labsupport.mount import mounting
 from labsupport.ownership import marks
 from labsupport.sandbox.rootfs import small_root
@@ -163,6 +163,6 @@ def test_a_closed_drive_cannot_be_mounted(boxes):
 def test_a_machine_without_loop_devices_is_told(monkeypatch, tmp_path):
     image = tmp_path / "image"
     image.write_bytes(bytes(4096))
-    monkeypatch.setattr(loop, "CONTROL", str(tmp_path / "nothing"))
+    monkeypatch.setattr("labsupport.kernel.mounts.CONTROL", str(tmp_path / "nothing"))
     with pytest.raises(MissingCapability, match=r"loop device.*nothing.*\n.*modprobe loop"):
-        loop.attach(str(image))
+        attach_loop(str(image))

@@ -10,8 +10,8 @@ import pytest
 from labsupport import PidMap, Sandbox, processes
 from labsupport.errors import LabError
 from labsupport.figure import style
+from labsupport.figure.live import Painter, Scene
 from labsupport.figure.page import Page
-from labsupport.figure.painter import Painter, Scene
 from labsupport.pid import pidmap
 from tests.pid.samples import BY_DB, DB, DEEP, EMPTY, FULL, WEB, data
 
