@@ -62,13 +62,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what is for `--all`, unless its room has changed or it is asked for by its name."""
     if thorough() or any("::" in argument for argument in config.args):
         return
-    left_out = [
-        item
-        for item in items
-        if item.get_closest_marker("thorough") and item.path.parent.name not in changed_rooms()
-    ]
+    left_out = [item for item in items if _is_thorough(item)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+def _is_thorough(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("thorough")
+    return marker is not None and not {item.path.parent.name, *marker.args} & changed_rooms()
 
 
 class ByFileOrNotebook(LoadScopeScheduling):

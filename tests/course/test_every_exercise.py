@@ -23,7 +23,7 @@ from tests import census
 from tests.engines import NEEDS, containers_of
 
 CHAPTERS = [chapter for chapter in chapters() if chapter.exercises]
-BOOTS_A_MACHINE = {"12.1", "12.2"}
+TAKES_A_MINUTE = {"10.2", "12.1", "12.2"}
 THREE = 3
 SEEDS = (101, 102)
 """Not those of the rooms' tests, which run meanwhile: some programs are known by a number."""
@@ -32,8 +32,9 @@ UNTOLD = {"06.1": "argv", "10.3": "word"}
 every = pytest.mark.parametrize(
     "number",
     [
-        pytest.param(number, marks=[pytest.mark.thorough] * (number in BOOTS_A_MACHINE))
+        pytest.param(number, marks=[pytest.mark.thorough(room)] * (number in TAKES_A_MINUTE))
         for chapter in CHAPTERS
+        for room in [ROOMS[chapter.number]]
         for number in chapter.exercises
     ],
 )

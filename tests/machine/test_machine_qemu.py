@@ -168,6 +168,7 @@ def test_docker_is_not_in_it_before_it_is_installed(sh):
 
 
 @needs_qemu
+@pytest.mark.thorough
 def test_a_restart_is_another_start_of_the_same_machine(machine, sh):
     before = look_around("before", machine.run)
     key, trusted = machine.host_key, (machine.folder / "known_hosts").read_text()
@@ -217,6 +218,7 @@ sys.stdin.read()
 
 
 @needs_qemu
+@pytest.mark.thorough
 def test_nothing_is_left_of_an_ordinary_users_machine_whose_owner_is_killed(ordinary_user):
     seen = ordinary_user.run([sys.executable, "-c", "from labsupport import probe; "
                               "print(probe().why_not('qemu'))"], cwd="/")  # fmt: skip
