@@ -19,8 +19,9 @@ from labsupport.errors import LabError, ProgressNotKept, ProgressUnreadable
 from labsupport.making import recheck
 
 QUESTION = chapters()[2].questions[0]
-ANSWER = "import os, signal\n[it] = [p for p in processes(of=exercise.box) if p.pids[-1] == {}]\n"
-ANSWER += "os.kill(it.pids[0], signal.SIGTERM)"
+ANSWER = """import os, signal
+[it] = [p for p in processes(of=exercise.box) if p.pids[-1] == exercise._number]
+os.kill(it.pids[0], signal.SIGTERM)"""
 
 
 @pytest.fixture(autouse=True)
@@ -132,10 +133,8 @@ def as_a_student(own_file, lines):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def solved(own_file, answer=ANSWER, hints=0, before=()):
-    if refusal := probe().why_not("ns.pid"):
-        pytest.skip(f"needs ns.pid: {refusal.reason}")
-    number = answer.format("exercise._number")
+def solved(own_file, hints=0, before=()):
+    needs("ns.pid")
     as_a_student(
         own_file,
         [
@@ -143,7 +142,7 @@ def solved(own_file, answer=ANSWER, hints=0, before=()):
             'exercise = Exercise.of("02.1", 7)\nexercise.start()',
             *["exercise.hint()"] * hints,
             *before,
-            number,
+            ANSWER,
             "exercise.check()\nexercise.stop()",
         ],
     )
@@ -166,38 +165,30 @@ def test_an_answer_passes_once_more_on_the_teachers_machine(own_file, tmp_path):
     assert outcome["passed"], outcome
 
 
-def test_an_answer_passes_once_more_in_the_lab_vm(own_file, tmp_path):
+def test_an_answer_passes_once_more_in_the_lab_vm(tmp_path):
     needs_a_jail()
-    solved(own_file)
-    path = course_map.export_progress(tmp_path / "handed_in.json")
-    [(_, outcome)] = recheck.recheck(path)
+    [(_, outcome)] = recheck.recheck(handed_in(tmp_path, answer=[ANSWER]))
     assert outcome["passed"], outcome
 
 
 @pytest.mark.parametrize("forged", ["pass", "raise SystemExit", "1/0", "def", "print('{}')"])
-def test_a_forged_answer_does_not_pass(own_file, tmp_path, forged):
-    solved(own_file)
-    path = course_map.export_progress(tmp_path / "handed_in.json")
-    content = json.loads(path.read_text())
-    content["exercises"][0]["answer"] = [forged]
-    path.write_text(json.dumps(content))
-    [(_, outcome)] = recheck.recheck(path, here=True)
+def test_a_forged_answer_does_not_pass(tmp_path, forged):
+    needs("ns.pid")
+    [(_, outcome)] = recheck.recheck(handed_in(tmp_path, answer=[forged]), here=True)
     assert outcome["passed"] is False
 
 
-def test_an_answer_without_an_end_does_not_pass(own_file, tmp_path, monkeypatch):
+def test_an_answer_without_an_end_does_not_pass(tmp_path, monkeypatch):
+    needs("ns.pid")
     monkeypatch.setattr(recheck, "SECONDS", 1)
-    solved(own_file)
-    path = course_map.export_progress(tmp_path / "handed_in.json")
-    path.write_text(path.read_text().replace("import os, signal", "import time; time.sleep(60)"))
+    path = handed_in(tmp_path, answer=["import time; time.sleep(60)"])
     [(_, outcome)] = recheck.recheck(path, here=True)
     assert outcome == {"passed": False, "why": "it was not done after 1 s"}
 
 
-def test_the_command_tells_and_its_status_says_whether_all_pass(own_file, tmp_path, capsys):
-    solved(own_file)
-    path = course_map.export_progress(tmp_path / "handed_in.json")
-    assert recheck.main(["--here", str(path)]) == 0
+def test_the_command_tells_and_its_status_says_whether_all_pass(tmp_path, capsys):
+    needs("ns.pid")
+    assert recheck.main(["--here", str(handed_in(tmp_path, answer=[ANSWER]))]) == 0
     told = capsys.readouterr().out
     assert "02.1 (variant 7): passes again" in told
     assert "    | os.kill(it.pids[0], signal.SIGTERM)" in told
@@ -268,9 +259,13 @@ os._exit(0)"""
     assert outcome["why"] == "[True, False, False, 1]"
 
 
+def needs(name):
+    if refusal := probe().why_not(name):
+        pytest.skip(f"needs {name}: {refusal.reason}")
+
+
 def needs_a_jail():
-    if refusal := probe().why_not("vm"):
-        pytest.skip(f"needs vm: {refusal.reason}")
+    needs("vm")
     if not shutil.which("bwrap"):
         pytest.skip("needs bubblewrap")
 
@@ -292,8 +287,7 @@ def test_what_is_no_export_is_refused(tmp_path, text):
 
 
 def test_an_exercise_without_ipython_is_kept_without_cells(own_file):
-    if refusal := probe().why_not("ns.pid"):
-        pytest.skip(f"needs ns.pid: {refusal.reason}")
+    needs("ns.pid")
     exercise = Exercise.of("02.1")
     exercise.start()
     assert not exercise.check()
