@@ -61,9 +61,7 @@ class Anatomy:
 
         `layers` are those of an opened `Image` of the build's: they tell the files.
 
-        Raises:
-            LabError: the builder does not name the image of a step.
-
+        Raises `LabError`: the builder does not name the image of a step.
         """
         by_id = {layer.diff_id: layer for layer in layers}
         return cls(tuple(_effect(*each, by_id) for each in _pairs(engine, build)))

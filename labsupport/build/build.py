@@ -70,10 +70,8 @@ class Build:
         The image carries our label. An interrupted cell stops the build and whatever it runs;
         finished steps stay in the builder's cache.
 
-        Raises:
-            BuildFailed: the builder did not finish.
-            LabError: the context has no such Dockerfile, or there is no command `docker`.
-
+        Raises `BuildFailed`: the builder did not finish; `LabError`: the context has no such
+        Dockerfile, or there is no command `docker`.
         """
         order = Order(context, tag, dockerfile, args or {}, cache, network, classic)
         for _ in range(TRIES - 1):

@@ -80,10 +80,8 @@ class Container(Closing):
     `docker run` in the Docker SDK's spelling: `cap_add=["SYS_ADMIN"]`. `pid` is its PID 1 on the
     engine's machine.
 
-    Raises:
-        LabError, EngineDown: see `Engine.connect`.
-        docker.errors.APIError: the engine rejects an option, and says which.
-
+    Raises `LabError`, `EngineDown`: see `Engine.connect`; `docker.errors.APIError`: the engine
+    rejects an option, and says which.
     """
 
     def __init__(self, engine: Engine | None = None, **options: Any) -> None:
@@ -175,9 +173,7 @@ def start_and_end(container: SdkContainer, command: str, began: float, patience:
 
     A container that cannot be started is an outcome, too.
 
-    Raises:
-        TimedOut: it did not end within `patience` seconds.
-
+    Raises `TimedOut`: it did not end within `patience` seconds.
     """
     from docker.errors import APIError
 
@@ -194,9 +190,7 @@ def start_and_end(container: SdkContainer, command: str, began: float, patience:
 def ended(container: SdkContainer, command: str, began: float, patience: float) -> Ran:
     """Wait for a container's end, and collect what it has said.
 
-    Raises:
-        TimedOut: it did not end within `patience` seconds.
-
+    Raises `TimedOut`: it did not end within `patience` seconds.
     """
     import requests
 

@@ -139,9 +139,7 @@ def try_start(
 ) -> Start:
     """Build an image of two lines at most, unless it is there already, and run it.
 
-    Raises:
-        TimedOut: the program did not end within `patience` seconds.
-
+    Raises `TimedOut`: the program did not end within `patience` seconds.
     """
     if BASE not in bench.images:
         bench.write("greet", GREET, executable=True)
@@ -353,10 +351,8 @@ class StartConsole:
     def run(self, entrypoint: str, cmd: str, typed: str = "") -> Start:
         """Build an image of these two lines, and run it with the arguments in `typed`.
 
-        Raises:
-            TimedOut: the program did not end within ten seconds.
-            ValueError: a quotation mark is left open.
-
+        Raises `TimedOut`: the program did not end within ten seconds; `ValueError`: a quotation
+        mark is left open.
         """
         self.last = try_start(
             self.bench, entrypoint, cmd, *shlex.split(typed), patience=PATIENCE_SECONDS

@@ -70,9 +70,7 @@ class Workbench(Closing):
 
         `classic` asks for the builder that keeps an image of each step.
 
-        Raises:
-            BuildFailed: an instruction failed; the error names it.
-
+        Raises `BuildFailed`: an instruction failed; the error names it.
         """
         self.write(f"{tag}.Dockerfile", textwrap.dedent(dockerfile))
         build = Build.run(
@@ -87,9 +85,7 @@ class Workbench(Closing):
     def image(self, name: str) -> Image:
         """Return an image by its name on this bench, or in the engine.
 
-        Raises:
-            LabError: there is none with that name.
-
+        Raises `LabError`: there is none with that name.
         """
         from docker.errors import ImageNotFound
 
@@ -107,10 +103,8 @@ class Workbench(Closing):
 
         Options are those of the Docker SDK. Without any it has no network but its own loopback.
 
-        Raises:
-            LabError: there is no such image.
-            docker.errors.APIError: the engine does not make it, and says why.
-
+        Raises `LabError`: there is no such image; `docker.errors.APIError`: the engine does not
+        make it, and says why.
         """
         options = {"network_mode": "none", **options}
         container = self.engine.client.containers.create(
@@ -157,9 +151,7 @@ class Workbench(Closing):
         A container that cannot be started is an outcome, too: it has the status that `docker run`
         would end with.
 
-        Raises:
-            TimedOut: it did not end within `patience` seconds, and has been removed.
-
+        Raises `TimedOut`: it did not end within `patience` seconds, and has been removed.
         """
         from docker.errors import APIError
 

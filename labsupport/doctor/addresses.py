@@ -40,9 +40,7 @@ def find() -> Path | None:
 def need() -> Path:
     """Find the program.
 
-    Raises:
-        LabError: there is none.
-
+    Raises `LabError`: there is none.
     """
     if found := find():
         return found
@@ -54,7 +52,7 @@ def need() -> Path:
 
 
 _WITHOUT_SETTINGS = {"DOCKER_CONFIG": "/nowhere"}  # as in notebooks: a user's plug-ins are not seen
-SBIN = "/usr/sbin:/sbin"
+SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 """Where system programs are; not on every user's PATH."""
 
 

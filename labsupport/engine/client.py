@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -193,8 +192,7 @@ def _refused(path: Path, asked_by: str) -> LabError:
 
 
 def _installed() -> str:
-    path = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin"
-    return next((name for name in ("dockerd", "podman") if shutil.which(name, path=path)), "")
+    return next(filter(addresses.find_program, ("dockerd", "podman")), "")
 
 
 def _start_it() -> str:

@@ -90,9 +90,7 @@ class Belongings:
 def require_free(engine: Engine, *names: str) -> None:
     """Make sure that no image of somebody else's loses one of these names to a build of ours.
 
-    Raises:
-        LabError: an image that this notebook did not make has it.
-
+    Raises `LabError`: an image that this notebook did not make has it.
     """
     theirs = [each for each in Belongings.of(engine).things if each.whose != MINE]
     for thing in theirs:

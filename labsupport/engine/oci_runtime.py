@@ -7,39 +7,30 @@ runtime specification) and a root file system. `runc spec` writes the usual sett
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from labsupport.doctor.addresses import find_program
 from labsupport.errors import RuntimeMissing
 
 RUNTIMES = ("runc", "crun")
-_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin"
 
 
 def find_runtime() -> str:
     """Find an OCI runtime; runc comes with every Docker.
 
-    Raises:
-        RuntimeMissing: there is none.
-
+    Raises `RuntimeMissing`: there is none.
     """
     for name in RUNTIMES:
-        if found := path_of(name):
+        if found := find_program(name):
             return found
     raise RuntimeMissing(
         "there is no container runtime",
         f"none of {', '.join(RUNTIMES)} is installed",
         "sudo apt-get install runc (docker.io brings it)",
     )
-
-
-def path_of(name: str) -> str | None:
-    """Find a program, also where only root's PATH looks; None if it is not installed."""
-    return shutil.which(name, path=_PATH)
 
 
 @dataclass(frozen=True)
@@ -87,9 +78,7 @@ def bundle(
     network of its own. `read_only`: the container cannot write to its root. `program` is the
     runtime's path, by default that of the first that is found.
 
-    Raises:
-        RuntimeMissing: neither runc nor crun is installed.
-
+    Raises `RuntimeMissing`: neither runc nor crun is installed.
     """
     program = program or find_runtime()
     words = [program, "spec"] + (["--rootless"] if rootless else [])

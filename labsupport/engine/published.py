@@ -37,9 +37,7 @@ class Published:
     def ask(self, timeout: float = PATIENCE_SECONDS) -> str:
         """Fetch the page through the published port.
 
-        Raises:
-            NoAnswer: none came within `timeout` seconds.
-
+        Raises `NoAnswer`: none came within `timeout` seconds.
         """
         until = time.monotonic() + timeout
         while not (page := self._answer()):

@@ -38,9 +38,7 @@ class LayerExplorer:
     answer to clicks and arrow keys and tell what the chosen layer adds, changes and deletes; the
     saved output has a still picture.
 
-    Raises:
-        ValueError: it was given no image, or more than two.
-
+    Raises `ValueError`: it was given no image, or more than two.
     """
 
     def __init__(

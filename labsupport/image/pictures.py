@@ -296,9 +296,7 @@ class History:
     def printed(cls, name: str, path: str | Path) -> History:
         """Read one from a file: JSON with "history", as `docker history` prints it.
 
-        Raises:
-            LabError: there is no such list in it, or something that is not a size.
-
+        Raises `LabError`: there is no such list in it, or something that is not a size.
         """
         try:
             rows = json.loads(Path(path).read_text(encoding="utf-8"))["history"]

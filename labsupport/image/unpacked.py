@@ -62,9 +62,7 @@ class Part:
 def unpacked(path: str | Path) -> Part:
     """Look into an archive of an image, as `docker save` writes it.
 
-    Raises:
-        ValueError: it is larger than 256 MB.
-
+    Raises `ValueError`: it is larger than 256 MB.
     """
     path = Path(path)
     if path.stat().st_size > _LARGEST:

@@ -58,9 +58,7 @@ class WritableLayer:
     def look(self, *also: str) -> Stack:
         """Tell for each name that was written, and some others, which layer it really lies in.
 
-        Raises:
-            LabError: the layers cannot be seen; the message says why.
-
+        Raises `LabError`: the layers cannot be seen; the message says why.
         """
         if self._overlay is None:
             raise _out_of_reach(self.why)
@@ -110,9 +108,8 @@ def stored_bytes(engine: Engine) -> int:
     keeps a list: `overlay-layers/layers.json` of github.com/containers/storage. With the storage
     driver vfs the disk holds more: there each layer is a copy of all below it.
 
-    Raises:
-        LabError: Podman's list cannot be read: its store is on another machine, or somebody else's.
-
+    Raises `LabError`: Podman's list cannot be read: its store is on another machine, or somebody
+    else's.
     """
     told: Any = engine.client.df()
     if told["LayersSize"]:

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import NoReturn, Self, TextIO
 
 from labsupport.errors import LabError
@@ -53,12 +53,7 @@ class Progress:
         self._write(self.what + ("" if self._redraws else "\n"))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         seconds = time.monotonic() - self._started
         outcome = f"{self.what}: {'stopped' if kind else 'done'} after {seconds:.0f} s"
         self._write(f"\r{outcome:<60}\n" if self._redraws else f"{outcome}\n")

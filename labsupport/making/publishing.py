@@ -95,9 +95,7 @@ def publish(path: Path, kernel: str = "") -> None:
 
     What no Lab VM can run is taken from another run, on this machine, if it can be run there.
 
-    Raises:
-        LabError: a cell failed or was skipped, or an output is not for everyone's eyes.
-
+    Raises `LabError`: a cell failed or was skipped, or an output is not for everyone's eyes.
     """
     import nbformat
 

@@ -87,10 +87,8 @@ def recheck(
 ) -> Iterator[tuple[Mapping[str, Any], Outcome]]:
     """Yield each exercise that was handed in as passed (or `only` one), and its outcome now.
 
-    Raises:
-        ProgressUnreadable: the file is not an export.
-        LabError: there is no Lab VM, or nothing to guard it with; it says what is missing.
-
+    Raises `ProgressUnreadable`: the file is not an export; `LabError`: there is no Lab VM, or
+    nothing to guard it with; it says what is missing.
     """
     passed = [each for each in course_map.read(path)["exercises"] if each["passed"]]
     for exercise in [each for each in passed if only in ("", each["name"])]:

@@ -131,11 +131,8 @@ def main(argv: Sequence[str]) -> int:
 def build(output: Path, repository: str | None = None) -> None:
     """Build the site into a folder, which is replaced if it holds an earlier one.
 
-    Raises:
-        LabError: the folder holds something else.
-        LabError: Jupyter Book is not installed.
-        LabError: it failed, or a link leads nowhere, or a picture has no words.
-
+    Raises `LabError`: the folder holds something else; `LabError`: Jupyter Book is not installed;
+    `LabError`: it failed, or a link leads nowhere, or a picture has no words.
     """
     if output.exists() and not (output / MARKER).exists() and any(output.iterdir()):
         raise LabError(

@@ -65,9 +65,7 @@ def break_out() -> None:
 def try_escape(how: str, root: str | os.PathLike[str], file: str | os.PathLike[str]) -> Attempt:
     """Have a program lock itself into `root`, by one of the `PRISONS`, break out, and read `file`.
 
-    Raises:
-        LabError: the root could not be changed, as where there is no such folder.
-
+    Raises `LabError`: the root could not be changed, as where there is no such folder.
     """
     package_home = str(Path(__file__).resolve().parents[2])
     line = f"import sys; sys.path.insert(0, {package_home!r}); from {__name__} import main; main()"

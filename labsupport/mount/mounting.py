@@ -27,9 +27,7 @@ from labsupport.trace import Completed
 def mount(box: Sandbox, arguments: Sequence[str]) -> Completed:
     """Run `mount` with these arguments in a sandbox: `mount(box, ["--bind", "/data", "/mnt"])`.
 
-    Raises:
-        LabError: the kernel said no; the message has the words of mount(8).
-
+    Raises `LabError`: the kernel said no; the message has the words of mount(8).
     """
     done = box.run(["mount", *arguments])
     if done.returncode:
@@ -40,10 +38,8 @@ def mount(box: Sandbox, arguments: Sequence[str]) -> Completed:
 def unmount(box: Sandbox, point: str) -> Completed:
     """Run `umount` in a sandbox.
 
-    Raises:
-        NotMounted: nothing is mounted there.
-        LabError: the kernel said no; if somebody uses it, the message says who.
-
+    Raises `NotMounted`: nothing is mounted there; `LabError`: the kernel said no; if somebody uses
+    it, the message says who.
     """
     there = mounts(of=box).at(point)
     done = box.run(["umount", point])
@@ -147,9 +143,7 @@ class Drive(Closing):
     def mount(self, box: Sandbox, point: str) -> None:
         """Mount it in a sandbox; `box.shell()` then shows the commands.
 
-        Raises:
-            LabError: the drive is closed, or the kernel said no.
-
+        Raises `LabError`: the drive is closed, or the kernel said no.
         """
         procfs.as_box(box)
         if self._closed:
@@ -283,9 +277,7 @@ def copied_mounts(box: Sandbox, setting: str) -> Process:
 def run_in(box: Sandbox, process: Process, argv: Sequence[str]) -> Completed:
     """Run a program of the sandbox in the mount namespace of one of its processes; nsenter(1).
 
-    Raises:
-        LabError: it did not succeed.
-
+    Raises `LabError`: it did not succeed.
     """
     done = box.run(["nsenter", "-t", str(process.pids[-1]), "-m", *argv])
     if done.returncode:

@@ -85,9 +85,7 @@ class Stack:
     def lies_in(self, path: str) -> str | None:
         """Name the layer that a visible file lies in, by what is in it; None if none is visible.
 
-        Raises:
-            LookupError: it can be seen, and no layer holds a file like it.
-
+        Raises `LookupError`: it can be seen, and no layer holds a file like it.
         """
         seen = self.merged.entries.get(path)
         if seen is None:
@@ -184,9 +182,7 @@ class OverlayMount:
     def look(self, paths: Sequence[str] | None = None) -> Stack:
         """Read what each folder has under these names, by default those that were written.
 
-        Raises:
-            PermissionError: the folders belong to somebody who does not let us look.
-
+        Raises `PermissionError`: the folders belong to somebody who does not let us look.
         """
         folders = [self.upper, *self.lowers] if self.upper else list(self.lowers)
         chosen = self.written() if paths is None else [path.strip("/") for path in paths]
@@ -210,11 +206,9 @@ class OverlayMount:
 def overlay_of(pid: int, point: str = "/") -> OverlayMount:
     """Read the folders of the overlay that a process sees at a mount point.
 
-    Raises:
-        LabError: there is another file system, or one whose folders the kernel does not tell.
-        NotMounted: nothing is mounted there.
-        ProcessGone: there is no such process, or it belongs to somebody else.
-
+    Raises `LabError`: there is another file system, or one whose folders the kernel does not tell;
+    `NotMounted`: nothing is mounted there; `ProcessGone`: there is no such process, or it belongs
+    to somebody else.
     """
     table = mounts(of=pid)
     mount = table.at(point)
@@ -320,18 +314,14 @@ class Overlay(Closing):
     def mounted(self) -> Mount:
         """The line of the sandbox's mount table.
 
-        Raises:
-            NotMounted: it is not there, since `unmount()`.
-
+        Raises `NotMounted`: it is not there, since `unmount()`.
         """
         return mounts(of=self.box).at(f"{FOLDER}/{MERGED}")
 
     def look(self) -> Stack:
         """Read every layer's folder, and the merged tree.
 
-        Raises:
-            NotMounted: there is no merged tree, since `unmount()`.
-
+        Raises `NotMounted`: there is no merged tree, since `unmount()`.
         """
         _ = self.mounted
         names = [*([self.upper] if self.upper else []), *reversed(self.lowers)]

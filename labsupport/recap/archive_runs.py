@@ -18,6 +18,7 @@ from typing import Any
 
 from labsupport import trace
 from labsupport.cgroup.life import new_name
+from labsupport.doctor.addresses import find_program
 from labsupport.doctor.machine import probe
 from labsupport.engine import oci_runtime
 from labsupport.engine.client import Engine
@@ -55,13 +56,13 @@ def ways(engine: Engine, archive: Path) -> Mapping[str, Callable[[Sequence[str]]
         "our own sandbox": partial(in_sandbox, archive),
         engine.kind: partial(in_engine, archive, engine=engine),
     }
-    if runc := oci_runtime.path_of("runc"):
+    if runc := find_program("runc"):
         found["runc"] = partial(in_runtime, archive, program=runc)
     if probe().cgroup_version != 2:  # crun, which podman uses, refuses machines that have both
         return found
-    if crun := oci_runtime.path_of("crun"):
+    if crun := find_program("crun"):
         found["crun"] = partial(in_runtime, archive, program=crun)
-    podman = oci_runtime.path_of("podman")
+    podman = find_program("podman")
     if podman and engine.kind != "podman" and os.geteuid() == 0:
         found["podman"] = partial(in_podman, archive, program=podman)
     return found

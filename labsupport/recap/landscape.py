@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from labsupport.engine.oci_runtime import path_of
+from labsupport.doctor.addresses import find_program
 from labsupport.figure import style
 from labsupport.figure.page import Page
 from labsupport.kernel.procfs import ProcessSnapshot, processes
@@ -115,7 +115,7 @@ def landscape() -> list[Found]:
 
 
 def _find(technology: Technology, here: Iterable[ProcessSnapshot]) -> Found:
-    path = path_of(technology.program) or ""
+    path = find_program(technology.program) or ""
     names = {technology.program[:15], technology.daemon[:15]} - {""}  # as comm is cut; proc(5)
     running = tuple(process for process in here if process.name in names)
     return Found(technology, path, _version(path) if path else "", running)

@@ -22,9 +22,7 @@ from labsupport.errors import LabError
 def fetch() -> Path:
     """Take the program out of Debian's or Ubuntu's package, 5 MB, into this environment.
 
-    Raises:
-        LabError: no apt, no network, no such package, or no place to write.
-
+    Raises `LabError`: no apt, no network, no such package, or no place to write.
     """
     with tempfile.TemporaryDirectory(prefix="labsupport-deb-") as folder:
         # apt checks the package against its signed lists

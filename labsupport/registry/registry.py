@@ -57,9 +57,7 @@ class Registry(Closing):
     def start(cls) -> Self:
         """Start one on a free port of the loopback.
 
-        Raises:
-            LabError: there is no such program here, it ended at once or did not get ready.
-
+        Raises `LabError`: there is no such program here, it ended at once or did not get ready.
         """
         folder = Path(tempfile.mkdtemp(prefix=marks.prefix("registry")))
         password = secrets.token_urlsafe(24)
@@ -147,9 +145,7 @@ class Registry(Closing):
     def open(self, what: str) -> Iterator[HTTPResponse]:
         """Open `/v2/` + `what` to be read, as somebody who has logged in.
 
-        Raises:
-            LabError: it does not answer, or has no such thing.
-
+        Raises `LabError`: it does not answer, or has no such thing.
         """
         words = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
         question = Question(

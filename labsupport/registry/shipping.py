@@ -133,9 +133,7 @@ class Trip:
 def push(engine: Engine, name: str, registry: Registry) -> Trip:
     """Push an image, as `docker push NAME` does, with the registry's user and token.
 
-    Raises:
-        ShippingRefused: the engine or the registry refused; the remedy is that of the cause.
-
+    Raises `ShippingRefused`: the engine or the registry refused; the remedy is that of the cause.
     """
     began = time.monotonic()
     events: Any = engine.client.api.push(name, stream=True, decode=True, auth_config=registry.auth)

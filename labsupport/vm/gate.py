@@ -16,7 +16,6 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 PREFIX = "labsupport-start-"
 LONGEST_WAIT_SECONDS = 120.0  # somebody else's stopped launcher must not block us for good
@@ -38,12 +37,7 @@ class Slot:
     def __enter__(self) -> Slot:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
 

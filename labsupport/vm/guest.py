@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import platformdirs
 
@@ -180,20 +180,12 @@ class Program(Channel):
 class Captured(Program):
     """A program whose output is kept."""
 
-    def __init__(
-        self,
-        loop: Mux,
-        number: int,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: str | Path | None = None,
-    ) -> None:
+    def __init__(self, loop: Mux, number: int, argv: Sequence[str], **where: Any) -> None:
         self._output = {mux.DATA: bytearray(), mux.ERRORS: bytearray()}
         self._input = b""
         self._all_fed = False
         self._room = mux.WINDOW
-        super().__init__(loop, number, argv, env=env, cwd=cwd)
+        super().__init__(loop, number, argv, **where)
 
     def feed(self, data: bytes) -> None:
         """Let the program read `data`, and then the end of its input."""
