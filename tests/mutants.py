@@ -551,7 +551,7 @@ del virtual._BEGINS["first file system"]
 """
 TAKES_ANY_KEY = """
 from labsupport.machine import virtual
-virtual.CONFIG += '    IdentityFile "{folder}/key"\n'
+virtual.CONFIG += '    IdentityFile "{folder}/key"\\n'
 """
 TRUSTS_ANYBODY = """
 from labsupport.machine import virtual
