@@ -323,6 +323,7 @@ def furnish(folder: Path, root: Path) -> None:
     unused = shutil.ignore_patterns(*_NOT_INSIDE)
     shutil.copytree(CHECKOUT / "labsupport", lab / "labsupport", ignore=unused)
     shutil.copytree(CHECKOUT / "notebooks", folder / "root/notebooks", ignore=unused)
+    (lab / "notebooks").symlink_to("/root/notebooks")  # where labsupport looks for them
     shutil.rmtree(folder / "opt/packages")
     shutil.copyfile(HERE / "init", folder / "sbin/lab-init")
     (folder / "sbin/lab-init").chmod(0o755)
