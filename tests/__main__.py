@@ -25,7 +25,7 @@ from labsupport.doctor.machine import NEVER_IN_VM, NOT_IN_DEBIANS
 from labsupport.doctor.tries import CAPABILITIES
 from tests import podmans, selection
 from tests.accounts import User, made_user
-from tests.engines import engine_for_notebooks
+from tests.engines import demand, engine_for_notebooks
 from tests.selection import ALL, thorough
 from tests.toys import CHECKOUT, NBVAL, verdicts
 
@@ -286,8 +286,9 @@ def all_stages(kinds: set[str], extra: Sequence[str], reports: Path) -> Iterator
         yield unit(reports / "unit.xml", extra)
     has_notebooks = any(NOTEBOOKS.glob("*.ipynb"))
     if "notebooks" in kinds and has_notebooks:
-        with engine_for_notebooks() as engine:
-            yield notebooks(reports / "notebooks.xml", extra, env={**AT_HOST, **engine})
+        # Each starts an engine of its own. In one that several share, BuildKit lets a build without
+        # --no-cache join a step that another one builds with it, and no later step is cached.
+        yield notebooks(reports / "notebooks.xml", extra, env={**AT_HOST, **demand()})
     if "podman" in kinds and not podmans.why_none():
         with podmans.podman("overlay") as address:
             yield notebooks_with_podman(reports / "podman.xml", extra, address)

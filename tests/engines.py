@@ -33,15 +33,21 @@ def engine_for_notebooks() -> Iterator[dict[str, str]]:
         yield {}
         return
     from labsupport.build.bases import base_image
-    from labsupport.doctor import addresses
     from labsupport.engine.client import Engine
 
-    must_have = [os.environ.get("LAB_MUST_HAVE", ""), "engine"]
-    if addresses.find():
-        must_have.append("registry")
     with Engine.start_private() as engine:
         base_image(engine)
-        yield {"DOCKER_HOST": engine.address, "LAB_MUST_HAVE": " ".join(must_have)}
+        yield {"DOCKER_HOST": engine.address, **demand()}
+
+
+def demand() -> dict[str, str]:
+    """Return the environment in which no notebook may skip for lack of an engine, if root has one."""
+    if why_none():
+        return {}
+    from labsupport.doctor import addresses
+
+    engine = ["engine", "registry"] if addresses.find() else ["engine"]
+    return {"LAB_MUST_HAVE": " ".join([os.environ.get("LAB_MUST_HAVE", ""), *engine])}
 
 
 def containers_of(address: str) -> list[str]:
