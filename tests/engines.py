@@ -41,7 +41,7 @@ def engine_for_notebooks() -> Iterator[dict[str, str]]:
 
 
 def demand() -> dict[str, str]:
-    """Return the environment in which no notebook may skip for lack of an engine, if root has one."""
+    """Return what makes the skip of a cell for lack of an engine a failure, where root has one."""
     if why_none():
         return {}
     from labsupport.doctor import addresses
