@@ -111,7 +111,7 @@ def connect(to: Chosen) -> docker.DockerClient:
         raise LabError(
             f"the engine at {to.address} is too old", str(error), "upgrade it"
         ) from error
-    except (DockerException, TLSParameterError, ValueError) as error:  # a port that is no number
+    except (DockerException, TLSParameterError, ValueError) as error:  # a port that is not a number
         raise _down(to, str(error)) from error
     # a build or a push may be silent for long, so from here on the patience is the SDK's own
     return make(version=agreed_version(said, to.address), timeout=DEFAULT_TIMEOUT_SECONDS)

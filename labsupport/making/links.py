@@ -31,7 +31,7 @@ def write(path: Path, repository: str) -> None:
     """Replace the links in a file, and nothing else.
 
     Raises:
-        LabError: this is no name of a repository, or the file has no place for links.
+        LabError: this does not name a repository, or the file has no place for links.
 
     """
     found = _NAME.fullmatch(repository)

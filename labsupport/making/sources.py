@@ -23,7 +23,7 @@ _HEAD = """<!DOCTYPE html><html lang="en"><meta charset="utf-8">
 margin: auto; padding: 1em} td, th {text-align: left; padding: .1em 1em .1em 0}</style>
 <h1>What this page is made of</h1>
 <p>The machine of this page is free software. Its source is at Debian's archive, in the version that
-is named here; the command <code>./lab page</code> of the course makes all of it anew. Debian's
+is named here; the command <code>./lab page</code> of the course makes all of it again. Debian's
 licence texts are in <a href="copyright.txt">copyright.txt</a>, and Linux was configured by
 <a href="linux.config">linux.config</a>.</p>
 <table><tr><th>what<th>version<th>licence<th>source</tr>"""

@@ -146,7 +146,7 @@ def test_of_several_images_one_must_be_named(opened):
 
 
 def test_of_several_platforms_this_machines_is_taken(opened):
-    """An index in the index, as BuildKit writes it, with an attestation, which is no image."""
+    """An index in the index, as BuildKit writes it, with an attestation, which is not an image."""
     theirs, ours = oci([NEXT], architecture="riscv64"), oci([BASE])
     attestation = oci([b"{}"], platform={"os": "unknown", "architecture": "unknown"})
     several = [each for files in (theirs, attestation, ours) for each in listed(files)]

@@ -68,7 +68,7 @@ def test_no_link_is_dead_and_no_picture_is_without_words(page):
     text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)
     for picture, words, target in LINK.findall(text):
         assert words or not picture, f"{target} has no words"
-        assert not re.search(r"OWNER|REPOSITORY|[<>]", target), f"{target} is no address"
+        assert not re.search(r"OWNER|REPOSITORY|[<>]", target), f"{target} is not an address"
         path, _, place = target.partition("#")
         if not re.match(r"\w+:", target) and path:
             assert (page.parent / path).exists(), f"{target} leads nowhere"
