@@ -1,4 +1,4 @@
-"""Make the pictures of the README anew: `.venv/bin/python docs/pictures.py`.
+"""Make the pictures of the README: `.venv/bin/python docs/pictures.py`.
 
 The animation is a real run, recorded while it happens in the Lab VM (or on this machine's own
 kernel: `--here`): a memory hog, a fork bomb and a disk writer in a control group with limits. The
