@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.browser.page import browser, chromium
 from tests.notebooks import must_have
+
+expect.set_options(timeout=60_000)  # of its own it gives up after five seconds
 
 
 @pytest.fixture(scope="session")

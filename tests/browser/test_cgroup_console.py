@@ -64,7 +64,7 @@ def says(page):
 
 def test_a_moved_slider_changes_the_kernels_file(page):
     slider = page.page.get_by_label("memory limit")
-    assert slider.get_attribute("aria-valuetext") == "24 MiB"
+    expect(slider).to_have_attribute("aria-valuetext", "24 MiB")
     slider.press("ArrowRight")
     expect(slider).to_have_attribute("aria-valuetext", "32 MiB")
     assert says(page)[0] == 32 << 20
@@ -109,5 +109,5 @@ def test_the_kill_is_drawn_and_said(page):
 
 def test_a_disk_writer_cannot_be_started_without_a_disk(page):
     button = page.page.get_by_role("button", name="disk writer")
-    assert button.is_disabled()
-    assert "starts only with a limit" in (button.get_attribute("title") or "")
+    expect(button).to_be_disabled()
+    expect(button).to_have_attribute("title", re.compile("starts only with a limit"))

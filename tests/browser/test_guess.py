@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import nbformat
 import pytest
 from ipywidgets.embed import embed_snippet
+from playwright.sync_api import expect
 
 from labsupport import predict
 from labsupport.course.guess_widget import GuessWidget
@@ -49,8 +50,8 @@ def test_a_guess_is_made_by_keyboard_and_closed_by_the_answer(running_chromium, 
         assert page.problems() == []
         answered = page.page.get_by_role("status").filter(has_text="as you said ✓")
         assert re.search("you: the second · the kernel: the second", answered.first.inner_text())
-        assert page.page.get_by_label("the first").is_disabled()
-        assert "the second 95" in page.page.locator(".jp-OutputArea").last.inner_text()
+        expect(page.page.get_by_label("the first")).to_be_disabled()
+        expect(page.page.locator(".jp-OutputArea").last).to_contain_text("the second 95")
 
 
 NPM = CHECKOUT / "tests/node_modules"
@@ -107,11 +108,11 @@ def test_the_control_needs_no_jupyterlab(page_without_jupyterlab):
     page = page_without_jupyterlab(which, many, told)
     page.get_by_label("the first").focus()
     page.keyboard.press("ArrowDown")
-    assert page.get_by_label("the second").is_checked()
+    expect(page.get_by_label("the second")).to_be_checked()
     page.get_by_role("spinbutton").fill("95")
     assert page.get_by_role("spinbutton").input_value() == "95"
     last = page.locator("fieldset").filter(has_text="And this?")
-    assert "the kernel: yes" in last.inner_text()
-    assert last.get_by_label("yes").first.is_disabled()
+    expect(last).to_contain_text("the kernel: yes")
+    expect(last.get_by_label("yes").first).to_be_disabled()
     colour = last.evaluate("element => getComputedStyle(element).color")
     assert colour == "rgb(204, 204, 204)"

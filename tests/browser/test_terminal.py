@@ -1,6 +1,7 @@
 """A terminal in a cell, by keyboard alone: typed into, read, left, closed."""
 
 import pytest
+from playwright.sync_api import expect
 
 from labsupport import probe
 from tests.browser.lab import jupyterlab
@@ -29,7 +30,7 @@ def test_a_terminal_is_used_and_left_by_keyboard(tmp_path, running_chromium):
         page.keyboard.type("echo second $((6*8))\n")
         page.get_by_role("listitem").get_by_text("second 48").wait_for(state="attached")
         page.keyboard.press("Shift+Escape")
-        assert page.evaluate("document.activeElement.textContent") == "■ Close"
+        expect(page.get_by_role("button", name="■ Close")).to_be_focused()
         page.keyboard.press("Enter")
         page.locator(".labsupport-terminal [role=status]", has_text="closed").wait_for()
         page.wait_for_function(
