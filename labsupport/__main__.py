@@ -62,7 +62,10 @@ COMMANDS = [
     Command("test", "[…]", "run all tests", "tests/"),
     Command("bench", "[NAME …]", "measure the numbers of docs/speed.md", "benchmarks/"),
 ]
-BUILD_KERNEL = Command("vm build-kernel", "", "", "making.kernel")  # ./lab vm --help tells of it
+FOR_THE_VM = {  # ./lab vm --help tells of them
+    "build-kernel": Command("vm build-kernel", "", "", "making.kernel"),
+    "kernel-wheel": Command("vm kernel-wheel", "", "", "making.kernel_wheel"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,8 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] not in here:
         return _unknown(words[0], here)
     command, rest = here[words[0]], words[1:]
-    if words[:2] == ["vm", "build-kernel"]:
-        command, rest = BUILD_KERNEL, words[2:]
+    if words[0] == "vm" and rest and rest[0] in FOR_THE_VM:
+        command, rest = FOR_THE_VM[rest[0]], rest[1:]
     try:
         status = command.run(rest)
         sys.stdout.flush()  # a reader that has gone is noticed here, not at the very end

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 
+from labsupport.doctor.guest import OWN
 from labsupport.doctor.machine import (
     CORE,
     NEVER_IN_VM,
@@ -74,7 +75,7 @@ def places(machine: Machine) -> list[str]:
     if NOT_IN_DEBIANS & set(lost):
         lines.append(
             f"The course's own kernel would add {', '.join(sorted(NOT_IN_DEBIANS))} to it, and "
-            "starts faster: ./lab vm build-kernel (five minutes, once)."
+            f"starts faster: {OWN}."
         )
     return lines
 

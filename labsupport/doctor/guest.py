@@ -26,7 +26,14 @@ from labsupport.kernel import proc, refusals
 from labsupport.kernel import syscalls as sc
 
 BUILD = "./lab vm build-kernel"
-REMEDY = f"apt-get install user-mode-linux (Debian), or build our own, which can do more: {BUILD}"
+KERNEL_PACKAGE = "labsupport_kernel"
+OWN = (
+    f"pip install the wheel {KERNEL_PACKAGE}, if your teacher has one, or build it: {BUILD} "
+    "(five minutes, once)"
+)
+REMEDY = f"apt-get install user-mode-linux (Debian); or our own kernel, which can do more: {OWN}"
+KERNEL_RECIPE = "c421af1b40"
+"""This version's `recipe_hash` (`labsupport.making.kernel`): the one that a wheel must have."""
 SYSTEM_KERNELS = Path("/usr/local/lib/labsupport/kernels")
 CPU_INFO = Path("/proc/cpuinfo")
 LEAST_MEMORY = 96 << 20
@@ -74,13 +81,14 @@ def find_kernel() -> Path:
         raise LabError(
             "the distribution's User-Mode Linux cannot run on this CPU",
             f"{packaged} is older than Linux 6.13 and cannot restore the registers of AMX",
-            f"build our own, which can (five minutes, once): {BUILD}",
+            f"our own can: {OWN}",
         )
     if packaged:
         return _checked(Path(packaged))
     raise LabError(
         "there is no kernel for the Lab VM",
-        "LAB_KERNEL is not set, none was built, and no linux.uml is installed",
+        "LAB_KERNEL is not set, none was built, and neither a wheel with this version's nor "
+        "linux.uml is installed",
         REMEDY,
     )
 
@@ -100,14 +108,23 @@ def loses_registers(packaged: str) -> bool:
 
 
 def own_kernel(folders: Sequence[Path] | None = None) -> Path | None:
-    """Return the kernel of our own that was built last, or None."""
+    """Return the kernel of our own that was built or installed last, or None."""
     found = [
         path
-        for folder in folders or (user_kernels(), SYSTEM_KERNELS)
+        for folder in folders or (user_kernels(), SYSTEM_KERNELS, *_from_a_wheel())
         for path in folder.glob("linux-*")
         if is_kernel(path)
     ]
     return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def _from_a_wheel() -> list[Path]:
+    """Return the folder of the package with a kernel, if its kernel is the one of this version."""
+    from importlib.util import find_spec  # not in the doctor's small process
+
+    spec = find_spec(KERNEL_PACKAGE)
+    folders = [Path(each) for each in (spec and spec.submodule_search_locations) or ()]
+    return [each for each in folders if any(each.glob(f"linux-*-{KERNEL_RECIPE}"))]
 
 
 def is_kernel(path: Path) -> bool:

@@ -1,8 +1,9 @@
 """Build the Lab VM's own kernel from the distribution's source, and keep it.
 
 Not every distribution packages User-Mode Linux, and our own build has what theirs lack (PSI,
-nftables, reading of live seccomp filters) and starts six times faster. The binary is GPL-2 and
-is never shipped: this command makes it, in the user's cache folder or where `--output` says.
+nftables, reading of live seccomp filters) and starts six times faster. This command
+makes it, in the user's cache folder or where `--output` says. The binary is GPL-2.0: who passes it
+on, as a wheel or in an image, also offers its source.
 """
 
 from __future__ import annotations
@@ -229,14 +230,19 @@ def find_source(folder: Path = SOURCES) -> Path:
 
 def source_version(archive: Path) -> str:
     """Read the version, such as `6.1.192`, from the Makefile in an archive."""
-    argv = ["tar", "--extract", "--to-stdout", "--occurrence=1", "--wildcards"]
-    argv += ["--no-wildcards-match-slash", f"--file={archive}", "*/Makefile"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    done = read_member(archive, "Makefile")
     parts = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL) = (\d+)$", done.stdout, re.MULTILINE))
     if len(parts) < 3:
         why = done.stderr.strip().splitlines()[-1:] or ["there is no kernel's Makefile in it"]
         raise LabError(f"{archive} is not an archive of a kernel's source", why[0], "see --source")
     return ".".join(parts[name] for name in ("VERSION", "PATCHLEVEL", "SUBLEVEL"))
+
+
+def read_member(archive: Path, name: str) -> subprocess.CompletedProcess[str]:
+    """Read a file of a source from its archive; `stderr` says why where `stdout` is empty."""
+    argv = ["tar", "--extract", "--to-stdout", "--occurrence=1", "--wildcards"]
+    argv += ["--no-wildcards-match-slash", f"--file={archive}", f"*/{name}"]
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
 def require_tools() -> None:

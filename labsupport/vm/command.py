@@ -116,7 +116,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         prog="lab vm",
         description="A root shell in a Lab VM of its own, or one program: ./lab vm -- uname -r. "
         "It shares the current folder; everything written elsewhere is discarded.",
-        epilog="./lab vm build-kernel builds a kernel for it.",
+        epilog="./lab vm build-kernel builds a kernel for it; ./lab vm kernel-wheel packs that for "
+        "machines without a compiler.",
     )
     parser.add_argument("--memory", default=DEFAULT_MEMORY, help=f"of the guest ({DEFAULT_MEMORY})")
     parser.add_argument("--share", action="append", type=Path, default=[], help="one more folder")
