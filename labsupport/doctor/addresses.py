@@ -198,7 +198,8 @@ def _context(folder: Path, name: str) -> Chosen:
 # Does an engine answer? It is asked by hand: one HTTP request over its socket, as `curl
 # --unix-socket` would do.
 
-_SECONDS = 1.5
+_CONNECT_SECONDS = 1.5
+_ANSWER_SECONDS = 4.0  # a daemon that its socket starts is not ready at once
 
 
 def candidates(environ: dict[str, str]) -> list[str]:
@@ -212,15 +213,17 @@ def _connect(address: str) -> socket.socket:
     parts = _parts(address)
     if parts.scheme == "unix":
         link = socket.socket(socket.AF_UNIX)
-        link.settimeout(_SECONDS)
+        link.settimeout(_CONNECT_SECONDS)
         link.connect(parts.path)
         return link
-    return socket.create_connection((parts.hostname or "", parts.port or 2375), timeout=_SECONDS)
+    to = parts.hostname or "", parts.port or 2375
+    return socket.create_connection(to, timeout=_CONNECT_SECONDS)
 
 
-def get(address: str, path: str) -> tuple[int, bytes]:
+def get(address: str, path: str, seconds: float) -> tuple[int, bytes]:
     """Ask an engine; return the status of its answer (0 if it is not HTTP) and the body."""
     with _connect(address) as link:
+        link.settimeout(seconds)
         link.sendall(f"GET {path} HTTP/1.0\r\nHost: engine\r\n\r\n".encode())
         answer = b"".join(iter(lambda: link.recv(65536), b""))
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -229,12 +232,12 @@ def get(address: str, path: str) -> tuple[int, bytes]:
     return (int(words[1]) if is_http else 0), body
 
 
-def first_that_answers() -> tuple[str | None, dict[str, OSError]]:
+def first_that_answers(seconds: float) -> tuple[str | None, dict[str, OSError]]:
     """Return the address of the first engine that answers, and how the others failed."""
     failures: dict[str, OSError] = {}
     for address in candidates(dict(os.environ)):
         try:
-            status, _ = get(address, "/_ping")
+            status, _ = get(address, "/_ping", seconds)
         except OSError as error:
             failures[address] = _seen_from_here(error, urlsplit(address).path)
             continue
@@ -253,15 +256,15 @@ def _seen_from_here(error: OSError, path: str) -> OSError:
     return FileNotFoundError(ENOENT, os.strerror(ENOENT), path) if hidden else error
 
 
-def engine() -> str:
-    """Some socket answers /_ping; the Lab VM, and root, can start dockerd."""
+def engine(seconds: float = _ANSWER_SECONDS) -> str:
+    """Some socket answers /_ping within `seconds`; the Lab VM, and root, can start dockerd."""
     try:
         found = chosen(os.environ)
     except EngineDown as error:
         raise Refused(": ".join(filter(None, [error.what, error.why])), error.remedy) from error
     if found and not found.plain:
         return _listens(found.address)
-    address, failures = first_that_answers()
+    address, failures = first_that_answers(seconds)
     if address:
         return address
     known = refusals.gather()

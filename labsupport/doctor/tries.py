@@ -596,9 +596,13 @@ def _watched(attempt: Callable[[], str]) -> str:
     return attempt()
 
 
-def batches(kernel: str, folder: str) -> list[Batch]:
-    """Return all probes, sorted into children; what waits longest for others goes first."""
+def batches(kernel: str, folder: str, limit: float) -> list[Batch]:
+    """Return all probes, sorted into children; what waits longest for others goes first.
+
+    A child has `limit` seconds, of which an engine gets half.
+    """
     attempts = {name: each.attempt for name, each in CAPABILITIES.items() if each.attempt}
+    attempts["engine"] = partial(addresses.engine, limit / 2)
     for name in attempts.keys() - ALONE:
         attempts[name] = partial(_watched, attempts[name])
     together = [{name: attempts[name] for name in names} for names in TOGETHER]
@@ -614,4 +618,4 @@ def main() -> None:
     os.umask(0o077)
     gc.freeze()  # a collection in a child would copy every page that it shares with us
     gc.disable()
-    sys.stdout.write(json.dumps(run(batches(kernel, folder), limit)))
+    sys.stdout.write(json.dumps(run(batches(kernel, folder, limit), limit)))

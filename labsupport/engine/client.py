@@ -33,7 +33,7 @@ OLDEST_API = "1.41"
 """The first that knows cgroup v2 and says which version it uses: Docker 20.10, Podman 4."""
 NEWEST_API = DEFAULT_DOCKER_API_VERSION
 """The newest that the SDK was written for. Later ones leave out what it and we read."""
-ANSWER_SECONDS = 10
+ANSWER_SECONDS = 60  # a daemon that its socket starts; twenty where all is emulated
 _VM = 'or take the kernel "Lab VM", which has an engine of its own'
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM)
 

@@ -367,8 +367,8 @@ def test_in_the_vm_an_engine_needs_only_its_program():
 
 
 @contextlib.contextmanager
-def engine_at(path, answer):
-    """A socket that gives one answer to everybody."""
+def engine_at(path, answer, after=0):
+    """A socket that gives one answer to everybody, some seconds later."""
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         server.listen()
@@ -379,6 +379,7 @@ def engine_at(path, answer):
                     client, _ = server.accept()
                     with client:
                         client.recv(4096)
+                        time.sleep(after)
                         client.sendall(answer)
 
         threading.Thread(target=serve, daemon=True).start()
@@ -388,6 +389,11 @@ def engine_at(path, answer):
 
 def test_an_engine_that_answers_is_found(tmp_path):
     with engine_at(tmp_path / "s", b"HTTP/1.0 200 OK\r\n\r\nOK") as address:
+        assert doctor(DOCKER_HOST=address)["engine"] == {"can": True, "found": address}
+
+
+def test_an_engine_that_its_socket_starts_is_waited_for(tmp_path):
+    with engine_at(tmp_path / "s", b"HTTP/1.0 200 OK\r\n\r\nOK", after=2) as address:
         assert doctor(DOCKER_HOST=address)["engine"] == {"can": True, "found": address}
 
 
