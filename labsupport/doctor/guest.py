@@ -360,7 +360,8 @@ def _open() -> int:
         if error.errno == ENOENT:
             raise Refused(
                 "there is no /dev/kvm: no hardware virtualisation, or its module is not loaded",
-                "switch it on in the firmware, then: " + refusals.gather().as_root("modprobe kvm"),
+                "switch it on in the firmware, then (on an AMD, kvm_amd): "
+                + refusals.gather().as_root("modprobe kvm_intel"),
             ) from error
         if error.errno in (EACCES, EPERM):
             raise Refused(

@@ -17,11 +17,12 @@ import time
 import uuid
 from errno import EACCES, ECONNREFUSED, EINVAL, ENOENT, ENOSPC, EPERM
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from labsupport import Engine, probe
-from labsupport.doctor import addresses, runner, tries
+from labsupport.doctor import addresses, guest, runner, tries
 from labsupport.doctor.machine import CORE, Machine, Refusal, vm_offers
 from labsupport.doctor.tries import CAPABILITIES
 from labsupport.errors import EngineDown, LabError, MissingCapability
@@ -121,6 +122,14 @@ def test_a_paravirtual_kvm_is_not_taken_for_a_real_one(found):
     if not Path("/sys/module/kvm_pvm").exists():
         pytest.skip("needs a KVM that runs only guests made for it")
     assert not told["kvm"]["can"]
+
+
+def test_the_module_that_makes_dev_kvm_is_named(monkeypatch):
+    """Without it, kvm itself can be loaded, and there is still no /dev/kvm."""
+    monkeypatch.setattr(guest.os, "open", Mock(side_effect=FileNotFoundError(ENOENT, "")))
+    with pytest.raises(runner.Refused) as no:
+        guest.kvm()
+    assert no.value.remedy.endswith("modprobe kvm_intel")
 
 
 def test_every_no_has_a_reason_and_every_yes_a_finding(found):
