@@ -17,9 +17,9 @@ CERTIFICATES = Path("/usr/local/share/ca-certificates")
 """Those of this machine's own: a company's proxy may stand between us and the package index."""
 
 _KERNEL = "linux-image-cloud-amd64"
-_LAPTOPS = ("linux-image-amd64", "dbus-user-session", "libpam-systemd", "apparmor", "git")
+_LAPTOPS = ("linux-image-amd64", "dbus-user-session", "libpam-systemd", "apparmor", "login", "git")
 _PYTHON = ("python3", "python3-venv")
-_STARTED = ("systemd-logind", "dev-", "sys-kernel")
+_STARTED = ("systemd-logind", "dev-", "sys-kernel", "kmod-", "modprobe@", "systemd-modules")
 _SSH = vmdisk.FILES["etc/ssh/sshd_config.d/lab.conf"].replace("UsePAM no", "UsePAM yes")
 _TAKEN = ("etc/fstab", "etc/initramfs-tools", "etc/systemd", "etc/sudoers.d", "usr/local")
 _FILES = {name: text for name, text in vmdisk.FILES.items() if name.startswith(_TAKEN)} | {
