@@ -19,7 +19,7 @@ from jupyter_client.kernelspec import KernelSpec
 from labsupport import probe
 from labsupport.engine import listing
 from labsupport.engine.client import Engine
-from labsupport.engine.listing import OWNER
+from labsupport.engine.listing import IMAGE_OWNER, OWNER
 from labsupport.kernel.procfs import all_pids
 from labsupport.ownership import marks
 from tests import census
@@ -140,12 +140,13 @@ def labelled(client, mark):
     """What is in an engine with the label of this owner."""
     mine = {"label": OWNER}
     found = client.api.containers(all=True, filters=mine)
-    found += client.api.networks(filters=mine) + client.api.images(all=True, filters=mine)
+    found += client.api.networks(filters=mine)
     found += client.api.volumes(filters=mine)["Volumes"] or []
+    found += client.api.images(all=True, filters={"label": IMAGE_OWNER})
     return [
         each.get("Id") or each["Name"]
         for each in found
-        if (each["Labels"] or {})[OWNER].startswith(mark)
+        if any(each["Labels"].get(key, "").startswith(mark) for key in (OWNER, IMAGE_OWNER))
     ]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from labsupport.engine.listing import OWNER
+from labsupport.engine.listing import IMAGE_OWNER
 from labsupport.errors import LabError
 from labsupport.figure import style
 from labsupport.figure.page import Page
@@ -127,7 +127,7 @@ def _value(config: Mapping[str, Any], key: str) -> str:
     """Return a setting as JSON, empty if there is none."""
     value = config.get(key)
     if key == "Labels" and value:  # our own label says whose the image is, and every step has it
-        value = {name: text for name, text in value.items() if name != OWNER}
+        value = {name: text for name, text in value.items() if name != IMAGE_OWNER}
     return json.dumps(value) if value else ""
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from labsupport.engine.listing import COURSE, OWNER, owner_labels
+from labsupport.engine.listing import COURSE, IMAGE_OWNER, image_labels
 from labsupport.errors import AppBaseMissing, LabError
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def course_image(
     else:
         if image.attrs["RootFS"]["Layers"] == _diff_ids(layers):
             return image
-    images.load(archive(tag, layers, made_by, Cmd=["sh"], Labels={OWNER: COURSE}))
+    images.load(archive(tag, layers, made_by, Cmd=["sh"], Labels={IMAGE_OWNER: COURSE}))
     return images.get(tag)
 
 
@@ -200,7 +200,7 @@ def make_image(
     if on_busybox:
         layers.insert(0, busybox_layer())
         made_by.insert(0, ADDED)
-    config = {"Labels": owner_labels(), **config}
+    config = {"Labels": image_labels(), **config}
     engine.client.images.load(archive(tag, layers, made_by, architecture, **config))
     return engine.client.images.get(tag)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from labsupport.build import log
 from labsupport.build.log import BuildKitReader, BuildStep, Reader, StepReader, failure, with_bytes
 from labsupport.engine.command_line import Builder, builder_of
-from labsupport.engine.listing import owner_labels, remove_image
+from labsupport.engine.listing import image_labels, remove_image
 from labsupport.errors import BuildFailed, LabError, StoreChanged, nearest
 from labsupport.ownership import marks
 
@@ -207,7 +207,7 @@ class Order:
         """Return the options of `docker build`, and of `podman build`."""
         return [
             f"--iidfile={image_file}", f"--file={folder / self.dockerfile}",
-            *(f"--label={name}={text}" for name, text in owner_labels().items()),
+            *(f"--label={name}={text}" for name, text in image_labels().items()),
             *(f"--build-arg={name}={text}" for name, text in self.args.items()),
             *([f"--tag={self.tag}"] if self.tag else []),
             *([f"--network={self.network}"] if self.network else []),

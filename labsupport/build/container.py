@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from labsupport import trace
 from labsupport.build.bases import base_image
 from labsupport.engine.client import Engine
-from labsupport.engine.listing import OWNER, owner_labels
+from labsupport.engine.listing import owner_labels
 from labsupport.errors import LabError, TimedOut
 from labsupport.kernel.procfs import KINDS
 from labsupport.ownership.marks import Closing
@@ -147,7 +147,7 @@ class Container(Closing):
 
 def stranger(engine: Engine) -> Container:
     """Start a container that carries no label of ours, as if it were somebody else's."""
-    return Container(engine, labels={OWNER: ""})  # it would inherit its image's
+    return Container(engine, labels={})
 
 
 def _flag(option: tuple[str, Any]) -> str:

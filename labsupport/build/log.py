@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from labsupport.engine.listing import OWNER
+from labsupport.engine.listing import IMAGE_OWNER
 from labsupport.errors import BuildFailed, StoreChanged
 
 if TYPE_CHECKING:
@@ -325,7 +325,7 @@ class StepReader(Reader):
     def _begin(self, found: re.Match[str], at: float) -> None:
         number, total, instruction = int(found[3]), int(found[4]), found[5].strip()
         self._last, self._began = number, at
-        if instruction.startswith("LABEL ") and OWNER in instruction:
+        if instruction.startswith("LABEL ") and IMAGE_OWNER in instruction:
             self._is_open = False
             return
         # Podman numbers the stages, also those that it leaves out

@@ -22,7 +22,7 @@ from labsupport.build.bases import a_file, base_image, pack
 from labsupport.build.build import Build
 from labsupport.build.container import Ran, command_line, ended, start_and_end
 from labsupport.engine import listing
-from labsupport.engine.listing import as_filter, owner_labels, remove_image
+from labsupport.engine.listing import as_filter, image_labels, owner_labels, remove_image
 from labsupport.errors import LabError, nearest
 from labsupport.ownership import marks
 from labsupport.ownership.marks import Closing
@@ -178,10 +178,9 @@ class Workbench(Closing):
 
     def things(self) -> list[str]:
         """Name what this process has in the engine, by its label: containers and images."""
-        mine = as_filter(owner_labels())
         client = self.engine.client
-        containers = listing.containers(client, all=True, filters=mine)
-        images = listing.images(client, all=True, filters=mine)
+        containers = listing.containers(client, all=True, filters=as_filter(owner_labels()))
+        images = listing.images(client, all=True, filters=as_filter(image_labels()))
         return [
             *(f"container {each.name}" for each in containers),
             *(f"image {listing.first_name(each)}" for each in images),

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from labsupport import trace
 from labsupport.doctor.addresses import packages_of_docker
-from labsupport.engine.listing import owner_labels
+from labsupport.engine.listing import image_labels, owner_labels
 from labsupport.errors import LabError
 from labsupport.kernel import refusals
 from labsupport.ownership import marks
@@ -70,10 +70,12 @@ def buildkit_command() -> str | None:
 def engine_environment(address: str) -> dict[str, str]:
     """Return what makes `docker`, typed in a cell, reach this engine, and build with BuildKit.
 
-    It has settings of its own, and `$LAB_LABEL` marks what is made as this notebook's.
+    It has settings of its own; `$LAB_LABEL` marks what is made as this notebook's, and
+    `$LAB_IMAGE_LABEL` an image.
     """
-    label = "=".join(*owner_labels().items())
-    found = {"DOCKER_HOST": address, "DOCKER_CONFIG": _settings(), "LAB_LABEL": label}
+    found = {"DOCKER_HOST": address, "DOCKER_CONFIG": _settings()}
+    for name, labels in (("LAB_LABEL", owner_labels()), ("LAB_IMAGE_LABEL", image_labels())):
+        found[name] = "=".join(*labels.items())
     if program := buildkit_command():
         folder, path = os.path.dirname(program), os.environ.get("PATH", os.defpath)
         found |= {"PATH": f"{folder}:{path}", "DOCKER_BUILDKIT": "1"}

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from labsupport.engine import listing
-from labsupport.engine.listing import COURSE, OWNER, owner_labels
+from labsupport.engine.listing import COURSE, IMAGE_OWNER, OWNER
 from labsupport.errors import LabError
 from labsupport.figure.table import PlainTable, amount
+from labsupport.ownership import marks
 
 if TYPE_CHECKING:
     from labsupport.engine.client import Engine
@@ -152,7 +153,9 @@ def _read(engine: Engine) -> Iterator[Thing]:
     for it in listing.images(engine.client):
         names = [tag for tag in it["RepoTags"] or () if tag != NAMELESS] or ["<none>"]
         size = amount(it["Size"])
-        yield Thing("image", it["Id"], ", ".join(sorted(names)), _whose(it["Labels"]), size)
+        yield Thing(
+            "image", it["Id"], ", ".join(sorted(names)), _whose(it["Labels"], IMAGE_OWNER), size
+        )
     for it in api.networks():
         if it["Name"] not in BUILT_IN:
             yield Thing("network", it["Id"], it["Name"], _whose(it["Labels"]))
@@ -160,10 +163,10 @@ def _read(engine: Engine) -> Iterator[Thing]:
         yield Thing("volume", it["Name"], it["Name"], _whose(it["Labels"]))
 
 
-def _whose(labels: dict[str, str] | None) -> str:
-    owner = (labels or {}).get(OWNER)
+def _whose(labels: dict[str, str] | None, key: str = OWNER) -> str:
+    owner = (labels or {}).get(key)
     if not owner:
         return SOMEBODYS
-    if owner == owner_labels()[OWNER]:
+    if owner == marks.mark():
         return MINE
     return THE_COURSES if owner == COURSE else ANOTHERS

@@ -1,6 +1,7 @@
 """What an engine has, who owns it, and what was left behind by an owner that has ended.
 
 Everything that we make in an engine carries a label: who made it, so that its end can be told.
+Images have one of their own, for a container gets its image's labels, too, whoever starts it.
 """
 
 from __future__ import annotations
@@ -21,14 +22,20 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 OWNER = "org.labsupport.owner"
+IMAGE_OWNER = "org.labsupport.image-owner"
 TRIES = 20
 GONE = ("not known", "no such container")  # Podman's words for what has just gone
 COURSE = "course"  # owns what all notebooks share, which no session's end removes
 
 
 def owner_labels() -> dict[str, str]:
-    """Label for what this process makes: its mark."""
+    """Label for the containers, networks and volumes that this process makes: its mark."""
     return {OWNER: marks.mark()}
+
+
+def image_labels() -> dict[str, str]:
+    """Label for the images that this process makes: its mark."""
+    return {IMAGE_OWNER: marks.mark()}
 
 
 def as_filter(labels: Mapping[str, str]) -> dict[str, Any]:
@@ -103,21 +110,31 @@ def find() -> Iterator[Leftover]:
 
 def find_in(client: DockerClient) -> Iterator[Leftover]:
     """Look for what carries our label and belongs to a process that has ended."""
-    mine: dict[str, Any] = {"label": OWNER}
-    for container in containers(client, all=True, filters=mine):
-        if not marks.is_alive(container.labels.get(OWNER, "")):
-            yield Leftover(f"container {container.name}", partial(_remove, container, force=True))
-    for network in client.networks.list(filters=mine):
+    for container in _containers_left(client):
+        yield Leftover(f"container {container.name}", partial(_remove, container, force=True))
+    for network in client.networks.list(filters={"label": OWNER}):
         if not marks.is_alive((network.attrs.get("Labels") or {}).get(OWNER, "")):
             yield Leftover(f"network {network.name}", partial(_remove, network))
     left = [
         image
-        for image in images(client, all=True, filters=mine)  # those of a build's steps, too
-        if not marks.is_alive((image.get("Labels") or {}).get(OWNER, ""))
+        for image in images(client, all=True, filters={"label": IMAGE_OWNER})  # also of steps
+        if not marks.is_alive((image.get("Labels") or {}).get(IMAGE_OWNER, ""))
     ]
     for image in children_first(left):
         name = first_name(image)
         yield Leftover(f"image {name}", partial(remove_image, client, image["Id"]))
+
+
+def _containers_left(client: DockerClient) -> Iterator[Container]:
+    for container in containers(client, all=True, filters={"label": OWNER}):
+        if not marks.is_alive(container.labels.get(OWNER, "")):
+            yield container
+    # `docker run --rm IMAGE` of ours that was killed before its container had started
+    unstarted: dict[str, Any] = {"label": IMAGE_OWNER, "status": "created"}
+    for container in containers(client, all=True, filters=unstarted):
+        is_ours = not marks.is_alive(container.labels.get(IMAGE_OWNER, ""))
+        if is_ours and container.attrs["HostConfig"]["AutoRemove"]:
+            yield container
 
 
 def children_first(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

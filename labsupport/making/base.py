@@ -24,7 +24,7 @@ from labsupport.build.bases import (
     read_config,
     user_bases,
 )
-from labsupport.engine.listing import COURSE, OWNER
+from labsupport.engine.listing import COURSE, IMAGE_OWNER
 from labsupport.errors import AppBaseMissing, LabError
 from labsupport.making import building, zip_pip
 from labsupport.making.building import Progress
@@ -76,7 +76,7 @@ def is_left_out(name: str) -> bool:
 
 def recipe_hash() -> str:
     """Return ten characters that change with the recipe."""
-    parts = [2, SUITE, PACKAGES, PIP, WHEELS, ENVIRONMENT, SETTINGS, _LEFT_OUT.pattern]
+    parts = [3, SUITE, PACKAGES, PIP, WHEELS, ENVIRONMENT, SETTINGS, _LEFT_OUT.pattern]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:10]
 
 
@@ -146,7 +146,7 @@ def _config(diff_id: str) -> dict[str, object]:
         "config": {
             "Env": list(ENVIRONMENT),
             "Cmd": ["python3"],
-            "Labels": {OWNER: COURSE, RECIPE: recipe_hash()},
+            "Labels": {IMAGE_OWNER: COURSE, RECIPE: recipe_hash()},
         },
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
         "history": [

@@ -6,7 +6,7 @@ from labsupport.build.anatomy import Anatomy
 from labsupport.build.build import Build
 from labsupport.build.workbench import Workbench
 from labsupport.engine.client import Engine
-from labsupport.engine.listing import OWNER
+from labsupport.engine.listing import IMAGE_OWNER
 from labsupport.errors import LabError
 from labsupport.image.image import Image
 
@@ -53,7 +53,7 @@ def test_each_instruction_is_told_apart(found, bench):
     assert by_verb["EXPOSE"].config == {"ExposedPorts": ("", '{"80/tcp": {}}')}
     assert by_verb["USER"].config == {"User": ("", '"nobody"')}
     assert by_verb["CMD"].config == {"Cmd": ("", '["/file"]')}
-    assert all(OWNER not in str(each) for each in found)
+    assert all(IMAGE_OWNER not in str(each) for each in found)
 
 
 def test_an_entrypoint_throws_the_cmd_of_the_base_away(found):

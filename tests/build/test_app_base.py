@@ -16,7 +16,7 @@ from labsupport.build import bases
 from labsupport.build.bases import APP_BASE_TAG as TAG
 from labsupport.build.bases import ARCHIVE, RECIPE, app_base, find_archive
 from labsupport.engine.client import Engine
-from labsupport.engine.listing import COURSE, OWNER
+from labsupport.engine.listing import COURSE, IMAGE_OWNER
 from labsupport.errors import AppBaseMissing
 from labsupport.making import base as making
 from tests import podman
@@ -132,7 +132,7 @@ def test_licences_and_the_list_of_packages_stay(files):
 @needs_archive
 def test_it_is_the_courses_and_says_what_it_was_made_by(base):
     assert base.tags == ["labsupport/python-apertium:bookworm"]
-    assert base.labels == {OWNER: COURSE, RECIPE: making.recipe_hash()}
+    assert base.labels == {IMAGE_OWNER: COURSE, RECIPE: making.recipe_hash()}
     made, cmd = reversed(base.history())
     assert "Debian bookworm: python3, apertium" in made["CreatedBy"]
     assert cmd["CreatedBy"] == 'CMD ["python3"]'
@@ -332,7 +332,7 @@ def test_podman_takes_it_too(monkeypatch):
             first, second = app_base(engine), app_base(engine)
 
     assert first.id == second.id
-    assert first.labels[OWNER] == COURSE
+    assert first.labels[IMAGE_OWNER] == COURSE
 
 
 def test_what_the_app_requires_lies_in_the_base():

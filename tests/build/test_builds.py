@@ -21,7 +21,7 @@ from labsupport.build.build import Build, Order, Running
 from labsupport.build.log import failure
 from labsupport.engine import command_line, listing
 from labsupport.engine.client import Engine
-from labsupport.engine.listing import OWNER, owner_labels
+from labsupport.engine.listing import IMAGE_OWNER, image_labels
 from labsupport.errors import BuildFailed, LabError, StoreChanged
 from tests import podman
 from tests.engine.help import said_by
@@ -134,7 +134,7 @@ def test_a_build_has_the_steps_of_the_dockerfile_and_no_others(site):
     assert (build.tag, build.builder) == ("t/steps:1", site.name)
     image = site.engine.client.images.get("t/steps:1")
     assert image.id == build.image_id
-    assert image.labels[OWNER] == owner_labels()[OWNER]
+    assert image.labels[IMAGE_OWNER] == image_labels()[IMAGE_OWNER]
 
 
 def test_a_step_tells_seconds_and_all_its_output(site):

@@ -3,9 +3,9 @@
 import pytest
 
 from labsupport.build.log import MOST_OUTPUT, BuildKitReader, StepReader, stages
-from labsupport.engine.listing import OWNER
+from labsupport.engine.listing import IMAGE_OWNER
 
-LABEL = f'LABEL {OWNER}="me"'
+LABEL = f'LABEL {IMAGE_OWNER}="me"'
 BUILDKIT = """\
 #1 [internal] load build definition from Dockerfile
 #1 sha256:dd39adc7b2dde7d76a4e7f61ef7fda526338ad12d47eef11247f5d217d8439b2

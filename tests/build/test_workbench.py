@@ -147,9 +147,7 @@ def test_closing_removes_containers_images_and_folder(engine):
 def test_an_image_that_somebody_uses_stays(engine):
     bench = Workbench(engine)
     bench.build("FROM labsupport/busybox\nENV USED=1", "used")
-    somebodys = engine.client.containers.create(
-        bench.images["used"], network_mode="none", labels={OWNER: "course"}
-    )
+    somebodys = engine.client.containers.create(bench.images["used"], network_mode="none")
     image = bench.images["used"]
     bench.close()
     try:

@@ -11,7 +11,7 @@ import pytest
 
 from labsupport.build import bases
 from labsupport.build.bases import base_image
-from labsupport.engine.listing import OWNER
+from labsupport.engine.listing import IMAGE_OWNER
 from labsupport.errors import LabError
 from tests.engine.help import folder_of, needs_dockerd, said_by, start_sleeper
 
@@ -41,7 +41,7 @@ def test_the_base_image_is_made_once_and_runs_every_tool(engine):
     first, second = base_image(engine), base_image(engine)
 
     assert first.id == second.id
-    assert first.labels == {OWNER: "course"}
+    assert first.labels == {IMAGE_OWNER: "course"}
     assert [step["CreatedBy"].split()[0] for step in first.history()] == ["CMD", "ENV", "ADD"]
     script = "id -un; ls -ld /tmp; which httpd; wc -l < /etc/passwd"
     said = said_by(engine.client, first, ["sh", "-c", script])

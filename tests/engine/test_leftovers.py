@@ -58,7 +58,7 @@ def build(engine, value, *lines, tag=None):
     """Build an image whose owner is `value`; the builder leaves one for each line."""
     dockerfile = "\n".join([f"FROM {base_image(engine).tags[0]}", *lines])
     image, _ = engine.client.images.build(
-        fileobj=io.BytesIO(dockerfile.encode()), tag=tag, labels={listing.OWNER: value},
+        fileobj=io.BytesIO(dockerfile.encode()), tag=tag, labels={listing.IMAGE_OWNER: value},
         network_mode="none", rm=True,
     )  # fmt: skip
     return image
@@ -66,24 +66,25 @@ def build(engine, value, *lines, tag=None):
 
 @needs_dockerd
 def test_only_images_of_a_dead_owner_are_removed(engine):
-    ours = listing.owner_labels()[listing.OWNER]
+    ours = marks.mark()
     kept = {base_image(engine).id, build(engine, ours, "ENV A=ours").id}
     before = {each.id for each in engine.client.images.list(all=True)}
-    marked = f'LABEL {listing.OWNER}="{DEAD}"'  # also the images of the steps
+    marked = f'LABEL {listing.IMAGE_OWNER}="{DEAD}"'  # also the images of the steps
     left = build(engine, DEAD, marked, "ENV B=left", "ENV C=left", tag="labsupport/left")
     used = build(engine, DEAD, "ENV D=used")
-    somebodys = {listing.OWNER: listing.COURSE}  # without its own, it would have the image's label
-    container = engine.client.containers.create(used, network_mode="none", labels=somebodys)
+    container = engine.client.containers.create(used, network_mode="none")  # a student's own
+    engine.client.containers.create(left, auto_remove=True)  # its `docker run --rm` was killed
 
     found = list(listing.find_in(engine.client))
-    assert found[0].what == "image labsupport/left:latest"
+    assert [each.what.split()[0] for each in found[:2]] == ["container", "image"]
+    assert found[1].what == "image labsupport/left:latest"
     for each in [*found, *found]:  # as when two notebooks sweep at once
         each.remove()
 
     there = {each.id for each in engine.client.images.list(all=True)}
     assert left.id not in there
     assert {used.id, *kept} <= there
-    container.remove()
+    container.remove()  # it is still there, though its image is a dead owner's
     for each in listing.find_in(engine.client):
         each.remove()
     engine.client.images.remove(next(iter(kept - {base_image(engine).id})))
@@ -91,6 +92,6 @@ def test_only_images_of_a_dead_owner_are_removed(engine):
 
 
 def test_our_own_label_is_no_leftover():
-    assert marks.mark() in listing.owner_labels()[listing.OWNER]
-    assert marks.is_alive(listing.owner_labels()[listing.OWNER])
+    assert listing.owner_labels() == {listing.OWNER: marks.mark()}
+    assert marks.is_alive(listing.image_labels()[listing.IMAGE_OWNER])
     assert marks.is_alive("")

@@ -12,7 +12,7 @@ from labsupport.build.container import Container
 from labsupport.doctor import addresses
 from labsupport.engine import listing
 from labsupport.engine.client import Engine
-from labsupport.engine.listing import OWNER
+from labsupport.engine.listing import IMAGE_OWNER
 from tests import podmans
 from tests.engine.help import said_by
 
@@ -46,7 +46,7 @@ def test_it_says_what_it_is(engine, podman):
 def test_the_base_image_is_made_once_and_runs(engine):
     first, second = base_image(engine), base_image(engine)
     assert first.id == second.id
-    assert first.labels == {OWNER: "course"}
+    assert first.labels == {IMAGE_OWNER: "course"}
     assert said_by(engine.client, first, ["id", "-u"]) == b"0\n"
 
 

@@ -13,7 +13,7 @@ TOOLS = "/bin/sh -c make", [member("cache", bytes(6000)), member("lib", bytes(10
 RM = "/bin/sh -c rm /cache; touch /lib", [member("lib", bytes(1000)), member(".wh.cache")]
 COPY = "/bin/sh -c #(nop) COPY file:0123456789abcdef in /app ", [member("app", bytes(10))]
 CMD = '/bin/sh -c #(nop)  CMD ["sh"]', None
-OURS = "/bin/sh -c #(nop)  LABEL org.labsupport.owner=1:2", None
+OURS = "/bin/sh -c #(nop)  LABEL org.labsupport.image-owner=1:2", None
 
 
 def image_of(*made, name="mine"):

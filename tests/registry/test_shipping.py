@@ -19,7 +19,7 @@ from labsupport.build.container import stranger
 from labsupport.doctor import addresses
 from labsupport.engine.client import Engine
 from labsupport.engine.inventory import MINE, SOMEBODYS, THE_COURSES, Belongings, clean_up
-from labsupport.engine.listing import OWNER, owner_labels
+from labsupport.engine.listing import owner_labels
 from labsupport.errors import ShippingRefused
 from labsupport.registry import shipping
 from labsupport.registry.registry import Registry
@@ -231,7 +231,8 @@ def test_only_what_is_ours_is_cleaned_up(engine, registry, ship):
     theirs = client.containers.create("strangers-image:1", ["/bin/x"], name="strangers")
     network, volume = client.networks.create("st-net"), client.volumes.create("st-vol")
     name = ship()
-    client.containers.run(name, ["sleep", "600"], detach=True, network_mode="none")
+    ours = {"network_mode": "none", "labels": owner_labels()}
+    client.containers.run(name, ["sleep", "600"], detach=True, **ours)
     client.volumes.create("our-vol", labels=owner_labels())
     before = Belongings.of(engine)
     gone = clean_up(engine)
@@ -262,7 +263,7 @@ def test_a_stranger_survives_a_clean_up_and_ends_with_its_owner(engine):
 def test_an_image_that_somebody_elses_container_uses_stays(engine, ship):
     name = ship()
     container = engine.client.containers.run(
-        name, ["sleep", "600"], detach=True, network_mode="none", labels={OWNER: "other@there"}
+        name, ["sleep", "600"], detach=True, network_mode="none"
     )
     try:
         assert not clean_up(engine)

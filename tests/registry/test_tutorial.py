@@ -16,7 +16,7 @@ from labsupport.build.workbench import Workbench
 from labsupport.engine.client import Engine
 from labsupport.engine.command_line import engine_environment, seen_in_proc
 from labsupport.engine.inventory import clean_up, require_free
-from labsupport.engine.listing import OWNER
+from labsupport.engine.listing import IMAGE_OWNER
 from labsupport.errors import LabError
 from labsupport.registry.tutorial import CPUS, AppFolder, hello_world
 from tests.engines import why_none
@@ -91,7 +91,7 @@ def test_a_made_image_is_what_it_was_told_to_be(engine):
     )  # fmt: skip
     try:
         assert image.attrs["Architecture"] == "riscv64"
-        assert OWNER in image.labels
+        assert IMAGE_OWNER in image.labels
         with Workbench(engine) as bench:
             assert bench.run("made:1").output == "1000\n"
     finally:
