@@ -22,6 +22,17 @@ class Mutant(NamedTuple):
     """A cell that takes longer is taken to hang; starting a machine takes longer."""
 
 
+def _put(place: str, new: str) -> str:
+    """Put something else in a place, as `labsupport.kernel:procfs.members`; `real` was there."""
+    module, _, target = place.partition(":")
+    return f"""
+from dataclasses import replace
+from {module} import {target.partition(".")[0]}
+real = {target}
+{target} = {new}
+"""
+
+
 def _forgets(flag: str) -> str:
     return f"""
 from labsupport.kernel import syscalls
@@ -33,32 +44,17 @@ launch.order_holder = lambda order: real(
 """
 
 
-ONE_NUMBER_ONLY = """
-from dataclasses import replace
-from labsupport.kernel import procfs
-real = procfs.status
-procfs.status = lambda pid="self": replace(real(pid), pids=real(pid).pids[:1])
-"""
-SEES_ALL = """
-from labsupport.kernel import procfs
-procfs.members = lambda box: procfs.all_pids()
-"""
-OUTLIVES = """
-from labsupport import Sandbox
-Sandbox.close = lambda self: None
-"""
-STARTS_NOBODY = """
-from labsupport import PidMap
-PidMap.set_helpers = lambda self, name, count: None
-"""
-SEES_THROUGH = """
-from labsupport.pid.pidmap import PidMapData
-PidMapData.numbers = lambda self, process: process.pids
-"""
-TERMINAL_OUTSIDE = """
-from labsupport.sandbox import launch
-launch.nsenter = lambda new, target, argv: list(argv)
-"""
+ONE_NUMBER_ONLY = _put(
+    "labsupport.kernel:procfs.status",
+    'lambda pid="self": replace(real(pid), pids=real(pid).pids[:1])',
+)
+SEES_ALL = _put("labsupport.kernel:procfs.members", "lambda box: procfs.all_pids()")
+OUTLIVES = _put("labsupport:Sandbox.close", "lambda self: None")
+STARTS_NOBODY = _put("labsupport:PidMap.set_helpers", "lambda self, name, count: None")
+SEES_THROUGH = _put(
+    "labsupport.pid.pidmap:PidMapData.numbers", "lambda self, process: process.pids"
+)
+TERMINAL_OUTSIDE = _put("labsupport.sandbox:launch.nsenter", "lambda new, target, argv: list(argv)")
 
 ONE_DRIVE_FOR_ALL = """
 from labsupport import Drive
@@ -68,36 +64,19 @@ def mount(self, box, point):
     real(made[0], box, point)
 Drive.mount = mount
 """
-MOUNTS_NOTHING = """
-from labsupport import Drive
-Drive.mount = lambda self, box, point: None
-"""
-ALWAYS_SHARED = """
-from labsupport.mount import mounting
-real = mounting.copied_mounts
-mounting.copied_mounts = lambda box, setting: real(box, "shared")
-"""
-OUR_OWN_TABLE = """
-from labsupport.kernel import mounts
-real = mounts.mounts
-mounts.mounts = lambda of=None: real()
-"""
-CHROOT_FOR_PIVOT_ROOT = """
-from dataclasses import replace
-from labsupport.mount import escape
-real = escape.try_escape
-escape.try_escape = lambda how, *rest: replace(real("chroot", *rest), how=how)
-"""
-OLD_ROOT_ALWAYS_GONE = """
-from dataclasses import replace
-from labsupport.mount import escape
-real = escape.try_escape
-escape.try_escape = lambda *words: replace(real(*words), old_mounts=0)
-"""
-NEVER_READ_ONLY = """
-from labsupport.kernel.mounts import Mount
-Mount.read_only = property(lambda self: False)
-"""
+MOUNTS_NOTHING = _put("labsupport:Drive.mount", "lambda self, box, point: None")
+ALWAYS_SHARED = _put(
+    "labsupport.mount:mounting.copied_mounts", 'lambda box, setting: real(box, "shared")'
+)
+OUR_OWN_TABLE = _put("labsupport.kernel:mounts.mounts", "lambda of=None: real()")
+CHROOT_FOR_PIVOT_ROOT = _put(
+    "labsupport.mount:escape.try_escape",
+    'lambda how, *rest: replace(real("chroot", *rest), how=how)',
+)
+OLD_ROOT_ALWAYS_GONE = _put(
+    "labsupport.mount:escape.try_escape", "lambda *words: replace(real(*words), old_mounts=0)"
+)
+NEVER_READ_ONLY = _put("labsupport.kernel.mounts:Mount.read_only", "property(lambda self: False)")
 
 WITHOUT_UTS = """
 from labsupport.kernel import syscalls
@@ -112,32 +91,20 @@ from labsupport.kernel import procfs
 from labsupport.users import namespace_table
 namespace_table.namespaces = lambda pid="self": procfs.namespaces()
 """
-NO_MAP = """
-from labsupport.users.owners import IdMap
-IdMap.inside = lambda self, outside: outside
-"""
-SEES_NO_DESCRIPTORS = """
-from labsupport.users import namespaces
-namespaces._descriptors = lambda link: iter(())
-"""
-EVERYTHING_IS_ALLOWED = """
-from labsupport.users.attempts import Answers
-Answers.allowed = lambda self, name: list(self.rows)
-"""
-STAYS_ROOT = """
-from labsupport.sandbox import launch
-real = launch.order_holder
-launch.order_holder = lambda order: real({**order, "uid": None})
-"""
+NO_MAP = _put("labsupport.users.owners:IdMap.inside", "lambda self, outside: outside")
+SEES_NO_DESCRIPTORS = _put("labsupport.users:namespaces._descriptors", "lambda link: iter(())")
+EVERYTHING_IS_ALLOWED = _put(
+    "labsupport.users.attempts:Answers.allowed", "lambda self, name: list(self.rows)"
+)
+STAYS_ROOT = _put(
+    "labsupport.sandbox:launch.order_holder", 'lambda order: real({**order, "uid": None})'
+)
 OWNED_BY_THE_FIRST = """
 from labsupport.kernel.procfs import namespaces as numbers
 from labsupport.users import namespaces
 namespaces._owner = lambda fd: numbers()["user"]
 """
-KEPT_FOR_EVER = """
-from labsupport.users.namespaces import Keepers
-Keepers.__bool__ = lambda self: True
-"""
+KEPT_FOR_EVER = _put("labsupport.users.namespaces:Keepers.__bool__", "lambda self: True")
 
 PLUGS_INTO_NOTHING = """
 from labsupport.sandbox.net import Net
@@ -147,48 +114,30 @@ def plug(self, bridge, box, address=None, *, port, name="eth0", gateway=None):
     box.net.set_up(name, address, gateway=gateway)
 Net.plug = plug
 """
-SHAPES_NOTHING = """
-from labsupport.sandbox.net import Net
-Net.shape = lambda self, name, bytes_per_second: None
-"""
-SEES_NO_RULES = """
-from labsupport.net import tables
-tables.rules = lambda box: ()
-"""
-KNOWS_NO_NEIGHBOURS = """
-from labsupport.sandbox.net import Net
-Net.neighbours = lambda self: {}
-"""
-ALWAYS_A_PAGE = """
-from labsupport.sandbox.net import Net
-Net.attempt = lambda self, *place, **more: "I am orange"
-"""
-SERVES_ONE_PAGE = """
-from labsupport.net import servers
-real = servers.serve
-servers.serve = lambda box, page, at: real(box, "I am orange", at)
-"""
-COUNTS_NOTHING = """
-from labsupport.kernel import netlink
-netlink.received_bytes = lambda kernel, index: 0
-"""
-COUNTS_WITHOUT_HEADERS = """
-from labsupport.kernel import netlink
-real = netlink.received_bytes
-netlink.received_bytes = lambda kernel, index: round(real(kernel, index) * 0.95)
-"""
-CUTS_NOTHING = """
-from labsupport import Sandbox
-real = Sandbox.run
-def run(self, argv, **options):
-    return real(self, "true" if "gso_max_segs 1;" in f"{argv};" else argv, **options)
-Sandbox.run = run
-"""
-FORWARDS_ALWAYS = """
-from labsupport.sandbox.net import Net
-real = Net.forward
-Net.forward = lambda self, on=True: real(self, True)
-"""
+SHAPES_NOTHING = _put(
+    "labsupport.sandbox.net:Net.shape", "lambda self, name, bytes_per_second: None"
+)
+SEES_NO_RULES = _put("labsupport.net:tables.rules", "lambda box: ()")
+KNOWS_NO_NEIGHBOURS = _put("labsupport.sandbox.net:Net.neighbours", "lambda self: {}")
+ALWAYS_A_PAGE = _put(
+    "labsupport.sandbox.net:Net.attempt", 'lambda self, *place, **more: "I am orange"'
+)
+SERVES_ONE_PAGE = _put(
+    "labsupport.net:servers.serve", 'lambda box, page, at: real(box, "I am orange", at)'
+)
+COUNTS_NOTHING = _put("labsupport.kernel:netlink.received_bytes", "lambda kernel, index: 0")
+COUNTS_WITHOUT_HEADERS = _put(
+    "labsupport.kernel:netlink.received_bytes",
+    "lambda kernel, index: round(real(kernel, index) * 0.95)",
+)
+CUTS_NOTHING = _put(
+    "labsupport:Sandbox.run",
+    'lambda self, argv, **how: real(self, "true" if "gso_max_segs 1;" in f"{argv};" else argv, '
+    "**how)",
+)
+FORWARDS_ALWAYS = _put(
+    "labsupport.sandbox.net:Net.forward", "lambda self, on=True: real(self, True)"
+)
 
 VERDICTS_INVERTED = """
 from labsupport.seccomp.verdicts import Verdict
@@ -196,21 +145,15 @@ real = Verdict.kind.fget
 other = {"allowed": "denied", "denied": "allowed", "depends": "depends"}
 Verdict.kind = property(lambda self: other[real(self)])
 """
-LOADS_NO_FILTER = """
-from labsupport.sandbox.sandbox import Confinement
-real = Confinement.order
-Confinement.order = lambda self: {**real(self), "filters": ()}
-"""
-KEEPS_CAPABILITIES = """
-from labsupport.sandbox.sandbox import Confinement
-real = Confinement.order
-Confinement.order = lambda self: {**real(self), "keep_caps": None}
-"""
-ITS_OWN_CAPABILITIES = """
-from labsupport.kernel import capabilities as module
-real = module.capabilities
-module.capabilities = lambda pid="self": real()
-"""
+LOADS_NO_FILTER = _put(
+    "labsupport.sandbox.sandbox:Confinement.order", 'lambda self: {**real(self), "filters": ()}'
+)
+KEEPS_CAPABILITIES = _put(
+    "labsupport.sandbox.sandbox:Confinement.order", 'lambda self: {**real(self), "keep_caps": None}'
+)
+ITS_OWN_CAPABILITIES = _put(
+    "labsupport.kernel:capabilities.capabilities", 'lambda pid="self": real()'
+)
 MISSES_A_CALL = """
 from dataclasses import replace
 from labsupport.seccomp import recording
@@ -220,19 +163,13 @@ def record(argv, **options):
     return replace(seen, counts={n: c for n, c in seen.counts.items() if n != "mmap"})
 recording.record = record
 """
-REBOOTS_NOTHING = """
-from labsupport.seccomp import guards
-guards.reboot_inside = lambda box: None
-"""
-BLAMES_SECCOMP = """
-from labsupport.seccomp.guards import WhoSaidNo
-WhoSaidNo.closed = property(lambda self: ("seccomp",))
-"""
-ASKS_THE_FILTER_LAST = """
-from labsupport.seccomp.guards import WhoSaidNo
-closed = WhoSaidNo.closed.fget
-WhoSaidNo.closed = property(lambda self: closed(self)[::-1])
-"""
+REBOOTS_NOTHING = _put("labsupport.seccomp:guards.reboot_inside", "lambda box: None")
+BLAMES_SECCOMP = _put(
+    "labsupport.seccomp.guards:WhoSaidNo.closed", 'property(lambda self: ("seccomp",))'
+)
+ASKS_THE_FILTER_LAST = _put(
+    "labsupport.seccomp.guards:WhoSaidNo.closed", "property(lambda self: real.fget(self)[::-1])"
+)
 IGNORES_CAPABILITIES = """
 from labsupport.seccomp import guards
 real = guards._ask
@@ -241,22 +178,16 @@ def ask(calls, tries, device):
     return real(calls, [(filters, everything, own) for filters, _, own in tries], device)
 guards._ask = ask
 """
-KEEPS_NO_NAMESPACE = """
-from labsupport.seccomp import guards
-real = guards._ask
-def ask(calls, tries, device):
-    return real(calls, [(filters, kept, False) for filters, kept, _ in tries], device)
-guards._ask = ask
-"""
-AGREES_WITH_NOTHING = """
-from labsupport.seccomp import bpf
-real = bpf.run
-bpf.run = lambda program, number, *more: real(program, 39, *more)  # as if it were getpid
-"""
-FORGETS_THE_ERRNO = """
-from labsupport.seccomp import filter as module
-module.act_errno = lambda number: 0x00050001  # always EPERM
-"""
+KEEPS_NO_NAMESPACE = _put(
+    "labsupport.seccomp:guards._ask",
+    "lambda calls, tries, device: real(calls, [(f, k, False) for f, k, _ in tries], device)",
+)
+GETPID = 39
+AGREES_WITH_NOTHING = _put(
+    "labsupport.seccomp:bpf.run", f"lambda program, number, *more: real(program, {GETPID}, *more)"
+)
+ALWAYS_EPERM = 0x00050001
+FORGETS_THE_ERRNO = _put("labsupport.seccomp:filter.act_errno", f"lambda number: {ALWAYS_EPERM}")
 
 LIGHTS_ALL = """
 from dataclasses import replace
@@ -264,11 +195,10 @@ from labsupport.handmade import breakouts
 real = breakouts._judged
 breakouts._judged = lambda *given: tuple(replace(each, held=%s) for each in real(*given))
 """
-FORGETS_A_STEP = """
-from labsupport.handmade import workshop
-real = workshop.collect
-workshop.collect = lambda steps: real([s for s in steps if s.__name__ != "own_pids"])
-"""
+FORGETS_A_STEP = _put(
+    "labsupport.handmade:workshop.collect",
+    'lambda steps: real([s for s in steps if s.__name__ != "own_pids"])',
+)
 FORGETS_A_LIMIT = FORGETS_A_STEP.replace("own_pids", "no_more_users")
 NEVER_ROBBED = """
 from dataclasses import replace
@@ -278,19 +208,14 @@ breakouts.ATTEMPTS = tuple(
     for each in breakouts.ATTEMPTS
 )
 """
-KEEPS_ALL_PRIVILEGES = """
-from labsupport.handmade import workshop
-workshop.capability_mask = lambda names: (1 << 41) - 1
-"""
-ROOT_IS_ROOT = """
-from labsupport.handmade import workshop
-workshop.MANY_USERS = "0 0 65536"
-"""
-FILTERS_NOTHING = """
-from labsupport import Filter
-real = Filter.deny
-Filter.deny = classmethod(lambda cls, names, errno="EPERM": real(["reboot"], errno))
-"""
+KEEPS_ALL_PRIVILEGES = _put(
+    "labsupport.handmade:workshop.capability_mask", "lambda names: (1 << 41) - 1"
+)
+ROOT_IS_ROOT = _put("labsupport.handmade:workshop.MANY_USERS", '"0 0 65536"')
+FILTERS_NOTHING = _put(
+    "labsupport:Filter.deny",
+    'classmethod(lambda cls, names, errno="EPERM": real(["reboot"], errno))',
+)
 LIMITS_NOTHING = """
 from labsupport.cgroup.files import Folder
 real = Folder.write
@@ -307,62 +232,37 @@ group.Cgroup.usage = lambda self: Usage(
     io_written_bytes=0,
 )
 """
-COUNTS_NO_THROTTLING = """
-from dataclasses import replace
-from labsupport.cgroup.group import Cgroup
-real = Cgroup.usage
-Cgroup.usage = lambda self: replace(real(self), throttled_periods=0)
-"""
-FREEZES_NOTHING = """
-from labsupport.cgroup.group import Cgroup
-Cgroup.freeze = lambda self: None
-"""
-TELLS_OF_NOTHING = """
-from labsupport.cgroup.group import Events
-Events.read = lambda self: []
-"""
-WEIGHS_ALL_ALIKE = """
-from labsupport.cgroup.group import Cgroup
-real = Cgroup.__init__
-def alike(self, **limits):
-    real(self, **{name: amount for name, amount in limits.items() if name != "cpu_weight"})
-Cgroup.__init__ = alike
-"""
+COUNTS_NO_THROTTLING = _put(
+    "labsupport.cgroup.group:Cgroup.usage", "lambda self: replace(real(self), throttled_periods=0)"
+)
+FREEZES_NOTHING = _put("labsupport.cgroup.group:Cgroup.freeze", "lambda self: None")
+TELLS_OF_NOTHING = _put("labsupport.cgroup.group:Events.read", "lambda self: []")
+WEIGHS_ALL_ALIKE = _put(
+    "labsupport.cgroup.group:Cgroup.__init__",
+    'lambda self, **how: real(self, **{n: a for n, a in how.items() if n != "cpu_weight"})',
+)
 ALL_ANSWERS_ALIKE = """
 from labsupport.cgroup import neighbour
 neighbour.together = lambda databases, seconds=2: [
     neighbour.ResponseTimes(label, (0.003,) * 50) for label in databases
 ]
 """
-NOTES_NO_END = """
-from labsupport.cgroup.console import CgroupConsole
-CgroupConsole._notice_end = lambda self, danger: None
-"""
-NEVER_GOES_OFF = """
-from labsupport.cgroup import dangers
-dangers.bomb = lambda group, **options: None
-"""
+NOTES_NO_END = _put(
+    "labsupport.cgroup.console:CgroupConsole._notice_end", "lambda self, danger: None"
+)
+NEVER_GOES_OFF = _put("labsupport.cgroup:dangers.bomb", "lambda group, **options: None")
 
-MISSES_THE_CACHE = """
-from dataclasses import replace
-from labsupport.build import log
-real = log._told
-log._told = lambda step, words: replace(real(step, words), cached=False)
-"""
-TAKES_ANOTHER_TOKEN = """
-from labsupport.registry import registry
-real = registry._hash
-registry._hash = lambda password: real("let-me-in")
-"""
-SENDS_ALL = """
-from dataclasses import replace
-from labsupport.registry import shipping
-real = shipping.push
-def push(*args):
-    trip = real(*args)
-    return replace(trip, layers=tuple(replace(each, outcome="sent") for each in trip.layers))
-shipping.push = push
-"""
+MISSES_THE_CACHE = _put(
+    "labsupport.build:log._told", "lambda step, words: replace(real(step, words), cached=False)"
+)
+TAKES_ANOTHER_TOKEN = _put(
+    "labsupport.registry:registry._hash", 'lambda password: real("let-me-in")'
+)
+SENDS_ALL = _put(
+    "labsupport.registry:shipping.push",
+    "lambda *given: replace(trip := real(*given), layers=tuple("
+    "replace(each, outcome='sent') for each in trip.layers))",
+)
 READS_ANOTHERS_LOG = """
 from labsupport import Registry
 real = Registry.log
@@ -379,29 +279,21 @@ def clean_up(engine):
     return real(engine)
 inventory.clean_up = clean_up
 """
-FORGETS_THE_PROGRAM = """
-from labsupport.recap import archive_runs
-real = archive_runs.in_runtime
-archive_runs.in_runtime = lambda archive, argv, program: real(archive, ["echo", "ready"], program)
-"""
-SEES_NOTHING_INSTALLED = """
-from dataclasses import replace
-from labsupport.recap import landscape
-real = landscape._find
-landscape._find = lambda each, here: replace(real(each, here), path="")
-"""
-ENTRIES_OF_ANOTHER = """
-from labsupport.recap.glossary import Glossary
-real = Glossary._things
-Glossary._things = lambda self: ((word, "something") for word, _ in real(self))
-"""
-LOOKS_AT_NO_PLATFORM = """
-from docker.models.containers import ContainerCollection
-real = ContainerCollection.create
-ContainerCollection.create = lambda self, image, command=None, platform=None, **options: real(
-    self, image, command, **options
+FORGETS_THE_PROGRAM = _put(
+    "labsupport.recap:archive_runs.in_runtime",
+    'lambda archive, argv, program: real(archive, ["echo", "ready"], program)',
 )
-"""
+SEES_NOTHING_INSTALLED = _put(
+    "labsupport.recap:landscape._find", 'lambda each, here: replace(real(each, here), path="")'
+)
+ENTRIES_OF_ANOTHER = _put(
+    "labsupport.recap.glossary:Glossary._things",
+    'lambda self: ((word, "something") for word, _ in real(self))',
+)
+LOOKS_AT_NO_PLATFORM = _put(
+    "docker.models.containers:ContainerCollection.create",
+    "lambda self, image, command=None, platform=None, **how: real(self, image, command, **how)",
+)
 NO_MACHINE_BETWEEN = """
 from types import SimpleNamespace
 from labsupport import Engine
@@ -418,19 +310,12 @@ procfs.processes = lambda **options: [
     each if "shim" in each.name else replace(each, name="containerd") for each in real(**options)
 ]
 """
-KEEPS_NO_PROGRESS = """
-from labsupport.course import progress
-progress.note = lambda kind, **facts: None
-"""
-KNOWS_NO_CORRECTION = """
-from labsupport.course import catalogue
-catalogue._told = lambda cells, what: {}
-"""
-DROPS_ARGUMENTS = """
-from labsupport.build.workbench import Workbench
-real = Workbench.create
-Workbench.create = lambda self, image, /, *arguments, **options: real(self, image, **options)
-"""
+KEEPS_NO_PROGRESS = _put("labsupport.course:progress.note", "lambda kind, **facts: None")
+KNOWS_NO_CORRECTION = _put("labsupport.course:catalogue._told", "lambda cells, what: {}")
+DROPS_ARGUMENTS = _put(
+    "labsupport.build.workbench:Workbench.create",
+    "lambda self, image, /, *arguments, **options: real(self, image, **options)",
+)
 LAYERS_FOR_ALL = """
 from dataclasses import replace
 from labsupport.build.anatomy import Anatomy
@@ -439,10 +324,7 @@ Anatomy.of = lambda *given: Anatomy(tuple(
     replace(each, layers=each.layers or ("sha256:0",)) for each in real(*given).effects
 ))
 """
-FOLLOWS_NOBODY = """
-from labsupport.kernel import procfs
-procfs.group_members = lambda part: []
-"""
+FOLLOWS_NOBODY = _put("labsupport.kernel:procfs.group_members", "lambda part: []")
 TAKES_THE_ENGINE_FOR_THE_PARENT = """
 from labsupport.engine import chain
 real = chain._member
@@ -452,17 +334,14 @@ def member(role, *more):
 chain.first_engine = lambda: chain.procfs.named("dockerd", "podman")[0]
 chain._member = member
 """
-LISTS_FOR_LINES = """
-from labsupport.build import starts
-real = starts.try_start
-starts.try_start = lambda bench, entrypoint, *given, **options: real(
-    bench, starts.ENTRYPOINTS[1] if entrypoint else entrypoint, *given, **options
+LISTS_FOR_LINES = _put(
+    "labsupport.build:starts.try_start",
+    "lambda bench, entrypoint, *given, **how: "
+    "real(bench, starts.ENTRYPOINTS[1] if entrypoint else entrypoint, *given, **how)",
 )
-"""
-KILLS_AT_ONCE = """
-from docker.models.containers import Container
-Container.stop = lambda self, **options: self.kill()
-"""
+KILLS_AT_ONCE = _put(
+    "docker.models.containers:Container.stop", "lambda self, **options: self.kill()"
+)
 SHARES_THE_WRITABLE_LAYER = """
 from dataclasses import replace
 from labsupport.engine import instances as module
@@ -485,20 +364,14 @@ Stack.lies_in = lambda self, path: next(
     (layer.name for layer in reversed(self.layers) if path in layer.entries), None
 )
 """
-SEES_NO_OPAQUE_FOLDERS = """
-from labsupport.mount import overlay
-overlay.is_opaque = lambda folder: False
-"""
-COUNTS_ALL_LAYERS = """
-from labsupport.mount import overlay
-real = overlay.LayerFolder.size_bytes.fget
-overlay.LayerFolder.size_bytes = property(lambda self: real(self) + 1_000_000)
-"""
-LOWERS_CAN_BE_WRITTEN = """
-from labsupport import Overlay
-real = Overlay.__init__
-Overlay.__init__ = lambda self, layers, upper="upper": real(self, layers)
-"""
+SEES_NO_OPAQUE_FOLDERS = _put("labsupport.mount:overlay.is_opaque", "lambda folder: False")
+COUNTS_ALL_LAYERS = _put(
+    "labsupport.mount:overlay.LayerFolder.size_bytes",
+    "property(lambda self: real.fget(self) + 1_000_000)",
+)
+LOWERS_CAN_BE_WRITTEN = _put(
+    "labsupport:Overlay.__init__", 'lambda self, layers, upper="upper": real(self, layers)'
+)
 THE_TWINS_LAYER = """
 from labsupport.image.writable import WritableLayer
 real, seen = WritableLayer.of, []
@@ -516,15 +389,11 @@ def of(name, image):
     return replace(found, lines=tuple(replace(line, layer=line.layer or 1) for line in found.lines))
 History.of = of
 """
-FORGETS_WHAT_WAS_DELETED = """
-from labsupport.image.image import Image
-Image.lost_files = lambda self: []
-"""
-CACHES_NOTHING = """
-from labsupport.build.build import Build
-real = Build.run.__func__
-Build.run = classmethod(lambda cls, *given, **options: real(cls, *given, **options, cache=False))
-"""
+FORGETS_WHAT_WAS_DELETED = _put("labsupport.image.image:Image.lost_files", "lambda self: []")
+CACHES_NOTHING = _put(
+    "labsupport.build.build:Build.run",
+    "classmethod(lambda cls, *given, **options: real(*given, **options, cache=False))",
+)
 CACHES_ALL = """
 from dataclasses import replace
 from labsupport.build.build import Build
@@ -534,16 +403,7 @@ def run(cls, *given, **options):
     return replace(done, steps=tuple(replace(step, cached=True) for step in done.steps))
 Build.run = classmethod(run)
 """
-PUSHES_FOR_NOTHING = """
-from dataclasses import replace
-from labsupport.registry import shipping
-real = shipping.push
-def push(*given):
-    trip = real(*given)
-    layers = tuple(replace(each, outcome="already there") for each in trip.layers)
-    return replace(trip, layers=layers)
-shipping.push = push
-"""
+PUSHES_FOR_NOTHING = SENDS_ALL.replace("'sent'", "'already there'")
 
 MISSES_A_STAGE = """
 from labsupport.machine import virtual
@@ -553,20 +413,13 @@ TAKES_ANY_KEY = """
 from labsupport.machine import virtual
 virtual.CONFIG += '    IdentityFile "{folder}/key"\\n'
 """
-TRUSTS_ANYBODY = """
-from labsupport.machine import virtual
-virtual.CONFIG = virtual.CONFIG.replace("Checking yes", "Checking no")
-"""
-LOOKS_HERE_ONLY = """
-import dataclasses
-from labsupport.machine import seen
-real = seen.look_around
-seen.look_around = lambda where, *_: dataclasses.replace(real("here"), where=where)
-"""
-ENDS_NOBODY = """
-from labsupport.race.runners import Bait
-Bait.is_ended = lambda self, expected: False
-"""
+TRUSTS_ANYBODY = _put(
+    "labsupport.machine:virtual.CONFIG", 'virtual.CONFIG.replace("Checking yes", "Checking no")'
+)
+LOOKS_HERE_ONLY = _put(
+    "labsupport.machine:seen.look_around", 'lambda where, *_: replace(real("here"), where=where)'
+)
+ENDS_NOBODY = _put("labsupport.race.runners:Bait.is_ended", "lambda self, expected: False")
 READS_NO_SECRET = """
 from labsupport.race.runners import Runner
 honest = Runner.got
@@ -584,18 +437,11 @@ def start(self):
     return seconds
 Runner.start = start
 """
-COMPARES_ITSELF = """
-from labsupport.kernel import procfs
-honest = procfs.namespaces
-procfs.namespaces = lambda pid="self": honest()
-"""
-NEVER_CRASHES = """
-from labsupport.vm.guest import LabVM
-honest = LabVM.run
-def run(self, argv, **how):
-    return honest(self, ["true"] if "sysrq" in str(argv) else argv, **how)
-LabVM.run = run
-"""
+COMPARES_ITSELF = _put("labsupport.kernel:procfs.namespaces", 'lambda pid="self": real()')
+NEVER_CRASHES = _put(
+    "labsupport.vm.guest:LabVM.run",
+    'lambda self, argv, **how: real(self, ["true"] if "sysrq" in str(argv) else argv, **how)',
+)
 HAS_NO_KERNEL_OF_ITS_OWN = """
 from labsupport.race.elsewhere import InVirtualMachine
 from labsupport.race.runners import AsProcess
