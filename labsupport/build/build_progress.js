@@ -1,12 +1,5 @@
 // A build while it goes on. The model holds plain data; nothing is computed here.
 
-const make = (tag, attributes = {}, ...children) => {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-};
-
 export default {
   render({ model, el }) {
     const title = make('h4');

@@ -22,7 +22,7 @@ from labsupport.build.build import Build, BuildStep, Order, Running
 from labsupport.build.chart import seconds
 from labsupport.errors import BuildFailed
 from labsupport.figure import style
-from labsupport.figure.live import Shown
+from labsupport.figure.live import TOOLS, Shown
 
 if TYPE_CHECKING:
     from labsupport.engine.client import Engine
@@ -38,7 +38,7 @@ class ProgressWidget(anywidget.AnyWidget):
     `state` is waiting, running, done, cached or failed.
     """
 
-    _esm = HERE / "build_progress.js"
+    _esm = TOOLS + (HERE / "build_progress.js").read_text()
     _css = HERE / "build_progress.css"
     title = traitlets.Unicode("").tag(sync=True)
     status = traitlets.Unicode("").tag(sync=True)

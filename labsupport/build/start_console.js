@@ -1,12 +1,5 @@
 // Choose two forms, type arguments, press “docker run”. Python builds and runs; here is only shown.
 
-const make = (tag, attributes = {}, ...children) => {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-};
-
 export default {
   render({ model, el }) {
     const choice = (lines) =>
@@ -32,17 +25,6 @@ export default {
     button.addEventListener('click', run);
     typed.addEventListener('keydown', (event) => { if (event.key === 'Enter') run(); });
 
-    let url = null;
-    const paint = () => {
-      const bytes = model.get('png');
-      if (!bytes || !bytes.byteLength) return;
-      const old = url;
-      url = URL.createObjectURL(new Blob([bytes], { type: 'image/png' }));
-      image.src = url;
-      image.width = model.get('width');
-      image.alt = model.get('alt');
-      if (old) setTimeout(() => URL.revokeObjectURL(old), 500);
-    };
     const state = () => {
       button.disabled = model.get('busy');
       status.textContent = model.get('status');
@@ -53,10 +35,9 @@ export default {
       cmd.value = chosen.cmd;
       typed.value = chosen.typed;
     };
-    model.on('change:png', paint);
     model.on('change:busy', state);
     model.on('change:status', state);
-    select(); paint(); state();
-    return () => { if (url) URL.revokeObjectURL(url); };
+    select(); state();
+    return paint(model, image);
   },
 };

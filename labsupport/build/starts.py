@@ -21,7 +21,7 @@ from labsupport.build.container import Ran
 from labsupport.build.workbench import Workbench
 from labsupport.errors import TimedOut
 from labsupport.figure import style
-from labsupport.figure.live import Shown
+from labsupport.figure.live import TOOLS, Shown
 from labsupport.figure.page import Page
 
 # says what it was given, which process it is, and who PID 1 is
@@ -330,7 +330,7 @@ PATIENCE_SECONDS = 10.0  # seconds that the notebook waits at most
 class StartWidget(anywidget.AnyWidget):
     """The widget: two choices, a line of text, a button, and a picture with its words."""
 
-    _esm = HERE / "start_console.js"
+    _esm = TOOLS + (HERE / "start_console.js").read_text()
     _css = HERE / "start_console.css"
     choices = traitlets.Dict().tag(sync=True)
     chosen = traitlets.Dict().tag(sync=True)

@@ -22,8 +22,35 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from labsupport.errors import LabError
 from labsupport.figure.style import as_written, bundle
 
+TOOLS = """
+const make = (tag, attributes = {}, ...children) => {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+};
+// show the model's PNG whenever it changes; what is returned lets go of it
+const paint = (model, image) => {
+  let url = null;
+  const show = () => {
+    const bytes = model.get('png');
+    if (!bytes || !bytes.byteLength) return;
+    const old = url;
+    url = URL.createObjectURL(new Blob([bytes], { type: 'image/png' }));
+    image.src = url;
+    image.width = model.get('width');
+    image.alt = model.get('alt');
+    if (old) setTimeout(() => URL.revokeObjectURL(old), 500);
+  };
+  model.on('change:png', show);
+  show();
+  return () => { if (url) URL.revokeObjectURL(url); };
+};
+"""
+"""What the scripts of widgets begin with."""
 _ESM = """
 // a slider of ipywidgets has a label next to it, but no name
 const nameSliders = (el) => {
@@ -34,41 +61,23 @@ const nameSliders = (el) => {
 };
 export default {
   render({ model, el }) {
-    const figure = document.createElement('figure');
-    figure.className = 'labsupport-live';
-    const image = document.createElement('img');
-    const caption = document.createElement('figcaption');
-    const button = document.createElement('button');
-    button.type = 'button';
-    button.className = 'jupyter-button';
-    const status = document.createElement('span');
-    status.setAttribute('role', 'status');
-    caption.append(button, status);
-    figure.append(image, caption);
-    el.replaceChildren(figure);
-    let url = null;
-    const paint = () => {
-      const bytes = model.get('png');
-      if (!bytes || !bytes.byteLength) return;
-      const old = url;
-      url = URL.createObjectURL(new Blob([bytes], { type: 'image/png' }));
-      image.src = url;
-      image.width = model.get('width');
-      if (old) setTimeout(() => URL.revokeObjectURL(old), 500);
-    };
+    const image = make('img');
+    const button = make('button', { type: 'button', class: 'jupyter-button' });
+    const status = make('span', { role: 'status' });
+    const caption = make('figcaption', {}, button, status);
+    el.replaceChildren(make('figure', { class: 'labsupport-live' }, image, caption));
     const say = () => { image.alt = model.get('alt'); status.textContent = model.get('status'); };
     const state = () => {
       button.textContent = '■ ' + model.get('stop');
       button.hidden = !model.get('running');
     };
     button.addEventListener('click', () => { model.set('stopping', true); model.save_changes(); });
-    model.on('change:png', paint);
     model.on('change:alt', say);
     model.on('change:status', say);
     model.on('change:running', state);
-    paint(); say(); state();
+    say(); state();
     requestAnimationFrame(() => nameSliders(el));
-    return () => { if (url) URL.revokeObjectURL(url); };
+    return paint(model, image);
   }
 };
 """
@@ -88,7 +97,7 @@ class LivePicture(anywidget.AnyWidget):
     `stop` is what its button says.
     """
 
-    _esm = _ESM
+    _esm = TOOLS + _ESM
     _css = _CSS
     png = traitlets.Bytes(b"").tag(sync=True)
     alt = traitlets.Unicode("").tag(sync=True)
@@ -117,6 +126,22 @@ class LivePicture(anywidget.AnyWidget):
                 await asyncio.sleep(min(max(0.0, pause), max(0.0, seconds - now)))
         finally:
             self.running = False
+
+
+def slider(
+    kind: type[Any], moved: Callable[[Any], None], picture: LivePicture, **options: Any
+) -> Any:
+    """Make a slider of ipywidgets; what `moved(value)` refuses is said below the picture."""
+    made = kind(style={"description_width": "initial"}, layout={"width": "30em"}, **options)
+
+    def heard(change: Any) -> None:
+        try:
+            moved(change["new"])
+        except LabError as error:
+            picture.status = str(error)
+
+    made.observe(heard, "value")
+    return made
 
 
 class Shown:

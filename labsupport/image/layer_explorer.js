@@ -4,13 +4,6 @@
 const HINT = 'Choose a layer: click it, or use the arrow keys.';
 const SIGNS = { added: '+', changed: '~', deleted: '−' };
 
-const make = (tag, attributes = {}, ...children) => {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-};
-
 const pixels = (bar, largest, room) => Math.max(3, Math.round((room * bar.size) / Math.max(1, largest)));
 
 function option(bar, largest, room) {

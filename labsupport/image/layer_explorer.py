@@ -11,7 +11,7 @@ import traitlets
 
 from labsupport.build.build import Build
 from labsupport.figure import style
-from labsupport.figure.live import Shown
+from labsupport.figure.live import TOOLS, Shown
 from labsupport.figure.table import amount
 from labsupport.image import pictures
 from labsupport.image.image import Image
@@ -25,7 +25,7 @@ MOST_IMAGES = 2
 class LayerWidget(anywidget.AnyWidget):
     """The widget: `data` is what is shown, `selected` is {"image": place, "layer": number}."""
 
-    _esm = HERE / "layer_explorer.js"
+    _esm = TOOLS + (HERE / "layer_explorer.js").read_text()
     _css = HERE / "layer_explorer.css"
     data = traitlets.Dict().tag(sync=True)
     selected = traitlets.Dict({"image": 0, "layer": 0}).tag(sync=True)

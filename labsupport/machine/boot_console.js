@@ -1,33 +1,24 @@
 // A machine's start: a bar for each stage, and the console's text below. The model holds plain data.
 
-const make = (tag, className, ...children) => {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  node.append(...children);
-  return node;
-};
-
 export default {
   render({ model, el }) {
     const rows = new Map(Object.entries(model.get('colours')).map(([name, colour]) => {
-      const bar = make('span', 'bar');
+      const bar = make('span', { class: 'bar' });
       bar.style.background = colour;
-      const seconds = make('span', 'seconds');
-      const row = make('div', 'row', make('span', 'name', name), make('span', 'track', bar, seconds));
+      const seconds = make('span', { class: 'seconds' });
+      const row = make('div', { class: 'row' },
+        make('span', { class: 'name' }, name), make('span', { class: 'track' }, bar, seconds));
       return [name, { row, bar, seconds }];
     }));
-    const bars = make('div', 'stages', ...[...rows.values()].map(({ row }) => row));
-    bars.setAttribute('aria-hidden', 'true'); // the status says it in words
-    const text = make('pre', 'console');
-    text.tabIndex = 0;
-    text.setAttribute('aria-label', 'the console of the machine');
-    const button = make('button', 'jupyter-button');
-    button.type = 'button';
-    button.textContent = '■ Stop watching';
-    const status = make('span');
-    status.setAttribute('role', 'status');
-    const root = make('figure', 'labsupport-boot', bars, text, make('figcaption', '', button, status));
-    el.replaceChildren(root);
+    // hidden, for the status says it in words
+    const bars = make('div', { class: 'stages', 'aria-hidden': 'true' },
+      ...[...rows.values()].map(({ row }) => row));
+    const text = make('pre', {
+      class: 'console', tabindex: '0', 'aria-label': 'the console of the machine' });
+    const button = make('button', { type: 'button', class: 'jupyter-button' }, '■ Stop watching');
+    const status = make('span', { role: 'status' });
+    el.replaceChildren(make('figure', { class: 'labsupport-boot' },
+      bars, text, make('figcaption', {}, button, status)));
 
     const paint = () => {
       const stages = model.get('stages');

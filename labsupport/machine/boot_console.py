@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from labsupport.figure import style
-from labsupport.figure.live import LivePicture, Shown
+from labsupport.figure.live import TOOLS, LivePicture, Shown
 from labsupport.machine.virtual import WHAT, Stage, VirtualMachine
 
 # The stages of a machine's start: a bar for each, from when it was switched on.
@@ -94,7 +94,7 @@ FRAMES_PER_SECOND = 4
 class BootWidget(LivePicture):
     """The widget: `colours` of the stages by name, `stages` as (name, began, ended) in seconds."""
 
-    _esm = (HERE / "boot_console.js").read_text()
+    _esm = TOOLS + (HERE / "boot_console.js").read_text()
     _css = (HERE / "boot_console.css").read_text()
     colours = traitlets.Dict().tag(sync=True)
     stages: Any = traitlets.List().tag(sync=True)

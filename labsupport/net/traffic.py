@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from labsupport.errors import LabError, NoAnswer
 from labsupport.figure import style
-from labsupport.figure.live import LivePicture, Shown
+from labsupport.figure.live import LivePicture, Shown, slider
 from labsupport.kernel import netlink
 from labsupport.sandbox.sandbox import Sandbox
 
@@ -241,7 +241,10 @@ class Bandwidth:
     def __init__(self, receiver: Sandbox, url: str, sender: Sandbox) -> None:
         self.receiver, self.sender, self.url = receiver, sender, url
         self.picture = LivePicture()
-        self.slider = self._make_slider()
+        self.slider = slider(
+            ipywidgets.FloatSlider, self._set, self.picture, value=START, min=SLOWEST,
+            max=FASTEST, step=0.5, description="tbf rate: MB/s",
+        )  # fmt: skip
         self.button = ipywidgets.Button(description="▶ Start", disabled=True)
         self.button.on_click(lambda _: self._start_again())
         self.recording = Recording(())
@@ -289,26 +292,6 @@ class Bandwidth:
 
     def _set(self, megabytes_per_second: float) -> None:
         self.sender.net.shape(LINK, megabytes_per_second * MEGABYTE)
-
-    def _make_slider(self) -> ipywidgets.FloatSlider:
-        slider = ipywidgets.FloatSlider(
-            START,
-            min=SLOWEST,
-            max=FASTEST,
-            step=0.5,
-            description="tbf rate: MB/s",
-            style={"description_width": "initial"},
-            layout={"width": "30em"},
-        )
-
-        def moved(change: Any) -> None:
-            try:
-                self._set(change["new"])
-            except LabError as error:
-                self.picture.status = str(error)
-
-        slider.observe(moved, "value")
-        return slider
 
     def _paint(self) -> None:
         drawn = draw([self.recording], now(self.recording), self._seconds, HIGH)

@@ -31,7 +31,7 @@ def page(running_chromium: Browser) -> Iterator[Page]:
     page = running_chromium.new_page(viewport={"width": 960, "height": 900})
     page.set_content("<body></body>")
     page.add_style_tag(path=layer_explorer.HERE / "layer_explorer.css")
-    module = (layer_explorer.HERE / "layer_explorer.js").read_text()
+    module = layer_explorer.LayerWidget._esm
     shown = as_data(TWO)
     page.add_script_tag(content=HARNESS % (json.dumps(shown), json.dumps(module)))
     page.evaluate("() => window.ready")

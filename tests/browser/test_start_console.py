@@ -39,7 +39,7 @@ def page(running_chromium):
     page: Page = running_chromium.new_page(viewport={"width": 900, "height": 600})
     page.set_content("<body></body>")
     page.add_style_tag(path=starts.HERE / "start_console.css")
-    module = (starts.HERE / "start_console.js").read_text()
+    module = starts.StartWidget._esm
     page.add_script_tag(content=HARNESS % (json.dumps(DATA), json.dumps(module)))
     page.evaluate("() => window.ready")
     yield page
