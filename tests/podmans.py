@@ -3,12 +3,13 @@
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from labsupport.ownership import marks
 
 PATIENCE_SECONDS = 60
 # Debian's defaults, with limits that root has without CAP_SYS_RESOURCE, too; and runc, because crun
@@ -38,9 +39,8 @@ def podman(storage_driver: str = "vfs") -> Iterator[str]:
         with (folder / "log").open("w+") as log:
             reaper = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "labsupport.ownership.reaper", str(os.getpid())),
-                    *("--cgroup=libpod_parent", "--", "unshare", "--net", "--mount"),
-                    *_command(folder, storage_driver),
+                    *marks.reaping("--cgroup=libpod_parent"),
+                    *("--", "unshare", "--net", "--mount", *_command(folder, storage_driver)),
                 ],
                 env={**os.environ, "CONTAINERS_CONF": str(folder / "containers.conf")},
                 stdin=subprocess.PIPE,

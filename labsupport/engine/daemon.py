@@ -15,7 +15,6 @@ import select
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from typing import IO
 
 from labsupport.doctor.addresses import LONGEST_SOCKET_PATH
 from labsupport.errors import LabError
+from labsupport.ownership import marks
 
 DATA = Path("/run/labsupport/engine/data")
 GUEST_FOLDER = DATA.parent
@@ -169,9 +169,8 @@ def private(storage_driver: str | None = None) -> Daemon:
         folder.rmdir()
         why = f"{folder} is too long for a socket's address"
         raise LabError("cannot start an engine of our own", why, "TMPDIR=/tmp")
-    reaper = [sys.executable, "-m", "labsupport.ownership.reaper", str(os.getpid())]
-    reaper += ["--cover=/etc/docker", "--cover=/run/containerd"]
-    reaper += [f"--cgroup={folder.name}", f"--remove={folder}", f"--bridge={folder / 'data'}", "--"]
+    ends = [f"--cgroup={folder.name}", f"--remove={folder}", f"--bridge={folder / 'data'}"]
+    reaper = [*marks.reaping("--cover=/etc/docker", "--cover=/run/containerd", *ends), "--"]
     options = {
         "ip": "127.0.0.1",
         "ip-forward": False,

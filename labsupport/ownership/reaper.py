@@ -1,8 +1,8 @@
 """The program that dies with its owner: it runs a command, or just waits, and then clears up.
 
-`lean.py labsupport.ownership.reaper OWNER [OPTION…] [-- COMMAND…]`, or `python -m …`. The end comes
-when `OWNER` (our parent's process ID) has gone, however it went, when the standard input has a byte
-or is closed, at SIGTERM, or when the command ends.
+`lean.py labsupport.ownership.reaper OWNER [OPTION…] [-- COMMAND…]`. The end comes when `OWNER` (our
+parent's process ID) has gone, however it went, when the standard input has a byte or is closed, at
+SIGTERM, or when the command ends.
 
 A container engine starts helpers that outlive it, a guest is some processes in a session of their
 own. We are the subreaper (prctl(2)) of all of them: every orphan among them becomes our child, and

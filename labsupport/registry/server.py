@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from labsupport.errors import LabError
+from labsupport.ownership import marks
 
 # --- its log: who asked for what, and what they got ----------------------------------------------
 #
@@ -167,8 +167,6 @@ def _merge(request: Request | None, entry: Mapping[str, Any]) -> Request:
 
 # --- the program ---------------------------------------------------------------------------------
 
-_OUR_PACKAGE = str(Path(__file__).parents[2])
-
 
 class Running:
     """The registry's program, started here; `folder` has its users, and gets all it stores.
@@ -180,15 +178,11 @@ class Running:
         config = folder / "config.yml"
         config.write_text(json.dumps(_settings(folder)))
         self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "labsupport.ownership.reaper", str(os.getpid())),
-                f"--remove={folder}",
-                *("--", str(program), "serve", str(config)),
-            ],
+            [*marks.reaping(f"--remove={folder}"), "--", str(program), "serve", str(config)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": _OUR_PACKAGE},
+            env={"PATH": os.environ.get("PATH", os.defpath)},
             start_new_session=True,
         )
         self.log = Log(self._process.stderr or ())
