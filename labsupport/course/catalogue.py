@@ -49,10 +49,10 @@ class Chapter:
     reading_minutes: int
 
 
-@functools.lru_cache(maxsize=4)
-def chapters(folder: Path = NOTEBOOKS) -> tuple[Chapter, ...]:
-    """Read the notebooks of a folder, in order."""
-    return tuple(_read(path) for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")))
+@functools.cache
+def chapters() -> tuple[Chapter, ...]:
+    """Read the notebooks, in order."""
+    return tuple(_read(path) for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")))
 
 
 def chapter_of_question(question: str) -> str | None:

@@ -262,9 +262,9 @@ def _trees(mountinfo: bytes, cgroup: bytes) -> dict[str, Hierarchy]:
     return found
 
 
-def cgroup_mounts(proc: Path = SELF) -> list[tuple[str, str, Path, set[str]]]:
+def cgroup_mounts() -> list[tuple[str, str, Path, set[str]]]:
     """Read the mounts of cgroups: (type, root, mount point, options); proc_pid_mountinfo(5)."""
-    return _mounts((proc / "mountinfo").read_bytes())
+    return _mounts((SELF / "mountinfo").read_bytes())
 
 
 def _mounts(table: bytes) -> list[tuple[str, str, Path, set[str]]]:

@@ -25,7 +25,6 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
-CLONE_INTO_CGROUP = 0x200000000
 
 # sys/mount.h
 MS_NOSUID = 2
@@ -168,18 +167,14 @@ def _check(result: int, call: str, path: str | None = None) -> int:
     raise OSError(number, f"{call.partition('(')[0]}: {os.strerror(number)}", path)
 
 
-def clone3(flags: int = 0, *, exit_signal: int = 17, cgroup: int | None = None) -> tuple[int, int]:
+def clone3(flags: int = 0, *, exit_signal: int = 17) -> tuple[int, int]:
     """Fork with new namespaces, in a process that has one thread; clone3(2).
 
-    Returns `(pid, pidfd)` in the parent and `(0, -1)` in the child. `cgroup` is a descriptor of a
-    cgroup v2 folder in which the child begins its life.
+    Returns `(pid, pidfd)` in the parent and `(0, -1)` in the child.
     """
     pidfd = c_int(-1)
     args = CloneArgs(flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd))
     args.exit_signal = exit_signal
-    if cgroup is not None:
-        args.flags |= CLONE_INTO_CGROUP
-        args.cgroup = cgroup
     pid = _libc.syscall(c_long(_NR_CLONE3), ctypes.byref(args), c_ulong(ctypes.sizeof(CloneArgs)))
     if pid == 0:
         return 0, -1
@@ -390,11 +385,10 @@ def personality(persona: int) -> int:
     return _check(_libc.personality(c_ulong(persona)), f"personality({persona:#x})")
 
 
-def finit_module(fd: int, parameters: str = "") -> None:
+def finit_module(fd: int) -> None:
     """Load the kernel module whose file is open as `fd`; finit_module(2)."""
     number = _NR_FINIT_MODULE[os.uname().machine]
-    raw = c_char_p(parameters.encode())
-    _check(_libc.syscall(c_long(number), c_int(fd), raw, c_int(0)), f"finit_module({fd})")
+    _check(_libc.syscall(c_long(number), c_int(fd), b"", c_int(0)), f"finit_module({fd})")
 
 
 def power_off() -> None:

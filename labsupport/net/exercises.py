@@ -61,11 +61,11 @@ class _Scene(Exercise):
                 return f"exercise.{name} {word}: {', '.join(words)}"
         return ""
 
-    def page_at(self, address: str, port: int = 80) -> tuple[str, str]:
+    def page_at(self, address: str) -> tuple[str, str]:
         """What the client gets: the page, or why there is none."""
         client = self.boxes.get("client") or self.boxes["box"]
         try:
-            return client.net.ask(address, port, timeout=PATIENCE_SECONDS), ""
+            return client.net.ask(address, timeout=PATIENCE_SECONDS), ""
         except NoAnswer as error:
             return "", str(error)
 
