@@ -8,16 +8,11 @@ import pytest
 
 from labsupport import Exercise
 
-MARKS = (
-    "wrong(number, times=1): sees that many typical wrong answers get their reason",
-    "untouched(*numbers): nobody counts it any more; test_every_exercise looks at all",
-    "right(*numbers): nobody counts it any more; test_every_exercise looks at all",
-)
+MARK = "wrong(number, times=1): sees that many typical wrong answers get their reason"
 
 
 def pytest_configure(config):
-    for mark in MARKS:
-        config.addinivalue_line("markers", mark)
+    config.addinivalue_line("markers", MARK)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -44,6 +39,11 @@ def refused(exercise):
     verdict = exercise.check()
     assert not verdict
     return verdict.saw
+
+
+def solve(exercise):
+    """Run a solution that is Python, as a cell."""
+    exec(exercise.solution().body, {"exercise": exercise})
 
 
 @pytest.fixture

@@ -3,7 +3,11 @@
 import os
 import subprocess
 import warnings
+from collections.abc import Iterable, Sequence
 from functools import cache
+from pathlib import Path
+
+import pytest
 
 from labsupport.course.exercises import ROOMS
 from tests.toys import CHECKOUT
@@ -68,3 +72,13 @@ def notebooks_in_vm() -> list[str]:
 def _longest_first() -> list[str]:
     names = sorted(path.name for path in (CHECKOUT / "notebooks").glob("*.ipynb"))
     return sorted(names, key=lambda name: (*LONGEST, name[:2]).index(name[:2]))
+
+
+def for_each(notebooks: Iterable[Path], every_change: Sequence[str]) -> pytest.MarkDecorator:
+    """Run a test for each notebook; those that are not for every change are `thorough`."""
+
+    def case(path: Path) -> object:
+        marks = () if path.stem[:2] in every_change else pytest.mark.thorough
+        return pytest.param(path, id=path.stem, marks=marks)
+
+    return pytest.mark.parametrize("notebook", [case(path) for path in notebooks])

@@ -17,6 +17,7 @@ from labsupport.kernel.procfs import all_pids
 from labsupport.ownership import marks
 from tests import census
 from tests.engines import uses_engine, why_none
+from tests.selection import for_each
 from tests.test_kill_9 import HostKernel
 from tests.toys import CHECKOUT
 
@@ -32,41 +33,27 @@ CELL_SECONDS = 120
 PATIENCE_SECONDS = 5
 
 
-def for_each(notebooks):
-    return pytest.mark.parametrize(
-        "notebook",
-        [
-            pytest.param(
-                path,
-                id=path.stem,
-                marks=() if path.stem[:2] in EVERY_CHANGE else pytest.mark.thorough,
-            )
-            for path in notebooks
-        ],
-    )
-
-
 @pytest.fixture
 def engine(notebook, request):
     if not why_none() and uses_engine(notebook):
         request.getfixturevalue("an_engine")
 
 
-@for_each(NOTEBOOKS)
+@for_each(NOTEBOOKS, EVERY_CHANGE)
 def test_each_cell_may_be_run_twice(notebook, engine):
     first, *cells = code_cells(notebook)
     twice = [first, *(cell for each in cells for cell in (each, each))]
     assert outcomes(notebook, twice) == []
 
 
-@for_each(NOTEBOOKS)
+@for_each(NOTEBOOKS, EVERY_CHANGE)
 def test_the_cells_may_be_run_in_any_order(notebook, engine):
     first, *cells = code_cells(notebook)
     random.Random(notebook.stem).shuffle(cells)
     assert outcomes(notebook, [first, *cells]) == []
 
 
-@for_each(path for path in NOTEBOOKS if path.stem[:2] in CLEANS)
+@for_each((path for path in NOTEBOOKS if path.stem[:2] in CLEANS), EVERY_CHANGE)
 def test_a_clean_up_alone_finds_nothing_to_clean(notebook):
     cells = code_cells(notebook)
     cleaning = cleaning_up(notebook)

@@ -24,6 +24,7 @@ from labsupport.kernel.procfs import all_pids
 from labsupport.ownership import marks
 from tests import census
 from tests.engines import uses_engine, why_none
+from tests.selection import for_each
 from tests.toys import CHECKOUT
 
 ROUNDS = int(os.environ.get("LAB_ROUNDS", "1"))
@@ -66,17 +67,7 @@ def folder(engine, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
-@pytest.mark.parametrize(
-    "notebook",
-    [
-        pytest.param(
-            path,
-            id=path.stem,
-            marks=() if path.stem[:2] in EVERY_CHANGE else pytest.mark.thorough,
-        )
-        for path in NOTEBOOKS
-    ],
-)
+@for_each(NOTEBOOKS, EVERY_CHANGE)
 def test_nothing_is_left_of_a_killed_notebook(notebook, seed, engine, folder):
     need = ALL_BY.get(notebook.stem[:2])
     if need and (refusal := probe().why_not(need)):
