@@ -1,4 +1,4 @@
-"""An engine for the tests of one module; and a place where none is found."""
+"""An engine for the tests of one module, or a skip; and a place where none is found."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from labsupport.build.bases import base_image
 from labsupport.doctor import addresses
 from labsupport.engine import client
 from labsupport.engine.client import Engine
+from tests.engines import why_none
 
 
 @pytest.fixture(scope="module")
 def engine():
+    if why := why_none():
+        pytest.skip(why)
     with Engine.start_private() as engine:
+        base_image(engine)
         yield engine
 
 

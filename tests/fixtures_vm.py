@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 from labsupport.doctor.guest import LEAST_MEMORY, check, find_kernel
 from labsupport.errors import LabError
 from labsupport.vm.guest import LabVM
+from tests.waiting import wait_until
 
 _amounts = count(os.getpid() * 8 % 100_000 + 1)
 
@@ -76,7 +77,7 @@ class Marked:
     def wait_until_gone(self, seconds: float = 2.0) -> float:
         """Wait until none is left, and return how long that took."""
         began = time.monotonic()
-        eventually(lambda: not self.processes(), seconds, lambda: f"left: {self.processes()}")
+        wait_until(lambda: not self.processes(), seconds, lambda: f"left: {self.processes()}")
         return time.monotonic() - began
 
 
@@ -86,14 +87,3 @@ def marked() -> Iterator[Marked]:
     mark = Marked()
     yield mark
     mark.wait_until_gone()
-
-
-def eventually(
-    true: Callable[[], bool], seconds: float = 5, why: Callable[[], str] = lambda: ""
-) -> None:
-    """Wait until a condition holds; fail if it never does."""
-    until = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > until:
-            pytest.fail(f"not so after {seconds} s; {why()}")
-        time.sleep(0.02)

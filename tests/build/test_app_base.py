@@ -23,18 +23,18 @@ from tests import podman
 from tests.toys import CHECKOUT
 
 APP = CHECKOUT / "notebooks/apps/simple_translate"
-DOCKERD = shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin")
-needs_dockerd = pytest.mark.skipif(
-    os.geteuid() != 0 or not DOCKERD, reason="needs root and dockerd (apt-get install docker.io)"
-)
-needs_archive = pytest.mark.skipif(
-    find_archive() is None, reason="needs the base image of the app (./lab base)"
-)
 ANSWER = "\nOutput:\nBuenos días\n"
 
 
 @pytest.fixture(scope="module")
-def base(engine):
+def archive():
+    if (found := find_archive()) is None:
+        pytest.skip("needs the base image of the app (./lab base)")
+    return found
+
+
+@pytest.fixture(scope="module")
+def base(archive, engine):
     return app_base(engine)
 
 
@@ -81,25 +81,22 @@ def run(engine):
 
 
 @pytest.fixture(scope="module")
-def files():
+def files(archive):
     """Every path in the base, with its size; that of a folder is 0."""
     with (
-        tarfile.open(find_archive()) as tar,
+        tarfile.open(archive) as tar,
         tarfile.open(fileobj=tar.extractfile("layer.tar")) as layer,
     ):
         return {member.name: member.size for member in layer}
 
 
-@needs_archive
-def test_it_is_small_and_smaller_yet_when_it_travels():
-    archive = find_archive()
+def test_it_is_small_and_smaller_yet_when_it_travels(archive):
     packed = subprocess.run(["gzip", "-1", "--stdout", archive], capture_output=True, check=True)
 
     assert archive.stat().st_size < 150e6
     assert len(packed.stdout) < 75e6
 
 
-@needs_archive
 @pytest.mark.parametrize(
     "left_out",
     [
@@ -116,20 +113,16 @@ def test_it_has_no_files_that_nobody_runs_or_reads(files, left_out):
     assert [name for name in files if re.fullmatch(left_out, name)] == []
 
 
-@needs_archive
 def test_every_file_lies_in_a_folder_that_it_brings_along(files):
     """Docker would make what is missing, and let only root read it."""
     assert {str(Path(name).parent) for name in files} - {"."} <= set(files)
 
 
-@needs_archive
 def test_licences_and_the_list_of_packages_stay(files):
     assert files["usr/share/doc/apertium/copyright"] > 0
     assert files["var/lib/dpkg/status"] > 0
 
 
-@needs_dockerd
-@needs_archive
 def test_it_is_the_courses_and_says_what_it_was_made_by(base):
     assert base.tags == ["labsupport/python-apertium:bookworm"]
     assert base.labels == {IMAGE_OWNER: COURSE, RECIPE: making.recipe_hash()}
@@ -138,16 +131,12 @@ def test_it_is_the_courses_and_says_what_it_was_made_by(base):
     assert cmd["CreatedBy"] == 'CMD ["python3"]'
 
 
-@needs_dockerd
-@needs_archive
 def test_it_is_loaded_once(engine, base, monkeypatch):
     monkeypatch.setattr(type(engine.client.images), "load", lambda *_: pytest.fail("loaded again"))
 
     assert app_base(engine).id == base.id
 
 
-@needs_dockerd
-@needs_archive
 def test_an_older_one_is_replaced(engine, base):
     patience = engine.client.api.timeout
     bases.base_image(engine).tag(TAG)
@@ -157,7 +146,6 @@ def test_an_older_one_is_replaced(engine, base):
     assert engine.client.api.timeout == patience
 
 
-@needs_dockerd
 def test_without_an_archive_it_says_how_to_make_one(engine, monkeypatch, tmp_path):
     monkeypatch.setenv("LAB_BASES", str(tmp_path))
     monkeypatch.setattr(bases, "SYSTEM_BASES", tmp_path / "none")
@@ -167,8 +155,6 @@ def test_without_an_archive_it_says_how_to_make_one(engine, monkeypatch, tmp_pat
         app_base(engine)
 
 
-@needs_dockerd
-@needs_archive
 def test_an_engine_that_has_it_needs_no_archive(engine, base, monkeypatch, tmp_path):
     monkeypatch.setenv("LAB_BASES", str(tmp_path))
     monkeypatch.setattr(bases, "SYSTEM_BASES", tmp_path / "none")
@@ -189,8 +175,6 @@ def test_a_file_that_is_no_archive_of_it_is_told(monkeypatch, tmp_path, content)
         bases.read_config(find_archive())
 
 
-@needs_dockerd
-@needs_archive
 @pytest.mark.parametrize("dockerfile", ["Dockerfile", "Dockerfile.lecture"])
 def test_both_images_translate(build, run, dockerfile):
     name, log = build(dockerfile)
@@ -204,8 +188,6 @@ def test_both_images_translate(build, run, dockerfile):
     assert "Looking in links: /usr/share/python-wheels" in log
 
 
-@needs_dockerd
-@needs_archive
 def test_without_arguments_it_explains_itself(image, run):
     status, output, _ = run(image)
 
@@ -213,8 +195,6 @@ def test_without_arguments_it_explains_itself(image, run):
     assert output.startswith("usage: cli.py")
 
 
-@needs_dockerd
-@needs_archive
 def test_an_error_is_the_containers_exit_status(image, run):
     status, output, errors = run(image, "-t", "Good morning", "-d", "de")
 
@@ -222,8 +202,6 @@ def test_an_error_is_the_containers_exit_status(image, run):
     assert "no translation from 'en' to 'de' is installed" in errors
 
 
-@needs_dockerd
-@needs_archive
 def test_it_is_not_root_and_needs_no_privilege_nor_a_place_to_write(image, run):
     options = {"cap_drop": ["ALL"], "read_only": True, "security_opt": ["no-new-privileges"]}
 
@@ -231,8 +209,6 @@ def test_it_is_not_root_and_needs_no_privilege_nor_a_place_to_write(image, run):
     assert run(image, "-t", "Good morning", **options)[1].endswith(ANSWER)
 
 
-@needs_dockerd
-@needs_archive
 def test_it_translates_a_file_of_this_machine(image, run, tmp_path):
     (tmp_path / "letter.txt").write_text("Good morning")
     for folder in (tmp_path, *tmp_path.parents[:2]):
@@ -242,8 +218,6 @@ def test_it_translates_a_file_of_this_machine(image, run, tmp_path):
     assert (status, output[-len(ANSWER) :]) == (0, ANSWER)
 
 
-@needs_dockerd
-@needs_archive
 def test_building_leaves_nothing_behind_but_the_app(engine, base, image):
     box = engine.client.containers.create(image)
     try:
@@ -262,8 +236,6 @@ def test_building_leaves_nothing_behind_but_the_app(engine, base, image):
     }
 
 
-@needs_dockerd
-@needs_archive
 @pytest.mark.parametrize(
     ("dockerfile", "installs_again"), [("Dockerfile", False), ("Dockerfile.lecture", True)]
 )
@@ -281,8 +253,6 @@ def test_one_changed_line_of_code_installs_again_only_in_the_lectures_order(
     assert "Using cache" in log
 
 
-@needs_dockerd
-@needs_archive
 def test_files_that_the_image_does_not_need_are_not_sent(build, tmp_path):
     folder = tmp_path / "app"
     shutil.copytree(APP, folder)
@@ -295,8 +265,6 @@ def test_files_that_the_image_does_not_need_are_not_sent(build, tmp_path):
     assert log.count("Using cache") == 4
 
 
-@needs_dockerd
-@needs_archive
 def test_what_is_not_in_its_folder_is_not_looked_for_elsewhere(base, run):
     status, _, errors = run(TAG, "pip", "install", "no-such-package")
 
@@ -304,8 +272,6 @@ def test_what_is_not_in_its_folder_is_not_looked_for_elsewhere(base, run):
     assert "No matching distribution found for no-such-package" in errors
 
 
-@needs_dockerd
-@needs_archive
 def test_a_shell_in_a_container_of_it(engine, base):
     if not shutil.which("docker"):
         pytest.skip("needs the program docker (apt-get install docker.io)")
@@ -324,8 +290,7 @@ def test_a_shell_in_a_container_of_it(engine, base):
 
 
 @pytest.mark.skipif(bool(podman.why_none()), reason=podman.why_none() or "all is there")
-@needs_archive
-def test_podman_takes_it_too(monkeypatch):
+def test_podman_takes_it_too(archive, monkeypatch):
     with podman.service() as address:
         monkeypatch.setenv("DOCKER_HOST", address)
         with Engine.connect() as engine:

@@ -1,29 +1,14 @@
 """The view of a build that goes on, on a private engine: it ends when it should, and says how."""
 
 import asyncio
-import os
-import shutil
 import threading
 
 import pytest
 
-from labsupport import Engine
-from labsupport.build.bases import base_image
 from labsupport.build.build_progress import BuildProgress, _in_thread
 from labsupport.errors import BuildFailed, LabError
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin"),
-    reason="needs root and dockerd (apt-get install docker.io)",
-)
 PATIENCE_SECONDS = 30
-
-
-@pytest.fixture(scope="module")
-def engine():
-    with Engine.start_private() as engine:
-        base_image(engine)
-        yield engine
 
 
 @pytest.fixture

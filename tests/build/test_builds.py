@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +23,8 @@ from labsupport.errors import BuildFailed, LabError, StoreChanged
 from tests import podman
 from tests.engine.help import said_by
 from tests.toys import CHECKOUT
+from tests.waiting import wait_until
 
-HAS_DOCKERD = os.geteuid() == 0 and shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin")
 PATIENCE_SECONDS = 30
 BASE = "labsupport/busybox"
 STAGES = f"""
@@ -63,15 +60,6 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def docker_engine():
-    if not HAS_DOCKERD:
-        pytest.skip("needs root and dockerd (apt-get install docker.io)")
-    with Engine.start_private() as engine:
-        base_image(engine)
-        yield engine
-
-
-@pytest.fixture(scope="module")
 def podman_engine():
     if why := podman.why_none():
         pytest.skip(why)
@@ -83,10 +71,10 @@ def podman_engine():
 
 
 @pytest.fixture
-def buildkit(docker_engine):
+def buildkit(engine):
     if command_line.buildkit_command() is None:
         pytest.skip("needs a command docker that builds with BuildKit (docker-buildx)")
-    return Site("BuildKit", docker_engine)
+    return Site("BuildKit", engine)
 
 
 @pytest.fixture(params=["BuildKit", "the classic builder", "Podman"])
@@ -95,7 +83,7 @@ def site(request):
         return request.getfixturevalue("buildkit")
     if request.param == "Podman":
         return Site(request.param, request.getfixturevalue("podman_engine"))
-    return Site(request.param, request.getfixturevalue("docker_engine"), classic=True)
+    return Site(request.param, request.getfixturevalue("engine"), classic=True)
 
 
 def dockerfile(*lines: str) -> dict[str, str]:
@@ -108,13 +96,11 @@ def instructions(steps) -> list[str]:
 
 def when_it_prints(running, words):
     """Return the step that has printed these words, as soon as it has."""
-    until = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < until:
-        for step in running.steps:
-            if words in step.output:
-                return step
-        time.sleep(0.02)
-    raise AssertionError(running.steps)
+
+    def found():
+        return next((step for step in running.steps if words in step.output), None)
+
+    return wait_until(found, PATIENCE_SECONDS, lambda: str(running.steps))
 
 
 def base_sizes(site) -> list[int]:
@@ -343,13 +329,6 @@ def sleepers(seconds: str) -> list[int]:
     return found
 
 
-def until_none(seconds: str) -> None:
-    until = time.monotonic() + PATIENCE_SECONDS
-    while sleepers(seconds):
-        assert time.monotonic() < until, f"still there: {sleepers(seconds)}"
-        time.sleep(0.05)
-
-
 def test_a_build_can_be_stopped_from_another_thread(buildkit):
     running = buildkit.begin(dockerfile("RUN echo first", "RUN echo go; sleep 7771"))
     with ThreadPoolExecutor() as pool:
@@ -361,7 +340,7 @@ def test_a_build_can_be_stopped_from_another_thread(buildkit):
             building.result()
 
     assert stopped.value.steps[1].output == "first\n"
-    until_none("7771")
+    wait_until(lambda: not sleepers("7771"), PATIENCE_SECONDS)
     again = buildkit.build(dockerfile("RUN echo first"))
     assert again.steps[1].cached
 
@@ -408,7 +387,7 @@ def test_a_build_ends_with_its_notebook(buildkit, number, seconds):
     said = process.communicate(timeout=PATIENCE_SECONDS)[0]
 
     assert said.strip() == ("interrupted" if number == signal.SIGINT else "")
-    until_none(seconds)
+    wait_until(lambda: not sleepers(seconds), PATIENCE_SECONDS)
     for leftover in listing.find_in(buildkit.engine.client):
         leftover.remove()
     assert buildkit.images() == before

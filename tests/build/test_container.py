@@ -2,26 +2,21 @@
 
 import gc
 import os
-import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from docker.errors import APIError
 
-from labsupport import Engine, capabilities, namespaces
+from labsupport import capabilities, namespaces
 from labsupport.build.container import Container
 from labsupport.engine.listing import OWNER
 from labsupport.errors import LabError
 from labsupport.sandbox.terminal import ContainerTerminal
 from tests.toys import CHECKOUT
+from tests.waiting import owner, wait_until
 
-DOCKERD = shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin")
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not DOCKERD, reason="needs root and dockerd (apt-get install docker.io)"
-)
 START = """
 import sys
 from labsupport.build.container import Container
@@ -33,21 +28,8 @@ with Container(engine) as container:
 """
 
 
-@pytest.fixture(scope="module")
-def engine():
-    with Engine.start_private() as engine:
-        yield engine
-
-
 def containers(engine):
     return engine.client.containers.list(all=True, ignore_removed=True)
-
-
-def wait_for_none(engine, seconds=10):
-    until = time.monotonic() + seconds
-    while containers(engine) and time.monotonic() < until:
-        time.sleep(0.1)
-    return containers(engine)
 
 
 def test_options_reach_the_kernel_and_nothing_is_left(engine):
@@ -62,15 +44,10 @@ def test_options_reach_the_kernel_and_nothing_is_left(engine):
 
 
 def test_it_ends_with_the_process_that_started_it(engine):
-    owner = subprocess.Popen(
-        [sys.executable, "-c", START], cwd=CHECKOUT, stdin=subprocess.PIPE, text=True,
-        stdout=subprocess.PIPE, env={**os.environ, "DOCKER_HOST": engine.address},
-    )  # fmt: skip
-    pid = int(owner.stdout.readline())
-    assert Path(f"/proc/{pid}").exists()
-    owner.kill()
-    owner.wait()
-    assert wait_for_none(engine) == []
+    environment = {**os.environ, "DOCKER_HOST": engine.address}
+    with owner(START, cwd=CHECKOUT, stdin=subprocess.PIPE, env=environment) as (_, pid):
+        assert Path(f"/proc/{pid}").exists()
+    wait_until(lambda: not containers(engine), 10)
 
 
 def test_an_option_that_the_engine_does_not_know_leaves_nothing(engine):
@@ -85,7 +62,7 @@ def test_another_process_of_that_number_is_not_taken_for_the_container(engine):
         container.pid = os.getpid()
         with pytest.raises(LabError, match="Lab VM"):
             container.require_here()
-    assert wait_for_none(engine) == []
+    wait_until(lambda: not containers(engine), 10)
 
 
 def test_it_tells_its_namespaces_and_closes_what_it_has_opened(engine, monkeypatch):

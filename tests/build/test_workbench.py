@@ -1,8 +1,5 @@
 """Building and running on a bench: the results, and that nothing stays (20 s)."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from labsupport.engine.client import Engine
 from labsupport.engine.listing import OWNER, owner_labels
 from labsupport.errors import BuildFailed, LabError, TimedOut
 from labsupport.ownership import marks
+from tests.waiting import owner
 
 BUSYBOX = "labsupport/busybox"
 
@@ -177,11 +175,8 @@ time.sleep(600)
 
 
 def test_after_kill_9_the_next_connection_takes_it_all_away(engine):
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True, env={**os.environ}
-    ) as owner:
-        folder, image = owner.stdout.readline().split()
-        owner.kill()
+    with owner(KILLED) as (_, said):
+        folder, image = said.split()
     there = {each.id for each in engine.client.images.list(all=True)}
     assert image in there
     assert Path(folder).exists()

@@ -1,8 +1,7 @@
-"""What tests of control groups share: a check that nothing is left, a loop device, patience."""
+"""What tests of control groups share: a check that nothing is left, a loop device."""
 
 import os
 import subprocess
-import time
 
 import pytest
 
@@ -10,6 +9,7 @@ from labsupport.cgroup import life
 from labsupport.errors import LabError
 from labsupport.ownership import marks
 from tests import census
+from tests.waiting import wait_until
 
 MIB = 1 << 20
 MARK = marks.mark().replace(":", "-")
@@ -40,11 +40,3 @@ def loop(tmp_path):
         pytest.skip(f"needs a loop device: {done.stderr.strip()}")
     yield done.stdout.strip()
     subprocess.run(["losetup", "--detach", done.stdout.strip()], check=True)
-
-
-def wait_until(true, seconds=5):
-    """Wait until a condition holds; fail if it never does."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)

@@ -29,7 +29,8 @@ from labsupport.kernel.mounts import version
 from labsupport.ownership import marks
 from labsupport.sandbox import launch
 from tests import census
-from tests.cgroup.groups import MARK, MIB, loop, nothing_is_left, wait_until
+from tests.cgroup.groups import MARK, MIB, loop, nothing_is_left
+from tests.waiting import owner, wait_until
 
 __all__ = ["loop", "nothing_is_left"]
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
@@ -446,9 +447,9 @@ def test_an_owner_that_ends_leaves_no_group():
         Cgroup().open()  # nobody holds it
     """
     argv = [sys.executable, "-c", textwrap.dedent(code)]
-    owner = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-    mark = marks.mark(owner.pid).replace(":", "-")
-    assert owner.communicate(timeout=30)[0] == "1\n"
+    ended = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    mark = marks.mark(ended.pid).replace(":", "-")
+    assert ended.communicate(timeout=30)[0] == "1\n"
     assert census.cgroups(mark) == []
 
 
@@ -463,16 +464,10 @@ def test_groups_of_a_killed_owner_are_swept():
         print(program.pid, flush=True)
         time.sleep(60)
     """
-    owner = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
-    )
-    pid = int(owner.stdout.readline())
-    mark = marks.mark(owner.pid).replace(":", "-")
-    assert census.cgroups(mark)
-    assert not any(mark in leftover.what for leftover in marks.leftovers())
-    owner.kill()
-    owner.wait()
-    owner.stdout.close()
+    with owner(code) as (notebook, pid):
+        mark = marks.mark(notebook).replace(":", "-")
+        assert census.cgroups(mark)
+        assert not any(mark in leftover.what for leftover in marks.leftovers())
     assert any(mark in leftover.what for leftover in marks.leftovers())
     marks.sweep()
     assert census.cgroups(mark) == []

@@ -17,7 +17,8 @@ from labsupport.cgroup import danger_program, dangers
 from labsupport.errors import CgroupRefused, LabError
 from labsupport.ownership import marks
 from tests import census
-from tests.cgroup.groups import MIB, loop, nothing_is_left, wait_until
+from tests.cgroup.groups import MIB, loop, nothing_is_left
+from tests.waiting import wait_until
 
 __all__ = ["loop", "nothing_is_left"]
 pytestmark = pytest.mark.usefixtures("nothing_is_left")

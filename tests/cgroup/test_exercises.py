@@ -9,14 +9,12 @@ import pytest
 from labsupport import Cgroup
 from labsupport.cgroup.exercises import MIB
 from labsupport.kernel.mounts import version
-from tests.cgroup.groups import nothing_is_left, wait_until
+from tests.cgroup.groups import nothing_is_left
+from tests.fixtures_course import solve
+from tests.waiting import wait_until
 
 __all__ = ["nothing_is_left"]
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
-
-
-def solve(exercise):
-    exec(exercise.solution().body, {"exercise": exercise})
 
 
 # --- 06.1: the smallest limit -------------------------------------------------------------------
@@ -132,7 +130,6 @@ def test_a_bomb_that_was_moved_away_is_told(begun):
         assert "has left its group" in exercise.check().saw
 
 
-@pytest.mark.right("06.3")
 def test_commands_alone_are_enough(begun):
     """As the second hint has them."""
     exercise = begun("06.3", 3)

@@ -13,10 +13,9 @@ from labsupport.build import bases
 from labsupport.build.bases import base_image
 from labsupport.engine.listing import IMAGE_OWNER
 from labsupport.errors import LabError
-from tests.engine.help import folder_of, needs_dockerd, said_by, start_sleeper
+from tests.engine.help import folder_of, said_by, start_sleeper
 
 
-@needs_dockerd
 def test_the_engine_says_what_it_is(engine):
     assert engine.kind == "docker"
     assert engine.kernel_release == os.uname().release
@@ -26,7 +25,6 @@ def test_the_engine_says_what_it_is(engine):
     assert not engine.rootless
 
 
-@needs_dockerd
 def test_a_container_of_the_base_image_is_a_process_here(engine):
     pid = start_sleeper(engine)
 
@@ -36,7 +34,6 @@ def test_a_container_of_the_base_image_is_a_process_here(engine):
     assert Path(f"/proc/{pid}/root/bin/busybox").read_bytes() == bases._busybox().read_bytes()
 
 
-@needs_dockerd
 def test_the_base_image_is_made_once_and_runs_every_tool(engine):
     first, second = base_image(engine), base_image(engine)
 
@@ -50,7 +47,6 @@ def test_the_base_image_is_made_once_and_runs_every_tool(engine):
     assert b"/httpd" in said
 
 
-@needs_dockerd
 def test_another_image_of_that_name_is_replaced(engine):
     made = base_image(engine)
     engine.client.images.load(_other_image())

@@ -9,8 +9,6 @@ import json
 import os
 import signal
 import socketserver
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,12 +19,12 @@ from labsupport.engine import client, daemon
 from labsupport.engine.client import Engine
 from labsupport.errors import EngineDown, LabError
 from labsupport.kernel.refusals import CAP_SYS_ADMIN, Facts
-from tests.engine.help import answering, folder_of, needs_dockerd, traces, wait_until
+from tests.engine.help import answering, folder_of, needs_dockerd, traces
+from tests.waiting import owner, wait_until
 
 may_be_private = addresses.may_be_private
 
 
-@needs_dockerd
 def test_dockers_variable_comes_before_podmans(engine, nowhere, monkeypatch):
     monkeypatch.setenv("CONTAINER_HOST", engine.address)
     monkeypatch.setenv("DOCKER_HOST", f"unix://{nowhere}/gone.sock")
@@ -34,7 +32,6 @@ def test_dockers_variable_comes_before_podmans(engine, nowhere, monkeypatch):
         Engine.connect()
 
 
-@needs_dockerd
 def test_an_engine_that_is_ill_does_not_hide_one_that_is_well(engine, nowhere, monkeypatch):
     ill, well = nowhere / "ill.sock", Path(engine.address.removeprefix("unix://"))
     monkeypatch.setattr(client, "usual_sockets", lambda: [ill, well])
@@ -42,7 +39,6 @@ def test_an_engine_that_is_ill_does_not_hide_one_that_is_well(engine, nowhere, m
         assert found.address == engine.address
 
 
-@needs_dockerd
 @pytest.mark.parametrize("way", ["DOCKER_HOST", "CONTAINER_HOST", "context", "usual"])
 def test_an_engine_is_found_wherever_it_is_and_the_doctor_says_yes(
     engine, nowhere, monkeypatch, way
@@ -76,7 +72,7 @@ def test_root_gets_one_engine_for_all_that_a_process_asks_for(nowhere, monkeypat
         assert second.address == first.address == os.environ["DOCKER_HOST"]
         assert addresses.engine() == first.address
         os.kill(own, signal.SIGTERM)
-        wait_until(lambda: not traces(folder_of(first)))
+        wait_until(lambda: not traces(folder_of(first)), 10)
     with Engine.connect() as third:  # it has ended, so another one is started
         assert third.address != first.address
         daemon._of_this_process.stop()
@@ -90,16 +86,12 @@ def test_the_engine_that_a_killed_notebook_asked_for_ends_with_it():
         "print(Engine.connect().address, flush=True); time.sleep(600)"
     )
     nothing = {name: text for name, text in os.environ.items() if name != "DOCKER_HOST"}
-    argv = [sys.executable, "-c", program]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=nothing) as owner:
-        folder = Path(owner.stdout.readline().strip().removeprefix("unix://")).parent
+    with owner(program, env=nothing) as (_, address):
+        folder = Path(address.removeprefix("unix://")).parent
         if "labsupport" not in folder.name:
-            owner.kill()
             pytest.skip("an engine runs here already")
         assert len(traces(folder)) >= 3
-        owner.kill()
-    wait_until(lambda: not traces(folder))
-    assert traces(folder) == []
+    wait_until(lambda: not traces(folder), 10)
 
 
 def test_the_root_of_a_user_namespace_gets_none(monkeypatch):
@@ -109,7 +101,6 @@ def test_the_root_of_a_user_namespace_gets_none(monkeypatch):
     assert not addresses.may_be_private(Facts(euid=1000))
 
 
-@needs_dockerd
 def test_the_version_of_the_api_is_the_newest_that_both_know(engine, monkeypatch):
     known = [engine.newest_api, client.NEWEST_API]
     assert engine.client.api.api_version == min(known, key=lambda each: int(each.split(".")[1]))

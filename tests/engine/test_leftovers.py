@@ -1,27 +1,12 @@
 """What notebooks that were killed leave in an engine (a private one; 5 s)."""
 
 import io
-import os
-import shutil
-
-import pytest
 
 from labsupport.build.bases import base_image
 from labsupport.engine import listing
-from labsupport.engine.client import Engine
 from labsupport.ownership import marks
 
-needs_dockerd = pytest.mark.skipif(
-    os.geteuid() != 0 or not shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin"),
-    reason="needs root and dockerd (apt-get install docker.io)",
-)
 DEAD = f"999999999:1:{marks.mark().rpartition(':')[2]}"
-
-
-@pytest.fixture(scope="module")
-def engine():
-    with Engine.start_private() as engine:
-        yield engine
 
 
 def container(engine, value, **options):
@@ -31,7 +16,6 @@ def container(engine, value, **options):
     )  # fmt: skip
 
 
-@needs_dockerd
 def test_only_what_a_dead_owner_of_this_machine_left_is_removed(engine):
     ours = listing.owner_labels()[listing.OWNER]
     left = container(engine, DEAD)
@@ -64,7 +48,6 @@ def build(engine, value, *lines, tag=None):
     return image
 
 
-@needs_dockerd
 def test_only_images_of_a_dead_owner_are_removed(engine):
     ours = marks.mark()
     kept = {base_image(engine).id, build(engine, ours, "ENV A=ours").id}

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
@@ -35,6 +34,7 @@ from labsupport.ownership import marks
 from labsupport.seccomp.filter import Filter
 from tests import census
 from tests.toys import CHECKOUT
+from tests.waiting import owner, wait_until
 
 ALL = tuple(step for step in STEPS if step is not own_cgroup)
 KEPT = ("CHOWN", "SETUID", "SETGID", "SETFCAP")
@@ -82,10 +82,7 @@ def test_closing_one_ends_all_of_its_processes(shop):
     pid = made.pid
     assert len(set(all_pids()) - before) >= 3
     made.close()
-    until = time.monotonic() + 5
-    while pid in all_pids() and time.monotonic() < until:
-        time.sleep(0.01)
-    assert pid not in all_pids()
+    wait_until(lambda: pid not in all_pids())
 
 
 CLOSES = [
@@ -333,17 +330,10 @@ time.sleep(60)
 
 
 def test_nothing_is_left_after_kill_9():
-    process = subprocess.Popen([sys.executable, "-c", OPENED], stdout=subprocess.PIPE, text=True)
-    pid = int(process.stdout.readline())
-    mark = marks.mark(process.pid)
-    running = census.owned_by(mark) | census.descendants(process.pid) | {pid}
-    assert os.path.exists(f"/proc/{pid}")
-    process.kill()
-    process.wait()
-    until = time.monotonic() + 5
-    while (left := running & set(all_pids())) and time.monotonic() < until:
-        time.sleep(0.02)
-    process.stdout.close()
-    assert left == set()
+    with owner(OPENED) as (notebook, pid):
+        mark = marks.mark(notebook)
+        running = census.owned_by(mark) | census.descendants(notebook) | {int(pid)}
+        assert os.path.exists(f"/proc/{pid}")
+    wait_until(lambda: not running & set(all_pids()))
     marks.sweep()
     assert census.owned_by(mark) == set()

@@ -8,17 +8,13 @@ import nbformat
 import pytest
 
 from labsupport import trace
-from labsupport.build.bases import base_image
 from labsupport.build.build import Build
 from labsupport.course.catalogue import NOTEBOOKS
 from labsupport.engine import command_line
-from labsupport.engine.client import Engine
 from labsupport.engine.command_line import engine_environment
 from labsupport.image import frontend
 from labsupport.sandbox.shell import _runner, script, split
-from tests.engines import why_none
 
-pytestmark = pytest.mark.skipif(bool(why_none()), reason=why_none() or "an engine is there")
 LIKE_THE_NOTEBOOKS = """
 FROM labsupport/busybox
 RUN rm /etc/group
@@ -32,9 +28,8 @@ CELLS = [
 
 
 @pytest.fixture(scope="module")
-def engine():
-    with Engine.start_private() as engine, pytest.MonkeyPatch.context() as patch:
-        base_image(engine)
+def engine(engine):
+    with pytest.MonkeyPatch.context() as patch:
         for name, text in engine_environment(engine.address).items():
             patch.setitem(trace.environment, name, text)
         yield engine

@@ -4,12 +4,10 @@ import pytest
 
 from labsupport.build.bases import APP_BASE_TAG as BASE
 from labsupport.build.bases import find_archive
-from labsupport.engine.client import Engine
 from labsupport.image.lecture import BEGINNING, TIDY
 from tests.engine.help import said_by
-from tests.engines import why_none
+from tests.fixtures_course import solve
 
-pytestmark = pytest.mark.skipif(bool(why_none()), reason=why_none() or "an engine is there")
 needs_base = pytest.mark.skipif(
     find_archive() is None, reason="needs the base image of the app (./lab base)"
 )
@@ -17,9 +15,9 @@ SETTINGS = BEGINNING.removesuffix("RUN pip install pipenv\n")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def engine():
+def engine(engine):
     """An engine of the tests' own, which the exercises find as a student's would be found."""
-    with Engine.start_private() as engine, pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DOCKER_HOST", engine.address)
         patch.delenv("LAB_IN_VM", raising=False)
         yield engine
@@ -65,7 +63,6 @@ def test_without_what_the_app_needs_a_small_image_is_no_answer(begun, lines, saw
 
 
 @needs_base
-@pytest.mark.right("10.1")
 def test_one_run_that_tidies_up_after_itself_is_as_good(begun):
     exercise = begun("10.1")
     work = f"pip install pipenv && pipenv sync && {TIDY}"
@@ -141,7 +138,7 @@ def test_another_layer_is_told(begun):
 @pytest.mark.wrong("10.3")
 def test_a_wrong_token_is_told(begun):
     exercise = begun("10.3")
-    exec(exercise.solution().body, {"exercise": exercise})
+    solve(exercise)
     exercise.token = "token-12345678"
     assert "is not the token" in exercise.check().saw
 

@@ -14,13 +14,10 @@ from pathlib import Path
 import pytest
 
 from labsupport import Image
-from labsupport.build.bases import base_image
 from labsupport.engine.client import Engine
 from labsupport.errors import LabError
-from tests.engines import why_none
 from tests.image_making import docker, folder, hardlink, member, symlink, tar
 
-needs_engine = pytest.mark.skipif(bool(why_none()), reason=why_none() or "-")
 DOCKERFILE = b"""
 FROM labsupport/busybox
 RUN mkdir -p /d/e /app && echo secret > /etc/secret && echo 1 > /d/a && echo 2 > /d/e/b \
@@ -88,13 +85,11 @@ TAKEN = {
 
 
 @pytest.fixture(scope="module")
-def engine():
-    with Engine.start_private() as engine:
-        base_image(engine)
-        engine.client.images.build(
-            fileobj=io.BytesIO(DOCKERFILE), tag="made:1", network_mode="none", rm=True
-        )
-        yield engine
+def engine(engine):
+    engine.client.images.build(
+        fileobj=io.BytesIO(DOCKERFILE), tag="made:1", network_mode="none", rm=True
+    )
+    return engine
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +124,6 @@ def inside(image):
     )
 
 
-@needs_engine
 def test_it_is_what_the_engine_says_it_is(engine, image):
     said = engine.client.images.get("made:1")
 
@@ -143,7 +137,6 @@ def test_it_is_what_the_engine_says_it_is(engine, image):
     assert any(packed) == (engine.image_store == "containerd")
 
 
-@needs_engine
 def test_the_history_is_the_engines_with_the_layer_that_each_line_made(engine, image):
     said = engine.client.images.get("made:1").history()[::-1]
 
@@ -191,7 +184,6 @@ def told(image):
     }  # fmt: skip
 
 
-@needs_engine
 def test_the_tree_is_what_the_engine_exports_of_a_container(engine, image):
     assert told(image) == exported(engine, "made:1")
     # the link was broken when one of its names was written to, so it is two files since
@@ -199,7 +191,6 @@ def test_the_tree_is_what_the_engine_exports_of_a_container(engine, image):
     assert len(image.read("/app/hard")) == len(image.read("/app/big")) - 2 == 300_000
 
 
-@needs_engine
 @pytest.mark.parametrize("name", TAKEN)
 def test_what_an_engine_takes_is_shown_as_it_shows_it(name, engine, opened, tmp_path):
     image = opened(docker([x if isinstance(x, bytes) else tar(x) for x in TAKEN[name]], tags=()))
@@ -213,7 +204,6 @@ def test_what_an_engine_takes_is_shown_as_it_shows_it(name, engine, opened, tmp_
     }
 
 
-@needs_engine
 def test_each_layer_has_the_files_that_tar_lists(saved, image, tmp_path):
     subprocess.run(["tar", "-xf", saved, "-C", tmp_path], check=True)
 
@@ -230,7 +220,6 @@ def test_each_layer_has_the_files_that_tar_lists(saved, image, tmp_path):
         assert deleted <= set(layer.deleted)
 
 
-@needs_engine
 def test_what_each_layer_did(image):
     base, made, removed, replaced, grown = image.layers
 
@@ -244,7 +233,6 @@ def test_what_each_layer_did(image):
     assert grown.files["/app/big"].size_bytes == 300002
 
 
-@needs_engine
 def test_deleted_files_are_given_away(image):
     lost = {file.path: file for file in image.lost_files()}
 
@@ -257,7 +245,6 @@ def test_deleted_files_are_given_away(image):
     assert "rm -r" in secret.removed_in.created_by
 
 
-@needs_engine
 def test_waste_is_what_no_container_sees(image):
     # the first /app/big is seen still, by its other name
     assert {path for _, path in image.hidden} == {"/d/a", "/d/e/b", "/etc/secret"}
@@ -265,7 +252,6 @@ def test_waste_is_what_no_container_sees(image):
     assert image.efficiency == pytest.approx(1 - 11 / image.size_bytes)
 
 
-@needs_engine
 def test_one_can_read_of_each_layer(image):
     assert image.read("etc/secret", layer=2) == b"secret\n"
     assert len(image.read("/app/big", layer=image.layers[1])) == 300000
@@ -281,19 +267,16 @@ def test_one_can_read_of_each_layer(image):
             image.read(path, layer)
 
 
-@needs_engine
 def test_an_unknown_name_is_named_with_those_that_are_there(engine):
     with pytest.raises(LabError, match="did you mean 'made:1'"):
         Image.of(engine, "made:2")
 
 
-@needs_engine
 def test_an_image_is_found_by_its_id_too(engine, image):
     with Image.of(engine, engine.client.images.get("made:1").id) as same:
         assert same.names == ("made:1",)
 
 
-@needs_engine
 def test_of_leaves_one_file_without_a_name_and_that_until_it_is_closed(
     engine, tmp_path, monkeypatch
 ):
@@ -314,7 +297,6 @@ def test_of_leaves_one_file_without_a_name_and_that_until_it_is_closed(
         image.read("/app/big")
 
 
-@needs_engine
 def test_no_room_for_the_archive_is_said(engine):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
@@ -346,7 +328,6 @@ def needs(program: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(missing, reason=f"needs {program} (apt-get install {program})")
 
 
-@needs_engine
 @needs("podman")
 @pytest.mark.parametrize("form", ["docker-archive", "oci-archive"])
 def test_what_podman_saves(form, saved_for_podman, image, storage, tmp_path):
@@ -360,7 +341,6 @@ def test_what_podman_saves(form, saved_for_podman, image, storage, tmp_path):
         assert [file.read() for file in same.lost_files()] == [b"1\n", b"2\n", b"secret\n"]
 
 
-@needs_engine
 @needs("buildah")
 def test_what_buildah_builds(saved, storage, tmp_path):
     (tmp_path / "Dockerfile").write_text(
@@ -378,7 +358,6 @@ def test_what_buildah_builds(saved, storage, tmp_path):
         assert "/d/n" in [file.path for file in image.lost_files()]
 
 
-@needs_engine
 @needs("podman")
 def test_an_image_of_podmans_service(saved_for_podman, image, storage, tmp_path, monkeypatch):
     address = f"unix://{tmp_path / 'podman.sock'}"

@@ -4,24 +4,15 @@ import pytest
 
 from labsupport.build.bases import archive_of_steps, base_image, copy, make_image, remove
 from labsupport.build.container import Container
-from labsupport.engine.client import Engine
 from labsupport.errors import LabError
 from labsupport.image.image import Image
 from labsupport.image.writable import WritableLayer, stored_bytes
 from labsupport.mount.overlay import overlay_of
 from labsupport.sandbox.sandbox import Sandbox
-from tests.engines import why_none
 
-needs_engine = pytest.mark.skipif(bool(why_none()), reason=why_none() or "an engine is there")
 WORK = (
     "echo mine > /var/note; echo '# more' >> /etc/passwd; rm /etc/group; rm -r /root; mkdir /root"
 )
-
-
-@pytest.fixture(scope="module")
-def engine():
-    with Engine.start_private() as engine:
-        yield engine
 
 
 @pytest.fixture
@@ -31,7 +22,6 @@ def box(engine):
         yield box
 
 
-@needs_engine
 def test_the_engine_and_the_disk_tell_the_same(box):
     own = WritableLayer.of(box)
     assert own.changes["/var/note"] == "added"
@@ -42,7 +32,6 @@ def test_the_engine_and_the_disk_tell_the_same(box):
     assert str(own.folder) == box.container.attrs["GraphDriver"]["Data"]["UpperDir"]
 
 
-@needs_engine
 def test_each_name_lies_where_it_was_written(box):
     own = WritableLayer.of(box)
     stack, names = own.look("/bin/busybox"), own.names()
@@ -58,7 +47,6 @@ def test_each_name_lies_where_it_was_written(box):
     assert "init (mount points)" in names.values()
 
 
-@needs_engine
 def test_containers_of_one_image_share_all_but_their_own_layer(engine, box):
     with Container(engine) as twin:
         one, other = WritableLayer.of(box), WritableLayer.of(twin)
@@ -67,7 +55,6 @@ def test_containers_of_one_image_share_all_but_their_own_layer(engine, box):
         assert one.lowers[-1] == other.lowers[-1]
 
 
-@needs_engine
 def test_it_goes_with_its_container(engine):
     with Container(engine) as box:
         box.exec(["touch", "/note"])
@@ -76,7 +63,6 @@ def test_it_goes_with_its_container(engine):
     assert not folder.exists()
 
 
-@needs_engine
 def test_files_that_the_engine_mounts_are_not_taken_for_written_ones(engine):
     with Container(engine) as box:
         assert overlay_of(box.pid).covered >= {"etc/hosts", "etc/hostname", "proc"}
@@ -90,7 +76,6 @@ def test_another_file_system_is_not_an_overlay():
             overlay_of(box.holder_pid, "/mnt")
 
 
-@needs_engine
 def test_what_cannot_be_seen_is_said_and_the_engine_is_asked(box, monkeypatch):
     def refuse(pid):
         raise LabError(f"process {pid} has no overlay", "vfs is mounted there")
@@ -104,7 +89,6 @@ def test_what_cannot_be_seen_is_said_and_the_engine_is_asked(box, monkeypatch):
         own.look()
 
 
-@needs_engine
 def test_shared_layers_are_stored_once(engine):
     base_image(engine)
     before = stored_bytes(engine)

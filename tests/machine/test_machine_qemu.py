@@ -19,7 +19,7 @@ from labsupport.machine import hypervisor
 from labsupport.machine.seen import look_around
 from labsupport.machine.virtual import Progress, VirtualMachine, make_key, running
 from labsupport.sandbox.shell import _runner, script
-from tests.fixtures_vm import eventually
+from tests.waiting import wait_until
 
 REFUSAL = probe().why_not("qemu")
 needs_qemu = pytest.mark.skipif(REFUSAL is not None, reason=f"needs qemu: {REFUSAL}")
@@ -238,8 +238,8 @@ def test_nothing_is_left_of_an_ordinary_users_machine_whose_owner_is_killed(ordi
     for child, command in ordinary_user.processes():
         if "VirtualMachine.create" in command:
             os.kill(child, 9)
-    eventually(lambda: not Path(f"/proc/{pid}").exists(), 10)
-    eventually(lambda: not Path(folder).exists(), 10)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), 10)
+    wait_until(lambda: not Path(folder).exists(), 10)
     assert (Path(base) / qemu.IMAGE).stat().st_mtime_ns == before
     owner.stdin.close()
     owner.wait(10)

@@ -1,11 +1,9 @@
 """Drives are real file systems, and nothing of them is left."""
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from labsupport.mount import mounting
 from labsupport.ownership import marks
 from labsupport.sandbox.rootfs import small_root
 from tests.toys import CHECKOUT
+from tests.waiting import owner, wait_until
 
 KILLED = """
 import time
@@ -52,11 +51,8 @@ def backing_file(number):
         return None
 
 
-def is_free_within(number, seconds=5):
-    until = time.monotonic() + seconds
-    while (file := backing_file(number)) and time.monotonic() < until:
-        time.sleep(0.01)
-    return file is None
+def wait_until_free(number):
+    wait_until(lambda: backing_file(number) is None)
 
 
 def folders():
@@ -98,7 +94,7 @@ def test_nothing_is_left_of_a_closed_disk(boxes, disk):
     assert backing_file(number), "it is still mounted"
     assert folders() == []
     boxes[0].run(["umount", "/data"])
-    assert is_free_within(number)
+    wait_until_free(number)
 
 
 def test_a_sandbox_that_ends_takes_its_mounts_along(boxes, disk):
@@ -106,7 +102,7 @@ def test_a_sandbox_that_ends_takes_its_mounts_along(boxes, disk):
     disk.mount(boxes[0], "/data")
     disk.close()
     boxes[0].close()
-    assert is_free_within(number)
+    wait_until_free(number)
 
 
 def test_no_device_file_is_made_on_the_host(disk):
@@ -119,20 +115,12 @@ def test_no_device_file_is_made_on_the_host(disk):
 
 def test_a_killed_owner_leaves_nothing(tmp_path):
     env = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(CHECKOUT)}
-    owner = subprocess.Popen(
-        [sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True, env=env
-    )
-    kind, number, holder = owner.stdout.readline().split()
-    folder = next(tmp_path.glob("labsupport-root-*"), None)
-    assert folder
-    owner.send_signal(signal.SIGKILL)
-    owner.wait()
-    owner.stdout.close()
-    until = time.monotonic() + 5
-    while Path(f"/proc/{holder}").exists() and time.monotonic() < until:
-        time.sleep(0.01)
-    assert not Path(f"/proc/{holder}").exists()
-    assert kind == "tmpfs" or is_free_within(number)
+    with owner(KILLED, env=env) as (_, said):
+        kind, number, holder = said.split()
+        assert list(tmp_path.glob("labsupport-root-*"))
+    wait_until(lambda: not Path(f"/proc/{holder}").exists())
+    if kind != "tmpfs":
+        wait_until_free(number)
     left = [str(path) for path in tmp_path.iterdir()]
     code = "import labsupport.ownership.marks as o; o.sweep()"
     subprocess.run([sys.executable, "-c", code], env=env, check=True)

@@ -14,6 +14,7 @@ import pytest
 from labsupport import processes
 from labsupport.ownership.reaper import CGROUPS
 from tests.toys import CHECKOUT
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it makes a mount namespace")
 
@@ -29,12 +30,8 @@ def start(*options: str, script: str) -> subprocess.Popen:
 
 
 def wait_for(file: Path) -> int:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if file.exists() and file.read_text().endswith("\n"):
-            return int(file.read_text())
-        time.sleep(0.01)
-    raise AssertionError(f"{file} was not written")
+    wait_until(lambda: file.exists() and file.read_text().endswith("\n"), 10)
+    return int(file.read_text())
 
 
 def exists(pid: int) -> bool:

@@ -18,6 +18,7 @@ from labsupport.errors import LabError
 from labsupport.race.elsewhere import InContainer, InVirtualMachine
 from labsupport.race.runners import PYTHON, AsProcess, InEnvironment, InSandbox
 from tests.toys import CHECKOUT
+from tests.waiting import wait_until
 
 
 def the_app():
@@ -200,17 +201,11 @@ def test_nothing_is_left_after_kill_9():
     with subprocess.Popen([sys.executable, "-c", program], cwd=CHECKOUT) as racing:
         pattern = f"labsupport-race-{racing.pid}-*"
         temporary = Path(tempfile.gettempdir())
-        until = time.monotonic() + 30
-        while not list(temporary.glob(f"{pattern}/environment/bin/python")):
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        wait_until(lambda: list(temporary.glob(f"{pattern}/environment/bin/python")), 30)
         time.sleep(1)
         racing.send_signal(signal.SIGKILL)
     token = f"labsupport-race-{racing.pid}-"
-    until = time.monotonic() + 10
-    while left := [each for each in processes() if token in each.command]:
-        assert time.monotonic() < until, left
-        time.sleep(0.05)
+    wait_until(lambda: not [each for each in processes() if token in each.command], 10)
     swept = [sys.executable, "-m", "labsupport", "clean"]
     subprocess.run(swept, cwd=CHECKOUT, check=True, capture_output=True, timeout=60)
     assert not list(temporary.glob(pattern))

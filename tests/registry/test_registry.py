@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from labsupport.doctor import addresses
 from labsupport.errors import LabError
 from labsupport.registry.registry import Registry
 from labsupport.registry.server import OWN_AGENT, Log
+from tests.waiting import owner, wait_until
 
 pytestmark = pytest.mark.skipif(
     addresses.find() is None, reason="needs a registry's program (./lab registry)"
@@ -58,9 +58,7 @@ def test_who_does_not_log_in_is_refused_and_the_log_says_so(registry):
     before = len(registry.log())
     assert status_of(registry.address) == 401
 
-    until = time.monotonic() + 5  # it answers first, and writes then
-    while len(registry.log()) == before and time.monotonic() < until:
-        time.sleep(0.02)
+    wait_until(lambda: len(registry.log()) > before)  # it answers first, and writes then
     request = registry.log()[before]
     assert (request.method, request.path, request.status, request.user) == ("GET", "/v2/", 401, "")
 
@@ -145,24 +143,17 @@ def _mentions(process: Path, folder: Path) -> bool:
 
 
 def test_it_ends_with_its_owner_even_by_kill_9():
-    program = """if True:
+    program = """
         import time
         from labsupport.registry.registry import Registry
         registry = Registry.start()
         print(registry.address, registry.folder, flush=True)
         time.sleep(600)
     """
-    owner = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    address, folder = owner.stdout.readline().split()
-    assert status_of(address) == 401
-    owner.send_signal(signal.SIGKILL)
-    owner.wait()
-    owner.stdout.close()
-
-    deadline = time.monotonic() + 10
-    while Path(folder).exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not Path(folder).exists()
+    with owner(program) as (_, said):
+        address, folder = said.split()
+        assert status_of(address) == 401
+    wait_until(lambda: not Path(folder).exists(), 10)
     with pytest.raises(OSError, match="refused"):
         status_of(address)
 

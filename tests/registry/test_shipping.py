@@ -13,32 +13,19 @@ from dataclasses import replace
 import pytest
 from docker.errors import NotFound
 
-from labsupport.build.bases import base_image
 from labsupport.build.build import Build
 from labsupport.build.container import stranger
 from labsupport.doctor import addresses
-from labsupport.engine.client import Engine
 from labsupport.engine.inventory import MINE, SOMEBODYS, THE_COURSES, Belongings, clean_up
 from labsupport.engine.listing import owner_labels
 from labsupport.errors import ShippingRefused
 from labsupport.registry import shipping
 from labsupport.registry.registry import Registry
-from tests.engines import why_none
 
-pytestmark = [
-    pytest.mark.skipif(bool(why_none()), reason=why_none() or "an engine is there"),
-    pytest.mark.skipif(
-        addresses.find() is None, reason="needs a registry's program (./lab registry)"
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    addresses.find() is None, reason="needs a registry's program (./lab registry)"
+)
 APP = "FROM labsupport/busybox\nRUN echo old > /a\nCOPY say /say\n"
-
-
-@pytest.fixture(scope="module")
-def engine():
-    with Engine.start_private() as engine:
-        base_image(engine)
-        yield engine
 
 
 @pytest.fixture

@@ -13,26 +13,15 @@ from docker.errors import ImageNotFound
 from labsupport.build.bases import base_image, make_image
 from labsupport.build.smallest import hello_program
 from labsupport.build.workbench import Workbench
-from labsupport.engine.client import Engine
 from labsupport.engine.command_line import engine_environment, seen_in_proc
 from labsupport.engine.inventory import clean_up, require_free
 from labsupport.engine.listing import IMAGE_OWNER
 from labsupport.errors import LabError
 from labsupport.registry.tutorial import CPUS, AppFolder, hello_world
-from tests.engines import why_none
 
-needs_engine = pytest.mark.skipif(bool(why_none()), reason=why_none() or "an engine is there")
 needs_docker = pytest.mark.skipif(not shutil.which("docker"), reason="needs the command docker")
 
 
-@pytest.fixture(scope="module")
-def engine():
-    with Engine.start_private() as engine:
-        base_image(engine)
-        yield engine
-
-
-@needs_engine
 def test_hello_world_is_one_file_and_says_which_image_it_was(engine, monkeypatch):
     monkeypatch.setenv("LAB_IN_VM", "1")  # nothing is pulled
     name = hello_world(engine)
@@ -43,14 +32,12 @@ def test_hello_world_is_one_file_and_says_which_image_it_was(engine, monkeypatch
     assert "Hello from an image of this course" in ran.output
 
 
-@needs_engine
 def test_a_real_hello_world_that_is_here_is_taken_and_stays(engine):
     make_image(engine, "hello-world:latest", {"/x": (hello_program("real\n"), 0o755)}, Cmd=["/x"])
     assert hello_world(engine) == "hello-world"
     clean_up(engine)
 
 
-@needs_engine
 @needs_docker
 def test_one_dockerfile_makes_an_image_for_each_cpu(engine):
     environment = {**os.environ, **engine_environment(engine.address)}
@@ -67,7 +54,6 @@ def test_one_dockerfile_makes_an_image_for_each_cpu(engine):
     assert "exec format error" in said.popitem()[1]
 
 
-@needs_engine
 def test_no_name_is_taken_away_from_an_image_that_is_not_ours(engine):
     image = base_image(engine)  # which is the course's
     image.tag("simple-translate", "1.0")
@@ -83,7 +69,6 @@ def test_no_name_is_taken_away_from_an_image_that_is_not_ours(engine):
         engine.client.images.get("simple-translate:1.0")
 
 
-@needs_engine
 def test_a_made_image_is_what_it_was_told_to_be(engine):
     image = make_image(
         engine, "made:1", {"/app/run": (b"#!/bin/sh\nid -u\n", 0o755)}, on_busybox=True,
@@ -112,7 +97,6 @@ def test_a_token_on_the_command_line_can_be_read_by_everybody():
     assert mode == "-r--r--r--"
 
 
-@needs_engine
 @needs_docker
 def test_what_a_cell_types_reaches_this_engine_and_leaves_no_settings(engine, monkeypatch):
     usual = Path.home() / ".docker" / "config.json"

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import time
 
 import pytest
 
@@ -13,6 +12,7 @@ from labsupport.errors import (
     NoAnswer,
 )
 from labsupport.net.servers import web_server
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -166,10 +166,8 @@ def test_a_cable_ends_with_a_sandbox_and_is_never_on_the_host(boxes):
     left.net.connect(right, name, name)
     assert name not in dict(socket.if_nameindex()).values()
     right.close()
-    until = time.monotonic() + 5  # the kernel takes networks down in the background
-    while any(link.name == name for link in left.net.links()) and time.monotonic() < until:
-        time.sleep(0.02)
-    assert name not in [link.name for link in left.net.links()]
+    # the kernel takes networks down in the background
+    wait_until(lambda: name not in [link.name for link in left.net.links()])
     assert name not in dict(socket.if_nameindex()).values()
 
 

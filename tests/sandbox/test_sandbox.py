@@ -29,6 +29,7 @@ from labsupport.sandbox import launch, process
 from labsupport.sandbox.launch import may_make_namespaces
 from labsupport.sandbox.rootfs import small_root
 from tests.toys import CHECKOUT
+from tests.waiting import owner, wait_until
 
 
 @pytest.fixture
@@ -214,10 +215,7 @@ def test_an_interrupt_while_it_opens_leaves_no_holder():
                 timer.join()
                 time.sleep(0.001)
         timer.join()
-    until = time.monotonic() + 5
-    while children() and time.monotonic() < until:
-        time.sleep(0.01)
-    assert children() == ""
+    wait_until(lambda: not children())
 
 
 @pytest.mark.parametrize("new", [{"pid", "mount"}, {"uts"}])
@@ -232,9 +230,9 @@ def test_nothing_outlives_the_with_block(new):
 
 
 OWNER = """
-import json, sys, time
+import json, time
 from labsupport import Sandbox, processes
-boxes = [Sandbox(new=set(new)).open() for new in json.loads(sys.argv[1])]
+boxes = [Sandbox(new=set(new)).open() for new in %s]
 for box in boxes:
     box.start(["sh", "-c", "(setsid sleep 61 &) ; sleep 61"])
 time.sleep(0.2)
@@ -249,20 +247,12 @@ def test_nothing_survives_kill_9(who):
     kinds = [["pid", "mount"], ["pid", "net", "uts"], ["uts"]]
     if who == "holders":
         kinds.pop()  # only a PID namespace ends what a killed holder leaves
-    owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER, json.dumps(kinds)], stdout=subprocess.PIPE, text=True
-    )
-    programs, holders = json.loads(owner.stdout.readline())
-    assert len(programs) == 3 * len(kinds)
-    for pid in [owner.pid] if who == "owner" else holders:
-        os.kill(pid, signal.SIGKILL)
-    until = time.monotonic() + 5
-    while set(programs + holders) & set(all_pids()) and time.monotonic() < until:
-        time.sleep(0.01)
-    assert not set(programs + holders) & set(all_pids())
-    owner.kill()
-    owner.wait()
-    owner.stdout.close()
+    with owner(OWNER % kinds) as (notebook, said):
+        programs, holders = json.loads(said)
+        assert len(programs) == 3 * len(kinds)
+        for pid in [notebook] if who == "owner" else holders:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not {*programs, *holders} & {*all_pids()})
 
 
 def test_a_time_namespace_holds_for_the_programs():

@@ -3,10 +3,7 @@
 import asyncio
 import contextlib
 import os
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ from labsupport import Sandbox, Terminal, probe
 from labsupport.errors import LabError
 from labsupport.kernel.procfs import all_pids
 from labsupport.sandbox.terminal import control_free
+from tests.waiting import owner, wait_until
 
 
 def run(coroutine):
@@ -126,25 +124,19 @@ def test_nothing_is_left_of_a_closed_terminal(box):
 
 
 def test_nothing_is_left_after_kill_9():
-    code = (
-        "import asyncio, labsupport as lab\n"
-        "async def main():\n"
-        "    t = lab.Terminal()\n"
-        "    t.type('echo ready; sleep 12321\\n')\n"
-        "    await t.expect('ready\\n')\n"
-        "    print('ready', flush=True)\n"
-        "    await asyncio.sleep(100)\n"
-        "asyncio.run(main())\n"
-    )
-    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert owner.stdout.readline() == "ready\n"
-    owner.send_signal(signal.SIGKILL)
-    owner.wait()
-    owner.stdout.close()
-    until = time.monotonic() + 5
-    while sleepers() and time.monotonic() < until:
-        time.sleep(0.02)
-    assert sleepers() == []
+    code = """
+        import asyncio, labsupport as lab
+        async def main():
+            t = lab.Terminal()
+            t.type('echo ready; sleep 12321\\n')
+            await t.expect('ready\\n')
+            print('ready', flush=True)
+            await asyncio.sleep(100)
+        asyncio.run(main())
+    """
+    with owner(code) as (_, said):
+        assert said == "ready"
+    wait_until(lambda: not sleepers())
 
 
 def test_a_shell_in_a_container():

@@ -13,6 +13,7 @@ from labsupport import Filter, probe
 from labsupport.errors import LabError, ProcessGone
 from labsupport.kernel import syscalls as sc
 from labsupport.kernel.procfs import status, status_fields
+from tests.waiting import wait_until
 
 needs_reading = pytest.mark.skipif(
     not probe().can("seccomp.read"), reason=f"seccomp.read: {probe().why_not('seccomp.read')}"
@@ -46,10 +47,7 @@ def process_under(*filters):
 
 
 def await_state(pid, state):
-    until = time.monotonic() + 5
-    while status(pid).state != state:
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    wait_until(lambda: status(pid).state == state)
 
 
 @needs_reading

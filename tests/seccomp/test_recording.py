@@ -11,6 +11,7 @@ import pytest
 from labsupport import Filter, Sandbox
 from labsupport.errors import LabError, ProgramNotFound, TimedOut
 from labsupport.seccomp.recording import record
+from tests.waiting import wait_until
 
 COUNTING = ["sh", "-c", "mkdir -p /tmp/. ; echo counted"]
 
@@ -77,15 +78,10 @@ def sleepers(seconds):
 def test_nothing_outlives_a_notebook_that_is_killed():
     code = "from labsupport import record; record(['sh', '-c', 'setsid sleep 4713 & sleep 4713'])"
     notebook = subprocess.Popen([sys.executable, "-c", code])
-    until = time.monotonic() + 20
-    while sleepers("4713") < 2:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_until(lambda: sleepers("4713") == 2, 20)
     notebook.kill()
     notebook.wait()
-    while sleepers("4713"):
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_until(lambda: not sleepers("4713"), 20)
 
 
 def test_a_missing_program():

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from labsupport.errors import LabError, RuntimeMissing
 from labsupport.kernel.procfs import all_pids
 from labsupport.users.owners import ordinary_uid, uid_map
 from labsupport.users.rootless import RootlessContainer
+from tests.waiting import owner, wait_until
 
 RUN = """
 import time
@@ -61,17 +61,11 @@ def test_closing_it_leaves_nothing(runtime):
 
 
 def test_it_ends_with_its_owner_however_that_ends(runtime):
-    owner = subprocess.Popen([sys.executable, "-c", RUN], stdout=subprocess.PIPE, text=True)
-    pid = int(owner.stdout.readline())
-    owner.kill()
-    owner.wait()
-    owner.stdout.close()
-    until = time.monotonic() + 10
-    while pid in all_pids() and time.monotonic() < until:
-        time.sleep(0.02)
-    assert pid not in all_pids()
+    with owner(RUN) as (notebook, pid):
+        assert int(pid) in all_pids()
+    wait_until(lambda: int(pid) not in all_pids(), 10)
     subprocess.run([sys.executable, "-m", "labsupport", "clean"], check=True, capture_output=True)
-    assert not folders(owner.pid)
+    assert not folders(notebook)
 
 
 def test_without_a_runtime_it_is_a_sandbox_and_says_so(monkeypatch):

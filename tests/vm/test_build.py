@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,8 @@ from labsupport.making import kernel
 from labsupport.making import kernel as builder
 from labsupport.making.building import Progress
 from labsupport.making.kernel import FRAGMENT, Fragment
+from tests.engine.help import is_alive
+from tests.waiting import wait_until
 
 needs_compiler = pytest.mark.skipif(
     not (shutil.which("gcc") and shutil.which("make") and Path("/usr/include/libelf.h").exists()),
@@ -260,7 +261,7 @@ def test_a_stopped_build_leaves_nothing(tmp_path, scratch, number):
     child.send_signal(number)
     child.wait(10)
 
-    _wait_until_gone(compiler)
+    wait_until(lambda: not is_alive(compiler))
     assert list((tmp_path / "out").iterdir()) == []
     if number == signal.SIGKILL:  # nobody could clean up: the next build does
         (left,) = scratch.iterdir()
@@ -289,25 +290,7 @@ def _start_build(tmp_path: Path, archive: Path, scratch: Path) -> subprocess.Pop
 
 
 def _wait_for(path: Path) -> str:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if path.exists() and (text := path.read_text().strip()):
-            return text
-        time.sleep(0.02)
-    raise AssertionError(f"{path} was not written")
-
-
-def _wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return
-        if state == "Z":
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"process {pid} lives on")
+    return str(wait_until(lambda: path.exists() and path.read_text().strip(), 20))
 
 
 def test_the_kernel_that_was_built_last_is_used(tmp_path):

@@ -9,7 +9,8 @@ import pytest
 
 from labsupport.vm import guest as vm_guest
 from labsupport.vm.guest import LabVM
-from tests.fixtures_vm import Marked, eventually
+from tests.fixtures_vm import Marked
+from tests.waiting import wait_until
 
 MIB = 1 << 20
 PREPARE = (  # without `noinit_itable` the kernel begins to fill its tables some seconds later
@@ -52,7 +53,7 @@ def test_it_takes_space_as_it_is_used_and_gives_it_back(vm_kernel: Path, marked:
         sh(guest, "dd if=/dev/urandom of=/mnt/file bs=1M count=40 2>/dev/null; sync")
         assert used() >= empty + 40 * MIB
         sh(guest, "rm /mnt/file; sync")
-        eventually(lambda: used() < empty + 8 * MIB, why=lambda: f"{used()} bytes are used")
+        wait_until(lambda: used() < empty + 8 * MIB, why=lambda: f"{used()} bytes are used")
 
 
 def test_two_guests_have_two_disks_and_each_begins_empty(vm_kernel: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from labsupport.vm import gate
-from tests.fixtures_vm import eventually
+from tests.waiting import owner, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +53,7 @@ def test_one_more_waits_until_a_slot_is_free(one_cpu: None) -> None:
     with gate.enter():
         thread = threading.Thread(target=wait)
         thread.start()
-        eventually(lambda: gate.crowd() == 2, 2)
+        wait_until(lambda: gate.crowd() == 2, 2)
         assert not passed.wait(0.1)
         assert told == [1]
     assert passed.wait(2)
@@ -67,13 +65,11 @@ def test_the_slot_of_a_killed_process_is_free(one_cpu: None) -> None:
         f"from labsupport.vm import gate; import time; gate.PREFIX = {gate.PREFIX!r};"
         "slot = gate.enter(); print('in', flush=True); time.sleep(60)"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
-        assert holder.stdout
-        assert holder.stdout.readline() == b"in\n"
+    with owner(code) as (_, said):
+        assert said == "in"
         assert gate.crowd() == 1
-        holder.kill()
-        began = time.monotonic()
-        gate.enter().release()
+    began = time.monotonic()
+    gate.enter().release()
     assert time.monotonic() - began < 1
 
 

@@ -18,8 +18,9 @@ from labsupport import errors
 from labsupport.kernel import proc
 from labsupport.vm import uml
 from labsupport.vm.guest import LabVM
-from tests.fixtures_vm import Marked, eventually
+from tests.fixtures_vm import Marked
 from tests.toys import CHECKOUT
+from tests.waiting import owner, wait_until
 
 
 def sh(guest: LabVM, script: str) -> str:
@@ -183,7 +184,7 @@ def test_a_missing_program_is_named(guest: LabVM) -> None:
 def test_a_program_that_takes_too_long_is_killed(guest: LabVM) -> None:
     with pytest.raises(errors.TimedOut):
         guest.run(["sleep", "31.7"], timeout=0.3)
-    eventually(lambda: guest.run(["pgrep", "-f", "sleep 31.7"]).returncode == 1)
+    wait_until(lambda: guest.run(["pgrep", "-f", "sleep 31.7"]).returncode == 1)
 
 
 def test_closing_leaves_nothing(vm_kernel: Path, marked: Marked, memory_folder: Path) -> None:
@@ -218,12 +219,8 @@ def test_a_guest_dies_with_its_owner(vm_kernel: Path, marked: Marked, memory_fol
         print("up", flush=True)
         guest.run(["sh", "-c", "while :; do :; done"])
     """
-    owner = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE)
-    assert owner.stdout
-    assert owner.stdout.readline() == b"up\n"
-    owner.kill()
-    owner.wait()
-    owner.stdout.close()
+    with owner(code) as (_, said):
+        assert said == "up"
     assert marked.wait_until_gone() < 2
 
 
@@ -316,14 +313,14 @@ def test_an_unknown_amount_is_named() -> None:
 def test_who_was_stopped_is_named(who: str) -> None:
     """Two programs stand in for the guest's, which are a parent and a child, too."""
     with subprocess.Popen(["sh", "-c", "sleep 60 & wait"]) as keeper:
-        eventually(lambda: len(proc.children(keeper.pid)) == 1)
+        wait_until(lambda: len(proc.children(keeper.pid)) == 1)
         [kernel] = proc.children(keeper.pid)
         own = LabVM(128 << 20, [])
         own._keeper = keeper
         assert own._stopped() is None
         stopped = {"keeper": keeper.pid, "kernel": kernel}[who]
         os.kill(stopped, signal.SIGSTOP)
-        eventually(lambda: proc.stat(stopped)[0] == "T")
+        wait_until(lambda: proc.stat(stopped)[0] == "T")
         assert f"kill -CONT {stopped}" in str(own._stopped())
         for pid in (kernel, keeper.pid):
             os.kill(pid, signal.SIGKILL)
@@ -348,7 +345,7 @@ def test_a_guest_is_waited_for_while_it_computes(
     monkeypatch.setattr(own, "turn", turn)
     with subprocess.Popen(["sh", "-c", f"({program}) & wait"]) as keeper:
         own._keeper = keeper
-        eventually(lambda: len(proc.children(keeper.pid)) == 1)
+        wait_until(lambda: len(proc.children(keeper.pid)) == 1)
         [kernel] = proc.children(keeper.pid)
         try:
             with nullcontext() if starts else pytest.raises(errors.LabError, match="not start"):

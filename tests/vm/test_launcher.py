@@ -19,7 +19,8 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
 from labsupport.vm import kernelspecs, places
-from tests.fixtures_vm import Marked, eventually
+from tests.fixtures_vm import Marked
+from tests.waiting import wait_until
 
 KILLS = int(os.environ.get("LAB_TEST_KILLS", "3"))
 
@@ -181,7 +182,7 @@ def test_an_interrupt_stops_a_program_that_a_cell_waits_for(kernel: Kernel) -> N
 
 def test_the_heart_beats(kernel: Kernel) -> None:
     kernel.client.hb_channel.unpause()
-    eventually(kernel.client.hb_channel.is_beating, 5)
+    wait_until(kernel.client.hb_channel.is_beating, 5)
     time.sleep(1.5)
     assert kernel.client.hb_channel.is_beating()
 
@@ -217,7 +218,7 @@ def test_shutdown_leaves_nothing(killable: Kernel, marked: Marked, tmp_path: Pat
 
 def test_a_shutdown_is_answered(killable: Kernel) -> None:
     assert killable.client.shutdown(reply=True, timeout=10)["content"]["status"] == "ok"
-    eventually(lambda: not killable.manager.is_alive(), 2)
+    wait_until(lambda: not killable.manager.is_alive(), 2)
     killable.close()
 
 
@@ -228,7 +229,7 @@ def test_what_waits_for_ever_at_exit_is_not_waited_for(killable: Kernel) -> None
         "threading.Thread(target=time.sleep, args=(100,)).start()"
     )
     killable.client.shutdown(reply=True, timeout=10)
-    eventually(lambda: not killable.manager.is_alive(), 2)
+    wait_until(lambda: not killable.manager.is_alive(), 2)
     killable.close()
 
 
@@ -279,7 +280,7 @@ def test_a_kernel_that_ends_itself_is_dead_and_so_is_its_guest(
     killable: Kernel, marked: Marked
 ) -> None:
     killable.client.execute("import os; os._exit(7)")
-    eventually(lambda: not killable.manager.is_alive(), 2)
+    wait_until(lambda: not killable.manager.is_alive(), 2)
     killable.close()
 
 
@@ -292,7 +293,7 @@ def test_a_guest_that_dies_is_a_dead_kernel_with_the_consoles_last_words(
             "open('/proc/sys/kernel/sysrq', 'w').write('1');"
             "open('/proc/sysrq-trigger', 'w').write('c')"
         )
-        eventually(lambda: not kernel.manager.is_alive(), 2)
+        wait_until(lambda: not kernel.manager.is_alive(), 2)
         kernel.close()
         stderr.seek(0)
         words = stderr.read()

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures_vm import eventually
 from tests.toys import write_notebook
+from tests.waiting import wait_until
 
 KERNELSPEC = Path(sys.prefix) / "share/jupyter/kernels/lab-host"
 
@@ -67,7 +67,7 @@ def test_the_place_in_a_notebooks_metadata_is_where_it_runs(ordinary_user, tmp_p
         (root / name).chmod(0o644)
     server = Server(ordinary_user, root)
     try:
-        eventually(server.is_up, 60)
+        wait_until(server.is_up, 60)
         assert _programs(server, ordinary_user, "here.ipynb") == "ipykernel_launcher"
         expected = "labsupport.vm.launcher" if _would_be_in_vm(ordinary_user) else "ipykernel"
         assert expected in _programs(server, ordinary_user, "anywhere.ipynb")
@@ -86,7 +86,7 @@ def _programs(server, user, name):
         commands = [command.split() for _, command in user.processes() if kernel in command]
         return [words[words.index("-m") + 1] for words in commands if "-m" in words]
 
-    eventually(lambda: bool(modules()), 20)
+    wait_until(lambda: bool(modules()), 20)
     time.sleep(8)  # the launcher becomes ipykernel, or boots a guest and stays
     return modules()[0]
 
