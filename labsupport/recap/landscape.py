@@ -76,8 +76,8 @@ ALL = (
                "https://docs.kernel.org/virt/uml/user_mode_linux_howto_v2.html"),
     Technology("Docker Desktop", MACHINE, "com.docker.backend", "", "a virtual machine with Docker "
                "in it", "https://docs.docker.com/desktop/features/vmm/", "macOS, Windows"),
-    Technology("OrbStack", MACHINE, "orb", "", "Linux virtual machines",
-               "https://docs.orbstack.dev/", "macOS"),
+    Technology("OrbStack", MACHINE, "orb", "", "one Linux virtual machine for all its guests",
+               "https://docs.orbstack.dev/architecture", "macOS"),
     Technology("WSL 2", MACHINE, "wsl.exe", "", "a Linux kernel in a small Hyper-V machine",
                "https://learn.microsoft.com/windows/wsl/compare-versions", "Windows"),
 )  # fmt: skip
