@@ -9,6 +9,7 @@ from tests.laptop import disk, machine
 
 AT_HOST = ("02", "06", "07", "08", "09", "11")
 IN_THE_LAB_VM = ("00", "02", "06")
+MUST_HAVE = "engine registry cgroup.memory cgroup.cpu cgroup.pids cgroup.io seccomp.read"
 DELEGATED = "systemd-run --user --scope --quiet -p Delegate=yes"
 NBVAL = "-p tests.notebooks --nbval-lax --nbval-cell-timeout=3600"
 HERE = "--nbval-current-env"
@@ -69,8 +70,8 @@ def notebook(number, before=""):
 
 @pytest.mark.parametrize("number", AT_HOST)
 def test_a_notebook_runs_as_root_with_its_docker(run, number):
-    must_have = "LAB_MUST_HAVE='engine cgroup.memory cgroup.cpu cgroup.pids cgroup.io seccomp.read'"
-    assert " passed" in run(notebook(number, before=must_have), "root")
+    before = f"python -m labsupport registry && LAB_MUST_HAVE='{MUST_HAVE}'"
+    assert " passed" in run(notebook(number, before=before), "root")
 
 
 def test_what_is_young_in_dockerfiles_works(run):
