@@ -122,10 +122,12 @@ class Workbench(Closing):
         container.start()
         if until:
             said = b""
-            for part in container.logs(stream=True, follow=True):
-                said += part
-                if until.encode() in said:
-                    break
+            parts: Any = container.logs(stream=True, follow=True)
+            with contextlib.closing(parts._response):  # parts.close() leaves its file open
+                for part in parts:
+                    said += part
+                    if until.encode() in said:
+                        break
         container.reload()
         return container
 

@@ -9,10 +9,11 @@ import secrets
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from labsupport.errors import LabError
 from labsupport.ownership import marks
@@ -69,7 +70,7 @@ class Request:
 class Log:
     """Reads what the registry writes, as it comes, and wakes those who wait for something in it."""
 
-    def __init__(self, lines: Iterable[bytes]) -> None:
+    def __init__(self, lines: IO[bytes]) -> None:
         self._words: deque[str] = deque(maxlen=20)  # of no request: how it started, or why not
         self._failure = ""  # what it said of the last failure of its own
         self._found: dict[str, Request] = {}
@@ -118,11 +119,12 @@ class Log:
     def _wait(self, until: Callable[[], bool], seconds: float) -> None:
         self._news.wait_for(lambda: self._is_over or until(), seconds)
 
-    def _read(self, lines: Iterable[bytes]) -> None:
-        for line in lines:
-            with self._news:
-                self._add(_parse(line.decode(errors="replace")))
-                self._news.notify_all()
+    def _read(self, lines: IO[bytes]) -> None:
+        with closing(lines):
+            for line in lines:
+                with self._news:
+                    self._add(_parse(line.decode(errors="replace")))
+                    self._news.notify_all()
         with self._news:
             self._is_over = True
             self._news.notify_all()
@@ -185,7 +187,8 @@ class Running:
             env={"PATH": os.environ.get("PATH", os.defpath)},
             start_new_session=True,
         )
-        self.log = Log(self._process.stderr or ())
+        assert self._process.stderr  # noqa: S101 (a pipe)
+        self.log = Log(self._process.stderr)
         try:
             self.address = self.log.wait_for_address()
         except BaseException:  # an interrupted cell, too

@@ -131,6 +131,7 @@ def test_its_end_leaves_nothing(registry):
     other.stop()
     assert not other.folder.exists()
     assert not [p for p in inside if Path(f"/proc/{p}").exists()]
+    wait_until(lambda: other._running._process.stderr.closed)
     with pytest.raises(LabError, match="refused"):
         other.catalogue()
 
