@@ -309,7 +309,7 @@ def why_no_engine(
         if error.errno != ENOENT:
             return Refused(
                 f"the engine at {address} does not answer: {error.strerror or error}",
-                f"look at it: docker --host {address} info",
+                f"try again in a minute if it is being started; else: docker --host {address} info",
             )
     if has_docker:
         return Refused("the Docker daemon is not running", known.start("docker"))

@@ -17,6 +17,7 @@ from docker.constants import DEFAULT_DOCKER_API_VERSION, DEFAULT_TIMEOUT_SECONDS
 from docker.context import ContextAPI
 from docker.errors import DockerException, InvalidVersion, TLSParameterError
 from docker.utils import version_lt
+from requests.exceptions import ReadTimeout
 
 from labsupport import trace
 from labsupport.doctor import addresses
@@ -33,7 +34,9 @@ OLDEST_API = "1.41"
 """The first that knows cgroup v2 and says which version it uses: Docker 20.10, Podman 4."""
 NEWEST_API = DEFAULT_DOCKER_API_VERSION
 """The newest that the SDK was written for. Later ones leave out what it and we read."""
-ANSWER_SECONDS = 60  # a daemon that its socket starts; twenty where all is emulated
+SOON_SECONDS, PATIENT_SECONDS = 10, 120
+"""How long an answer is waited for, first without a word and then with one; only a socket that
+takes the connection gets so long: where systemd holds it, Docker is perhaps just being started."""
 _VM = 'or take the kernel "Lab VM", which has an engine of its own'
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM)
 
@@ -105,8 +108,7 @@ def connect(to: Chosen) -> docker.DockerClient:
         _try_socket(Path(to.address.removeprefix("unix://")), to)
     make = _maker(to)
     try:
-        with contextlib.closing(make(timeout=ANSWER_SECONDS)) as client:
-            said = client.version(api_version=False)
+        said = _version(make, to.address)
     except InvalidVersion as error:
         raise LabError(
             f"the engine at {to.address} is too old", str(error), "upgrade it"
@@ -115,6 +117,25 @@ def connect(to: Chosen) -> docker.DockerClient:
         raise _down(to, str(error)) from error
     # a build or a push may be silent for long, so from here on the patience is the SDK's own
     return make(version=agreed_version(said, to.address), timeout=DEFAULT_TIMEOUT_SECONDS)
+
+
+def _version(make: Callable[..., docker.DockerClient], address: str) -> dict[str, Any]:
+    try:
+        return _ask(make, SOON_SECONDS)
+    except DockerException as error:
+        if not isinstance(error.__cause__, ReadTimeout):
+            raise
+    print(
+        f"The engine at {address} does not answer yet; waiting, two minutes at most …", flush=True
+    )
+    return _ask(make, PATIENT_SECONDS)
+
+
+def _ask(make: Callable[..., docker.DockerClient], seconds: float) -> dict[str, Any]:
+    """Ask an engine for its version, which making a client does as well."""
+    with contextlib.closing(make(timeout=seconds)) as client:
+        said: dict[str, Any] = client.version(api_version=False)
+    return said
 
 
 def agreed_version(said: dict[str, Any], address: str) -> str:

@@ -8,6 +8,7 @@ import os
 import shutil
 import socketserver
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,13 +87,15 @@ def is_alive(pid: int) -> bool:
 
 
 @contextmanager
-def answering(path: Path, api: str, oldest: str = "1.12"):
-    """Answer like an engine of this age; it stands for refusals only."""
+def answering(path: Path, api: str, oldest: str = "1.12", after: float = 0):
+    """Answer like an engine of this age, at first so late; it stands for refusals only."""
+    ready_at = time.monotonic() + after
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             said = {"Version": "1", "ApiVersion": api, "MinAPIVersion": oldest, "Driver": "aufs"}
             body = json.dumps(said).encode()
+            time.sleep(max(ready_at - time.monotonic(), 0))
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
