@@ -100,14 +100,15 @@ class LimitBelowUsage(LabError):
 
 
 class InternalProcesses(LabError):
-    """cgroup v2: a group has processes itself, or hands controllers down, but never both."""
+    """cgroup v2: a group has processes, or hands controllers such as memory down, never both."""
 
     def __init__(self, group: object, first_try: str = "") -> None:
         self.group = group
         super().__init__(
             f"the kernel answered EBUSY in {group}",
             "in cgroup v2 a group (but the topmost) has either processes of its own or groups "
-            "below it that get controllers by its cgroup.subtree_control, never both",
+            "below it that get controllers such as memory by its cgroup.subtree_control, "
+            "never both",
             (f"{first_try}; or " if first_try else "")
             + "give the processes a group of their own, beside the limited ones: "
             f"mkdir {group}/programs; echo PID > {group}/programs/cgroup.procs; then try again",
