@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PASSED = 4094  # as errno: the filters let the call pass
 ZERO, KILLED = -2, -3  # not an errno: the call "succeeded", it ended the child by SIGSYS
 NOT_MADE = -1  # a filter killed the child before or at this call
-MARK = 0x6C61627375707074  # as the sixth argument: this call is a trial
+MARK = 0x75707074  # as the sixth argument, of 32 bits on some machines: this call is a trial
 NOWHERE = b"/nonexistent/labsupport"
 LOOK_SECONDS = 0.02
 _NOTIFICATION = struct.Struct("=QIIiIQ6Q")  # id, pid, flags, then struct seccomp_data
@@ -51,9 +51,9 @@ _REFUSE_MARKED = b"".join(
     _INSTRUCTION.pack(*each)
     for each in (
         (_LOAD, 0, 0, _SIXTH),
-        (_JEQ, 0, 3, MARK & 0xFFFFFFFF),
+        (_JEQ, 0, 3, MARK),
         (_LOAD, 0, 0, _SIXTH + 4),
-        (_JEQ, 0, 1, MARK >> 32),
+        (_JEQ, 0, 1, 0),
         (_RET, 0, 0, _ERRNO | PASSED),
         (_RET, 0, 0, _ALLOW),
     )

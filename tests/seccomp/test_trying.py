@@ -9,10 +9,10 @@ from labsupport import Filter
 from labsupport.errors import LabError, ProcessGone, TimedOut
 from labsupport.kernel.procfs import command, status
 from labsupport.seccomp import filter as libseccomp
-from labsupport.seccomp import verdicts
+from labsupport.seccomp import prober, verdicts
 from labsupport.seccomp.bpf import decode
 from labsupport.seccomp.syscall_table import BYPASS_SECCOMP, number_of, numbers
-from labsupport.seccomp.verdicts import judged, samples
+from labsupport.seccomp.verdicts import action_of, answer, judged, samples
 from tests.seccomp.samples import MASKED, MORE, NOT, filtered
 
 FILTERS = {
@@ -63,6 +63,14 @@ def test_nothing_is_really_done(tmp_path):
     calls = [(number_of(name), (0,) * 5) for name in ("exit_group", "pause", "getpid")]
 
     assert [t.action for t in verdicts.try_calls((), calls)] == ["allow"] * 3
+
+
+def test_a_machine_of_32_bits_tries_calls_and_makes_none():
+    """Its registers cut the mark; the page's machine really made exit(2) instead of trying it."""
+    in_registers = [value & 0xFFFFFFFF for value in (0, 0, 0, 0, 0, prober.MARK)]
+    answered = answer([decode(prober._REFUSE_MARKED)], 1, in_registers)
+
+    assert action_of(answered) != ("allow", None)
 
 
 def test_samples_lie_on_all_sides_of_a_test():
