@@ -32,7 +32,7 @@ class Server:
     address: str | tuple[str, int]
     question: bytes
 
-    def ask(self, timeout: float = 10) -> str:
+    def ask(self, timeout: float = 60) -> str:
         """Connect, ask, and return the first words of the answer; wait until it listens.
 
         Raises `TimedOut`: it does not answer within `timeout` seconds.
