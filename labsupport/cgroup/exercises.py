@@ -109,7 +109,7 @@ class ShareTheCpu(Exercise):
         "A quota says how much at most, a weight how much compared with the neighbours. Every "
         "group begins with the weight 100.",
         "exercise.first keeps its 100; exercise.second.set(cpu_weight=...) gets as many times that "
-        "as it shall have CPU time.",
+        "as it should have CPU time.",
     )
 
     def begin(self) -> None:
@@ -120,8 +120,8 @@ class ShareTheCpu(Exercise):
     def task(self) -> str:
         return (
             "`exercise.first` and `exercise.second` are two groups. When both compute without "
-            f"end, the second shall get {self._ratio} times as much CPU time as the first, and "
-            "together they shall use all CPUs. (The check starts the burners itself.)"
+            f"end, the second should get {self._ratio} times as much CPU time as the first, and "
+            "together they should use all CPUs. (The check starts the burners itself.)"
         )
 
     def look(self) -> Verdict:
