@@ -1,9 +1,10 @@
 """A group's life: where it can be made, how it is frozen, ended and removed, and by what name.
 
 On v2, controllers are handed down by `cgroup.subtree_control`: a group's controllers are switched
-on by the group above it, and only a group without processes of its own may do so (EBUSY; the
-topmost is exempt). A user who was given a group (systemd's `Delegate=yes`) may arrange what is
-below it freely: move its processes into a group of their own, then hand down.
+on by the group above it. Only a group without processes of its own hands down memory or io (EBUSY;
+the topmost is exempt, and so are threaded controllers such as cpu and pids). A user who was given a
+group (systemd's `Delegate=yes`) may arrange what is below it freely: move its processes into a
+group of their own, then hand down.
 """
 
 from __future__ import annotations

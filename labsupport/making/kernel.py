@@ -2,8 +2,8 @@
 
 Not every distribution packages User-Mode Linux, and our own build has what theirs lack (PSI,
 nftables, reading of live seccomp filters) and starts six times faster. This command
-makes it, in the user's cache folder or where `--output` says. The binary is GPL-2.0: who passes it
-on, as a wheel or in an image, also offers its source.
+makes it, in the user's cache folder or where `--output` says. The binary is GPL-2.0: whoever
+passes it on, as a wheel or in an image, also offers its source.
 """
 
 from __future__ import annotations
