@@ -17,14 +17,14 @@ from pathlib import Path
 
 import platformdirs
 from jupyter_server.serverapp import ServerApp
-from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
 from traitlets.config import Config
 
 from labsupport.errors import LabError
 
 LOOPBACK = "127.0.0.1"
 FIRST_PAGE = "00_start_here.ipynb"
-FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+CHECKOUT = Path(__file__).resolve().parents[2]
+FOLDER = CHECKOUT / "notebooks"
 
 
 def find(start: str) -> Path:
@@ -92,8 +92,7 @@ def settings(page: Path, port: int | None, browser: bool) -> list[str]:
         "--ServerApp.answer_yes=True",  # one Ctrl-C is enough
         "--ServerApp.log_level=WARN",
         "--LabApp.log_level=WARN",
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        f"--LabApp.app_settings_dir={CHECKOUT / 'binder'}",  # no question about news, as there
     ]
 
 
@@ -107,6 +106,9 @@ def announce(server: ServerApp, page: Path, browser: bool) -> None:
 
 def serve(page: Path, port: int | None, browser: bool) -> None:
     """Run JupyterLab until Ctrl-C, or until the terminal closes."""
+    # It reads where a user's settings and workspaces are when it is imported.
+    from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
+
     # Not an argument: everyone on this machine could read it in the process list.
     token = os.environ.get("JUPYTER_TOKEN") or secrets.token_hex(24)
     config = Config({"IdentityProvider": {"token": token}})

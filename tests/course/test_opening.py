@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from labsupport.course import opening
 from labsupport.errors import LabError
 from tests.toys import write_notebook
 
+FIRST = "/lab/tree/00_start_here.ipynb"
 STARTER = "import sys; from labsupport.course import opening; "
 STARTER += "opening.FOLDER = opening.Path(sys.argv[1]); "
 STARTER += "sys.exit(opening.main(sys.argv[2:]))"
@@ -48,6 +50,12 @@ def opened(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str
             server.kill()
 
 
+def asked(address: str, path: str) -> Any:
+    """Return what JupyterLab answers to a question of its page's."""
+    with urllib.request.urlopen(address.replace(FIRST, path), timeout=5) as page:
+        return json.load(page)
+
+
 @pytest.fixture
 def taken_port() -> Iterator[int]:
     with socket.socket() as listener:
@@ -71,9 +79,11 @@ def test_the_address_answers_as_soon_as_it_is_told_and_one_ctrl_c_ends_all(folde
 def test_no_settings_kernels_or_extensions_of_the_user_reach_in(folder, monkeypatch):
     """Theirs ask for parts that are not installed here, and another Python."""
     settings = {"ServerApp": {"contents_manager_class": "not.there.Manager"}}
+    themes = "apputils-extension/themes.jupyterlab-settings"
     kernel = {"argv": ["/theirs"], "display_name": "theirs", "language": "python"}
     for name, text in {
         ".jupyter/jupyter_server_config.json": settings,
+        f".jupyter/lab/user-settings/@jupyterlab/{themes}": {"theme": "theirs"},
         ".local/share/jupyter/kernels/python3/kernel.json": kernel,
         "more/kernels/python3/kernel.json": kernel,
     }.items():
@@ -84,11 +94,19 @@ def test_no_settings_kernels_or_extensions_of_the_user_reach_in(folder, monkeypa
     monkeypatch.delenv("JUPYTER_CONFIG_DIR", raising=False)
     before = sorted(folder.glob(".*/**/*"))
     with opened(folder) as (_, address):
-        kernels = address.replace("/lab/tree/00_start_here.ipynb", "/api/kernelspecs")
-        with urllib.request.urlopen(kernels, timeout=5) as page:
-            found = json.load(page)["kernelspecs"]
+        found = asked(address, "/api/kernelspecs")["kernelspecs"]
+        chosen = asked(address, "/lab/api/settings/@jupyterlab/apputils-extension:themes")
     assert found["python3"]["spec"]["argv"][0] == sys.executable
+    assert chosen["settings"].get("theme") != "theirs"
     assert sorted(folder.glob(".*/**/*")) == before
+
+
+def test_nobody_is_asked_about_news_of_jupyter(folder):
+    with opened(folder) as (_, address):
+        answer = asked(address, "/lab/api/settings/@jupyterlab/apputils-extension:notification")
+    properties = answer["schema"]["properties"]
+    assert properties["fetchNews"]["default"] == "false"
+    assert properties["checkForUpdates"]["default"] is False
 
 
 def test_a_notebook_may_be_named_by_its_start_and_a_closed_terminal_ends_all(folder):
