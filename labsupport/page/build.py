@@ -281,7 +281,7 @@ def make_machine(cache: Path, bz_image: Path, root: Path) -> Path:
         _run(["node", str(HERE / "run.mjs"), "make", str(machine), str(MEMORY_MIB)], HERE)
     with Progress("packing the machine's state"):
         raw = (machine / "state.bin").read_bytes()
-        (machine / "packing").write_bytes(zstandard.ZstdCompressor(19, threads=-1).compress(raw))
+        (machine / "packing").write_bytes(ZSTD.compress(raw))
         (machine / "packing").rename(machine / STATE)
     for old in {*cache.glob("machine-*")} - {machine}:
         shutil.rmtree(old)
@@ -289,6 +289,9 @@ def make_machine(cache: Path, bz_image: Path, root: Path) -> Path:
 
 
 STATE = "state.bin.zst"
+WINDOW = zstandard.ZstdCompressionParameters.from_level(22, window_log=25)
+ZSTD = zstandard.ZstdCompressor(compression_params=WINDOW)
+"""As small as can be, for a reader who has 32 MiB for what has been unpacked."""
 
 
 def _inside() -> list[Path]:
