@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import html
 import json
+import os
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from labsupport.course import progress
-from labsupport.course.catalogue import Chapter, chapter_of_question, chapters
+from labsupport.course.catalogue import NOTEBOOKS, Chapter, chapter_of_question, chapters
 from labsupport.course.progress import EXERCISE, PREDICTION, Event
 from labsupport.errors import LabError, ProgressUnreadable
 from labsupport.figure import style
@@ -268,9 +269,15 @@ def collect() -> dict[str, Any]:
 def export_progress(path: str | Path = "my_containers_course.json") -> Path:
     """Write the student's progress as one file to hand in; return where it is.
 
-    Raises `LabError` if something else has that name, or `ProgressUnreadable`.
+    Raises `LabError` if nothing has been done or something else has that name, or
+    `ProgressUnreadable`.
     """
     path = Path(path)
+    if not progress.file().exists():
+        raise LabError(
+            "there is nothing to hand in", f"there is no {progress.file()}",
+            "run this in the folder of the notebooks that you worked in",
+        )  # fmt: skip
     if path.exists() and not _is_export(path):
         what = f"{path} is there already, and is not an export of this course"
         raise LabError(what, remedy="choose another name")
@@ -316,10 +323,19 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="lab progress", description=main.__doc__)
     parser.add_argument("--export", metavar="FILE", type=Path, help="write the file to hand in")
     options = parser.parse_args(argv)
+    _find_file()
     if options.export:
         print(f"written: {export_progress(options.export)} (no name is in it; it holds your code)")
         return 0
+    width = max(len(score.title) for score in scores())
     for score in scores():
-        print(f"{score.number} {score.title:26} guesses right {score.met}/{score.questions}   "
+        print(f"{score.number} {score.title:{width}}   "
+              f"guesses right {score.met}/{score.questions:<2}   "
               f"exercises solved {score.passed}/{score.exercises}")  # fmt: skip
     return 0
+
+
+def _find_file() -> None:
+    """In a terminal, take the file beside the course's notebooks, unless this folder has one."""
+    if not progress.file().exists():
+        os.environ.setdefault(progress.VARIABLE, str(NOTEBOOKS / progress.FILE))

@@ -157,6 +157,29 @@ def test_a_solved_exercise_is_kept_with_its_seed_evidence_and_cells(own_file):
     assert "got SIGTERM" in kept["saw"]
 
 
+@pytest.mark.parametrize("place", [".", "notebooks"])
+def test_a_terminal_hands_in_what_was_done_beside_the_notebooks(
+    place, own_file, tmp_path, monkeypatch
+):
+    notebooks = tmp_path / "notebooks"
+    notebooks.mkdir()
+    guessed(8)
+    own_file.rename(notebooks / progress.FILE)
+    monkeypatch.setattr(course_map, "NOTEBOOKS", notebooks)
+    monkeypatch.delenv(progress.VARIABLE)
+    monkeypatch.chdir(tmp_path / place)
+
+    assert course_map.main(["--export", "mine.json"]) == 0
+    [handed_in] = json.loads(Path("mine.json").read_text())["predictions"]
+    assert handed_in["question"] == QUESTION
+
+
+def test_nothing_is_handed_in_where_nothing_was_done(tmp_path):
+    with pytest.raises(LabError, match="there is nothing to hand in"):
+        course_map.export_progress(tmp_path / "mine.json")
+    assert not (tmp_path / "mine.json").exists()
+
+
 def test_an_answer_passes_once_more_on_the_teachers_machine(own_file, tmp_path):
     solved(own_file)
     path = course_map.export_progress(tmp_path / "handed_in.json")
