@@ -42,9 +42,13 @@ def main(argv: Sequence[str]) -> int:
     for path in options.files:
         print(f"{path}:")
         try:
+            told = False
             for exercise, outcome in recheck(path, here=options.here):
+                told = True
                 failures += not outcome["passed"]
                 print(plain(report(exercise, outcome)))
+            if not told:
+                print("  no exercise in it was solved")
         except LabError as error:  # about this file; the others have their turn
             failures += 1
             print(plain(f"  not checked: {error}"))
@@ -57,8 +61,8 @@ def report(exercise: Mapping[str, Any], outcome: Outcome) -> str:
     helped = ", after the solution was shown" if exercise["solution_shown"] else ""
     cells = textwrap.indent("\n".join(exercise["answer"]), "    | ")
     return (
-        f"  {exercise['name']} (variant {exercise['seed']}): {word}{helped}. "
-        f"Handed in: {exercise['saw']}  Now: {outcome['why']}\n{cells}"
+        f"  {exercise['name']} (variant {exercise['seed']}): {word}{helped}\n"
+        f"    handed in: {exercise['saw']}\n    now: {outcome['why']}\n{cells}"
     )
 
 

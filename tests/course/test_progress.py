@@ -217,6 +217,11 @@ def test_the_command_tells_and_its_status_says_whether_all_pass(tmp_path, capsys
     assert "    | os.kill(it.pids[0], signal.SIGTERM)" in told
 
 
+def test_a_file_without_a_solved_exercise_is_told(tmp_path, capsys):
+    assert recheck.main([str(handed_in(tmp_path, passed=False))]) == 0
+    assert "no exercise in it was solved" in capsys.readouterr().out
+
+
 def test_cells_that_failed_and_long_ones_accuse_nobody(own_file, tmp_path):
     solved(own_file, before=["get_ipython().run_cell('no_such_name')", "#" * 5000])
     path = course_map.export_progress(tmp_path / "handed_in.json")
