@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Collection
 from typing import ClassVar
 
 from labsupport.course.exercises import Exercise, Verdict
@@ -41,7 +42,7 @@ class Missing(_InAWorkshop):
 
     name = "08.1"
     hints = (
-        "Read the evidence: which kind of thing of the host's has been reached? "
+        "Read the evidence: what of the host's was reached? "
         "[step.__name__ for step in exercise.steps] tells which steps are there.",
         "Your own functions from above are steps, too. Put the one that is missing where the "
         "kernel accepts it: exercise.steps.insert(PLACE, own_…).",
@@ -63,8 +64,8 @@ class Missing(_InAWorkshop):
     def task(self) -> str:
         light = self._host.try_all(self.steps)[self._way]
         return (
-            f"A container was built of exercise.steps, and this came out of it: `{light.attempt}` "
-            f"worked; {light.evidence}. Add the step that is missing, at a place where it works. "
+            f"A container was built from exercise.steps, but `{light.attempt}` worked: "
+            f"{light.evidence}. Add the step that is missing, at a place where it works. "
             "The check builds it again and tries every way out."
         )
 
@@ -120,7 +121,8 @@ class ByCommands(Exercise):
             f"{self._seconds}` in the background as a small container. It is PID 1; it has "
             f"namespaces of its own of exactly these kinds: {kinds}; its /proc shows no other "
             f"process; its host name is `{self._host_name}`; of all capabilities it has "
-            f"CAP_{self._kept.upper()} alone, and it can never gain one (no_new_privs)."
+            f"CAP_{self._kept.upper()} alone, and no program that it executes gets more "
+            "(no_new_privs)."
         )
 
     def look(self) -> Verdict:
@@ -150,9 +152,11 @@ class ByCommands(Exercise):
         return self._too_mighty(capabilities(found.pid))
 
     def _too_mighty(self, facts: CapabilitySets) -> str:
-        for words, names in (("it has", facts.effective), ("it may gain", facts.bounding)):
-            if names != {f"CAP_{self._kept.upper()}"}:
-                return f"{words} {len(names)} capabilities: {', '.join(sorted(names)[:3])} …"
+        wanted = {f"CAP_{self._kept.upper()}"}
+        if facts.effective != wanted:
+            return f"it has {_some(facts.effective)}"
+        if facts.bounding - wanted:
+            return f"it may gain {_some(facts.bounding)}"
         return "" if facts.no_new_privs else "no_new_privs is not set"
 
     def answer(self) -> str:
@@ -165,16 +169,20 @@ class ByCommands(Exercise):
         return f"%%shell in exercise.stage\n{line}"
 
 
+def _some(names: Collection[str]) -> str:
+    return f"{', '.join(sorted(names)[:3]) or 'no capability'} ({len(names)} in all)"
+
+
 class Refuse(_InAWorkshop):
     """Have the filter refuse one thing more, by whatever call, and nothing else."""
 
     name = "08.3"
     hints = (
         "Which system call does the program make? In a terminal: strace -f PROGRAM. Others do the "
-        "same: look for names that begin alike in syscalls(2), with f-, -at, -at2.",
-        "io_uring is a queue of wishes in shared memory. The kernel fulfils them (links and "
+        "same: in syscalls(2), look for its name with f- before it, -at or -at2 after it.",
+        "io_uring is a queue of requests in shared memory. The kernel fulfils them (links and "
         "renames are among them) without a system call of their own, so that no filter sees them: "
-        "who may not make links may not have io_uring_setup either.",
+        "one that is to refuse links must refuse io_uring_setup, too.",
     )
     WISHES: ClassVar = {
         "make symbolic links": (["busybox", "ln", "-s", "a", "/shared/link"],
@@ -199,8 +207,8 @@ class Refuse(_InAWorkshop):
         return (
             f"Nothing in the container may {self._wish}. Set exercise.filter so that "
             f"`{' '.join(self._argv)}` is refused with EPERM, and so is every other call that does "
-            "the same. All else that the container could do still works (but the calls that "
-            "exercise.filter denies already)."
+            "the same. Every other call still works, except those that exercise.filter denies "
+            "already."
         )
 
     def look(self) -> Verdict:

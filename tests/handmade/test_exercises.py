@@ -73,6 +73,16 @@ def test_a_container_that_is_not_as_wanted_is_told(begun, old, new, said):
     assert said in refused(exercise)
 
 
+def test_a_container_that_could_gain_even_less_is_right(begun):
+    exercise = begun("08.2", 7)
+    line = exercise.answer().partition("\n")[2]
+    kept = exercise._kept
+    inherits = f"--inh-caps=-all,+{kept} setpriv --bounding-set=-all "
+    exercise.stage.run(["bash", "-c", line.replace("--inh-caps=-all ", inherits).replace(
+        f"--bounding-set=-all,+{kept} ", "")])  # fmt: skip
+    assert exercise.check(), exercise.check()
+
+
 @pytest.mark.parametrize(
     ("more", "errno", "said"),
     [
