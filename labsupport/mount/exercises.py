@@ -179,8 +179,8 @@ class Spread(_InASandbox):
             f"{numbers}; the numbers are their PIDs in there. All copies keep in step with the "
             f"original. Change how `/mnt` spreads: what is mounted below it in the original shows "
             f"in {self._speaks} and {self._listens}, but not in {self._deaf}. What is mounted in "
-            f"{self._speaks} shows in the original, too; what is mounted in {self._listens} or "
-            f"{self._deaf} shows nowhere else."
+            f"{self._speaks} shows in the original and in {self._listens}, too; what is mounted in "
+            f"{self._listens} or {self._deaf} shows nowhere else."
         )
 
     def look(self) -> Verdict:
