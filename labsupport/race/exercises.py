@@ -66,7 +66,7 @@ class TellThemApart(Exercise):
 
     def task(self) -> str:
         return (
-            f"Five processes run: {_listed(self._pids)}. Some live in namespaces of their own, the "
+            f"Five processes run: {_listed(self._pids)}. Some live in namespaces of their own; the "
             "others are ordinary processes like any on this machine. End the ordinary ones, and "
             "leave the contained ones alone. Commands are enough: `ls -l /proc/PID/ns` and `kill`."
         )
@@ -77,7 +77,7 @@ class TellThemApart(Exercise):
         ordinary = [pid for pid, own in alive.items() if own == ours]
         contained = [pid for pid, own in alive.items() if own != ours]
         if lost := sorted(set(self._contained) - set(contained)):
-            return Verdict(False, f"{_listed(lost)} lived in namespaces apart, and ended. "
+            return Verdict(False, f"{_listed(lost)} lived in other namespaces, and ended. "
                                   f"{AGAIN}")  # fmt: skip
         if ordinary:
             return Verdict(
@@ -147,7 +147,8 @@ class WallsToOrder(Exercise):
         with suppress(ProcessGone):
             theirs = namespaces(found[0])
         own = sorted(kind for kind in theirs if theirs[kind] != ours[kind] and kind != "user")
-        saw = f"process {found[0]} has its own {' and '.join(own) or 'nothing'}"
+        its = f"its own {' and '.join(own)}" if own else "no namespace of its own"
+        saw = f"process {found[0]} has {its}"
         if missing := sorted(set(self._wanted) - set(own)):
             return Verdict(False, f"{saw}; it shares {' and '.join(missing)} with this notebook.")
         if more := sorted(set(own) - set(self._wanted)):
