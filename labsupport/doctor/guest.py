@@ -215,8 +215,8 @@ def ptrace_forbidden(why: str) -> LabError:
     return LabError(
         "the Lab VM cannot run here: User-Mode Linux needs ptrace(2)",
         why,
-        "sudo sysctl kernel.yama.ptrace_scope=1; in a container, allow ptrace in its seccomp "
-        "profile; or go on without the Lab VM: LAB_PLACE=host",
+        "sudo sysctl kernel.yama.ptrace_scope=1 (3 lasts until a restart); in a container, allow "
+        "ptrace in its seccomp profile; or go on without the Lab VM: LAB_PLACE=host",
     )
 
 

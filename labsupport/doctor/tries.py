@@ -544,9 +544,7 @@ CAPABILITIES = {
     "ns.net": Capability("network namespaces: separate links and ports", net, ("net",), "NET_NS"),
     "ns.uts": Capability("UTS namespaces: a separate host name", uts, ("uts",), "UTS_NS"),
     "ns.ipc": Capability("IPC namespaces: separate message queues", ipc, ("ipc",), "IPC_NS"),
-    "ns.user": Capability(
-        "user namespaces: root inside, nobody outside", user, ("user",), "USER_NS"
-    ),
+    "ns.user": Capability("user namespaces: root inside, not outside", user, ("user",), "USER_NS"),
     "ns.cgroup": Capability(
         "cgroup namespaces: a separate root of the tree", cgroup_namespace, ("cgroup",), "CGROUPS"
     ),

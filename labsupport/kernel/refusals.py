@@ -201,7 +201,7 @@ def _no_user_namespace(known: Facts) -> Answer | None:
     if known.apparmor_restricts_userns:
         return (
             "AppArmor denies ordinary users all rights in a user namespace "
-            "(kernel.apparmor_restrict_unprivileged_userns is 1, as on Ubuntu since 23.10)",
+            "(kernel.apparmor_restrict_unprivileged_userns is 1, as on Ubuntu since 24.04)",
             known.as_root("sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"),
         )
     return None
