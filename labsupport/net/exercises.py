@@ -157,7 +157,7 @@ class FindTheFault(_Scene):
         'NetworkMap({"client": exercise.client, "router": exercise.router, "server": '
         "exercise.server}).draw() shows all links, addresses and routes. Follow a packet from left "
         "to right, and its answer back.",
-        "Ask five questions: is each link on that has a cable? Does each address fit its cable? "
+        "Ask five questions: is every link with a cable on? Does each address fit its cable? "
         "Does the client know a way to 10.0.2.2, and the server one back to 10.0.1.1? Does the "
         "router forward (`sysctl net.ipv4.ip_forward`)? One answer is no; leave the rest alone.",
     )

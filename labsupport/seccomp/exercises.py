@@ -211,7 +211,8 @@ class OpenOneGate(Exercise):
             return Verdict(False, f"the program works, but the filter has got wider: it lets "
                                   f"{_listed(gone)} pass, too.")  # fmt: skip
         if more := found - self._caps - {self._needed}:
-            return Verdict(False, f"the program works, but it has got more: {_listed(more)}.")
+            return Verdict(False, f"the program works, but it has got more capabilities: "
+                                  f"{_listed(more)}.")  # fmt: skip
         if lost := self._caps - found:
             return Verdict(False, f"the program works, but {_listed(lost)} has been lost.")
         kept = f"{_listed(refused)} are still refused, and it has {_listed(found)}."
