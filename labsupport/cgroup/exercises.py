@@ -31,8 +31,8 @@ class SmallestMemory(Exercise):
         "Sandbox(cgroup=group).run(exercise.argv). If its returncode is -9, the kernel has killed "
         "it. Halve the distance each time.",
         "Quicker: run it once under a generous limit, and ask the kernel for the most it took: "
-        "group.usage().memory_peak_bytes. Round up to a multiple of 4M. Some of that the kernel "
-        "could have taken back (cached files): try 4M less as well, until it is killed.",
+        "group.usage().memory_peak_bytes. Round up to a multiple of 4M. The kernel could have "
+        "taken some of that back (cached files): try 4M less as well, until it is killed.",
     )
 
     group: object = None
@@ -77,7 +77,7 @@ class SmallestMemory(Exercise):
         with Cgroup(memory=limit - STEP, swap=0 if has_swap() else None) as less:
             survives_less = self._survives(less)
         if survives_less:
-            return Verdict(False, f"{said} it runs, and so it does with 4 MiB less.")
+            return Verdict(False, f"{said} it runs, and with 4 MiB less it still does.")
         return Verdict(True, f"{said} it runs, and with 4 MiB less the kernel kills it.")
 
     def _survives(self, group: Cgroup) -> bool:
@@ -132,7 +132,7 @@ class ShareTheCpu(Exercise):
         if abs(got / self._ratio - 1) > TOLERANCE:
             return Verdict(False, f"{said}, wanted 1 : {self._ratio}.")
         if any(group.limits.cpu is not None for group in self._groups):
-            return Verdict(False, f"{said}, but a quota is set: it leaves CPUs idle.")
+            return Verdict(False, f"{said}, but a quota is set, which can leave CPUs idle.")
         return Verdict(True, f"{said}.")
 
     def _measure(self) -> tuple[float, float]:
@@ -196,7 +196,7 @@ class StopTheBomb(Exercise):
     def task(self) -> str:
         folders = ", ".join(f"`{group.folders['pids']}`" for group in self.groups.values())
         return (
-            "In one of these groups a fork bomb is going off, in the others programs run that "
+            "A fork bomb is going off in one of these groups; the others hold programs that "
             f"somebody needs: {folders}. End the bomb, all of it, and let the others live, where "
             "they are. (It ends by itself after two minutes, which does not count.) Commands are "
             "enough; `exercise.groups` has the groups for Python."
@@ -223,7 +223,7 @@ class StopTheBomb(Exercise):
         if any(group.frozen for group in innocent):
             return "the other programs are frozen: they do not run."
         if self._bomb.returncode == 0:
-            return "the two minutes were over and the bomb has ended by itself."
+            return "the two minutes are over, and the bomb has ended by itself."
         return ""
 
     def answer(self) -> str:
