@@ -66,8 +66,8 @@ class TwoDoors(_InAMachine):
 
     name = "12.1"
     hints = (
-        "Two doors are closed, one after the other: `docker run -p OUTSIDE:INSIDE` opens the "
-        "container's into the machine, and the machine's firewall opens the machine's.",
+        "Two doors are closed, one behind the other: `docker run -p OUTSIDE:INSIDE` opens the "
+        "container's, to the machine; the other is the machine's own, to this notebook.",
         "`docker run --detach …`, below `%%shell in exercise.vm`, starts the container in the "
         "background; `exercise.vm.open_port(PORT)` opens the machine, and returns the port to "
         "ask on this side.",
@@ -84,7 +84,7 @@ class TwoDoors(_InAMachine):
 
     def task(self) -> str:
         return (
-            f"In the machine lies a page, `/home/student/page/index.html`. Serve it from a "
+            f"The machine has a page, `/home/student/page/index.html`. Serve it from a "
             f"container called `{self.container}` (the image `{APP_BASE_TAG}` has Python: "
             "`python3 -m http.server 8000 --directory /page` serves a folder) at the machine's "
             f"port {self.port}, and open that port, so that this notebook can read it."
