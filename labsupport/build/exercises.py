@@ -91,7 +91,7 @@ class Greeter(_OnABench):
         return (
             f"Build an image on `exercise.bench` and call it `greeter`: run without arguments it "
             f"prints “{self.greeting} {self.default}”; with the argument {self.other} it prints "
-            f"“{self.greeting} {self.other}”, and so for any other name. Start from "
+            f"“{self.greeting} {self.other}”, and likewise for any other name. Start from "
             "labsupport/busybox."
         )
 
@@ -116,7 +116,7 @@ class Greeter(_OnABench):
         if arguments and not entrypoint:
             return f"{said} There is no ENTRYPOINT: the argument replaced the whole command."
         if arguments and self.default in entrypoint:
-            return f"{said} The default stands in ENTRYPOINT, which an argument does not replace."
+            return f"{said} The default is in ENTRYPOINT, which an argument does not replace."
         if not arguments and not config.get("Cmd"):
             return f"{said} There is no CMD, so without arguments nobody is greeted."
         return said
@@ -212,8 +212,8 @@ class NotRoot(_OnABench):
     hints = (
         "USER says who runs all that follows, RUN as well, and the program in the end. A folder "
         "that root made belongs to root.",
-        "Before USER: RUN chown NUMBER /srv/FOLDER. Or create nothing as root: COPY takes "
-        "--chown=NUMBER. Then USER NUMBER.",
+        "Before USER: RUN chown NUMBER /srv/FOLDER (or COPY a folder with --chown=NUMBER). "
+        "Then USER NUMBER.",
     )
 
     def begin(self) -> None:
@@ -247,12 +247,12 @@ class NotRoot(_OnABench):
                 return Verdict(False, self._complaint(first))
             owner = _stat(container, f"/srv/{self.folder}/state")
             if owner != first:
-                return Verdict(False, f"the file state there is not user {first}'s: {owner}.")
+                return Verdict(False, f"the owner of the file state is not user {first}: {owner}.")
             mode = int(_stat(container, f"/srv/{self.folder}", "%a"), 8)
             if mode & 0o022:
                 return Verdict(False, f"others may write into /srv/{self.folder}, too: its mode is "
                                f"{mode:o}.")  # fmt: skip
-            return Verdict(True, f"PID 1 is user {first}'s, and so is the file that it wrote.")
+            return Verdict(True, f"PID 1 runs as user {first}, who owns the file that it wrote.")
         finally:
             self.bench.remove(container)
 

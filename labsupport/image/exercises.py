@@ -103,7 +103,7 @@ class Halve(_OfABuild):
         "LayerExplorer(exercise.image(exercise.build())).show() shows it. What is removed in a "
         "later step stays in the layer of the earlier one.",
         "Two ways. One single RUN that installs, syncs, and takes away what it needed only for "
-        "that (pip uninstall …). Or two stages: FROM … AS tools, and at last the same base again "
+        "that (pip uninstall …). Or two stages: FROM … AS tools, and finally the same base again "
         "with COPY --from=tools /.venv /.venv.",
     )
 

@@ -81,7 +81,7 @@ class NewVersion(Exercise):
             f"Dockerfile. Version 2 must say `{self.saying}`, and otherwise work as before. "
             f"Change app.sh, build, and push it as exercise.wanted (`{self.wanted}`) to "
             f"exercise.registry, so that the other machine need not fetch layers of more than "
-            f"{FEW_BYTES:,} bytes. (The words alone have {WORDS_BYTES:,}.)"
+            f"{FEW_BYTES:,} bytes. (The words alone take {WORDS_BYTES:,}.)"
         )
 
     def look(self) -> Verdict:
@@ -175,7 +175,7 @@ class DoesNotStart(Exercise):
         "`no such file`, and yet it is there: then it is the file in its first line that is "
         "missing; od -c shows characters that cannot be seen. `permission denied`: which user, and "
         "which mode? `exec format error`: which CPU? To change a file in a Dockerfile, begin with "
-        "FROM the given image and USER root; in the end, give the user back.",
+        "FROM the given image and USER root; end with the USER that it had.",
     )
     FAULTS: ClassVar[Mapping[str, Fault]] = {
         "the path": Fault(
