@@ -246,7 +246,7 @@ class DoesNotStart(Exercise):
             return Verdict(False, f"it says {ran.said!r} (exit status {ran.status}).")
         if not self._is_the_program():
             return Verdict(False, "it says so, but it is not the program in /app that says it.")
-        user = wanted["Config"]["User"]
+        user = wanted["Config"]["User"].partition(":")[0]  # behind it may stand a group
         if user != given["Config"]["User"]:
             return Verdict(False, f"it starts, but as the user {user or 'root'!r}, not 1000.")
         return Verdict(True, f"it says `{self.saying}`, as user {user}: the fault was mended.")

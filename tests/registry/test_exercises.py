@@ -117,9 +117,10 @@ def test_each_cause_has_its_words_and_its_cure(cause, begun, seeds):
     assert verdict, verdict
 
 
-def test_to_start_it_by_the_interpreter_that_is_there_is_a_cure(begun, seeds):
+@pytest.mark.parametrize("also", ["", "USER 1000:1000\n"])
+def test_to_start_it_by_the_interpreter_that_is_there_is_a_cure(begun, seeds, also):
     exercise = begun("11.2", seeds["no interpreter"])
-    build(exercise, f'FROM {exercise.given}\nENTRYPOINT ["sh", "/app/run"]\n')
+    build(exercise, f'FROM {exercise.given}\n{also}ENTRYPOINT ["sh", "/app/run"]\n')
     assert exercise.check()
 
 
