@@ -57,7 +57,9 @@ def page(machine: Machine) -> str:
     width = min(shutil.get_terminal_size((100, 24)).columns, 110)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     table = text_table(machine, colour=colour, width=width)
-    return "\n".join([table, "", *places(machine), f"(tried in {machine.seconds:.2f} s)"])
+    headline, _, lines = table.partition("\n")
+    where, *rest = places(machine)  # before what is missing here, which may be there
+    return "\n".join([headline, where, lines, "", *rest, f"(tried in {machine.seconds:.2f} s)"])
 
 
 def places(machine: Machine) -> list[str]:
