@@ -14,6 +14,7 @@ export class Machine {
     this.heard = heard;
     this.told = told;
     this.reset();
+    v86.add_listener("emulator-ready", () => (this.files = new Files(v86.v86.cpu.devices.virtio_9p)));
     v86.add_listener("virtio-console0-output-bytes", bytes => this.take(bytes));
   }
 
@@ -78,7 +79,7 @@ export class Machine {
 
   // True when nothing is under way on the line, as it must be in a saved state.
   get quiet() {
-    return !this.unread && !this.out.length && !this.rest.length;
+    return !this.unread && !this.out.length && !this.rest.length && !this.files.asked.size;
   }
 
   async save() {
@@ -87,7 +88,48 @@ export class Machine {
 
   async restore(state) {
     this.reset();
+    this.files.forget();
     await this.v86.restore_state(state);
+  }
+}
+
+// The guest's requests to its file system, which is 9P over virtio. When a program is killed that waits for a file, the
+// guest sends a flush. v86 answers that at once, and the guest gives the memory for the first answer to others, while
+// the file is still on its way, and would be written there. Here a flush is answered last, as flush(9P) demands.
+const RFLUSH = 109;
+class Files {
+  constructor(device) {
+    this.device = device;
+    this.forget();
+    const queue = device.virtqueue;
+    const pop = queue.pop_request.bind(queue);
+    queue.pop_request = () => {
+      const chain = pop();
+      this.asked.add(chain);
+      return chain;
+    };
+    device.SendReply = chain => this.take(chain, device.replybuffer.slice(0, device.replybuffersize));
+  }
+
+  // The machine goes back to an earlier moment, at which nothing was asked.
+  forget() {
+    this.asked = new Set();
+    this.flushes = [];
+  }
+
+  take(chain, reply) {
+    if (!this.asked.delete(chain)) return;
+    for (const flush of this.flushes) flush.before.delete(chain);
+    if (reply[4] === RFLUSH) this.flushes.push({ chain, reply, before: new Set(this.asked) });
+    else this.answer(chain, reply);
+    for (const flush of this.flushes.filter(each => !each.before.size)) this.answer(flush.chain, flush.reply);
+    this.flushes = this.flushes.filter(each => each.before.size);
+  }
+
+  answer(chain, reply) {
+    chain.set_next_blob(reply);
+    this.device.virtqueue.push_reply(chain);
+    this.device.virtqueue.flush_replies();
   }
 }
 

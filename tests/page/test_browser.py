@@ -117,6 +117,23 @@ def test_back_and_fresh_turn_the_machine_back(start):
     assert "NameError" in run("y")
 
 
+KILLED = """
+import glob, os, subprocess, time
+for path in filter(os.path.isfile, sorted(glob.glob("/usr/lib/i386-linux-gnu/*"))[:300]):
+    reader = subprocess.Popen(["cat", path], stdout=subprocess.DEVNULL)
+    time.sleep(0.004)
+    reader.kill(), reader.wait()
+for _ in range(30):
+    subprocess.run(["unshare", "--net", "true"])
+print("BUG" in subprocess.run(["dmesg"], capture_output=True, text=True).stdout)
+"""
+
+
+def test_who_is_killed_while_a_file_comes_harms_nobody(start):
+    """The file's content must not be written into memory that has been given back."""
+    assert start.page.evaluate(EXECUTE, KILLED) == "False\n"
+
+
 def test_a_second_notebook_has_a_python_of_its_own(start):
     start.page.evaluate(EXECUTE, "z = 3")
     start.page.evaluate(
