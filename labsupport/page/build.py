@@ -48,7 +48,7 @@ DEBIAN = (
     "python3", "python3-ipython", "python3-matplotlib", "python3-zmq", "python3-tornado",
     "python3-psutil", "python3-zstandard", "python3-bcrypt", "python3-pil", "iproute2", "procps",
     "nftables", "iptables", "mount", "libseccomp2", "libcap2-bin", "strace", "busybox-static",
-    "e2fsprogs", "redis-server", "redis-tools", "iputils-ping", "uidmap",
+    "e2fsprogs", "redis-server", "redis-tools", "iputils-ping", "uidmap", "crun",
 )  # fmt: skip
 """The guest's packages: all that is not pure Python comes from Debian."""
 PYTHON = (
@@ -277,7 +277,7 @@ def make_machine(cache: Path, bz_image: Path, root: Path) -> Path:
     (machine / "v86").mkdir(exist_ok=True)
     for name in ("libv86.mjs", "v86.wasm"):
         shutil.copyfile(machine / "node_modules/v86/build" / name, machine / "v86" / name)
-    with Progress("starting the machine, until Python is warm (two to ten minutes)"):
+    with Progress("starting the machine, until Python is warm (five to ten minutes)"):
         _run(["node", str(HERE / "run.mjs"), "make", str(machine), str(MEMORY_MIB)], HERE)
     with Progress("packing the machine's state"):
         raw = (machine / "state.bin").read_bytes()
