@@ -50,11 +50,9 @@ def write(path: Path, repository: str) -> None:
 def links(owner: str, name: str) -> str:
     """Return the lines for a repository at GitHub."""
     here = f"{owner}/{name}"
-    site = f"{owner.lower()}.github.io"
-    page = f"https://{site}/" if name.lower() == site else f"https://{site}/{name}/"
     binder = f"https://mybinder.org/v2/gh/{here}/HEAD?urlpath={FIRST_PAGE}"
     return f"""\
-[The page]({page}) ·
+[The page]({page(owner, name)}) ·
 [![Open in Binder](https://mybinder.org/badge_logo.svg)]({binder})
 [![Open in Codespaces](https://github.com/codespaces/badge.svg)](https://codespaces.new/{here})
 
@@ -62,3 +60,9 @@ def links(owner: str, name: str) -> str:
 git clone https://github.com/{here}.git && cd {name} && ./lab
 ```
 """
+
+
+def page(owner: str, name: str) -> str:
+    """Return where GitHub Pages shows a repository's page."""
+    site = f"{owner.lower()}.github.io"
+    return f"https://{site}/" if name.lower() == site else f"https://{site}/{name}/"

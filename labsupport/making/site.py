@@ -27,6 +27,7 @@ from urllib.parse import unquote, urlsplit
 
 from labsupport.course.catalogue import NOTEBOOKS, Chapter, chapters
 from labsupport.errors import LabError
+from labsupport.making import links
 
 # The faults of a built site: links that lead nowhere, pictures missing or without words.
 
@@ -95,6 +96,7 @@ MARKER = ".made-by-lab-site"
 """The file that tells a folder which may be replaced."""
 PAGES = ("TEACHING.md", "CONTRIBUTING.md")
 TITLE = "Containers, live"
+NOT_LIVE = "12"  # its virtual machine has no room in the page
 _BOOK = "from jupyter_book.cli.main import main; main()"
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 
@@ -106,6 +108,8 @@ _STYLE = """
 html[data-theme=dark] .bd-content div.cell_output :is(.text_html, img) {
   background-color: transparent !important; color: inherit !important; border-radius: 0;
   filter: none}
+.open-live {background: #0072b2; color: #fff !important; font-weight: 600; padding: .4em 1em;
+  border-radius: 8px; text-decoration: none !important}
 """
 _SPHINX = {
     "html_show_copyright": False,
@@ -120,15 +124,17 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--output", type=Path, default=CHECKOUT / "site", help="folder (site)")
     told = "for launch buttons (else the remote `origin`, if on the web)"
     parser.add_argument("--repository", default=_origin(), metavar="URL", help=told)
+    told = "where the folder of ./lab page is, for Open live (else the repository's GitHub Pages)"
+    parser.add_argument("--page", metavar="URL", help=told)
     options = parser.parse_args(argv)
-    build(options.output, options.repository)
+    build(options.output, options.repository, options.page)
     if not options.repository:
         print("no launch buttons: no repository is known (--repository URL)")
     print(f"{options.output / 'index.html'}")
     return 0
 
 
-def build(output: Path, repository: str | None = None) -> None:
+def build(output: Path, repository: str | None = None, page: str | None = None) -> None:
     """Build the site into a folder, which is replaced if it holds an earlier one.
 
     Raises `LabError`: the folder holds something else; `LabError`: Jupyter Book is not installed;
@@ -146,7 +152,7 @@ def build(output: Path, repository: str | None = None) -> None:
         )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="lab-site-") as scratch:
         source = Path(scratch) / "source"
-        prepare(source, repository)
+        prepare(source, repository, page or _page(repository))
         argv = [sys.executable, "-c", _BOOK, "build", "--quiet", str(source)]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         made = source / "_build" / "html"
@@ -159,7 +165,7 @@ def build(output: Path, repository: str | None = None) -> None:
         shutil.copytree(made, output)
 
 
-def prepare(source: Path, repository: str | None) -> None:
+def prepare(source: Path, repository: str | None, page: str | None) -> None:
     """Write what Jupyter Book reads: pages, pictures, settings, table of contents."""
     (source / STATIC).mkdir(parents=True)
     (source / STATIC / "course.css").write_text(_STYLE)
@@ -172,6 +178,8 @@ def prepare(source: Path, repository: str | None) -> None:
                 cell["source"] = _links("".join(cell["source"]), repository)
             for output in cell.get("outputs", []):
                 _keep_words(output, source / STATIC)
+        if page and chapter.number != NOT_LIVE:
+            _open_live(notebook["cells"][0], page, chapter.file)
         (source / chapter.file).write_text(json.dumps(notebook))
     pages = [name for name in PAGES if (CHECKOUT / name).exists()]
     for name in pages:
@@ -179,6 +187,21 @@ def prepare(source: Path, repository: str | None) -> None:
     (source / "index.md").write_text(_first_page(known))
     (source / "_toc.yml").write_text(_contents(known, pages))
     (source / "_config.yml").write_text(json.dumps(_settings(repository), indent=1))
+
+
+def _open_live(cell: dict[str, Any], page: str, file: str) -> None:
+    """Put a button below a chapter's title."""
+    address = f"{page.rstrip('/')}/lab/index.html?path={file}"
+    title, _, rest = cell["source"].partition("\n")
+    button = f"<a class='open-live' href='{html.escape(address, quote=True)}'>Open live</a>"
+    told = "on a Linux of your own in this browser's tab (40 MB, fetched once)"
+    cell["source"] = f"{title}\n\n{button} {told}\n\n{rest.lstrip()}"
+
+
+def _page(repository: str | None) -> str | None:
+    """Return where GitHub shows the page of a repository, if it is there."""
+    found = re.fullmatch(r"https://github\.com/([^/]+)/([^/]+)", repository or "")
+    return links.page(*found.groups()) if found else None
 
 
 def _keep_words(output: dict[str, Any], folder: Path) -> None:
@@ -230,8 +253,8 @@ def _first_page(known: Iterable[Chapter]) -> str:
 
 A university lecture on containers, as experiments on a real Linux kernel. These pages show what
 happened when the notebooks were last run, in a kernel of their own (the *Lab VM*): every number and
-picture was read from the kernel or the engine. To run them yourself, use the launch button at the
-top of each page, or `./lab` in a copy of the repository.
+picture was read from the kernel or the engine. To run them yourself, use the buttons at the top of
+each page, or `./lab` in a copy of the repository.
 
 | | notebook | the question it answers | to work through | to read |
 |---|---|---|---|---|

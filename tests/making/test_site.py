@@ -24,6 +24,8 @@ def test_every_notebook_is_a_page_with_its_pictures_and_their_words(built):
         page = (built / chapter.file.replace(".ipynb", ".html")).read_text()
         assert chapter.title in page
         assert "mybinder.org" in page
+        live = f"https://someone.github.io/course/lab/index.html?path={chapter.file}"
+        assert (live in page) == (chapter.number != "12")
     pictures = list((built / "_static").glob("????????????????.png"))
     assert len(pictures) > 20
 
