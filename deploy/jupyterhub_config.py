@@ -25,6 +25,8 @@ c.JupyterHub.spawner_class = "dockerspawner.DockerSpawner"
 c.DockerSpawner.image = os.environ.get("COURSE_IMAGE", "containers-live")
 # without this, the image would start a JupyterLab that knows of no hub
 c.DockerSpawner.cmd = ["jupyterhub-singleuser"]
+# twenty kernels at once on a few processors are not ready within a minute
+c.Spawner.args = ["--MappingKernelManager.kernel_info_timeout=300"]
 c.DockerSpawner.remove = True
 c.DockerSpawner.use_internal_ip = True
 c.DockerSpawner.volumes = {"course-{username}": "/home/jovyan/notebooks"}

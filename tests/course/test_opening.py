@@ -1,5 +1,6 @@
 """`./lab` opens JupyterLab: where, on which port, and how it ends (about 15 s in all)."""
 
+import asyncio
 import json
 import os
 import re
@@ -12,9 +13,11 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.websocket import websocket_connect
 
 from labsupport.course import opening
 from labsupport.errors import LabError
@@ -34,11 +37,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def opened(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def opened(
+    folder: Path, *arguments: str, errors: IO[str] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Open the course in that folder; yield the process and the address that it tells."""
     command = [sys.executable, "-c", STARTER, str(folder), *arguments]
-    env = {**os.environ, "CI": "true"}
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as server:
+    pipes = {"stdout": subprocess.PIPE, "stderr": errors, "text": True}
+    with subprocess.Popen(command, env={**os.environ, "CI": "true"}, **pipes) as server:
         try:
             text = ""
             while "token=" not in text:
@@ -107,6 +112,31 @@ def test_nobody_is_asked_about_news_of_jupyter(folder):
     properties = answer["schema"]["properties"]
     assert properties["fetchNews"]["default"] == "false"
     assert properties["checkForUpdates"]["default"] is False
+
+
+def test_a_first_visit_warns_of_a_strangers_notebook_and_of_nothing_else(folder):
+    write_notebook(folder / "strange.ipynb", "1 + 1")
+    with (folder / "errors").open("w+") as errors:
+        with opened(folder, errors=errors) as (_, address):
+            for name in ("00_start_here.ipynb", "strange.ipynb"):
+                asked(address, f"/api/contents/{name}")
+            asyncio.run(use_a_kernel(address))
+        errors.seek(0)
+        told = errors.read()
+    assert re.findall(r"Notebook (\S+) is not trusted", told) == ["strange.ipynb"]
+    assert len(told.splitlines()) == 1, told
+
+
+async def use_a_kernel(address: str) -> None:
+    """Start one, connect to it as the page does, and shut it down."""
+    host, token = re.match(r"http://([^/]+).*token=(\w+)", address).groups()
+    client, headers = AsyncHTTPClient(), {"Authorization": f"token {token}"}
+    kernels, patient = f"http://{host}/api/kernels", {"headers": headers, "request_timeout": 60}
+    made = await client.fetch(kernels, method="POST", body="{}", **patient)
+    number = json.loads(made.body)["id"]
+    channels = f"ws://{host}/api/kernels/{number}/channels?session_id=test"
+    (await websocket_connect(HTTPRequest(channels, **patient))).close()  # it has answered by now
+    await client.fetch(f"{kernels}/{number}", method="DELETE", **patient)
 
 
 def test_a_notebook_may_be_named_by_its_start_and_a_closed_terminal_ends_all(folder):

@@ -7,17 +7,19 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
 import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.accounts import User
 from tests.fixtures_vm import Marked
 
 LAB_VM = [sys.executable, "-m", "labsupport", "vm"]
@@ -40,6 +42,27 @@ def test_the_current_folder_is_shared(vm_kernel: Path, tmp_path: Path) -> None:
     assert (folder, uid) == (str(tmp_path), "0")
     assert release != os.uname().release
     assert (tmp_path / "file").read_text() == "hello\n"
+
+
+MOUNT_ONCE_MORE = """
+mount -t hostfs host /mnt -o /
+touch "/mnt$1/written"
+cat /mnt/etc/shadow
+"""
+
+
+def test_root_there_may_do_what_its_user_may_and_no_more(
+    vm_kernel: Path, ordinary_user: User, as_user: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """Past the layer in memory, as SECURITY.md says."""
+    home = ordinary_user.home
+    kernel = Path(shutil.copy(vm_kernel, home / "kernel"))
+    kernel.chmod(0o755)
+    lines = ["sh", "-c", MOUNT_ONCE_MORE, "-", str(home)]
+    done = as_user([*LAB_VM, "--", *lines], env={"LAB_KERNEL": str(kernel)}, cwd=home)
+    assert (home / "written").exists()
+    assert (done.stdout, done.returncode) == ("", 1)
+    assert "/mnt/etc/shadow: Permission denied" in done.stderr
 
 
 def test_options_of_the_program_are_the_programs(vm_kernel: Path) -> None:
