@@ -11,9 +11,9 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +21,13 @@ from labsupport.build import log
 from labsupport.build.log import BuildKitReader, BuildStep, Reader, StepReader, failure, with_bytes
 from labsupport.engine.command_line import Builder, builder_of
 from labsupport.engine.listing import image_labels, remove_image
-from labsupport.errors import BuildFailed, LabError, StoreChanged, nearest
+from labsupport.errors import LabError, StoreChanged, nearest
 from labsupport.ownership import marks
 
 if TYPE_CHECKING:
     from labsupport.engine.client import Engine
 
-__all__ = ["Build", "BuildStep", "Order", "Running"]
+__all__ = ["Build", "BuildStep"]
 
 Files = Mapping[str, str | bytes]
 TRIES = 3  # Podman gives up when another program removes an image that it compares with
@@ -43,7 +43,7 @@ class Build:
 
     steps: tuple[BuildStep, ...]
     image_id: str | None = None
-    tag: str | None = None
+    tag: str = ""
     seconds: float = 0.0
     builder: str = ""
 
@@ -52,20 +52,19 @@ class Build:
         cls,
         engine: Engine,
         context: str | Path | Files,
-        tag: str | None = None,
+        tag: str = "",
         dockerfile: str = "Dockerfile",
-        args: Mapping[str, str] | None = None,
         *,
         cache: bool = True,
-        network: str | None = None,
+        network: str = "",
         classic: bool = False,
     ) -> Build:
-        """Build an image as `docker build -t TAG -f DOCKERFILE --build-arg … CONTEXT` does.
+        """Build an image as `docker build -t TAG -f DOCKERFILE CONTEXT` does.
 
         `context` is a folder, of which `.dockerignore` leaves out what it names, or a mapping of
-        file names to contents (one that begins with `#!` can be executed). `args` are for its
-        `ARG`. `cache=False` repeats every step. `network` is that of its `RUN` ("none", "host").
-        `classic` asks for the classic builder, which keeps an image of each step.
+        file names to contents (one that begins with `#!` can be executed). `cache=False` repeats
+        every step. `network` is that of its `RUN` ("none", "host"). `classic` asks for the classic
+        builder, which keeps an image of each step.
 
         The image carries our label. An interrupted cell stops the build and whatever it runs;
         finished steps stay in the builder's cache.
@@ -73,13 +72,20 @@ class Build:
         Raises `BuildFailed`: the builder did not finish; `LabError`: the context has no such
         Dockerfile, or there is no command `docker`.
         """
-        order = Order(context, tag, dockerfile, args or {}, cache, network, classic)
-        for _ in range(TRIES - 1):
-            try:
-                return Running(engine, order).wait()
-            except StoreChanged:  # what was done so far comes from the cache
-                continue
-        return Running(engine, order).wait()
+        builder = builder_of(engine, classic=classic)
+        stages = log.stages(_read_dockerfile(context, dockerfile))
+        options = [
+            *(f"--label={name}={text}" for name, text in image_labels().items()),
+            *([f"--tag={tag}"] if tag else []),
+            *([f"--network={network}"] if network else []),
+            *([] if cache else ["--no-cache"]),
+        ]  # fmt: skip
+        with _in_folder(context) as folder:
+            arguments = [*options, f"--file={folder / dockerfile}", str(folder)]
+            for _ in range(TRIES - 1):
+                with suppress(StoreChanged):  # what was done so far comes from the cache
+                    return _once(engine, builder, stages, arguments, tag)
+            return _once(engine, builder, stages, arguments, tag)
 
     @classmethod
     def read(cls, engine: Engine, said: str, image: str, dockerfile: str = "") -> Build:
@@ -104,11 +110,6 @@ class Build:
         """The steps that took no work: the builder had done the same before."""
         return tuple(step for step in self.steps if step.cached)
 
-    @property
-    def failed_step(self) -> BuildStep | None:
-        """The step at which the build failed; None if it did not."""
-        return next((step for step in self.steps if step.failed), None)
-
     def show(self, after: Build | None = None) -> None:
         """Show it, or next to an earlier build, with what it took from the cache."""
         from labsupport.build import chart
@@ -120,8 +121,6 @@ class Build:
 
     def _ending(self) -> str:
         by = f" by {self.builder}" if self.builder else ""
-        if failed := self.failed_step:
-            return f"failed in step {failed.name}{by}"
         return f"built {self.tag or (self.image_id or 'an image')[:19]} in {self.seconds:.1f} s{by}"
 
     def _repr_html_(self) -> str:
@@ -143,8 +142,6 @@ def _short(instruction: str, most: int = 80) -> str:
 
 
 def _seconds(step: BuildStep) -> str:
-    if step.failed:
-        return "FAILED"
     return "CACHED" if step.cached else "" if step.seconds is None else f"{step.seconds:.1f}"
 
 
@@ -176,10 +173,13 @@ def _no_dockerfile(name: str, where: str, why: str) -> LabError:
 
 
 @contextmanager
-def _in_folder(files: Files) -> Iterator[Path]:
+def _in_folder(context: str | Path | Files) -> Iterator[Path]:
     """Write the files of a mapping into a folder, for a while."""
+    if not isinstance(context, Mapping):
+        yield Path(context)
+        return
     with tempfile.TemporaryDirectory(prefix=marks.prefix("context")) as folder:
-        for name, content in files.items():
+        for name, content in context.items():
             path = Path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             data = content.encode() if isinstance(content, str) else content
@@ -188,121 +188,46 @@ def _in_folder(files: Files) -> Iterator[Path]:
         yield Path(folder)
 
 
-# --- a build that is under way -------------------------------------------------------------------
+# --- the command ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Order:
-    """What is to be built; the words are those of `Build.run`."""
-
-    context: str | Path | Files
-    tag: str | None = None
-    dockerfile: str = "Dockerfile"
-    args: Mapping[str, str] = field(default_factory=dict)
-    cache: bool = True
-    network: str | None = None
-    classic: bool = False
-
-    def options(self, image_file: Path, folder: Path) -> list[str]:
-        """Return the options of `docker build`, and of `podman build`."""
-        return [
-            f"--iidfile={image_file}", f"--file={folder / self.dockerfile}",
-            *(f"--label={name}={text}" for name, text in image_labels().items()),
-            *(f"--build-arg={name}={text}" for name, text in self.args.items()),
-            *([f"--tag={self.tag}"] if self.tag else []),
-            *([f"--network={self.network}"] if self.network else []),
-            *([] if self.cache else ["--no-cache"]),
-        ]  # fmt: skip
+def _once(
+    engine: Engine, builder: Builder, stages: Sequence[str], arguments: Sequence[str], tag: str
+) -> Build:
+    reader: Reader = (BuildKitReader if builder.is_buildkit else StepReader)(stages)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix=marks.prefix("build")) as scratch:
+        image_file = Path(scratch, "image")
+        status = _hear(builder, reader, [f"--iidfile={image_file}", *arguments], began)
+        image_id = image_file.read_text() if image_file.exists() else ""
+    seconds = time.monotonic() - began
+    steps = tuple(with_bytes(engine.client.api, reader.steps, image_id or None))
+    if status or not image_id:
+        _remove_steps(engine, steps)
+        raise failure(reader.last_words, steps)
+    return Build(steps, image_id, tag, seconds, builder.name)
 
 
-class Running:
-    """A build that `wait()` runs to its end, and `stop()` ends from another thread."""
+def _hear(builder: Builder, reader: Reader, arguments: Sequence[str], began: float) -> int:
+    """Run the command, and hear what it says; whatever it starts ends with it."""
+    process = subprocess.Popen(
+        [*marks.reaping(), "--", *builder.command, *arguments],
+        env={**os.environ, **builder.environment}, start_new_session=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, errors="replace",
+    )  # fmt: skip
+    with process:
+        try:
+            for line in process.stdout or ():
+                reader.take(line.rstrip("\n"), time.monotonic() - began)
+        finally:
+            process.communicate()  # the end of its input is the end of what still runs
+            reader.finish(time.monotonic() - began, failed=process.returncode != 0)
+    return process.returncode
 
-    def __init__(self, engine: Engine, order: Order) -> None:
-        self.order = order
-        self._engine = engine
-        self._builder: Builder = builder_of(engine, classic=order.classic)
-        stages = log.stages(_read_dockerfile(order.context, order.dockerfile))
-        self._reader: Reader = (BuildKitReader if self._builder.is_buildkit else StepReader)(stages)
-        self._process: subprocess.Popen[str] | None = None
-        self._is_stopped = False
-        self._began = 0.0
 
-    @property
-    def steps(self) -> tuple[BuildStep, ...]:
-        """The steps so far."""
-        return tuple(self._reader.steps)
-
-    @property
-    def seconds(self) -> float:
-        """Wall-clock time since the command was started."""
-        return time.monotonic() - self._began if self._began else 0.0
-
-    def stop(self) -> None:
-        """End the build from another thread: `wait` raises `BuildFailed`. May be called twice."""
-        self._is_stopped = True
-        if self._process is not None:
-            with suppress(ProcessLookupError):
-                self._process.terminate()
-
-    def wait(self) -> Build:
-        """Build, and return when there is an image; raises what `Build.run` does."""
-        context = self.order.context
-        with (
-            (
-                _in_folder(context) if isinstance(context, Mapping) else nullcontext(Path(context))
-            ) as folder,
-            tempfile.TemporaryDirectory(prefix=marks.prefix("build")) as scratch,
-        ):
-            image_file = Path(scratch, "image")
-            status = self._run([*self.order.options(image_file, folder), str(folder)])
-            made = image_file.read_text() if image_file.exists() else ""
-        if self._is_stopped:
-            raise self._stopped()
-        return self._done(status, made)
-
-    def _run(self, arguments: list[str]) -> int:
-        """Run the command, and hear what it says; whatever it starts ends with it."""
-        if self._is_stopped:
-            raise self._stopped()
-        self._began = time.monotonic()
-        self._process = process = subprocess.Popen(
-            [*marks.reaping(), "--", *self._builder.command, *arguments],
-            env={**os.environ, **self._builder.environment}, start_new_session=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, errors="replace",
-        )  # fmt: skip
-        with process:
-            try:
-                for line in process.stdout or ():
-                    self._reader.take(line.rstrip("\n"), self.seconds)
-            except BaseException:  # an interrupted cell
-                self._is_stopped = True
-                raise
-            finally:
-                process.communicate()  # the end of its input is the end of what still runs
-                self._reader.finish(self.seconds, failed=process.returncode != 0)
-        return process.returncode
-
-    def _stopped(self) -> BuildFailed:
-        return BuildFailed(
-            "somebody asked for it",
-            self.steps,
-            self.steps[-1] if self.steps else None,
-            what="the build was stopped",
-            remedy="run it again: what was finished comes from the cache",
-        )
-
-    def _done(self, status: int, image_id: str) -> Build:
-        steps = tuple(with_bytes(self._engine.client.api, self.steps, image_id or None))
-        if status or not image_id:
-            self._remove_steps()
-            raise failure(self._reader.last_words, steps)
-        name = self._builder.name
-        return Build(steps, image_id, self.order.tag, self.seconds, name)
-
-    def _remove_steps(self) -> None:
-        """Remove the images of a failed build's steps, which carry no label, the newest first."""
-        for step in reversed(self.steps):
-            if step.image_id and step.keyword != "FROM":
-                remove_image(self._engine.client, step.image_id)
+def _remove_steps(engine: Engine, steps: Sequence[BuildStep]) -> None:
+    """Remove the images of a failed build's steps, which carry no label, the newest first."""
+    for step in reversed(steps):
+        if step.image_id and step.keyword != "FROM":
+            remove_image(engine.client, step.image_id)

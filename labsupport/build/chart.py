@@ -61,8 +61,6 @@ def finding(*builds: Build) -> str:
 
 
 def _finding(build: Build) -> str:
-    if failed := build.failed_step:
-        return f"Step {_which(failed)} failed after {seconds(failed.seconds)}"
     work = _work(build)
     cached = [step for step in work if step.cached]
     if work and len(cached) == len(work):
@@ -126,15 +124,12 @@ def _which(step: BuildStep) -> str:
 def _row(step: BuildStep) -> tuple[object, ...]:
     time = "" if step.seconds is None else f"{step.seconds:.1f}"
     added = "" if step.bytes is None else step.bytes
-    mark = "FAILED" if step.failed else "CACHED" if step.cached else ""
-    return (step.name, _one_line(step), time, added, mark)
+    return (step.name, _one_line(step), time, added, "CACHED" if step.cached else "")
 
 
 def _said(step: BuildStep) -> str:
     """What is written next to a step's bar."""
-    parts = ["FAILED" if step.failed else "CACHED" if step.cached else ""]
-    if _has_bar(step):
-        parts.append(f"after {seconds(step.seconds)}" if step.failed else seconds(step.seconds))
+    parts = ["CACHED" if step.cached else "", seconds(step.seconds) if _has_bar(step) else ""]
     if step.bytes and not step.cached:
         verb = "brings" if step.keyword == "FROM" else "adds"
         parts.append(f"{verb} {amount(step.bytes)}")
@@ -211,7 +206,7 @@ def _key(builds: Sequence[Build]) -> str:
 
 
 def _draw_step(sheet: Page, step: BuildStep, column: _Column, top: float) -> None:
-    colour = style.KERNEL if step.failed else style.SHARED if step.cached else column.colour
+    colour = style.SHARED if step.cached else column.colour
     corner = (column.left, top)
     sheet.box(*corner, column.wide, ROW, colour, fill=f"{colour}17", pad=0.5, linewidth=1.4)
     text = f"{step.stage} {step.number}  {_one_line(step)}".strip()
@@ -219,8 +214,7 @@ def _draw_step(sheet: Page, step: BuildStep, column: _Column, top: float) -> Non
     text = text if len(text) <= most else f"{text[: most - 1]}…"
     sheet.text(column.left + 1.4, top + 1.8, text, mono=True)
     length = _draw_bar(sheet, step, column, top, colour) if _has_bar(step) else -0.8
-    bold = step.cached or step.failed
-    sheet.text(column.left + 2.2 + length, top + 4.35, _said(step), bold=bold)
+    sheet.text(column.left + 2.2 + length, top + 4.35, _said(step), bold=step.cached)
 
 
 def _draw_bar(sheet: Page, step: BuildStep, column: _Column, top: float, colour: str) -> float:

@@ -11,17 +11,14 @@ import shlex
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import anywidget
-import traitlets
+import ipywidgets
 
 from labsupport.build.container import Ran
 from labsupport.build.workbench import Workbench
 from labsupport.errors import TimedOut
 from labsupport.figure import style
-from labsupport.figure.live import TOOLS, Shown
+from labsupport.figure.live import LivePicture, Shown
 from labsupport.figure.page import Page
 
 # says what it was given, which process it is, and who PID 1 is
@@ -323,30 +320,24 @@ def show_starts(starts: Sequence[Start]) -> None:
 
 # --- choose any of them, run it, see --------------------------------------------------------------
 
-HERE = Path(__file__).parent
 PATIENCE_SECONDS = 10.0  # seconds that the notebook waits at most
 
 
-class StartWidget(anywidget.AnyWidget):
-    """The widget: two choices, a line of text, a button, and a picture with its words."""
-
-    _esm = TOOLS + (HERE / "start_console.js").read_text()
-    _css = HERE / "start_console.css"
-    choices = traitlets.Dict().tag(sync=True)
-    chosen = traitlets.Dict().tag(sync=True)
-    png = traitlets.Bytes(b"").tag(sync=True)
-    alt = traitlets.Unicode("").tag(sync=True)
-    status = traitlets.Unicode("").tag(sync=True)
-    busy = traitlets.Bool(False).tag(sync=True)
-    width = traitlets.Int(860).tag(sync=True)
-
-
 class StartConsole:
-    """`StartConsole(bench).show()`; `last` is the outcome of the last run."""
+    """`StartConsole(bench).show()`: two choices, a line of text, a button, and what came of it.
+
+    `last` is the outcome of the last run.
+    """
 
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
         self.last: Start | None = None
+        self.entrypoint = _choice("ENTRYPOINT", ENTRYPOINTS, 1)
+        self.cmd = _choice("CMD", CMDS, 0)
+        self.typed = ipywidgets.Text(ARGUMENT, description="arguments")
+        self.button = ipywidgets.Button(description="▶ docker run")
+        self.button.on_click(self._pressed)
+        self.picture = LivePicture()
 
     def run(self, entrypoint: str, cmd: str, typed: str = "") -> Start:
         """Build an image of these two lines, and run it with the arguments in `typed`.
@@ -361,36 +352,28 @@ class StartConsole:
 
     def show(self) -> None:
         """Run the lecture's example with an argument, and show it with the controls."""
-        typed = ARGUMENT
-        start = self.run(ENTRYPOINTS[1], CMDS[0], typed)
-        self.widget = StartWidget(
-            choices={"entrypoints": [line or "none" for line in _lists(ENTRYPOINTS)],
-                     "cmds": _lists(CMDS)},
-            chosen={"entrypoint": 1, "cmd": 0, "typed": typed},
-        )  # fmt: skip
-        self.widget.on_msg(self._told)
-        self._paint(start)
-        shown = Shown(self.widget, self.widget.alt)
-        shown.leave(self.widget.png, self.widget.alt, start.table(), self.widget.width)
+        start = self._run_chosen()
+        controls = ipywidgets.HBox([self.entrypoint, self.cmd, self.typed, self.button])
+        shown = Shown(ipywidgets.VBox([controls, self.picture]), self.picture.alt)
+        shown.leave(self.picture.png, self.picture.alt, start.table(), self.picture.width)
 
-    def _told(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
-        entrypoint = ENTRYPOINTS[content["entrypoint"]]
-        self.widget.busy, self.widget.status = True, "running …"
-        try:
-            start = self.run(entrypoint, CMDS[content["cmd"]], content["typed"])
-        except (TimedOut, ValueError) as error:
-            self.widget.status = str(error)
-        else:
-            self._paint(start)
-            self.widget.status = start.finding()
-        finally:
-            self.widget.busy = False
-
-    def _paint(self, start: Start) -> None:
+    def _run_chosen(self) -> Start:
+        start = self.run(self.entrypoint.value, self.cmd.value, self.typed.value)
         figure = assembly(start).figure
-        self.widget.width, self.widget.alt = style.pixels(figure), start.words()
-        self.widget.png = style.png(figure)
+        self.picture.width, self.picture.alt = style.pixels(figure), start.words()
+        self.picture.png = style.png(figure)
+        return start
+
+    def _pressed(self, _button: object) -> None:
+        self.button.disabled, self.picture.status = True, "running …"
+        try:
+            self.picture.status = self._run_chosen().finding()
+        except (TimedOut, ValueError) as error:
+            self.picture.status = str(error)
+        finally:
+            self.button.disabled = False
 
 
-def _lists(lines: tuple[str, ...]) -> list[str]:
-    return [line.partition(" ")[2] for line in lines]
+def _choice(name: str, lines: Sequence[str], chosen: int) -> ipywidgets.Dropdown:
+    options = [(line.partition(" ")[2] or "none", line) for line in lines]
+    return ipywidgets.Dropdown(options=options, value=lines[chosen], description=name)

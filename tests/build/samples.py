@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from labsupport.build import anatomy, chart, starts
-from tests.build.test_build_chart import AGAIN, BUILD, COPY, FAILED, cached
+from tests.build.test_build_chart import AGAIN, BUILD, COPY, cached
 from tests.build.test_dockerfile_effects import FOUND
 from tests.build.test_start_matrix import STARTS
 
@@ -21,7 +21,6 @@ def of_start(number):
 
 PAGES = {
     "build": of_builds(BUILD),
-    "failed": of_builds(FAILED),
     "rebuild": of_builds(BUILD, cached(BUILD, 2)),
     "anatomy": lambda: (anatomy.page(FOUND), anatomy.words(FOUND), anatomy.table(FOUND)),
     "starts": lambda: (starts.page(STARTS), starts.words(STARTS), starts.table(STARTS)),

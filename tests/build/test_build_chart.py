@@ -1,4 +1,4 @@
-"""A build's steps as bars, two builds side by side, and the view of one that goes on: from data."""
+"""A build's steps as bars, and two builds side by side: from data."""
 
 from dataclasses import replace
 
@@ -6,7 +6,6 @@ import pytest
 
 from labsupport.build import chart
 from labsupport.build.build import Build, BuildStep
-from labsupport.build.build_progress import Progress
 
 MB = 1_000_000
 FROM = BuildStep(1, 4, "FROM docker.io/library/python:3", 0.01, 2 * MB)
@@ -17,7 +16,6 @@ BUILD = Build((FROM, COPY, RUN, CMD), "sha256:abc", "t:1", 5.1)
 AGAIN = replace(
     BUILD, steps=(FROM, *(replace(s, cached=True) for s in (COPY, RUN, CMD))), seconds=0.6
 )
-FAILED = Build((FROM, COPY, replace(RUN, failed=True, bytes=None, seconds=0.4)))
 
 
 def cached(build, *numbers, seconds=0.6):
@@ -48,7 +46,6 @@ def bars(axes):
         (AGAIN, "All from the cache: 0.6 s in all"),
         (BUILD, "Step 3 took 4.2 of 5.1 s"),
         (cached(BUILD, 2, seconds=4.5), "Step 3 took 4.2 of 4.5 s; 1 step from the cache"),
-        (FAILED, "Step 3 failed after 0.4 s"),
         (Build((FROM, replace(RUN, stage="maker"))), "Step 3 of maker took 4.2 s"),
     ],
 )  # fmt: skip
@@ -82,7 +79,6 @@ def test_words_and_table_say_all_that_the_picture_does():
     both = chart.words(BUILD, build)
     assert both.index("The first build:") < both.index("The second build:")
     assert len(chart.table(BUILD, build)) == 9
-    assert "FAILED, after 0.4 s" in chart.words(FAILED)
 
 
 def test_bars_are_as_long_as_the_steps_took():
@@ -113,32 +109,3 @@ def test_colour_is_never_the_only_sign():
     axes = drawn(cached(BUILD, 2))
     assert "CACHED" in texts(axes)
     assert any("grey, CACHED" in text for text in texts(axes))
-    assert "FAILED, after 0.4 s" in texts(drawn(FAILED))
-
-
-# --- while it goes on ----------------------------------------------------------------------------
-
-
-def states(progress):
-    return [tile["state"] for tile in progress.tiles()]
-
-
-def test_tiles_say_what_became_of_each_step():
-    begun = replace(RUN, ended=False, seconds=None, output="one\ntwo\n")
-    progress = Progress((FROM, replace(COPY, cached=True), begun), 1.5)
-
-    assert states(progress) == ["done", "cached", "running", "waiting"]
-    assert progress.status() == "step [3/4] RUN install \\\n  everything"
-    assert progress.last_lines().splitlines()[-2:] == ["one", "two"]
-    assert progress.tiles()[1]["said"] == "CACHED"
-    assert states(Progress(FAILED.steps, 1, "it failed")) == ["done", "done", "failed"]
-    assert states(Progress((FROM, begun), 1, "it was stopped")) == ["done", "waiting"]
-    assert Progress(()).status() == "sending the context to the engine"
-
-
-def test_steps_of_several_stages_are_all_counted():
-    one = [replace(step, stage="maker", total=2, number=n) for n, step in ((1, FROM), (2, RUN))]
-    two = [replace(FROM, stage="stage-1", total=2)]
-    assert Progress((*one, *two)).total == 4  # Podman and BuildKit count in each
-    through = (replace(FROM, stage="maker"), replace(COPY, stage="stage-1"))
-    assert Progress(through).total == 4  # the classic builder through all

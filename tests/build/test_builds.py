@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import docker
 import pytest
 
 from labsupport.build.bases import base_image
-from labsupport.build.build import Build, Order, Running
+from labsupport.build.build import Build
 from labsupport.build.log import failure
 from labsupport.engine import command_line, listing
 from labsupport.engine.client import Engine
@@ -50,10 +49,6 @@ class Site:
 
     def build(self, context, **options) -> Build:
         return Build.run(self.engine, context, network="none", classic=self.classic, **options)
-
-    def begin(self, context, **options) -> Running:
-        order = Order(context, network="none", classic=self.classic, **options)
-        return Running(self.engine, order)
 
     def images(self) -> set[str]:
         return {image.id for image in self.engine.client.images.list(all=True)}
@@ -92,15 +87,6 @@ def dockerfile(*lines: str) -> dict[str, str]:
 
 def instructions(steps) -> list[str]:
     return [step.instruction for step in steps if step.keyword not in {"FROM", "ARG"}]
-
-
-def when_it_prints(running, words):
-    """Return the step that has printed these words, as soon as it has."""
-
-    def found():
-        return next((step for step in running.steps if words in step.output), None)
-
-    return wait_until(found, PATIENCE_SECONDS, lambda: str(running.steps))
 
 
 def base_sizes(site) -> list[int]:
@@ -172,22 +158,9 @@ def test_a_stage_that_nothing_uses_is_skipped_except_by_the_classic_builder(site
     assert [(step.stage, step.instruction) for step in steps] == [("stage-1", "RUN echo used")]
 
 
-def test_arguments_and_the_dockerfile_s_name(site):
-    text = f"FROM {BASE}\nARG WORD\nRUN echo $WORD\n"
-    build = site.build(
-        {"other.Dockerfile": text}, dockerfile="other.Dockerfile", args={"WORD": "from outside"}
-    )
-    assert build.steps[-1].output == "from outside\n"
-
-
-def test_progress_is_told_while_the_build_goes_on(site):
-    running = site.begin(dockerfile("RUN echo early; sleep 1; echo late"), cache=False)
-    with ThreadPoolExecutor() as pool:
-        building = pool.submit(running.wait)
-        step = when_it_prints(running, "early\n")
-        assert step.output == "early\n"
-        assert not step.ended
-        assert building.result().steps[-1].output == "early\nlate\n"
+def test_a_dockerfile_of_another_name(site):
+    build = site.build({"other": f"FROM {BASE}\nRUN echo other\n"}, dockerfile="other", cache=False)
+    assert build.steps[-1].output == "other\n"
 
 
 def test_text_for_people_has_a_line_for_each_step(buildkit):
@@ -262,21 +235,19 @@ def test_an_image_that_another_removes_meanwhile_is_no_reason_to_give_up(monkeyp
     said = "checking if cached image exists from a previous build: getting top layer info: layer "
     tries = []
 
-    class Podmans:
-        def __init__(self, *_):
-            tries.append(self)
+    def podmans(*_):
+        tries.append(1)
+        if len(tries) <= gone:
+            raise failure(f"{said}not known", [])
+        return Build((), "sha256:1")
 
-        def wait(self):
-            if len(tries) <= gone:
-                raise failure(f"{said}not known", [])
-            return Build((), "sha256:1")
-
-    monkeypatch.setattr("labsupport.build.build.Running", Podmans)
+    monkeypatch.setattr("labsupport.build.build._once", podmans)
+    monkeypatch.setattr("labsupport.build.build.builder_of", lambda *_, **__: None)
     if works:
-        assert Build.run(None, "").image_id == "sha256:1"
+        assert Build.run(None, dockerfile()).image_id == "sha256:1"
     else:
         with pytest.raises(StoreChanged, match="build again"):
-            Build.run(None, "")
+            Build.run(None, dockerfile())
     assert len(tries) == 3
 
 
@@ -329,45 +300,15 @@ def sleepers(seconds: str) -> list[int]:
     return found
 
 
-def test_a_build_can_be_stopped_from_another_thread(buildkit):
-    running = buildkit.begin(dockerfile("RUN echo first", "RUN echo go; sleep 7771"))
-    with ThreadPoolExecutor() as pool:
-        building = pool.submit(running.wait)
-        when_it_prints(running, "go\n")
-        running.stop()
-        running.stop()
-        with pytest.raises(BuildFailed, match=r"step \[3/3\]") as stopped:
-            building.result()
-
-    assert stopped.value.steps[1].output == "first\n"
-    wait_until(lambda: not sleepers("7771"), PATIENCE_SECONDS)
-    again = buildkit.build(dockerfile("RUN echo first"))
-    assert again.steps[1].cached
-
-
-def test_a_build_that_was_stopped_before_it_began_does_nothing(buildkit):
-    running = buildkit.begin(dockerfile("RUN sleep 7774"))
-    running.stop()
-    with pytest.raises(BuildFailed, match="was stopped"):
-        running.wait()
-    assert sleepers("7774") == []
-
-
 SCRIPT = """
-import sys, threading, time, docker
+import sys, docker
 from labsupport.engine.client import Engine
-from labsupport.build.build import Order, Running
+from labsupport.build.build import Build
 address, seconds = sys.argv[1:]
 engine = Engine._of(docker.DockerClient(base_url=address), address)
-text = f"FROM labsupport/busybox\\nRUN echo go; sleep {seconds}"
-running = Running(engine, Order({"Dockerfile": text}, network="none"))
-def tell():
-    while not [step for step in running.steps if step.output == "go\\n"]:
-        time.sleep(0.05)
-    print("go", flush=True)
-threading.Thread(target=tell, daemon=True).start()
+text = f"FROM labsupport/busybox\\nRUN sleep {seconds}"
 try:
-    running.wait()
+    Build.run(engine, {"Dockerfile": text}, network="none")
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
@@ -380,9 +321,7 @@ def test_a_build_ends_with_its_notebook(buildkit, number, seconds):
         [sys.executable, "-c", SCRIPT, buildkit.engine.address, seconds],
         stdout=subprocess.PIPE, text=True, cwd=CHECKOUT,
     )  # fmt: skip
-    assert process.stdout is not None
-    while "go" not in (line := process.stdout.readline()):
-        assert line, "it ended"
+    wait_until(lambda: sleepers(seconds), PATIENCE_SECONDS)
     process.send_signal(number)
     said = process.communicate(timeout=PATIENCE_SECONDS)[0]
 

@@ -65,14 +65,16 @@ def test_the_console_does_not_wait_for_ever(bench, monkeypatch):
     assert not [each for each in bench.things() if each.startswith("container")]
 
 
-def test_the_widget_shows_what_came_of_a_press(bench):
+def test_the_console_shows_what_came_of_a_press(bench):
     console = StartConsole(bench)
     console.show()
-    before = console.widget.png
-    console._told(None, {"entrypoint": 2, "cmd": 0, "typed": "you"}, None)
-    assert console.widget.png != before
-    assert "“Hello" in console.widget.alt
-    assert console.widget.status == "The shell runs the word after -c, and nothing of the rest"
-    console._told(None, {"entrypoint": 0, "cmd": 0, "typed": "it's"}, None)
-    assert "quotation" in console.widget.status
-    assert console.widget.busy is False
+    before = console.picture.png
+    console.entrypoint.value, console.typed.value = ENTRYPOINTS[2], "you"
+    console.button.click()
+    assert console.picture.png != before
+    assert "“Hello" in console.picture.alt
+    assert console.picture.status == "The shell runs the word after -c, and nothing of the rest"
+    console.typed.value = "it's"
+    console.button.click()
+    assert "quotation" in console.picture.status
+    assert not console.button.disabled
