@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-import traitlets
+import ipywidgets
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from labsupport.figure import style
-from labsupport.figure.live import TOOLS, LivePicture, Shown
+from labsupport.figure.live import LivePicture, Shown
 from labsupport.machine.virtual import WHAT, Stage, VirtualMachine
 
 # The stages of a machine's start: a bar for each, from when it was switched on.
@@ -86,19 +85,8 @@ def figure_of(stages: Sequence[Stage], *, ready: bool = True) -> Figure:
     return figure
 
 
-HERE = Path(__file__).parent
-LONGEST_CONSOLE = 6000  # characters that are shown
-FRAMES_PER_SECOND = 4
-
-
-class BootWidget(LivePicture):
-    """The widget: `colours` of the stages by name, `stages` as (name, began, ended) in seconds."""
-
-    _esm = TOOLS + (HERE / "boot_console.js").read_text()
-    _css = (HERE / "boot_console.css").read_text()
-    colours = traitlets.Dict().tag(sync=True)
-    stages: Any = traitlets.List().tag(sync=True)
-    console = traitlets.Unicode("").tag(sync=True)
+LINES = 12  # of the console that are shown
+FRAMES_PER_SECOND = 2
 
 
 class BootConsole:
@@ -109,25 +97,26 @@ class BootConsole:
 
     def __init__(self, machine: VirtualMachine) -> None:
         self.machine = machine
-        self.widget = BootWidget(colours={name: _COLOURS[name] for name in machine.progress.names})
+        self.picture, self.console = LivePicture(stop="Stop watching"), ipywidgets.HTML()
 
     async def run(self, seconds: float = 300) -> None:
         """Watch for `seconds` at most; then the stages stay as a picture."""
-        shown = Shown(self.widget, "A machine is starting.")
-        await self.widget.keep_going(self._step, seconds, FRAMES_PER_SECOND)
-        stages, ready = self.machine.stages, self.machine.progress.is_ready
-        figure, told = figure_of(stages, ready=ready), words(stages, ready=ready)
-        shown.leave(style.png(figure), told, table(stages), style.pixels(figure))
+        shown = Shown(ipywidgets.VBox([self.picture, self.console]), "A machine is starting.")
+        await self.picture.keep_going(self._step, seconds, FRAMES_PER_SECOND)
+        self._paint()
+        still = self.picture
+        shown.leave(still.png, still.alt, table(self.machine.stages), still.width)
 
     def _step(self) -> None:
-        ready = self.machine.look()
-        stages = self.machine.stages
-        self.widget.stages = [
-            (each.name, each.began_seconds, each.ended_seconds) for each in stages
-        ]
-        self.widget.console = self.machine.console[-LONGEST_CONSOLE:]
-        if ready:
-            self.widget.status = finding(stages)
-            self.widget.stopping = True
-        else:
-            self.widget.status = f"now: {stages[-1].name}"
+        if self.machine.look():
+            self.picture.stopping = True
+        self._paint()
+
+    def _paint(self) -> None:
+        stages, ready = self.machine.stages, self.machine.progress.is_ready
+        figure = figure_of(stages, ready=ready)
+        self.picture.width, self.picture.alt = style.pixels(figure), words(stages, ready=ready)
+        self.picture.png = style.png(figure)
+        self.picture.status = finding(stages) if ready else f"now: {stages[-1].name}"
+        said = "\n".join(self.machine.console.splitlines()[-LINES:])
+        self.console.value = f"<pre>{html.escape(said)}</pre>"

@@ -429,15 +429,9 @@ class Progress:
         """Whether the machine accepts logins, and has said by which key it is known."""
         return "ready for SSH" in self.began and bool(self.host_key)
 
-    @property
-    def names(self) -> list[str]:
-        """Return the stages that a start has which began like this one."""
-        names = list(WHAT)
-        return names[names.index(next(iter(self.began))) : -1]
-
     def stages(self, now: float) -> list[Stage]:
         """Return the stages that have begun; the last one lasts until now or until SSH is ready."""
         begun = [(name, self.began[name]) for name in WHAT if name in self.began]
         ends = [began for _, began in begun[1:]] + [now]
         found = [Stage(n, began, end) for (n, began), end in zip(begun, ends, strict=True)]
-        return [each for each in found if each.name in self.names]
+        return [each for each in found if each.name != "ready for SSH"]

@@ -45,7 +45,7 @@ READY = f"Started ssh.service\nssh-ed25519 {'A' * 68}\n".encode()
 class Starting:
     """A machine that is ready when it has been looked at three times."""
 
-    console = "Welcome\n" * 2000
+    console = "<Welcome>\n" * 2000
 
     def __init__(self):
         self.looks = 0
@@ -68,11 +68,10 @@ def test_watching_ends_when_the_machine_is_ready():
     asyncio.run(console.run(seconds=30))
 
     assert machine.looks == 3
-    assert console.widget.stages == [("firmware", 0, 0.3)]
-    assert len(console.widget.console) == boot_console.LONGEST_CONSOLE
-    assert list(console.widget.colours) == Progress().names
-    assert console.widget.status.startswith("Ready for SSH")
-    assert not console.widget.running
+    assert console.picture.alt == boot_console.words(machine.stages)
+    assert console.console.value.count("&lt;Welcome&gt;") == boot_console.LINES
+    assert console.picture.status.startswith("Ready for SSH")
+    assert not console.picture.running
 
 
 def test_a_watching_that_was_stopped_does_not_say_ready(monkeypatch):
