@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 LAST_LINES = 5
-MOST_OUTPUT = 200_000  # characters of a step: some 3000 lines
-_LEFT_OUT = "(what it printed before is left out)\n"
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,8 @@ class BuildStep:
 
     `seconds` is wall-clock time, `bytes` is what the step added to the image by the engine's
     history, `image_id` the image that the builder made of it (BuildKit makes none); each is None
-    where it is not known. `output` is the last 200 000 characters that the program printed. While a
-    build goes on, a step that has not `ended` has neither time nor bytes.
+    where it is not known. `output` is what the program printed. A step that has not `ended` has
+    neither time nor bytes.
     """
 
     number: int
@@ -261,7 +259,7 @@ def _told(step: BuildStep, words: str) -> BuildStep:
     if words.startswith("ERROR: "):
         return replace(step, ended=True, failed=True)
     if (said := _PRINTED.fullmatch(words)) and not _OWN_WORDS.match(words):
-        return replace(step, output=_longer(step.output, f"{said[1]}\n"))
+        return replace(step, output=f"{step.output}{said[1]}\n")
     return step
 
 
@@ -307,7 +305,7 @@ class StepReader(Reader):
             self._made(image[2], cached=bool(image[1]))
         elif not _SAID.match(line):
             self.last_words = line
-            self._change(output=_longer(self._steps[-1].output, f"{line}\n"))
+            self._change(output=f"{self._steps[-1].output}{line}\n")
 
     def finish(self, at_seconds: float, *, failed: bool = False) -> None:
         """Note that no more lines will come; the reason is not what the program printed."""
@@ -350,11 +348,3 @@ class StepReader(Reader):
 
     def _change(self, **facts: Any) -> None:
         self._steps[-1] = replace(self._steps[-1], **facts)
-
-
-def _longer(output: str, text: str) -> str:
-    """Return a step's output with more of it, cut off at the front if it has become too long."""
-    output += text
-    if len(output) <= MOST_OUTPUT:
-        return output
-    return _LEFT_OUT + output[-(MOST_OUTPUT // 2) :].partition("\n")[2]

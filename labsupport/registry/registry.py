@@ -123,11 +123,6 @@ class Registry(Closing):
             for layer, words in zip(layers, made_by, strict=True)
         ]
 
-    def explain(self, words: str) -> str:
-        """Add to the engine's words what the registry itself says of its last failure."""
-        why = self._running.log.last_failure(self._mark()) if "HTTP status: 5" in words else ""
-        return f"{words} (the registry: {why})" if why else words
-
     def _mark(self) -> str:
         """Ask something of our own, to which the log must be read: it comes when it likes."""
         mark = secrets.token_hex(8) if self.is_running else ""

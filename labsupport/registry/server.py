@@ -72,7 +72,6 @@ class Log:
 
     def __init__(self, lines: IO[bytes]) -> None:
         self._words: deque[str] = deque(maxlen=20)  # of no request: how it started, or why not
-        self._failure = ""  # what it said of the last failure of its own
         self._found: dict[str, Request] = {}
         self._open: set[str] = set()
         self._is_over = False
@@ -89,12 +88,6 @@ class Log:
         with self._news:
             self._wait(lambda: self._has_ended(mark), ANSWER_SECONDS)
             return [request for request in self._found.values() if request.agent != OWN_AGENT]
-
-    def last_failure(self, mark: str = "") -> str:
-        """Return the registry's words for its last failure of its own (status 500 or above)."""
-        with self._news:
-            self._wait(lambda: self._has_ended(mark), ANSWER_SECONDS)
-            return self._failure
 
     def _has_ended(self, mark: str) -> bool:
         """Whether it is read to the mark, and all that began has ended, which is said later."""
@@ -134,8 +127,6 @@ class Log:
             self._words.append(str(entry.get("msg", "")))
             return
         self._found[key] = request = _merge(self._found.get(key), entry)
-        if entry.get("level") == "error" and request.status >= 500:
-            self._failure = str(entry.get("err.detail") or entry.get("err.message", ""))
         (self._open.discard if request.status else self._open.add)(key)
 
 

@@ -6,7 +6,6 @@ failure there, too; the Docker SDK hands it on as it is, without raising anythin
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,26 +17,19 @@ if TYPE_CHECKING:
     from labsupport.engine.client import Engine
     from labsupport.registry.registry import Registry
 
-# --- why a login, a push or a pull was refused: the engine's words, sorted by cause and remedy ---
+# --- why a push was refused: the engine's words, sorted by cause and remedy ---
 
 HUB = "docker.io"
-_NAME_SERVER = re.compile(r" on [\d.:\[\]a-f]+:53(?=:)|(?<=: )dial udp [\d.:\[\]a-f]+:53: ")
-"""Whom the engine asked for an address: it does not matter, and should not be published."""
-_PLAIN = "http response to https client"
+_LOG_IN = "docker login {where}, with your user name there and a token"
 _REMEDIES: Mapping[tuple[str, ...], str] = {
-    ("toomanyrequests", "too many requests", "rate limit"):
-        "wait for some hours, log in (that raises it), or take another registry",
-    ("no space left",): "docker system df shows what takes an engine's room",
     ("does not exist locally", "tag does not exist"):
         "docker image ls shows what there is; docker tag IMAGE {name}",
-    ("no such host", "connection refused", "unreachable", "timeout", _PLAIN): "",  # see _way_to
-    ("no basic auth",):  # containerd says "access denied" with it, too
-        "docker login {where}, with your user name there and a token",
+    ("http response to https client",):  # Docker speaks plain HTTP to the loopback; Podman is told
+        'put into registries.conf: [[registry]] location = "{where}" insecure = true',
+    ("no such host", "connection refused", "unreachable", "timeout"): "",
+    ("no basic auth",): _LOG_IN,  # containerd says "access denied" with it, too
     ("access to the resource is denied", "access denied"): "",
-    ("unauthorized", "authentication required"):
-        "docker login {where}, with your user name there and a token",
-    ("manifest unknown", "not found", "name unknown"):
-        "look for spelling mistakes in name and tag; was it pushed?",
+    ("unauthorized", "authentication required"): _LOG_IN,
 }  # fmt: skip
 """What to do, by what the engine says; where it is empty, the name leads to the wrong place."""
 
@@ -51,31 +43,14 @@ def registry_of(name: str) -> str:
     return first if slash and ("." in first or ":" in first or first == "localhost") else HUB
 
 
-def read(verb: str, name: str, words: str) -> ShippingRefused:
+def read(name: str, words: str) -> ShippingRefused:
     """Turn the engine's words into an error with the remedy of the first cause that fits."""
-    words = _NAME_SERVER.sub("", words)
-    low = words.lower()
-    what = f"docker {verb} {name.rstrip('/')}"
-    for signs, remedy in _REMEDIES.items():
-        if any(sign in low for sign in signs):
-            return ShippingRefused(
-                what, words, _insecure(name) if _PLAIN in low else _remedy(remedy, name)
-            )
-    return ShippingRefused(what, words)
-
-
-def _remedy(words: str, name: str) -> str:
-    where = registry_of(name)
-    return words.format(name=name, where=where) if words else _way_to(where, name)
-
-
-def _insecure(name: str) -> str:
-    """Docker speaks plain HTTP to any registry on the loopback, Podman to those in its settings."""
-    return (
-        "Podman wants to be told that this registry has no certificate. Put into "
-        "~/.config/containers/registries.conf (root: /etc/containers/registries.conf.d/lab.conf): "
-        f'[[registry]] location = "{registry_of(name)}" insecure = true'
-    )
+    where, remedy = registry_of(name), ""
+    for signs, found in _REMEDIES.items():
+        if any(sign in words.lower() for sign in signs):
+            remedy = found.format(name=name, where=where) or _way_to(where, name)
+            break
+    return ShippingRefused(f"docker push {name}", words, remedy)
 
 
 def _way_to(where: str, name: str) -> str:
@@ -137,7 +112,7 @@ def push(engine: Engine, name: str, registry: Registry) -> Trip:
     """
     began = time.monotonic()
     events: Any = engine.client.api.push(name, stream=True, decode=True, auth_config=registry.auth)
-    ended = _follow(events, name, registry)
+    ended = _follow(events, name)
     seconds = time.monotonic() - began
     told = registry.contents(name)
     # the classic store names a layer by its digest unpacked, containerd's as it travels
@@ -149,12 +124,12 @@ def push(engine: Engine, name: str, registry: Registry) -> Trip:
     return Trip(name, seconds, tuple(layers))
 
 
-def _follow(events: Iterable[Mapping[str, Any]], name: str, registry: Registry) -> dict[str, str]:
+def _follow(events: Iterable[Mapping[str, Any]], name: str) -> dict[str, str]:
     """Follow it to the end; return each layer's outcome by its short name."""
     ended: dict[str, str] = {}
     for event in events:
         if "error" in event:
-            raise read("push", name, registry.explain(event["error"]))
+            raise read(name, str(event["error"]))
         status = str(event.get("status", ""))
         if status.startswith("Mounted from"):
             ended[event["id"]] = MOUNTED

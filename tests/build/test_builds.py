@@ -19,7 +19,7 @@ from labsupport.engine import command_line, listing
 from labsupport.engine.client import Engine
 from labsupport.engine.listing import IMAGE_OWNER, image_labels
 from labsupport.errors import BuildFailed, LabError, StoreChanged
-from tests import podman
+from tests import podmans
 from tests.engine.help import said_by
 from tests.toys import CHECKOUT
 from tests.waiting import wait_until
@@ -56,9 +56,9 @@ class Site:
 
 @pytest.fixture(scope="module")
 def podman_engine():
-    if why := podman.why_none():
+    if why := podmans.why_none():
         pytest.skip(why)
-    with podman.service() as address:
+    with podmans.podman() as address:
         client = docker.DockerClient(base_url=address, timeout=60)
         with Engine._of(client, address) as engine:
             base_image(engine)
@@ -235,13 +235,13 @@ def test_an_image_that_another_removes_meanwhile_is_no_reason_to_give_up(monkeyp
     said = "checking if cached image exists from a previous build: getting top layer info: layer "
     tries = []
 
-    def podmans(*_):
+    def once(*_):
         tries.append(1)
         if len(tries) <= gone:
             raise failure(f"{said}not known", [])
         return Build((), "sha256:1")
 
-    monkeypatch.setattr("labsupport.build.build._once", podmans)
+    monkeypatch.setattr("labsupport.build.build._once", once)
     monkeypatch.setattr("labsupport.build.build.builder_of", lambda *_, **__: None)
     if works:
         assert Build.run(None, dockerfile()).image_id == "sha256:1"

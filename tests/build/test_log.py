@@ -2,7 +2,7 @@
 
 import pytest
 
-from labsupport.build.log import MOST_OUTPUT, BuildKitReader, StepReader, stages
+from labsupport.build.log import BuildKitReader, StepReader, stages
 from labsupport.engine.listing import IMAGE_OWNER
 
 LABEL = f'LABEL {IMAGE_OWNER}="me"'
@@ -114,21 +114,6 @@ def test_podman_s_steps():
 def test_docker_28_says_otherwise_that_a_container_was_removed():
     said = CLASSIC.replace("Removing", " ---> Removed")
     assert read(StepReader(NAMES), said)[1].output == "Step 5/9 : nor is this\n"
-
-
-@pytest.mark.parametrize(
-    ("reader", "first", "line"),
-    [
-        (BuildKitReader([""]), "#5 [2/2] RUN b", "#5 0.1 line {}"),
-        (StepReader([""]), "Step 1/2 : RUN b", "line {}"),
-    ],
-)
-def test_of_endless_output_the_end_is_kept(reader, first, line):
-    lines = "\n".join(line.format(number) for number in range(50_000))
-    (step,) = read(reader, f"{first}\n{lines}")
-    assert 90_000 < len(step.output) <= MOST_OUTPUT
-    assert step.output.startswith("(what it printed before is left out)\nline ")
-    assert step.output.endswith("line 49999\n")
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 import tarfile
 from dataclasses import replace
 
@@ -126,59 +123,18 @@ def test_a_registry_that_has_gone_is_out_of_reach(engine, ship, registry):
         shipping.push(engine, name, registry)
 
 
-def test_a_full_disk_is_told(tmp_path):
-    """The registry's disk is a small one, in a mount namespace of the test's own.
-
-    It holds the engine's own words, which the engine says only after five tries in 50 seconds.
-    """
-    program = """if True:
-        import base64
-        from urllib.error import HTTPError
-        from urllib.request import Request, urlopen
-        from labsupport.registry.registry import Registry
-        from labsupport.registry import shipping
-        KIND = "application/octet-stream"
-        with Registry.start() as registry:
-            login = base64.b64encode(f"student:{registry.password}".encode()).decode()
-            def ask(method, url, data=None):
-                head = {"Authorization": f"Basic {login}", "Content-Type": KIND}
-                return urlopen(Request(url, data, head, method=method))
-            begun = ask("POST", f"http://{registry.address}/v2/student/app/blobs/uploads/")
-            try:
-                ask("PATCH", begun.headers["Location"], bytes(1 << 20))
-            except HTTPError as error:
-                words = f"received unexpected HTTP status: {error.code} {error.reason}"
-            refusal = shipping.read("push", "app", registry.explain(words))
-            print(type(refusal).__name__, refusal)
-    """
-    mount = 'mount -t tmpfs -o size=600k tmpfs "$0" && exec "$@"'
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", mount, tmp_path, sys.executable, "-c", program],
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.stdout.startswith("ShippingRefused"), done.stderr
-    assert "no space left on device" in done.stdout
-
-
 @pytest.mark.parametrize(
     ("words", "remedy"),
     [
-        ("toomanyrequests: You have reached your pull rate limit.", "wait for some hours"),
         ("denied: requested access to the resource is denied", "neither a registry nor a user"),
         ("pull access denied, …: authorization failed: no basic auth credentials", "docker login"),
         ("tag does not exist: 127.0.0.1:5000/student/app:1", "docker image ls"),
-        ("write /x: no space left on device", "docker system df"),
         ("http: server gave HTTP response to HTTPS client", "registries.conf"),
-        ("manifest for a/b:1 not found: manifest unknown", "spelling mistakes"),
         ("something else", ""),
     ],
 )
 def test_an_engines_words_have_one_cause(words, remedy):
-    found = shipping.read("push", "app", words)
+    found = shipping.read("app", words)
     assert words in str(found)
     assert remedy in found.remedy if remedy else found.remedy == ""
 
@@ -195,20 +151,6 @@ def test_an_engines_words_have_one_cause(words, remedy):
 )
 def test_where_a_name_leads(name, where):
     assert shipping.registry_of(name) == where
-
-
-@pytest.mark.parametrize("rest", ["no such host", "dial udp 10.0.0.1:53: connect: unreachable"])
-def test_the_name_servers_address_is_not_repeated(rest):
-    words = f"dial tcp: lookup registry-1.docker.io on 10.0.0.1:53: {rest}"
-    said = str(shipping.read("push", "app", words))
-    assert "lookup registry-1.docker.io: " in said
-    assert "10.0.0.1" not in said
-
-
-def test_podman_is_told_how_to_take_a_registry_without_a_certificate():
-    words = 'Get "https://127.0.0.1:5/v2/": http: server gave HTTP response to HTTPS client'
-    found = shipping.read("login", "127.0.0.1:5/", words)
-    assert '[[registry]] location = "127.0.0.1:5" insecure = true' in str(found)
 
 
 def test_only_what_is_ours_is_cleaned_up(engine, registry, ship):
