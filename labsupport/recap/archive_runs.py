@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from labsupport import trace
+from labsupport.build.workbench import Workbench
 from labsupport.cgroup.life import new_name
 from labsupport.doctor.addresses import find_program
 from labsupport.doctor.machine import probe
 from labsupport.engine import oci_runtime
 from labsupport.engine.client import Engine
-from labsupport.engine.listing import owner_labels
 from labsupport.errors import LabError
 from labsupport.image.image import Image
 from labsupport.image.layers import Entry
@@ -32,27 +28,16 @@ from labsupport.trace import Completed
 
 STAGE = ("pid", "mount", "net", "uts", "ipc")
 SECONDS = 120
+Way = Callable[[Sequence[str]], str]
+"""Runs a program of the image, and returns what it printed."""
 
 
-@dataclass(frozen=True)
-class Ran:
-    """What one runtime made of the archive: `output` is what the program printed.
-
-    `command` does the same in a terminal; `seconds` includes what had to be unpacked or loaded.
-    """
-
-    runtime: str
-    command: str
-    output: str
-    seconds: float
-
-
-def ways(engine: Engine, archive: Path) -> Mapping[str, Callable[[Sequence[str]], Ran]]:
+def ways(engine: Engine, archive: Path) -> Mapping[str, Way]:
     """Return by name what can run a program of the archive's image here: our own sandbox, runtimes.
 
     Each raises `LabError` if it does not run it; the message has its words.
     """
-    found: dict[str, Callable[[Sequence[str]], Ran]] = {
+    found: dict[str, Way] = {
         "our own sandbox": partial(in_sandbox, archive),
         engine.kind: partial(in_engine, archive, engine=engine),
     }
@@ -68,22 +53,17 @@ def ways(engine: Engine, archive: Path) -> Mapping[str, Callable[[Sequence[str]]
     return found
 
 
-def in_sandbox(archive: Path, argv: Sequence[str]) -> Ran:
+def in_sandbox(archive: Path, argv: Sequence[str]) -> str:
     """Unpack it and run the program with a `Sandbox` around it."""
-    began = time.monotonic()
     with unpacked(archive) as (root, image):
         words = (image.config.get("config") or {}).get("Env") or []
         environment = dict(word.split("=", 1) for word in words)
         with Sandbox(new=set(STAGE), rootfs=root) as box:
-            done = box.run(list(argv), env=environment, timeout=SECONDS)
-    command = f"tar --extract --file={archive.name} …; unshare … chroot {trace.command(argv)}"
-    return _ran("our own sandbox", command, done, began)
+            return _said("our own sandbox", box.run(argv, env=environment, timeout=SECONDS))
 
 
-def in_runtime(archive: Path, argv: Sequence[str], program: str) -> Ran:
+def in_runtime(archive: Path, argv: Sequence[str], program: str) -> str:
     """Unpack it and let an OCI runtime run it, in a sandbox where it may do as it likes."""
-    began = time.monotonic()
-    name = Path(program).name
     rootless = "user" in Sandbox(new=STAGE).new
     with unpacked(archive) as (root, _):
         bundle_folder = root.parent / "bundle"
@@ -94,31 +74,21 @@ def in_runtime(archive: Path, argv: Sequence[str], program: str) -> Ran:
                 cgroup="" if rootless else f"/{new_name('runtime')}",
             )  # fmt: skip
             done = stage.run(made.run("archive"), cwd="/", timeout=SECONDS)
-    return _ran(name, f"{name} run --bundle={bundle_folder.name} archive", done, began)
+    return _said(Path(program).name, done)
 
 
-def in_engine(archive: Path, argv: Sequence[str], engine: Engine) -> Ran:
+def in_engine(archive: Path, argv: Sequence[str], engine: Engine) -> str:
     """Load it into the engine and run it; an image that was there before stays."""
-    began = time.monotonic()
     with archive.open("rb") as file:
         [image] = engine.client.images.load(file)
-    container: Any = engine.client.containers.create(
-        image, list(argv), network_mode="none", labels=owner_labels()
-    )
-    try:
-        container.start()
-        status = container.wait(timeout=SECONDS)["StatusCode"]
-        said, wrong = (container.logs(stdout=out, stderr=not out).decode() for out in (True, False))
-    finally:
-        container.remove(force=True)
-    done = Completed(tuple(argv), said, wrong, status, 0.0)
-    line = f"docker load < {archive.name}; docker run --rm --network none … {trace.command(argv)}"
-    return _ran(engine.kind, line.replace("docker", engine.kind), done, began)
+    with Workbench(engine) as bench:
+        ran = bench.run(str(image.id), *argv, patience=SECONDS)
+    done = Completed(tuple(argv), ran.output, ran.errors, ran.status, ran.seconds)
+    return _said(engine.kind, done)
 
 
-def in_podman(archive: Path, argv: Sequence[str], program: str) -> Ran:
+def in_podman(archive: Path, argv: Sequence[str], program: str) -> str:
     """Load it into a store of podman's that goes with the sandbox it is in, and run it."""
-    began = time.monotonic()
     store = [program, "--root=/mnt/root", "--runroot=/mnt/run", "--storage-driver=vfs"]
     # podman would raise these limits, which takes a privilege that not every root has
     limits = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000"]
@@ -128,16 +98,14 @@ def in_podman(archive: Path, argv: Sequence[str], program: str) -> Ran:
         name = loaded.stdout.strip().rpartition(" ")[2]
         run = ["--cgroup-manager=cgroupfs", "run", "--rm", "--network=none", "--cgroups=disabled"]
         done = stage.run([*store, *run, *limits, name, *argv], timeout=SECONDS)
-    line = f"podman load < {archive.name}; podman run --rm --network none … {trace.command(argv)}"
-    return _ran("podman", line, done, began)
+    return _said("podman", done)
 
 
-def _ran(runtime: str, command: str, done: Completed, began: float) -> Ran:
+def _said(runtime: str, done: Completed) -> str:
     if done.returncode:
-        raise LabError(
-            f"{runtime} did not run the image", (done.stderr or done.stdout).strip()[-400:]
-        )
-    return Ran(runtime, command, done.stdout, time.monotonic() - began)
+        said = (done.stderr or done.stdout).strip()
+        raise LabError(f"{runtime} did not run the image", said[-400:])
+    return done.stdout
 
 
 @contextmanager
