@@ -2,7 +2,7 @@
 
 An image is a few tar archives and a JSON file. A builder takes five seconds for a base image in the
 Lab VM, loading a finished archive one; it has the same digest wherever the same files are; and it
-can say what we like: that it is for another CPU, that its program is where none is.
+can say what we like: that its program is where none is.
 """
 
 from __future__ import annotations
@@ -38,9 +38,7 @@ File = tuple[bytes, int]
 # --- archives ------------------------------------------------------------------------------------
 
 
-def archive(
-    tag: str, layers: Sequence[bytes], made_by: Sequence[str], architecture: str = "", **config: Any
-) -> bytes:
+def archive(tag: str, layers: Sequence[bytes], made_by: Sequence[str], **config: Any) -> bytes:
     """Pack an image as `docker save` would: see the OCI image specification.
 
     `layers` are tar archives, the lowest first; `made_by` the instructions of its history, of which
@@ -53,7 +51,7 @@ def archive(
         for number, words in enumerate(made_by)
     ]
     settings = {
-        "architecture": architecture or ARCHITECTURES.get(machine, machine),
+        "architecture": ARCHITECTURES.get(machine, machine),
         "os": "linux",
         "created": CREATED,
         "config": {"Env": [f"PATH={PATH}"], **config},
@@ -186,14 +184,12 @@ def make_image(
     tag: str,
     files: Mapping[str, File],
     *,
-    architecture: str = "",
     on_busybox: bool = False,
     **config: Any,
 ) -> Image:
     """Make an image of one layer (or put it on the course's base image), and load it.
 
     `config` has the settings as images spell them: `Entrypoint=["/app/run"], User="1000"`.
-    `architecture` is what it says it is for, by default this machine's: "amd64", "arm64".
     """
     layers = [pack({name.lstrip("/"): a_file(*file) for name, file in files.items()})]
     made_by = [f"COPY {' '.join(files)} /"]
@@ -201,7 +197,7 @@ def make_image(
         layers.insert(0, busybox_layer())
         made_by.insert(0, ADDED)
     config = {"Labels": image_labels(), **config}
-    engine.client.images.load(archive(tag, layers, made_by, architecture, **config))
+    engine.client.images.load(archive(tag, layers, made_by, **config))
     return engine.client.images.get(tag)
 
 

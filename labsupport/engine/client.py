@@ -254,13 +254,13 @@ class Engine(Description, Closing):
         return engine
 
     @classmethod
-    def start_private(cls, storage_driver: str | None = None) -> Engine:
+    def start_private(cls) -> Engine:
         """Start an engine apart from the machine's own; it ends with this process or `close()`.
 
         Takes root. Its containers reach each other and this machine, and ports are published at
         127.0.0.1; only with `network_mode="host"` do they reach the world.
         """
-        own = daemon.private(storage_driver=storage_driver)
+        own = daemon.private()
         return cls._of(connect(Chosen(own.address, "us")), own.address, own)
 
     @classmethod

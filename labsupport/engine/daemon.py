@@ -153,13 +153,13 @@ def in_guest(folder: Path = GUEST_FOLDER) -> Daemon:
     return Daemon(folder)
 
 
-def private(storage_driver: str | None = None) -> Daemon:
+def private() -> Daemon:
     """Start a daemon that has nothing in common with the machine's own, and ends with us.
 
     It has a bridge of its own: containers reach each other and this machine, and the world is out
     of reach (no address translation), except through the network `host`. Ports are published at
     127.0.0.1 from that bridge; from a network that was made later, at all addresses unless told
-    otherwise. Without a storage driver, Docker chooses one.
+    otherwise.
     """
     dockerd = _program()
     if os.geteuid() != 0:
@@ -176,7 +176,6 @@ def private(storage_driver: str | None = None) -> Daemon:
         "ip-forward": False,
         "cgroup-parent": f"/{folder.name}",
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
-        **({"storage-driver": storage_driver} if storage_driver else {}),
     }
     with (folder / "log").open("w+b") as log:
         return Daemon(folder, _start(reaper, [dockerd, *_NETWORKS], folder, options, log))

@@ -192,13 +192,11 @@ class Painter:
         figure: Figure,
         draw_background: Callable[[Axes, Any], None],
         draw_tile: Callable[[Axes, Box, Any], list[Artist]],
-        sharpness: float = 1.0,
         palette: Any = None,
     ) -> None:
         self.figure = figure
         self.draw_background, self.draw_tile = draw_background, draw_tile
         self.canvas = FigureCanvasAgg(figure)
-        figure.set_dpi(figure.get_dpi() * sharpness)
         self.axes = figure.add_axes((0, 0, 1, 1))
         self._palette = palette
         self._painted: Scene | None = None

@@ -77,11 +77,6 @@ def test_files_are_those_added_changed_and_deleted(found):
     assert run.files == ("/etc/passwd", "/bin/ls")
 
 
-def test_layers_are_those_of_the_image_in_their_order(found, bench):
-    layers = [name for each in found for name in each.layers]
-    assert layers == bench.image("anatomy").attrs["RootFS"]["Layers"]
-
-
 def test_from_scratch_begins_with_nothing(bench):
     bench.write("file", "four")
     first, copy = effects(bench, bench.build("FROM scratch\nCOPY file /", "bare", classic=True))

@@ -80,13 +80,6 @@ def test_a_program_that_does_not_end_is_ended(bench, engine):
     assert bench.things() == []
 
 
-def test_output_and_errors_are_told_apart(bench):
-    ran = bench.run(BUSYBOX, "sh", "-c", "echo out; echo err >&2")
-    assert (ran.output, ran.errors) == ("out\n", "err\n")
-    assert "out" in str(ran)
-    assert "docker run" in ran._repr_html_()
-
-
 def test_starting_until_a_word_is_said_waits_for_it_or_for_the_end(bench):
     talker = bench.start(BUSYBOX, "sh", "-c", "sleep 0.3; echo now; sleep 1000", until="now")
     assert b"now" in talker.logs()
@@ -153,13 +146,6 @@ def test_an_image_that_somebody_uses_stays(engine):
     finally:
         somebodys.remove()
         listing.remove_image(engine.client, image)
-
-
-def test_an_archive_is_written_for_builds(bench):
-    archive = bench.write_archive("a.tar.gz", {"x/one": "1\n"})
-    assert archive.read_bytes()[:2] == b"\x1f\x8b"
-    bench.build("FROM labsupport/busybox\nADD a.tar.gz /a/", "added")
-    assert bench.run("added", "cat", "/a/x/one").output == "1\n"
 
 
 KILLED = """

@@ -161,15 +161,6 @@ def test_a_taken_port_is_told_with_its_remedy(folder, taken_port, monkeypatch, c
     assert "leave out --port" in told
 
 
-def test_a_free_port_is_no_error(taken_port):
-    with pytest.raises(LabError, match="cannot listen on port"):
-        opening.require_free(taken_port)
-    with socket.socket() as listener:
-        listener.bind((opening.LOOPBACK, 0))
-        free = listener.getsockname()[1]
-    opening.require_free(free)
-
-
 def test_a_missing_notebook_is_told(folder, monkeypatch):
     monkeypatch.setattr(opening, "FOLDER", folder)
     with pytest.raises(LabError, match="99_no_such"):

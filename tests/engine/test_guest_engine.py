@@ -149,15 +149,3 @@ print(json.dumps([page, answer]))
 """
     )
     assert page == answer == "root:x:0:\nnogroup:x:65534:\n"
-
-
-def test_a_privileged_container_may_mount(first, tell):
-    said = tell(
-        """
-engine = Engine.connect()
-script = "mkdir /m && mount -t tmpfs t /m && grep -c ' /m tmpfs' /proc/mounts"
-print(engine.client.containers.run(base_image(engine), ["sh", "-c", script],
-    privileged=True, network_mode="none", remove=True).decode().strip())
-"""
-    )
-    assert said == 1

@@ -76,15 +76,6 @@ def test_all_steps_make_a_container_that_is_its_own_in_all_kinds(shop):
     made.close()
 
 
-def test_closing_one_ends_all_of_its_processes(shop):
-    before = set(all_pids())
-    made = shop.start(ALL, ["sleep", "100"])
-    pid = made.pid
-    assert len(set(all_pids()) - before) >= 3
-    made.close()
-    wait_until(lambda: pid not in all_pids())
-
-
 CLOSES = [
     (own_mounts, {"mount"}),
     (own_root, {"root"}),

@@ -1,26 +1,18 @@
 """Archives taken apart, made here."""
 
 import gzip
-import io
 import json
 import tarfile
 
 import pytest
 
 from labsupport.image.unpacked import kind_of, look, unpacked
+from tests.image_making import member, symlink, tar
 
 
 def packed(files):
-    with io.BytesIO() as file:
-        with tarfile.open(fileobj=file, mode="w") as tar:
-            for name, content in files.items():
-                member = tarfile.TarInfo(name)
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
-            link = tarfile.TarInfo("link")
-            link.type, link.linkname = tarfile.SYMTYPE, "target"
-            tar.addfile(link)
-        return file.getvalue()
+    members = (member(name, content) for name, content in files.items())
+    return tar([*members, symlink("link", "target")], tarfile.USTAR_FORMAT)
 
 
 LAYER = packed({"bin/hello": b"\x7fELF\x02rest", "note": b"words"})

@@ -8,13 +8,11 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 
 from labsupport import Image
-from labsupport.engine.client import Engine
 from labsupport.errors import LabError
 from tests.image_making import docker, folder, hardlink, member, symlink, tar
 
@@ -233,25 +231,6 @@ def test_what_each_layer_did(image):
     assert grown.files["/app/big"].size_bytes == 300002
 
 
-def test_deleted_files_are_given_away(image):
-    lost = {file.path: file for file in image.lost_files()}
-
-    assert {path: file.read() for path, file in lost.items()} == {
-        "/d/a": b"1\n", "/d/e/b": b"2\n", "/etc/secret": b"secret\n",
-    }  # fmt: skip
-    secret = lost["/etc/secret"]
-    assert (secret.size_bytes, secret.added_in.number, secret.removed_in.number) == (7, 2, 3)
-    assert "echo secret" in secret.added_in.created_by
-    assert "rm -r" in secret.removed_in.created_by
-
-
-def test_waste_is_what_no_container_sees(image):
-    # the first /app/big is seen still, by its other name
-    assert {path for _, path in image.hidden} == {"/d/a", "/d/e/b", "/etc/secret"}
-    assert image.wasted_bytes == 2 + 2 + 7
-    assert image.efficiency == pytest.approx(1 - 11 / image.size_bytes)
-
-
 def test_one_can_read_of_each_layer(image):
     assert image.read("etc/secret", layer=2) == b"secret\n"
     assert len(image.read("/app/big", layer=image.layers[1])) == 300000
@@ -356,21 +335,3 @@ def test_what_buildah_builds(saved, storage, tmp_path):
         assert image.history[-1].empty
         assert "rm -r /d" in image.layers[-1].created_by
         assert "/d/n" in [file.path for file in image.lost_files()]
-
-
-@needs("podman")
-def test_an_image_of_podmans_service(saved_for_podman, image, storage, tmp_path, monkeypatch):
-    address = f"unix://{tmp_path / 'podman.sock'}"
-    run("podman", *storage, "load", "--quiet", "--input", saved_for_podman)
-    service = subprocess.Popen(["podman", *storage, "system", "service", "--time=0", address])
-    try:
-        while not (tmp_path / "podman.sock").exists():
-            assert service.poll() is None
-            time.sleep(0.05)
-        monkeypatch.setenv("DOCKER_HOST", address)
-        with Engine.connect() as podman, Image.of(podman, "localhost/made:1") as same:
-            assert podman.kind == "podman"
-            assert inside(same) == inside(image)
-    finally:
-        service.terminate()
-        service.wait()

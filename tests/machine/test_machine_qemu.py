@@ -18,7 +18,6 @@ from labsupport.errors import LabError
 from labsupport.machine import hypervisor
 from labsupport.machine.seen import look_around
 from labsupport.machine.virtual import Progress, VirtualMachine, make_key, running
-from labsupport.sandbox.shell import _runner, script
 from tests.waiting import wait_until
 
 REFUSAL = probe().why_not("qemu")
@@ -102,14 +101,6 @@ def test_a_login_touches_nothing_of_the_users(machine, monkeypatch, tmp_path):
 
 
 @needs_qemu
-def test_lines_of_a_cell_are_typed_in_it(machine):
-    said = []
-    status = _runner(machine)(script(["cd /tmp", "pwd; echo “$USER”", "false"]), said.append)
-    assert "/tmp\n“student”" in b"".join(said).decode()
-    assert status == 1
-
-
-@needs_qemu
 def test_a_reader_of_the_known_hosts_never_finds_them_half_written(machine):
     known = machine.folder / "known_hosts"
     with known.open() as file:
@@ -158,13 +149,6 @@ def test_files_come_in_and_a_port_is_opened(machine, sh, tmp_path):
     machine.close_port(8080)
     with socket.socket() as knock:
         assert knock.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
-
-
-@needs_qemu
-def test_docker_is_not_in_it_before_it_is_installed(sh):
-    assert sh("command -v docker dockerd || echo none") == "none"
-    offered = "apt-cache show docker.io docker-cli docker-buildx | grep -c ^Version"
-    assert sh(f"sudo apt-get update -q >/dev/null; {offered}") == "3"
 
 
 @needs_qemu

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 from dataclasses import replace
 
@@ -202,10 +201,3 @@ def test_an_image_that_somebody_elses_container_uses_stays(engine, ship):
     clean_up(engine)
     with pytest.raises(NotFound):
         engine.client.images.get(name)
-
-
-def test_the_log_is_plain_data(engine, registry, ship):
-    shipping.push(engine, ship(), registry)
-    rows = [(r.method, r.repository, r.status, r.user) for r in registry.log()]
-    assert ("PUT", "student/app", 201, "student") in rows
-    assert json.dumps(rows)

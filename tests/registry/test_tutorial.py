@@ -72,10 +72,9 @@ def test_no_name_is_taken_away_from_an_image_that_is_not_ours(engine):
 def test_a_made_image_is_what_it_was_told_to_be(engine):
     image = make_image(
         engine, "made:1", {"/app/run": (b"#!/bin/sh\nid -u\n", 0o755)}, on_busybox=True,
-        architecture="riscv64", Entrypoint=["/app/run"], User="1000",
+        Entrypoint=["/app/run"], User="1000",
     )  # fmt: skip
     try:
-        assert image.attrs["Architecture"] == "riscv64"
         assert IMAGE_OWNER in image.labels
         with Workbench(engine) as bench:
             assert bench.run("made:1").output == "1000\n"
