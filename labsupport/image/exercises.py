@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,15 +11,39 @@ from typing import ClassVar
 from docker.errors import APIError, ContainerError
 
 from labsupport.build import bases
-from labsupport.build.bases import APP_BASE_TAG, app_base
+from labsupport.build.bases import APP_BASE_TAG, APP_WHEELS, app_base
 from labsupport.build.build import Build
 from labsupport.course.exercises import Exercise, Verdict
 from labsupport.engine.client import Engine
 from labsupport.engine.listing import owner_labels, remove_image
 from labsupport.errors import BuildFailed
 from labsupport.image.image import Image
-from labsupport.image.lecture import BEGINNING, pipfiles
 from labsupport.ownership import marks
+
+# The lecture's example (Debian, Python, Pipenv), as it is built here without a network.
+
+BEGINNING = f"""FROM {APP_BASE_TAG}
+ENV PIPENV_VENV_IN_PROJECT=1 PIP_NO_INDEX=1 PIP_FIND_LINKS=/usr/share/python-wheels
+RUN pip install pipenv
+"""
+"""What Dockerfiles of the notebook and of its exercises begin with: a builder caches it once."""
+TIDY = "pip freeze | xargs pip uninstall --yes && rm -r /root/.cache"
+_INDEX = {"name": "pypi", "url": "https://pypi.org/simple", "verify_ssl": True}
+
+
+def pipfiles(*names: str) -> dict[str, str]:
+    """Return what Pipenv reads: `Pipfile`, and `Pipfile.lock`, which holds the versions.
+
+    `names` are of libraries whose wheels lie in the course's base.
+    """
+    wanted = "".join(f'{name} = "*"\n' for name in names)
+    lock = {
+        "_meta": {"hash": {"sha256": ""}, "pipfile-spec": 6, "requires": {}, "sources": [_INDEX]},
+        "default": {name: {"version": f"=={APP_WHEELS[name]}"} for name in names},
+        "develop": {},
+    }
+    return {"Pipfile": f"[packages]\n{wanted}", "Pipfile.lock": json.dumps(lock, indent=4)}
+
 
 IGNORED = ".dockerignore\nDockerfile\n"  # or each change of the Dockerfile would be one of `.`
 USES = {

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from labsupport.build.bases import File, a_file, base_image, make_image, pack
+from labsupport.build.bases import File, a_file, base_image, hello_program, make_image, pack
 from labsupport.build.build import Build
 from labsupport.build.container import Ran, start_and_end
-from labsupport.build.smallest import hello_program
 from labsupport.build.workbench import PATIENCE_SECONDS, Workbench
 from labsupport.course.exercises import Exercise, Verdict
 from labsupport.engine.client import Engine

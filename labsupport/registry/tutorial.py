@@ -9,8 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labsupport.build.bases import make_image
-from labsupport.build.smallest import hello_program
+from labsupport.build.bases import hello_program, make_image
 from labsupport.errors import LabError
 from labsupport.ownership import marks
 from labsupport.ownership.marks import Closing

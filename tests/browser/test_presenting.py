@@ -9,7 +9,7 @@ from tests.toys import write_notebook
 pytestmark = pytest.mark.browser
 PICTURE = "style.show(style.new_figure(4, 1), 'a white field')"
 SOURCES = (
-    "from labsupport.figure.presenting import present\nfrom labsupport.figure import style\n"
+    "from labsupport.figure import style\nfrom labsupport.figure.style import present\n"
     "from ipywidgets import Button\nButton(description='live')",
     "from labsupport.figure.table import PlainTable\n"
     "PlainTable('a table', ('a', 'b'), (('1', '2'),))",

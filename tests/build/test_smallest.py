@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from labsupport.build.smallest import hello_program
+from labsupport.build.bases import hello_program
 
 native = pytest.mark.skipif(
     os.uname().machine not in ("x86_64", "aarch64"), reason="needs x86_64 or aarch64"

@@ -4,13 +4,13 @@ import pytest
 
 from labsupport.errors import LabError
 from labsupport.figure import style
-from labsupport.figure.presenting import present
+from labsupport.figure.style import present
 
 
 @pytest.fixture(autouse=True)
 def ordinary_size_afterwards():
     yield
-    style.present(1)
+    style._scale = 1.0
 
 
 @pytest.mark.parametrize(("asked", "times"), [((), 1.4), ((True,), 1.4), ((2,), 2), ((False,), 1)])

@@ -4,7 +4,7 @@ import pytest
 
 from labsupport.build.bases import APP_BASE_TAG as BASE
 from labsupport.build.bases import find_archive
-from labsupport.image.lecture import BEGINNING, TIDY
+from labsupport.image.exercises import BEGINNING, TIDY
 from tests.engine.help import said_by
 from tests.fixtures_course import solve
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from docker.errors import ImageNotFound
 
-from labsupport.build.bases import base_image, make_image
-from labsupport.build.smallest import hello_program
+from labsupport.build.bases import base_image, hello_program, make_image
 from labsupport.build.workbench import Workbench
 from labsupport.engine.command_line import engine_environment, seen_in_proc
 from labsupport.engine.inventory import clean_up, require_free
