@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from labsupport.build.bases import a_file, base_image, pack
 from labsupport.build.build import Build
 from labsupport.build.container import Ran, command_line, ended, start_and_end
-from labsupport.engine import listing
-from labsupport.engine.listing import as_filter, image_labels, owner_labels, remove_image
+from labsupport.engine.inventory import Belongings
+from labsupport.engine.listing import owner_labels, remove_image
 from labsupport.errors import LabError, nearest
 from labsupport.ownership import marks
 from labsupport.ownership.marks import Closing
@@ -179,14 +179,8 @@ class Workbench(Closing):
             self._containers.remove(container)
 
     def things(self) -> list[str]:
-        """Name what this process has in the engine, by its label: containers and images."""
-        client = self.engine.client
-        containers = listing.containers(client, all=True, filters=as_filter(owner_labels()))
-        images = listing.images(client, all=True, filters=as_filter(image_labels()))
-        return [
-            *(f"container {each.name}" for each in containers),
-            *(f"image {listing.first_name(each)}" for each in images),
-        ]
+        """Name what this process has in the engine, by its label."""
+        return [str(thing) for thing in Belongings.of(self.engine).mine]
 
     def close(self) -> None:
         """Remove all that was made here: containers, images, the folder; may be called twice."""

@@ -30,8 +30,7 @@ _MINUTES = re.compile(r"About (?:an? )?(?P<number>\d+|hour)")
 class Chapter:
     """One notebook: its number ("02"), title, the question it asks, and what is in it.
 
-    `claims` maps a claim of the lecture ("C07") to the ids of the checked cells that show it,
-    `corrections` and `beliefs` the id of a cell to what it corrects: words of a slide, or what
+    `corrections` and `beliefs` map the id of a cell to what it corrects: words of a slide, or what
     people often believe.
     `minutes` is what the notebook promises, `reading_minutes` what reading its text alone takes.
     """
@@ -42,7 +41,6 @@ class Chapter:
     file: str
     questions: tuple[str, ...]
     exercises: tuple[str, ...]
-    claims: Mapping[str, tuple[str, ...]]
     corrections: Mapping[str, Mapping[str, str]]
     beliefs: Mapping[str, Mapping[str, str]]
     minutes: int | None
@@ -74,7 +72,6 @@ def _read(path: Path) -> Chapter:
         file=path.name,
         questions=tuple(_unescaped(found["text"]) for found in _QUESTION.finditer(sources)),
         exercises=tuple(dict.fromkeys(found["name"] for found in _EXERCISE.finditer(sources))),
-        claims=_claims(code),
         corrections=_told(cells, "corrects"),
         beliefs=_told(cells, "believed"),
         minutes=_minutes(prose[0]),
@@ -100,14 +97,6 @@ def _minutes(text: str) -> int | None:
     if not found:
         return None
     return 60 if found["number"] == "hour" else int(found["number"])
-
-
-def _claims(code: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, list[str]] = {}
-    for cell in code:
-        for claim in cell["metadata"].get("lecture", []):
-            found.setdefault(claim, []).append(cell["id"])
-    return {claim: tuple(cells) for claim, cells in sorted(found.items())}
 
 
 def _told(cells: list[dict[str, Any]], what: str) -> dict[str, dict[str, str]]:

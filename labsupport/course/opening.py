@@ -11,7 +11,6 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,20 +39,6 @@ def find(start: str) -> Path:
             "run ./lab in a complete clone of the course (git restore notebooks brings them back)",
         )
     return found[0]
-
-
-def require_free(port: int) -> None:
-    """Raise `LabError` if something listens there, or we may not."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError as error:
-            raise LabError(
-                f"JupyterLab cannot listen on port {port}",
-                error.strerror or str(error),
-                "leave out --port, or choose another",
-            ) from error
 
 
 def has_display() -> bool:
@@ -147,8 +132,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         page = find(options.notebook)
-        if options.port is not None:
-            require_free(options.port)
         keep_settings_out()
         serve(page, options.port, browser=has_display() and not options.no_browser)
     except LabError as error:

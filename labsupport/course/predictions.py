@@ -206,7 +206,4 @@ def predict(
             f"choices={choices!r}, kind={kind!r}, within={within!r}, factor={factor!r}",
             'give one of choices=["…", "…"], kind="yes/no", within=0.1 and factor=2',
         )
-    if (within or 0) < 0 or (1 if factor is None else factor) < 1:
-        found = f"within={within!r}, factor={factor!r}"
-        raise LabError("no guess can be that near", found, "give within >= 0 or factor >= 1")
     return Prediction(question, YES_NO if kind else choices, within or 0.0, factor, unit)

@@ -183,8 +183,7 @@ class Painter:
     """Draws scenes into one figure and returns PNGs.
 
     `draw_background(axes, background)` draws once; `draw_tile(axes, box, content)` returns the
-    artists it added. `palette` is a Pillow image whose colours the PNG has; without one the best 64
-    are sought for each, which takes as long as all the rest.
+    artists it added.
     """
 
     def __init__(
@@ -192,13 +191,11 @@ class Painter:
         figure: Figure,
         draw_background: Callable[[Axes, Any], None],
         draw_tile: Callable[[Axes, Box, Any], list[Artist]],
-        palette: Any = None,
     ) -> None:
         self.figure = figure
         self.draw_background, self.draw_tile = draw_background, draw_tile
         self.canvas = FigureCanvasAgg(figure)
         self.axes = figure.add_axes((0, 0, 1, 1))
-        self._palette = palette
         self._painted: Scene | None = None
         self._under: dict[Box, Any] = {}  # what the empty background looks like there
         self._png = b""
@@ -244,10 +241,6 @@ class Painter:
 
         image = Image.frombuffer("RGBA", self.canvas.get_width_height(), self.canvas.buffer_rgba())
         file = io.BytesIO()
-        colours = image.convert("RGB")
-        if self._palette is None:
-            few = colours.quantize(64, method=Image.Quantize.FASTOCTREE)
-        else:
-            few = colours.quantize(palette=self._palette, dither=Image.Dither.NONE)
+        few = image.convert("RGB").quantize(64, method=Image.Quantize.FASTOCTREE)
         few.save(file, "png", compress_level=1)
         return file.getvalue()

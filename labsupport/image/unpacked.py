@@ -22,7 +22,7 @@ MAGIC = (
 """Bytes at certain places: kind, offset in bytes, the bytes; tar(5), elf(5), RFC 1952."""
 _DEEPEST = 2  # an archive in the archive
 _MOST_PARTS = 8
-_LARGEST = 256 << 20  # bytes; a larger archive is not looked into
+_LARGEST = 256 << 20  # bytes of a compressed layer that are looked into
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,13 +60,8 @@ class Part:
 
 
 def unpacked(path: str | Path) -> Part:
-    """Look into an archive of an image, as `docker save` writes it.
-
-    Raises `ValueError`: it is larger than 256 MB.
-    """
+    """Look into an archive of an image, as `docker save` writes it."""
     path = Path(path)
-    if path.stat().st_size > _LARGEST:
-        raise ValueError(f"{path.name} is larger than {_LARGEST >> 20} MB")
     return look(path.name, path.read_bytes())
 
 

@@ -50,13 +50,6 @@ def available_memory() -> int:
     return int(words.split()[0]) << 10
 
 
-def require_cpus(cpus: object) -> None:
-    """Raise `LabError` unless it is a number of processors that this machine has."""
-    most = os.cpu_count() or 1
-    if not isinstance(cpus, int) or not 1 <= cpus <= most:
-        raise LabError(f"a machine cannot have {cpus!r} CPUs here", "", f"take 1 to {most}")
-
-
 def require_space() -> None:
     """Raise `LabError` unless there is room for what will be written to the disk."""
     folder = tempfile.gettempdir()
@@ -133,7 +126,6 @@ class VirtualMachine(Closing):
         qemu.check()
         memory_bytes = amount(memory, LEAST_MEMORY, available_memory())
         disk_bytes = amount(disk, LEAST_DISK, MOST_DISK)
-        require_cpus(cpus)
         require_space()
         machine = cls(name, hypervisor.Hardware(memory_bytes, disk_bytes, cpus))
         if name in _machines:

@@ -237,13 +237,10 @@ def build(output: Path, mirror: str = "", *, again: bool = False) -> Path:
     Takes half a minute, 1 GB of a temporary folder, and a network: Debian's packages, and PyPI.
     """
     archive = output / ARCHIVE
-    if is_current(archive) and not again:
-        print(f"already there: {archive}")
-        return archive
     output.mkdir(parents=True, exist_ok=True)
     with building.alone(output, "./lab base"):
         if is_current(archive) and not again:
-            print(f"made meanwhile: {archive}")
+            print(f"already there: {archive}")
             return archive
         require_mmdebstrap()
         with building.scratch("base", output, SPACE_BYTES, _OTHER_FOLDER) as folder:

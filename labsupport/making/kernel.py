@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from labsupport.doctor.guest import SYSTEM_KERNELS, is_kernel, user_kernels
 from labsupport.errors import LabError
@@ -371,22 +371,12 @@ def run(argv: Sequence[str], folder: Path, progress: Progress | None = None) -> 
     }
     status, log = building.run(argv, folder, environment, heard)
     if status:
-        _explain(argv, folder, status, log)
-
-
-def _explain(argv: Sequence[str], folder: Path, status: int, log: str) -> NoReturn:
-    if "No space left on device" in log:
         raise LabError(
-            f"{argv[0]} ran out of space",
-            f"{folder.parent} is full",
-            _OTHER_FOLDER,
+            f"{Path(argv[0]).name} ended with status {status}",
+            f"the last lines were\n{log}",
+            "try the source of another kernel version (--source), or run it with --jobs 1 to see "
+            "the first error last",
         )
-    raise LabError(
-        f"{Path(argv[0]).name} ended with status {status}",
-        f"the last lines were\n{log}",
-        "try the source of another kernel version (--source), or run it with --jobs 1 to see the "
-        "first error last",
-    )
 
 
 def _has_header(name: str) -> bool:

@@ -65,10 +65,3 @@ def test_a_long_archive_is_cut(tmp_path):
 def test_digests_in_names_are_cut():
     digest = "0123456789abcdef" * 4
     assert "0123456789…/layer.tar" in repr(look("a.tar", packed({f"{digest}/layer.tar": b"x"})))
-
-
-def test_what_is_too_large_is_refused(tmp_path):
-    with (tmp_path / "large.tar").open("wb") as file:
-        file.truncate((256 << 20) + 1)
-    with pytest.raises(ValueError, match="larger than 256 MB"):
-        unpacked(tmp_path / "large.tar")
