@@ -212,13 +212,6 @@ def test_an_interrupted_set_up_is_made_anew(lab):
     assert not (lab.folder / ".venv" / "lab-unfinished").exists()
 
 
-def test_an_environment_whose_python_is_gone_is_made_anew(lab):
-    lab.run("doctor")
-    (lab.folder / ".venv" / "bin" / "python").unlink()
-    assert lab.run("doctor").returncode == 0
-    assert "-m venv" in lab.asked()
-
-
 def test_a_second_set_up_waits_for_the_first(lab):
     lab.run("doctor")
     (lab.folder / ".venv" / "lab-unfinished").write_text(f"{os.getpid()}\n")

@@ -10,9 +10,9 @@ import pytest
 
 from tests import engines, selection
 from tests.__main__ import Count, Stage, remaining, run
-from tests.accounts import made_user, me
+from tests.accounts import made_user
 from tests.conftest import ByFileOrNotebook
-from tests.toys import CHECKOUT, write_notebook
+from tests.toys import CHECKOUT
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make a user")
 TESTS = """
@@ -86,10 +86,6 @@ def test_an_interrupted_run_removes_its_user(number):
     assert f"labtest{process.pid}" not in [entry.pw_name for entry in pwd.getpwall()]
 
 
-def test_me_is_who_runs_this():
-    assert me().run(["id", "-u"]).stdout == f"{os.geteuid()}\n"
-
-
 def test_what_runs_all_notebooks_is_dealt_out_by_the_notebook():
     def scope(nodeid):
         return ByFileOrNotebook._split_scope(None, nodeid)
@@ -119,20 +115,6 @@ def test_the_longest_notebook_runs_with_all_or_where_its_room_has_changed(
     assert (longest in selection.notebooks_in_vm()) == in_vm
 
 
-@pytest.mark.parametrize(
-    ("first_line", "uses"),
-    [
-        ("# needs: engine", True),
-        ("# needs: ns.pid, engine, seccomp.read", True),
-        ("# needs: ns.pid", False),
-        ("engine = 1", False),
-    ],
-)
-def test_notebooks_that_use_an_engine_are_told_by_their_needs(tmp_path, first_line, uses):
-    notebook = write_notebook(tmp_path / "toy.ipynb", "import os", f"{first_line}\nos")
-    assert engines.uses_engine(notebook) == uses
-
-
 @needs_root
 def test_the_engine_for_notebooks_is_named_demanded_and_ended(monkeypatch):
     if why := engines.why_none():
@@ -143,9 +125,3 @@ def test_the_engine_for_notebooks_is_named_demanded_and_ended(monkeypatch):
         assert os.path.exists(address)
         assert environment["LAB_MUST_HAVE"].split()[:2] == ["ns.pid", "engine"]
     assert not os.path.exists(os.path.dirname(address))
-
-
-def test_an_ordinary_user_has_no_engine_of_the_tests(monkeypatch):
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with engines.engine_for_notebooks() as environment:
-        assert environment == {}
