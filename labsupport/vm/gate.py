@@ -15,7 +15,6 @@ import random
 import select
 import socket
 import time
-from collections.abc import Callable
 
 PREFIX = "labsupport-start-"
 LONGEST_WAIT_SECONDS = 120.0  # somebody else's stopped launcher must not block us for good
@@ -41,36 +40,18 @@ class Slot:
         self.release()
 
 
-def enter(tell: Callable[[int], None] = lambda _others: None) -> Slot:
-    """Wait for a slot; `tell(others)` is called once if `others` are starting or waiting.
-
-    The CPUs are tried in random order, which spreads guests over the machine.
-    """
+def enter() -> Slot:
+    """Wait for a slot. The CPUs are tried in random order: guests spread over the machine."""
     until = time.monotonic() + LONGEST_WAIT_SECONDS
     cpus = sorted(os.sched_getaffinity(0))
     random.shuffle(cpus)
-    told = False
     while time.monotonic() < until:
         for cpu in cpus:
             slot = _take(cpu)
             if slot:
                 return slot
-        if not told:
-            tell(crowd())
-            told = True
         _wait_for_one(cpus, until)
     return Slot(cpus[0], None)
-
-
-def crowd() -> int:
-    """How many are starting or waiting to start.
-
-    Under each slot's name, unix(7) lists its holder and a connection of everyone who waits.
-    """
-    with open("/proc/net/unix", "rb") as file:  # names are any bytes
-        names = [line.split()[-1] for line in file if f"@{PREFIX}".encode() in line]
-    waiting = max((names.count(name) - 1 for name in names), default=0)
-    return len(set(names)) + waiting
 
 
 def _take(cpu: int) -> Slot | None:

@@ -297,7 +297,7 @@ class LabVM(Closing):
             if left <= 0:
                 program.signal(signal.SIGKILL)
                 said = f"not done after {timeout:g} s"
-                raise self._stopped() or TimedOut(f"{argv[0]} in the guest", said)
+                raise TimedOut(f"{argv[0]} in the guest", said)
             self.turn(left)
         return Completed(
             tuple(argv),
@@ -388,7 +388,7 @@ class LabVM(Closing):
             if (now := time.monotonic()) > began + uml.BOOT_SECONDS and not self._ready:
                 before, began, computed = computed, now, self._computed()
                 if now > end or computed - before < uml.BOOT_SECONDS * uml.LEAST_SHARE:
-                    raise self._stopped() or uml.died("the Lab VM does not start", self.console)
+                    raise uml.died("the Lab VM does not start", self.console)
 
     def _computed(self) -> float:
         """How many seconds of a CPU the guest's kernel has had."""
@@ -421,15 +421,6 @@ class LabVM(Closing):
             self.mux.unwatch(self._console_fd)
         self._console = (self._console + data)[-CONSOLE_BYTES:]
         return bool(data)
-
-    def _stopped(self) -> TimedOut | None:
-        """Say which process of ours somebody has stopped, so that nobody answers; None if none."""
-        ours = [self._keeper.pid, *proc.children(self._keeper.pid)] if self._keeper else []
-        for pid in ours:
-            if proc.stat(pid)[0] == "T":
-                why = f"somebody has stopped its process {pid} (SIGSTOP)"
-                return TimedOut("the Lab VM does not answer", why, f"kill -CONT {pid}")
-        return None
 
     def _died(self) -> NoReturn:
         if self._keeper:

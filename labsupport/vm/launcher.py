@@ -21,7 +21,7 @@ from typing import NoReturn
 import platformdirs
 
 from labsupport.errors import LabError
-from labsupport.vm import gate, mux, notice, places
+from labsupport.vm import gate, mux, places
 from labsupport.vm.guest import DEFAULT_MEMORY, LabVM, Program
 from labsupport.vm.inside import kernel
 from labsupport.vm.relay import CONNECTION_FILE, IN_GUEST, Knock, Relay
@@ -29,28 +29,21 @@ from labsupport.vm.relay import CONNECTION_FILE, IN_GUEST, Knock, Relay
 # After that time, a kernel that does not listen no longer keeps others waiting.
 LONGEST_START_SECONDS = 30.0
 LAST_WORDS_SECONDS = 0.3
-WORTH_A_WORD_SECONDS = 10.0
 
 
 def main(argv: Sequence[str]) -> int:
     """Run a kernel; return its exit status."""
     place, file, more = _arguments(argv)
     choice = places.choose(places.gather(place, os.environ))
-    words = notice.of_earlier_kernel(file, os.environ)
     if choice.place == "host":
-        become_ipykernel(file, more, _lines(words, choice.notice))
+        become_ipykernel(file, more, choice.notice)
     try:
-        return run_in_guest(json.loads(Path(file).read_text()), more, words)
+        return run_in_guest(json.loads(Path(file).read_text()), more)
     except CannotBoot as refusal:
         if choice.strict:
             raise refusal.error from None
         print(refusal.error, file=sys.stderr)
-        why = places.notice_of(places.lacking_here(), refusal.error)
-        become_ipykernel(file, more, _lines(words, why))
-
-
-def _lines(*words: str) -> str:
-    return "\n".join(filter(None, words))
+        become_ipykernel(file, more, places.notice_of(places.lacking_here(), refusal.error))
 
 
 class CannotBoot(Exception):
@@ -71,36 +64,23 @@ def become_ipykernel(file: str, more: Sequence[str], words: str = "") -> NoRetur
         # else the user's own settings and start-up files would reach in
         "IPYTHONDIR": os.environ.get("IPYTHONDIR")
         or str(Path(platformdirs.user_cache_dir("labsupport")) / "ipython"),
-        notice.VARIABLE: words,
+        places.NOTICE: words,
     }
-    command = kernel_command("ipykernel_launcher", file, more, words)
+    extension = ["--ext", places.__name__] if words else []
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", file, *more, *extension]
     os.execve(sys.executable, command, environment)  # noqa: S606
 
 
-def kernel_command(module: str, file: str, more: Sequence[str], words: str) -> list[str]:
-    """Return the command that starts ipykernel, with words for the student if there are any.
-
-    `more` are options that a client gives, such as nbclient's `--HistoryManager.hist_file`.
-    """
-    extension = ["--ext", "labsupport.vm.notice"] if words else []
-    return [sys.executable, "-m", module, "-f", file, *more, *extension]
-
-
-def run_in_guest(connection: dict[str, object], more: Sequence[str], words: str = "") -> int:
-    """Boot a guest, run the kernel in it until it ends, and return its exit status.
-
-    `words` are for the student.
-    """
+def run_in_guest(connection: dict[str, object], more: Sequence[str]) -> int:
+    """Boot a guest, run the kernel in it until it ends, and return its exit status."""
     parent = open_parent()
     relay = Relay(connection)
-    waited = Waiting()
     try:
-        with gate.enter(waited.tell) as slot:
+        with gate.enter() as slot:
             if has_gone(parent):  # while we waited
                 return 0
             with _boot(slot) as guest:
-                told = _lines(words, waited.notice())
-                return Session(guest, relay, slot, told, parent, more).run()
+                return Session(guest, relay, slot, parent, more).run()
     finally:
         relay.close()
 
@@ -139,38 +119,14 @@ def _shares() -> list[Path]:
     return [here] if (here := Path.cwd().resolve()) != Path("/") else []
 
 
-class Waiting:
-    """Tells that others are starting, and how long that took."""
-
-    def __init__(self) -> None:
-        self._since: float | None = None
-
-    def tell(self, others: int) -> None:
-        """Write it among the server's messages."""
-        self._since = self._since or time.monotonic()
-        print(f"The Lab VM waits for others to start on this machine ({others}).", file=sys.stderr)
-
-    def notice(self) -> str:
-        """What the student should know afterwards; short waits are not worth a word."""
-        seconds = time.monotonic() - self._since if self._since else 0
-        return (
-            f"(The Lab VM waited {seconds:.0f} s for others to start.)"
-            if seconds > WORTH_A_WORD_SECONDS
-            else ""
-        )
-
-
 class Session:
-    """A kernel in a guest, from its start to its end."""
+    """A kernel in a guest, from its start to its end.
+
+    `more` are options that a client gives, such as nbclient's `--HistoryManager.hist_file`.
+    """
 
     def __init__(
-        self,
-        guest: LabVM,
-        relay: Relay,
-        slot: gate.Slot,
-        words: str,
-        parent: int | None,
-        more: Sequence[str],
+        self, guest: LabVM, relay: Relay, slot: gate.Slot, parent: int | None, more: Sequence[str]
     ) -> None:
         self.guest = guest
         self._over = False
@@ -181,8 +137,8 @@ class Session:
         self._kernel = Kernel(
             guest.mux,
             guest.number(),
-            kernel_command("labsupport.vm.inside.kernel", CONNECTION_FILE, more, words),
-            env={notice.VARIABLE: words, **kernel.ENVIRONMENT},
+            [sys.executable, "-m", kernel.__name__, "-f", CONNECTION_FILE, *more],
+            env=kernel.ENVIRONMENT,
             cwd=Path.cwd(),
             files={CONNECTION_FILE: relay.file_in_guest()},
         )

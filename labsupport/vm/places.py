@@ -1,17 +1,27 @@
-"""Where a notebook runs: at the `host` or in the `vm`. The facts are cheap, the choice is pure."""
+"""Where a notebook runs: at the `host` or in the `vm`. The facts are cheap, the choice is pure.
+
+This is an IPython extension, too: above the output of the first cell it shows what the launcher has
+to say about the place.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from labsupport.doctor.guest import check
 from labsupport.errors import LabError, nearest
 from labsupport.kernel import proc
 
+if TYPE_CHECKING:  # the launcher loads this module, and IPython takes 40 ms
+    from IPython.core.interactiveshell import InteractiveShell
+
+NOTICE = "LAB_NOTICE"
 PLACES = ("auto", "host", "vm")
 _CORE_CONTROLLERS = frozenset({"cpu", "memory", "pids"})
 _CAP_SYS_ADMIN = 21
@@ -64,6 +74,18 @@ def notice_of(lacking: str, no_vm: LabError) -> str:
         f"This notebook runs on this machine itself, and some cells will be skipped: {lacking}.\n"
         f"The Lab VM would have it all, but cannot be started: {no_vm}"
     )
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Arrange for the notice in the environment to be shown once."""
+    words = os.environ.pop(NOTICE, "")
+
+    def show(_info: object) -> None:
+        shell.events.unregister("pre_run_cell", show)
+        print(words, file=sys.stderr)
+
+    if words:
+        shell.events.register("pre_run_cell", show)
 
 
 def gather(by_hand: str, environment: Mapping[str, str]) -> Facts:

@@ -309,23 +309,6 @@ def test_an_unknown_amount_is_named() -> None:
         LabVM.boot("lots")
 
 
-@pytest.mark.parametrize("who", ["keeper", "kernel"])
-def test_who_was_stopped_is_named(who: str) -> None:
-    """Two programs stand in for the guest's, which are a parent and a child, too."""
-    with subprocess.Popen(["sh", "-c", "sleep 60 & wait"]) as keeper:
-        wait_until(lambda: len(proc.children(keeper.pid)) == 1)
-        [kernel] = proc.children(keeper.pid)
-        own = LabVM(128 << 20, [])
-        own._keeper = keeper
-        assert own._stopped() is None
-        stopped = {"keeper": keeper.pid, "kernel": kernel}[who]
-        os.kill(stopped, signal.SIGSTOP)
-        wait_until(lambda: proc.stat(stopped)[0] == "T")
-        assert f"kill -CONT {stopped}" in str(own._stopped())
-        for pid in (kernel, keeper.pid):
-            os.kill(pid, signal.SIGKILL)
-
-
 @pytest.mark.parametrize(
     ("program", "most_seconds", "starts"),
     [("while :; do :; done", 60, True), ("while :; do :; done", 0, False), ("sleep 60", 60, False)],
