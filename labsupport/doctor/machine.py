@@ -343,12 +343,15 @@ def _outcome(no: LabError) -> Outcome:
     return {"reason": f"{no.what}: {no.why}" if no.why else no.what, "remedy": no.remedy}
 
 
+_PROGRAMS = {"engine": "dockerd", "engine.cli": "docker", "net.admin": "ip", "nftables": "nft"}
+
+
 def vm_offers(name: str, vm: str) -> bool:
     """Whether the Lab VM, described by `machine.found["vm"]`, can do what this machine cannot.
 
     It sees this machine's programs, so what is refused for a missing program is refused there too.
     """
-    program = {"engine": "dockerd", "engine.cli": "docker", "nftables": "nft"}.get(name, "sh")
+    program = _PROGRAMS.get(name, "sh")
     lacking = NEVER_IN_VM | (NOT_IN_DEBIANS if vm.endswith("/linux.uml") else frozenset())
     never = {*lacking, "browser", "engine.compose", "registry"}
     return name not in never and find_program(program) is not None

@@ -29,13 +29,7 @@ from labsupport.doctor.runner import Batch, Failed, Refused, inside, run, step
 from labsupport.kernel import refusals
 from labsupport.kernel import syscalls as sc
 from labsupport.kernel.mounts import CONTROL, V1_NAME, Hierarchy, cgroup_mounts, find, words
-from labsupport.kernel.refusals import (
-    MAKE_VETH,
-    MOUNT_OVERLAY,
-    MOUNT_PROC,
-    READ_FILTER,
-    WATCH_A_PROCESS,
-)
+from labsupport.kernel.refusals import MOUNT_OVERLAY, MOUNT_PROC, READ_FILTER, WATCH_A_PROCESS
 
 
 @contextlib.contextmanager
@@ -233,71 +227,43 @@ def _initial_user_namespace() -> str:
     return "user:[4026531837]"  # PROC_USER_INIT_INO of linux/proc_ns.h
 
 
-# Can links be made and packets be filtered? Tried in a network namespace that ends with the child,
-# by raw rtnetlink(7) messages: neither iproute2 nor a library is needed.
-
-# linux/rtnetlink.h, linux/if_link.h, linux/veth.h
-RTM_NEWLINK, NLMSG_ERROR = 16, 2
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 1, 4, 0x200, 0x400
-IFLA_IFNAME, IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 3, 18, 1, 2, 1
-_IFINFOMSG = bytes(16)
-
-
-def _attribute(kind: int, *parts: bytes) -> bytes:
-    payload = b"".join(parts)
-    padding = bytes(-len(payload) % 4)
-    return struct.pack("HH", 4 + len(payload), kind) + payload + padding
-
-
-def _make_veth(name: bytes, peer: bytes) -> None:
-    link = _attribute(
-        IFLA_LINKINFO,
-        _attribute(IFLA_INFO_KIND, b"veth"),
-        _attribute(
-            IFLA_INFO_DATA,
-            _attribute(VETH_INFO_PEER, _IFINFOMSG, _attribute(IFLA_IFNAME, peer + b"\0")),
-        ),
-    )
-    body = _IFINFOMSG + _attribute(IFLA_IFNAME, name + b"\0") + link
-    flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
-    header = struct.pack("IHHII", 16 + len(body), RTM_NEWLINK, flags, 1, 0)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
-        kernel.send(header + body)
-        answer = kernel.recv(4096)
-    kind, errno = struct.unpack_from("H", answer, 4)[0], struct.unpack_from("i", answer, 16)[0]
-    if kind == NLMSG_ERROR and errno:
-        raise OSError(-errno, os.strerror(-errno))
+# Can links be made and packets be filtered? Tried in a network namespace that ends with the child.
 
 
 def links() -> str:
     """A pair of veth links in a network namespace of our own."""
-    enter(sc.CLONE_NEWNET, "making a network namespace")
-    with step(MAKE_VETH):
-        _make_veth(b"probe-a", b"probe-b")
-    found = {name for _, name in socket.if_nameindex()}
-    if not {"probe-a", "probe-b"} <= found:
-        raise Refused(f"a veth pair was made, but only {sorted(found)} is there")
+    pair = ["link", "add", "probe-a", "type", "veth", "peer", "name", "probe-b"]
+    said = _in_a_network("ip", "iproute2", *pair)
+    if not {"probe-a", "probe-b"} <= {name for _, name in socket.if_nameindex()}:
+        remedy = "sudo modprobe veth, or a kernel with CONFIG_VETH"
+        raise Refused(
+            f"ip cannot make a veth pair: {said or 'nothing, and it is not there'}", remedy
+        )
     return "veth pair made"
 
 
 def nftables() -> str:
     """A table added by nft(8) in a network namespace of our own."""
-    import subprocess
-
-    nft = find_program("nft")
-    if nft is None:
-        install = refusals.gather().install("nftables", "nft")
-        raise Refused("the program nft is not installed", install)
-    enter(sc.CLONE_NEWNET, "making a network namespace")
-    added = subprocess.run(
-        [nft, "add table inet probe; list tables"], capture_output=True, text=True, check=False
-    )
-    if added.returncode or "table inet probe" not in added.stdout:
-        said = added.stderr.partition("\n")[0] or "nothing, and the table is not there"
+    said = _in_a_network("nft", "nftables", "add table inet probe; list tables")
+    if "table inet probe" not in said:
         raise Refused(
-            f"nft cannot add a table: {said}", "a kernel with CONFIG_NF_TABLES and _NF_TABLES_INET"
+            f"nft cannot add a table: {said or 'nothing, and the table is not there'}",
+            "a kernel with CONFIG_NF_TABLES and _NF_TABLES_INET",
         )
     return "table added by nft"
+
+
+def _in_a_network(program: str, package: str, *arguments: str) -> str:
+    """Run a program in a new network namespace; return what it says, or how it complains."""
+    import subprocess
+
+    found = find_program(program)
+    if found is None:
+        install = refusals.gather().install(package, program)
+        raise Refused(f"the program {program} is not installed", install)
+    enter(sc.CLONE_NEWNET, "making a network namespace")
+    done = subprocess.run([found, *arguments], capture_output=True, text=True, check=False)
+    return (done.stderr if done.returncode else done.stdout).partition("\n")[0]
 
 
 # Can a system call be filtered, and can a live process's filter be read? seccomp(2), ptrace(2).

@@ -21,7 +21,6 @@ _CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv", "/var/run/secrets/kuber
 # steps whose refusal has reasons of its own
 MOUNT_PROC = "mounting a fresh /proc"
 MOUNT_OVERLAY = "mounting an overlay"
-MAKE_VETH = "making a veth pair"
 READ_FILTER = "reading the filter of a live process"
 TRACE_A_CHILD = "tracing a child with ptrace"
 WATCH_A_PROCESS = "watching a process (pidfd_open, clone3)"
@@ -236,8 +235,7 @@ def _unconfined(known: Facts) -> str:
 
 
 def _not_in_this_kernel(step: str, errno: int, option: str) -> Answer:
-    module = {MOUNT_OVERLAY: "overlay", MAKE_VETH: "veth"}.get(step)
-    load = f"sudo modprobe {module}, or " if module else ""
+    load = "sudo modprobe overlay, or " if step == MOUNT_OVERLAY else ""
     return (
         f"this kernel cannot do it: {_said(step, errno)}",
         f"{load}a kernel with CONFIG_{option}",

@@ -1,8 +1,7 @@
 """`%%shell`: the lines of a cell, in a real shell, as they are typed in a terminal.
 
     %%shell                       here, in bash
-    %%shell in box                in a sandbox, a container, a machine with a `login` by ssh, or
-                                  whatever has a `run`
+    %%shell in box                in a sandbox, a container, or a machine with a `login` by ssh
     %%shell as said               what was printed is kept in `said`
     %%shell pid=web.pid in box    `$pid` is a value from Python; the line that sets it is printed
 
@@ -214,8 +213,6 @@ def _runner(inside: Any) -> Runner:
     container = getattr(inside, "container", inside)
     if hasattr(container, "exec_run"):
         return lambda text, hear: _run_in_container(container, text, hear)
-    if hasattr(inside, "run"):
-        return lambda text, hear: _run_by_method(inside.run, text, hear)
     raise LabError(
         f"%%shell cannot run in {type(inside).__name__} {inside!r:.60}",
         "it is neither a sandbox nor a container",
@@ -272,9 +269,3 @@ def _run_in_container(container: Any, text: str, hear: Callable[[bytes], None]) 
     for piece in api.exec_start(made, stream=True):
         hear(piece)
     return int(api.exec_inspect(made)["ExitCode"])
-
-
-def _run_by_method(run: Callable[..., Any], text: str, hear: Callable[[bytes], None]) -> int:
-    done = run(["sh", "-c", text])
-    hear(done.stdout.encode())
-    return int(done.returncode)

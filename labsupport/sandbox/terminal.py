@@ -13,14 +13,13 @@ import html
 import os
 import pty
 import re
-import socket
 import struct
 import subprocess
 import termios
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anywidget
 import traitlets
@@ -30,9 +29,6 @@ from labsupport.errors import LabError, mistaken
 from labsupport.ownership.marks import Closing
 from labsupport.sandbox import launch
 from labsupport.sandbox.sandbox import Sandbox
-
-if TYPE_CHECKING:
-    from docker.models.containers import Container
 
 
 class PseudoTerminal:
@@ -90,47 +86,6 @@ class PseudoTerminal:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-
-
-class ContainerTerminal:
-    """A program in a container on a terminal, as `docker exec -it` starts it.
-
-    It has the methods of `PseudoTerminal`. Raises `docker.errors.APIError` for a container that
-    does not run.
-    """
-
-    def __init__(self, container: Container, argv: Sequence[str], rows: int, columns: int) -> None:
-        self._api: Any = container.client.api  # type: ignore[union-attr]
-        made = self._api.exec_create(
-            container.id, list(argv), stdin=True, tty=True, environment={"TERM": "xterm-256color"}
-        )
-        self._id = made["Id"]
-        answer: Any = self._api.exec_start(self._id, tty=True, socket=True)
-        self._answer = answer  # it closes the connection when it is collected
-        self._socket: socket.socket = getattr(answer, "_sock", answer)
-        self._socket.setblocking(False)
-        self.resize(rows, columns)
-
-    def fileno(self) -> int:
-        """The descriptor to wait on."""
-        return self._socket.fileno()
-
-    def read(self) -> bytes:
-        """Return what there is to read; empty once the program has ended."""
-        return self._socket.recv(1 << 16)
-
-    def write(self, data: bytes) -> None:
-        """Type."""
-        self._socket.sendall(data)
-
-    def resize(self, rows: int, columns: int) -> None:
-        """Tell the program how large its terminal is."""
-        self._api.exec_resize(self._id, height=rows, width=columns)
-
-    def close(self) -> None:
-        """Close the connection; the engine then hangs up."""
-        self._answer._response.close()  # closed without it, Python 3.13 complains
-        self._socket.close()
 
 
 # A terminal in a cell: xterm.js in a widget. It shows what it is sent, and sends what is typed.
@@ -285,7 +240,8 @@ class Terminal(Closing):
         self, inside: Any = None, argv: Sequence[str] = SHELL, *, rows: int = 14, columns: int = 90
     ) -> None:
         self._of = inside
-        self.command, self._program = _start(inside, argv, rows, columns)
+        line = _line(inside, argv)
+        self.command, self._program = trace.command(line), PseudoTerminal(line, rows, columns)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._printed = ""
         self._typed: list[str] = []
@@ -406,24 +362,17 @@ class Terminal(Closing):
             self._handle.update({**self._data, **self._still()}, raw=True)
 
 
-def _start(
-    inside: Any, argv: Sequence[str], rows: int, columns: int
-) -> tuple[str, PseudoTerminal | ContainerTerminal]:
+def _line(inside: Any, argv: Sequence[str]) -> list[str]:
+    """Return the command that starts the program there."""
     if inside is None:
-        return trace.command(argv), PseudoTerminal(argv, rows, columns)
+        return list(argv)
     if isinstance(inside, Sandbox):
-        line = launch.nsenter(inside.new, inside.pid, argv)
-        return trace.command(line), PseudoTerminal(line, rows, columns)
-
+        return launch.nsenter(inside.new, inside.pid, argv)
     container = getattr(inside, "container", inside)
     if not hasattr(container, "client"):
         raise mistaken(inside, "a sandbox or a container", "Terminal(box), or Terminal() for here")
-    line = [_tool(inside), "exec", "-it", container.name, *argv]
-    return trace.command(line), ContainerTerminal(container, argv, rows, columns)
-
-
-def _tool(container: Any) -> str:
-    return str(getattr(getattr(container, "engine", None), "kind", "docker"))
+    tool = getattr(getattr(inside, "engine", None), "kind", "docker")
+    return [tool, "exec", "-it", container.name, *argv]
 
 
 def _replace(new: Terminal) -> None:

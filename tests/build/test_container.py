@@ -1,9 +1,7 @@
 """Containers that live as long as we do, on an engine of our own (about 6 s)."""
 
-import gc
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,6 @@ from labsupport import capabilities, namespaces
 from labsupport.build.container import Container
 from labsupport.engine.listing import OWNER
 from labsupport.errors import LabError
-from labsupport.sandbox.terminal import ContainerTerminal
 from tests.toys import CHECKOUT
 from tests.waiting import owner, wait_until
 
@@ -70,13 +67,3 @@ def test_it_tells_its_namespaces_and_closes_what_it_has_opened(engine, monkeypat
     with Container() as container:
         assert container.namespaces == namespaces(container.pid) != namespaces()
     assert containers(engine) == []
-
-
-def test_nothing_complains_when_its_connections_are_collected(engine, monkeypatch):
-    """As Python 3.13 does of an HTTP response whose socket was closed below it."""
-    complaints = []
-    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
-    with Container(engine) as box:
-        ContainerTerminal(box.container, ["sh"], rows=24, columns=80).close()
-    gc.collect()
-    assert complaints == []
