@@ -42,7 +42,6 @@ _HOST_MEMORY = 120 << 20
 _MIB = 1 << 20
 _ELF = b"\x7fELF"
 _ELF_X86_64 = _ELF + b"\x02\x01"
-_CAP_SYS_PTRACE = 19
 # Where a container finds its own limit, in either version of cgroups: limit, usage, file cache.
 _LIMITS = (
     (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
@@ -166,7 +165,7 @@ def check(memory_bytes: int) -> None:
         )
     scope = Path("/proc/sys/kernel/yama/ptrace_scope")
     value = int(scope.read_text()) if scope.exists() else 0
-    if not yama_allows(value, _may_trace()):
+    if not yama_allows(value, proc.has_capability(proc.CAP_SYS_PTRACE)):
         raise ptrace_forbidden(f"kernel.yama.ptrace_scope is {value}")
     memory_folder(memory_bytes)
 
@@ -223,11 +222,6 @@ def ptrace_forbidden(why: str) -> LabError:
 def yama_allows(scope: int, may_trace: bool) -> bool:
     """Whether a process may trace its children; from 2 on, PTRACE_TRACEME is restricted as well."""
     return scope < 2 or (scope == 2 and may_trace)
-
-
-def _may_trace() -> bool:
-    """Whether this process has CAP_SYS_PTRACE, which Yama's scope 2 asks for."""
-    return proc.has_capability(_CAP_SYS_PTRACE)
 
 
 def _memory_left() -> int:

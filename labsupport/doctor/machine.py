@@ -3,7 +3,6 @@
     machine = probe()
     machine.can("cgroup.memory")       # True or False
     machine.why_not("psi")             # a reason and a remedy, or None
-    machine.require("ns.pid")          # or MissingCapability
 
 The trying is done by `labsupport.doctor.tries` in a small process of its own; see there for how.
 """
@@ -28,7 +27,7 @@ from labsupport.doctor import guest, qemu
 from labsupport.doctor.addresses import find_program
 from labsupport.doctor.runner import Outcome
 from labsupport.doctor.tries import CAPABILITIES
-from labsupport.errors import LabError, MissingCapability, nearest
+from labsupport.errors import LabError, nearest
 from labsupport.figure.table import Markup, html_table
 from labsupport.kernel import refusals
 from labsupport.kernel.mounts import version
@@ -54,13 +53,9 @@ def text_table(machine: Machine, *, colour: bool = False, width: int = 100) -> s
 
 def _wrapped(text: str, indent: str, width: int) -> list[str]:
     return textwrap.wrap(
-        text,
-        width,
-        initial_indent=indent,
-        subsequent_indent=indent + "  ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+        text, width, initial_indent=indent, subsequent_indent=f"{indent}  ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _count(machine: Machine) -> str:
@@ -162,11 +157,6 @@ class Machine:
     def missing(self, *names: str) -> dict[str, Refusal]:
         """Return the refusals among `names`."""
         return {name: no for name in names if (no := self.why_not(name))}
-
-    def require(self, *names: str) -> None:
-        """Raise `MissingCapability` for the first of `names` that is not there."""
-        for name, no in self.missing(*names).items():
-            raise MissingCapability(name, no.reason, no.remedy)
 
     def pretending(self, words: str) -> Machine:
         """Return this machine without what is named in `words` (LAB_PRETEND_MISSING)."""

@@ -26,7 +26,7 @@ from pathlib import Path
 from labsupport.doctor import addresses, guest, runner
 from labsupport.doctor.addresses import find_program
 from labsupport.doctor.runner import Batch, Failed, Refused, inside, run, step
-from labsupport.kernel import refusals
+from labsupport.kernel import proc, refusals
 from labsupport.kernel import syscalls as sc
 from labsupport.kernel.mounts import CONTROL, V1_NAME, Hierarchy, cgroup_mounts, find, words
 from labsupport.kernel.refusals import MOUNT_OVERLAY, MOUNT_PROC, READ_FILTER, WATCH_A_PROCESS
@@ -75,7 +75,7 @@ def _clone() -> None:
 def enter(flags: int, words: str) -> None:
     """Move this child into new namespaces, by way of a user namespace if it has to be."""
     _clone()
-    if _half_way or not refusals.is_privileged():
+    if _half_way or not proc.has_capability(proc.CAP_SYS_ADMIN):
         enter_user_namespace()
     with step(words):
         sc.unshare(flags)
@@ -212,7 +212,7 @@ def overlay() -> str:
         folder.mkdir()
     (lower / "file").write_text("lower")
     options = f"lowerdir={lower},upperdir={upper},workdir={work}"
-    if os.readlink("/proc/self/ns/user") != _initial_user_namespace():
+    if os.stat("/proc/self/ns/user").st_ino != sc.PROC_USER_INIT_INO:
         options += ",userxattr"
     with step(MOUNT_OVERLAY):
         sc.mount("overlay", str(merged), "overlay", 0, options)
@@ -221,10 +221,6 @@ def overlay() -> str:
     if ((lower / "file").read_text(), (upper / "file").read_text()) != ("lower", "upper"):
         raise Refused("an overlay did not copy a changed file up")
     return "copy-up works"
-
-
-def _initial_user_namespace() -> str:
-    return "user:[4026531837]"  # PROC_USER_INIT_INO of linux/proc_ns.h
 
 
 # Can links be made and packets be filtered? Tried in a network namespace that ends with the child.

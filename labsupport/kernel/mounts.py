@@ -41,7 +41,6 @@ class Mount:
     super_options: tuple[str, ...]
     shared: int | None = None
     master: int | None = None
-    propagate_from: int | None = None
     unbindable: bool = False
 
     @property
@@ -159,7 +158,7 @@ def parse(line: str) -> Mount:
     fields, fstype, source, super_options = mount_fields(line)
     number, parent, device, root, point, options, *optional = fields
     tags = dict(tag.partition(":")[::2] for tag in optional if tag)
-    shared, master, origin = map(tags.get, ("shared", "master", "propagate_from"))
+    shared, master = map(tags.get, ("shared", "master"))
     return Mount(
         id=int(number),
         parent_id=int(parent),
@@ -172,7 +171,6 @@ def parse(line: str) -> Mount:
         super_options=tuple(super_options.split(",")),
         shared=_number(shared),
         master=_number(master),
-        propagate_from=_number(origin),
         unbindable="unbindable" in tags,
     )
 

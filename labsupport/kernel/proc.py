@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+CAP_SYS_PTRACE, CAP_SYS_ADMIN = 19, 21  # linux/capability.h
 OURS_NO_MORE = (FileNotFoundError, ProcessLookupError, PermissionError)
 """What reading a process raises when it has ended, or belongs to somebody else."""
 

@@ -14,8 +14,8 @@ from errno import EACCES, EINVAL, ENODEV, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM, ERO
 from pathlib import Path
 
 from labsupport.kernel import proc
+from labsupport.kernel.proc import CAP_SYS_ADMIN
 
-CAP_SYS_ADMIN = 21
 _CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv", "/var/run/secrets/kubernetes.io")
 
 # steps whose refusal has reasons of its own
@@ -97,11 +97,6 @@ def gather() -> Facts:
         has_systemd_run=shutil.which("systemd-run") is not None
         and Path(f"/run/user/{os.getuid()}/systemd").exists(),
     )
-
-
-def is_privileged() -> bool:
-    """Whether this process has CAP_SYS_ADMIN right now; `Facts.privileged` was true before."""
-    return bool(int(proc.status()["CapEff"], 16) >> CAP_SYS_ADMIN & 1)
 
 
 def _sysctl(name: str) -> str | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from labsupport import trace
 from labsupport.errors import LabError, MissingCapability, ProcessGone, mistaken
 from labsupport.kernel import procfs
-from labsupport.kernel.mounts import Mount, MountTable, attach_loop, mounts
+from labsupport.kernel.mounts import Mount, attach_loop, mounts
 from labsupport.ownership import marks
 from labsupport.ownership.marks import Closing
 from labsupport.sandbox.launch import may_make_namespaces
@@ -211,19 +211,9 @@ def _require_disks() -> None:
 
 def _make_ext4(image: Path, content: Path, name: str) -> None:
     """Make an ext4 without a journal (it is small) that holds what is in the folder `content`."""
-    argv = [
-        _mkfs() or "mkfs.ext4",
-        "-q",
-        "-O",
-        "^has_journal",
-        "-m",
-        "0",
-        "-L",
-        name[:16],
-        "-d",
-        str(content),
-    ]
-    done = subprocess.run([*argv, str(image)], capture_output=True, text=True, check=False)
+    argv = [_mkfs() or "mkfs.ext4", *["-q", "-O", "^has_journal", "-m", "0", "-L"], name]
+    argv += ["-d", str(content), str(image)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
         raise MissingCapability("a file system", f"mkfs.ext4: {done.stderr.strip()}")
 
@@ -247,14 +237,11 @@ class Outcome:
     """What happened with one setting.
 
     `to_copy`: a mount made in the original showed in the copy; `to_original`: the other way round.
-    `original` and `copy` are the two tables as they were at the end.
     """
 
     setting: str
     to_copy: bool
     to_original: bool
-    original: MountTable
-    copy: MountTable
 
     def __repr__(self) -> str:
         there, back = ("yes" if each else "no" for each in (self.to_copy, self.to_original))
@@ -301,10 +288,4 @@ def propagation(box: Sandbox, setting: str, base: str = "/mnt") -> Outcome:
     process.signal(9)
     process.wait()
     box.run(["umount", "-l", base])
-    return Outcome(
-        setting,
-        to_copy=first in copy.visible(),
-        to_original=second in original.visible(),
-        original=original,
-        copy=copy,
-    )
+    return Outcome(setting, first in copy.visible(), second in original.visible())

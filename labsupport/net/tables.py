@@ -10,13 +10,18 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from labsupport.kernel.netlink import (
+    HEADER,
+    NLM_F_DUMP,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+)
 from labsupport.sandbox.sandbox import Sandbox
 
 NETLINK_SOCK_DIAG, NETLINK_NETFILTER = 4, 12
 SOCK_DIAG_BY_FAMILY, TCP_LISTEN = 20, 10  # linux/sock_diag.h, net/tcp_states.h
 NFNL_SUBSYS_NFTABLES, NFT_MSG_GETTABLE = 10, 1  # linux/netfilter/nfnetlink.h, nf_tables.h
-NLM_F_REQUEST, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR = 1, 0x300, 3, 2
-HEADER = struct.Struct("IHHII")  # struct nlmsghdr
 HOOK = re.compile(r"type \w+ hook (\w+)")
 NOT_RULES = ("table", "chain", "type", "policy", "}")
 NOT_THERE = {errno.EPROTONOSUPPORT, errno.EINVAL, errno.EOPNOTSUPP}

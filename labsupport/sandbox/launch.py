@@ -113,7 +113,6 @@ _MAIN = (
 )
 _PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
 THAW_SECONDS, END_SECONDS = 1.0, 10.0  # until frozen programs are looked for; until we give up
-CAP_SYS_ADMIN = 21  # linux/capability.h
 _lock = threading.Lock()
 _sandboxes: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 _running: tuple[int, socket.socket, subprocess.Popen[bytes]] | None = None
@@ -158,7 +157,7 @@ def may_make_namespaces() -> bool:
 
     Without it, all begins with a user namespace.
     """
-    return proc.has_capability(CAP_SYS_ADMIN)
+    return proc.has_capability(proc.CAP_SYS_ADMIN)
 
 
 def _stop(pid: int, channel: socket.socket, process: subprocess.Popen[bytes]) -> None:

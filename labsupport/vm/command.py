@@ -10,7 +10,7 @@ import sys
 import termios
 import tty
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from labsupport.vm import mux
@@ -33,7 +33,7 @@ def attach(guest: LabVM, argv: Sequence[str]) -> int:
     """Join a program in the guest to our own standard streams, as a terminal if they are one."""
     terminal = os.isatty(0) and os.isatty(1)
     program = Attached(guest.mux, guest.number(), argv, terminal=_size() if terminal else None)
-    with _raw_terminal() if terminal else _nothing(), _signals_to(program):
+    with _raw_terminal() if terminal else nullcontext(), _signals_to(program):
         while not program.over:
             guest.turn()
     status = program.status or 0
@@ -99,11 +99,6 @@ def _raw_terminal() -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(0, termios.TCSADRAIN, before)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def _size() -> tuple[int, int]:

@@ -27,6 +27,7 @@ import platformdirs
 from labsupport.doctor.guest import check
 from labsupport.errors import LabError, ProgramNotFound, TimedOut
 from labsupport.kernel import proc
+from labsupport.kernel.mounts import mounts
 from labsupport.ownership import marks
 from labsupport.ownership.marks import Closing
 from labsupport.trace import Completed
@@ -65,14 +66,8 @@ def _size(folder: str) -> int:
 
 
 def file_system(folder: str) -> str:
-    """Return the type of the file system that a folder is on; proc_pid_mountinfo(5)."""
-    path = os.path.realpath(folder)
-    found = ("", "")
-    for fields, fstype, _source, _options in proc.mount_table():
-        point = fields[4]
-        if path == point or path.startswith(point.rstrip("/") + "/"):
-            found = max(found, (point, fstype), key=lambda each: len(each[0]))
-    return found[1]
+    """Return the type of the file system that a folder is on."""
+    return mounts().holding(os.path.realpath(folder)).fstype
 
 
 # A program in the guest, as seen from the host: its channel.

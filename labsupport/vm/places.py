@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from labsupport.doctor.guest import check
 from labsupport.errors import LabError, nearest
-from labsupport.kernel import proc
+from labsupport.kernel import mounts, proc
 
 if TYPE_CHECKING:  # the launcher loads this module, and IPython takes 40 ms
     from IPython.core.interactiveshell import InteractiveShell
@@ -24,7 +24,6 @@ if TYPE_CHECKING:  # the launcher loads this module, and IPython takes 40 ms
 NOTICE = "LAB_NOTICE"
 PLACES = ("auto", "host", "vm")
 _CORE_CONTROLLERS = frozenset({"cpu", "memory", "pids"})
-_CAP_SYS_ADMIN = 21
 _LEAST_MEMORY = 256 << 20  # that a notebook needs
 
 
@@ -123,31 +122,10 @@ def asked_by_notebook(path: str) -> str:
 
 def lacking_here() -> str:
     """Say what the core notebooks need and this process has not; empty if it has everything."""
-    if not proc.has_capability(_CAP_SYS_ADMIN):
+    if not proc.has_capability(proc.CAP_SYS_ADMIN):
         return "you are not root here (CAP_SYS_ADMIN)"
-    missing = sorted(_CORE_CONTROLLERS - writable_controllers(_mounts()))
-    if missing:
+    known = mounts.trees()
+    there = {name for name, tree in known.items() if os.access(tree.mount, os.W_OK)}
+    if missing := sorted(_CORE_CONTROLLERS - there):
         return f"no cgroups with {', '.join(missing)} can be made here"
     return ""
-
-
-def _mounts() -> list[tuple[str, str, str]]:
-    """Return the mounted cgroup hierarchies: folder, type, options; proc_pid_mountinfo(5)."""
-    return [
-        (fields[4], fstype, options)
-        for fields, fstype, _source, options in proc.mount_table()
-        if fstype in ("cgroup", "cgroup2")
-    ]
-
-
-def writable_controllers(mounts: list[tuple[str, str, str]]) -> set[str]:
-    """Return the controllers of the hierarchies in which groups can be made, of either version."""
-    found: set[str] = set()
-    for folder, fstype, options in mounts:
-        if not os.access(folder, os.W_OK):
-            continue
-        if fstype == "cgroup2":
-            found.update((Path(folder) / "cgroup.controllers").read_text().split())
-        else:
-            found.update(options.split(","))
-    return found

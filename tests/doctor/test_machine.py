@@ -25,9 +25,10 @@ from labsupport import Engine, probe
 from labsupport.doctor import addresses, guest, runner, tries
 from labsupport.doctor.machine import CORE, Machine, Refusal, vm_offers
 from labsupport.doctor.tries import CAPABILITIES
-from labsupport.errors import EngineDown, LabError, MissingCapability
+from labsupport.errors import EngineDown, LabError
 from labsupport.kernel.mounts import CONTROLLERS, Hierarchy, find, version
-from labsupport.kernel.refusals import CAP_SYS_ADMIN, MOUNT_PROC, READ_FILTER, Facts, explain
+from labsupport.kernel.proc import CAP_SYS_ADMIN
+from labsupport.kernel.refusals import MOUNT_PROC, READ_FILTER, Facts, explain
 from tests.toys import CHECKOUT
 
 IS_ROOT = os.geteuid() == 0
@@ -247,15 +248,6 @@ def test_a_covered_proc_is_told_from_other_refusals():
     assert "/proc are covered" in told["ns.pid"]["reason"]
     assert "systempaths=unconfined" in told["ns.pid"]["remedy"]
     assert told["ns.mount"]["can"]
-
-
-def test_a_folder_without_programs_is_no_place_for_the_vm(tmp_path):
-    if not probe().can("vm"):
-        pytest.skip("needs a Lab VM that could be started")
-    mount = f"mount -t tmpfs -o noexec none {tmp_path}"
-    told = doctor(*in_own_namespaces(mount), TMPDIR=tmp_path)
-    assert "noexec" in told["vm"]["reason"]
-    assert "TMPDIR" in told["vm"]["remedy"]
 
 
 def test_cgroups_mounted_read_only_are_told():
@@ -638,19 +630,12 @@ def test_what_is_pretended_missing_is_missing(monkeypatch):
     "ask",
     [
         lambda m: m.can("ns.pdi"),
-        lambda m: m.require("psi", "ns.pdi"),
         lambda m: m.pretending("psi, ns.pdi"),
     ],
 )
 def test_a_misspelt_capability_is_an_error_that_suggests_the_right_one(ask):
     with pytest.raises(LabError, match=r"did you mean 'ns\.pid'"):
         ask(machine())
-
-
-def test_require_names_what_is_missing_with_its_remedy():
-    machine().require("ns.pid", "psi")
-    with pytest.raises(MissingCapability, match="this needs psi: not here\nWhat to do: get it"):
-        machine(missing=["psi"]).require("ns.pid", "psi")
 
 
 @pytest.mark.parametrize(

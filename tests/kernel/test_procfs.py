@@ -42,17 +42,6 @@ def test_nested_namespaces_are_in_the_outer_sandbox():
     assert deepest.pids[-1] == 1
 
 
-def test_an_empty_sandbox_has_no_processes():
-    with Sandbox(new={"pid", "mount"}) as box:
-        assert processes(of=box) == []
-
-
-def test_several_sandboxes_at_once():
-    with Sandbox() as one, Sandbox() as two:
-        pids = {one.pid, two.pid}
-        assert {process.pid for process in processes(of=[one, two])} == pids
-
-
 def test_a_process_that_ended_is_named():
     gone = subprocess.Popen(["true"])
     gone.wait()

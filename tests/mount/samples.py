@@ -31,7 +31,7 @@ HOST = column("the host", style.HOST, *HOST_LINES)
 A, B = in_a_sandbox("A", style.FIRST, 0), in_a_sandbox("B", style.SECOND, 1)
 MAP = [HOST, A, B]
 
-ODD = [Outcome("shared", True, True, EMPTY, EMPTY), Outcome("slave", False, True, EMPTY, EMPTY)]
+ODD = [Outcome("shared", True, True), Outcome("slave", False, True)]
 GOT_OUT = Attempt("chroot", True, "no", "You are outside", 21)
 STILL_THERE = Attempt("pivot_root", True, "no", "You are outside", 21)
 STAYED = Attempt("pivot_root + umount", False, "no", "No such file or directory", 0)

@@ -110,14 +110,6 @@ def test_after_its_end_nobody_is_in_its_namespaces():
             assert os.readlink(link) != f"uts:[{theirs}]"
 
 
-def test_an_ordinary_user_is_root_inside_and_themselves_outside():
-    with Sandbox(new={"user", "pid", "mount"}) as box:
-        sleeper = box.start(["sleep", "60"])
-        assert box.run(["id", "-u"]).stdout == "0\n"
-        assert Path(f"/proc/{sleeper.pid}").stat().st_uid == os.getuid()
-        assert read(sleeper.pid, "uid_map").split() == ["0", str(os.getuid()), "1"]
-
-
 def test_the_host_name_is_the_sandboxs_own():
     before = os.uname().nodename
     with Sandbox(new={"uts"}, hostname="inside") as box:
@@ -330,11 +322,6 @@ def test_descriptors_do_not_leak():
     assert inside == ["0", "1", "2", "3"]  # 3 is ls reading the folder
 
 
-def test_a_misspelt_namespace_is_named_with_the_nearest():
-    with pytest.raises(LabError, match=r"unknown namespace 'mnt'.*did you mean 'mount'"):
-        Sandbox(new={"mnt"})
-
-
 def test_options_that_would_change_the_host_are_refused(tmp_path):
     with pytest.raises(NamespaceRefused, match="hostname= needs a new uts namespace"):
         Sandbox(new={"pid"}, hostname="x")
@@ -355,7 +342,7 @@ SLIPS = {
     "None is not a word of a command": lambda box: box.run(["echo", None]),
     "'KILL' is not the number of a signal": lambda box: box.start("sleep 9").signal("KILL"),
     "5 is not a set of namespaces": lambda _: Sandbox(new=5),
-    "unknown namespace 'mnt'": lambda _: Sandbox(new="mnt"),
+    "unknown namespace 'mnt': did you mean 'mount'": lambda _: Sandbox(new="mnt"),
     "'x' is not a cgroup": lambda _: Sandbox(cgroup="x"),
     "'x' is not a filter": lambda _: Sandbox(filter="x"),
     "5 is not a host name": lambda _: Sandbox(new="uts", hostname=5),
@@ -381,19 +368,6 @@ def test_what_can_be_meant_is_understood():
     with Sandbox() as box:
         assert box.run(["echo", 1, 2.5]).stdout == "1 2.5\n"
         assert list(PidMap(box).boxes) == ["the sandbox"]
-
-
-def test_a_folder_of_ours_is_a_word_of_a_command():
-    made = small_root()
-    with Sandbox() as box:
-        assert box.run(["echo", made]).stdout == f"{made.path}\n"
-    made.close()
-
-
-def test_one_namespace_may_be_named_without_a_set():
-    assert "mount" in Sandbox(new="mount").new
-    with pytest.raises(LabError, match="'mnt'"):
-        Sandbox(new="mnt")
 
 
 def test_a_refusal_names_the_switch_that_forbids_it(monkeypatch):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from labsupport.errors import LabError
+from labsupport.kernel.mounts import Hierarchy
 from labsupport.vm import places
 from labsupport.vm.places import Choice, Facts, choose
 
@@ -67,19 +68,11 @@ def test_an_unknown_place_is_named() -> None:
         places.gather("auto", {"LAB_PLACE": "hots"})
 
 
-def test_only_hierarchies_that_can_be_written_count(tmp_path: Path) -> None:
-    (tmp_path / "cgroup.controllers").write_text("cpu memory pids\n")
-    assert places.writable_controllers([(str(tmp_path), "cgroup2", "rw")]) == {
-        "cpu", "memory", "pids"
-    }  # fmt: skip
-    assert {"cpu", "cpuacct"} <= places.writable_controllers(
-        [(str(tmp_path), "cgroup", "rw,cpu,cpuacct")]
-    )
-    assert places.writable_controllers([("/proc/sys/kernel", "cgroup", "rw,pids")]) <= {
-        "rw",
-        "pids",
-    }
-    assert places.writable_controllers([("/nonexistent", "cgroup", "rw,pids")]) == set()
+def test_only_hierarchies_that_can_be_written_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp, proc = Hierarchy(1, Path("/tmp"), Path("/tmp")), Hierarchy(1, Path("/nowhere"), Path("/"))
+    monkeypatch.setattr(places.proc, "has_capability", lambda _number: True)
+    monkeypatch.setattr(places.mounts, "trees", lambda: {"cpu": tmp, "memory": tmp, "pids": proc})
+    assert places.lacking_here() == "no cgroups with pids can be made here"
 
 
 def test_an_ordinary_user_lacks_something(

@@ -18,25 +18,18 @@ from labsupport.vm import uml
 from labsupport.vm.guest import LabVM
 
 
-def test_a_kernel_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAB_KERNEL", "/nonexistent/linux")
-    with pytest.raises(errors.LabError, match=r"(?s)/nonexistent/linux.*No such.*What to do"):
-        find_kernel()
-
-
-def test_a_file_that_is_no_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    file = tmp_path / "linux"
-    file.write_text("#!/bin/sh\n")
-    monkeypatch.setenv("LAB_KERNEL", str(file))
-    with pytest.raises(errors.LabError, match="not an ELF program"):
-        find_kernel()
-
-
-def test_a_kernel_without_its_x_bit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    file = tmp_path / "linux"
-    file.write_bytes(b"\x7fELF")
-    monkeypatch.setenv("LAB_KERNEL", str(file))
-    with pytest.raises(errors.LabError, match=r"chmod \+x"):
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, r"(?s)linux: No such.*What to do"), (b"#!/bin/sh", "not an ELF program"),
+     (b"\x7fELF", r"chmod \+x")],
+)  # fmt: skip
+def test_what_is_not_a_kernel_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    if content:
+        (tmp_path / "linux").write_bytes(content)
+    monkeypatch.setenv("LAB_KERNEL", str(tmp_path / "linux"))
+    with pytest.raises(errors.LabError, match=words):
         find_kernel()
 
 
