@@ -54,17 +54,6 @@ def test_another_signal_is_not_the_one(first, number, words):
 
 
 @pytest.mark.wrong("02.1")
-def test_a_signal_to_all_is_told(first):
-    for each in first._waiting:
-        each.signal(signal.SIGTERM)
-    assert "others have ended, too" in ended(first, *first._waiting).saw
-
-
-def test_what_still_runs_is_told(first):
-    assert f"PID {first._number} among them" in first.check().saw
-
-
-@pytest.mark.wrong("02.1")
 def test_stopping_it_is_not_ending_it(first):
     first._wanted.signal(signal.SIGSTOP)
     while status(first._wanted.pid).state != "T":

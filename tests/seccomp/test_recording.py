@@ -24,14 +24,6 @@ def test_a_program_runs_as_without_being_observed():
     assert seen.completed.returncode == 3
 
 
-def test_the_first_call_is_execve_and_the_last_ends_the_program():
-    seen = record(["true"])
-
-    assert seen.names[0] == "execve"
-    assert seen.counts["execve"] == 1
-    assert "exit_group" in seen.names
-
-
 def test_children_are_observed_too():
     assert "mkdir" in record(COUNTING).counts
 
@@ -53,13 +45,6 @@ def test_a_filter_of_what_was_seen_lets_the_program_run(argv, otherwise):
         done = box.run(argv)
 
     assert (done.returncode, done.stdout) == (0, seen.completed.stdout)
-
-
-def test_without_one_of_its_calls_it_fails():
-    seen = record(["mkdir", "-p", "/tmp/."])
-    names = [name for name in seen.names if name != "openat"]
-    with Sandbox(filter=Filter.allow(names)) as box:
-        assert box.run(["mkdir", "-p", "/tmp/."]).returncode != 0
 
 
 def test_a_program_that_takes_too_long_is_ended_with_its_children():
