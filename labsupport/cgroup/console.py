@@ -8,14 +8,13 @@ that it reported.
 from __future__ import annotations
 
 import asyncio
+import html
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import anywidget
 import ipywidgets
-import traitlets
 
 from labsupport.cgroup import curves, dangers
 from labsupport.cgroup.curves import (
@@ -26,10 +25,6 @@ from labsupport.cgroup.curves import (
     Plot,
     Sample,
     Strike,
-    bytes_in_words,
-    cpus_in_words,
-    rate_in_words,
-    tasks_in_words,
 )
 from labsupport.cgroup.dangers import Danger
 from labsupport.cgroup.files import device_of
@@ -38,137 +33,16 @@ from labsupport.errors import CgroupClosed, LabError, nearest
 from labsupport.figure import style
 from labsupport.figure.live import LivePicture, Shown
 
-# --- the widget: sliders and buttons with real labels, and a log that is read out ---------------
-
-_ESM = """
-const make = (kind, owner, more = {}) => {
-  const element = Object.assign(document.createElement(kind), more);
-  owner.append(element);
-  return element;
-};
-export default {
-  render({ model, el }) {
-    el.replaceChildren();
-    const root = make('div', el, { className: 'labsupport-controls' });
-    root.dataset.lmSuppressShortcuts = 'true';  // JupyterLab would take the arrow keys
-    root.addEventListener('keydown', (event) => event.stopPropagation());
-    const sliders = make('div', root, { className: 'sliders' });
-    const buttons = make('div', root, { className: 'buttons', role: 'group' });
-    buttons.setAttribute('aria-label', 'programs');
-    const log = make('div', root, { className: 'log', tabIndex: 0, role: 'log' });
-    log.setAttribute('aria-label', 'what happened');
-    const known = {}, id = 'lab' + Math.random().toString(36).slice(2);
-    const add = (spec) => {
-      const row = make('div', sliders, { className: 'slider' });
-      const label = make('label', row, { htmlFor: id + spec.name });
-      make('code', label, { textContent: spec.kernel });
-      label.append(': ' + spec.plain);
-      const input = make('input', row, { type: 'range', id: id + spec.name });
-      const output = make('output', row);
-      // while it is dragged: what it would be; the kernel is told when it is let go
-      input.addEventListener('input', () => {
-        output.textContent = '→ ' + Number(input.value) + ' ' + spec.unit;
-      });
-      input.addEventListener('change', () =>
-        model.send({ set: spec.name, value: Number(input.value) }));
-      return { input, output };
-    };
-    const show = () => {
-      for (const spec of model.get('sliders')) {
-        const { input, output } = known[spec.name] ??= add(spec);
-        Object.assign(input, { min: spec.least, max: spec.most, step: spec.step });
-        input.value = spec.value;
-        input.setAttribute('aria-valuetext', spec.shown);
-        output.textContent = spec.shown;
-      }
-    };
-    const push = () => {
-      buttons.replaceChildren();
-      for (const spec of model.get('buttons')) {
-        const button = make('button', buttons, { type: 'button', className: 'jupyter-button',
-          textContent: spec.label, disabled: !!spec.missing, title: spec.missing || spec.title });
-        button.addEventListener('click', () => model.send({ press: spec.name }));
-      }
-    };
-    const tell = () => {
-      const lines = model.get('lines');
-      while (log.children.length > lines.length) log.lastChild.remove();
-      lines.forEach((line, number) => {
-        const item = log.children[number] ?? make('div', log);
-        if (item.textContent !== line) item.textContent = line;
-      });
-      log.scrollTop = log.scrollHeight;
-    };
-    model.on('change:sliders', show);
-    model.on('change:buttons', push);
-    model.on('change:lines', tell);
-    show(); push(); tell();
-  }
-};
-"""
-
-_CSS = """
-.labsupport-controls { color: var(--jp-ui-font-color1, inherit);
-  font-size: var(--jp-ui-font-size1, 13px); max-width: 920px; }
-.labsupport-controls .sliders { display: grid; gap: .2em 1.6em;
-  grid-template-columns: repeat(auto-fit, minmax(260px, 1fr)); margin-bottom: .5em; }
-.labsupport-controls .slider { display: grid; grid-template-columns: 1fr 6.4em; gap: 0 .8em;
-  align-items: center; }
-.labsupport-controls label { grid-column: 1 / -1; white-space: nowrap; }
-.labsupport-controls output { font-weight: 600; font-variant-numeric: tabular-nums; }
-.labsupport-controls input { width: 100%; margin: .2em 0; accent-color: #E69F00; }
-.labsupport-controls .buttons { display: flex; flex-wrap: wrap; gap: .5em; margin-bottom: .4em; }
-.labsupport-controls button { width: auto; }
-.labsupport-controls button:disabled { opacity: .5; }
-.labsupport-controls :is(button, input, .log):focus-visible { outline: 2px solid #0072B2;
-  outline-offset: 2px; }
-.labsupport-controls .log { height: 5.6em; overflow-y: auto; margin: .2em 0; padding: .2em .8em;
-  line-height: 1.4; border: 1px solid var(--jp-border-color2, #ccc); border-radius: 6px; }
-"""
-
-
-class Controls(anywidget.AnyWidget):
-    """Sliders, buttons, a log; `on_set(name, value)` and `on_press(name)` are called when used.
-
-    A slider is `{name, kernel, plain, least, most, step, value, unit, shown}`: the kernel's word
-    and a plain one, its range, its value and how that is written. A button is `{name, label, title,
-    missing}`; `missing` says why it cannot be pressed. New lines of the log are read out.
-    """
-
-    _esm = _ESM
-    _css = _CSS
-    sliders = traitlets.List(traitlets.Dict()).tag(sync=True)
-    buttons = traitlets.List(traitlets.Dict()).tag(sync=True)
-    lines = traitlets.List(traitlets.Unicode()).tag(sync=True)
-
-    def __init__(
-        self, on_set: Callable[[str, float], None], on_press: Callable[[str], None]
-    ) -> None:
-        super().__init__()
-        self._on_set, self._on_press = on_set, on_press
-        self.on_msg(self._told)
-
-    def show(self, sliders: list[dict[str, Any]], buttons: list[dict[str, Any]]) -> None:
-        """Show these values; also after a refusal, so that the sliders go back."""
-        if sliders == self.sliders:
-            self.send_state("sliders")
-        self.sliders, self.buttons = sliders, buttons
-
-    def _told(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
-        if "set" in content:
-            self._on_set(content["set"], content["value"])
-        elif "press" in content:
-            self._on_press(content["press"])
-
+# --- its controls: what they are called, and what they show -------------------------------------
 
 CPUS = len(os.sched_getaffinity(0))
-RANGES: Mapping[str, tuple[str, str, int, float, float, float, Callable[[float], str]]] = {
-    "memory": ("memory limit", "MiB", MIB, 16, 256, 8, bytes_in_words),
-    "cpu": ("CPU limit", "CPUs", 1, 0.1, CPUS, 0.1, cpus_in_words),
-    "pids": ("task limit", "tasks", 1, 4, 64, 2, tasks_in_words),
-    "io": ("write limit", "MiB/s", MIB, 0.5, 8, 0.5, rate_in_words),
+RANGES: Mapping[str, tuple[str, int, float, float, float]] = {
+    "memory": ("memory limit, MiB", MIB, 16, 256, 8),
+    "cpu": ("CPU limit, CPUs", 1, 0.1, CPUS, 0.1),
+    "pids": ("task limit, tasks", 1, 4, 64, 2),
+    "io": ("write limit, MiB/s", MIB, 0.5, 8, 0.5),
 }
-"""For each slider its plain name, its unit in words and in numbers, its range and step."""
+"""For each slider its plain name and unit, the unit in numbers, its range and step."""
 PROGRAMS = {
     "hog": ("memory hog", "takes more and more memory", "memory"),
     "burner": ("CPU burner", "computes without end", "cpu"),
@@ -176,9 +50,11 @@ PROGRAMS = {
     "writer": ("disk writer", "writes without end, past the page cache", "io"),
 }
 """For each button its words, what the program does, and the limit that it needs."""
-ALWAYS = (
-    {"name": "stop", "label": "■ stop all programs", "title": "", "missing": ""},
-    {"name": "watch", "label": "▶ start watching", "title": "for ten seconds", "missing": ""},
+ALWAYS = {"stop": "■ stop all programs", "watch": "▶ start watching"}
+WRAPPED = {"flex_flow": "row wrap"}
+LOG = (
+    "<div role='log' tabindex='0' aria-label='what happened' style='height:5.6em;overflow-y:auto;"
+    "line-height:1.4;padding:.2em .8em;border:1px solid var(--jp-border-color2,#ccc)'>"
 )
 
 
@@ -190,27 +66,13 @@ def limits_of(group: Cgroup, disk: str) -> dict[str, tuple[str, float | None]]:
     return {name: (files[name], value) for name, value in values.items() if name in files}
 
 
-def controls(group: Cgroup, disk: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the sliders and the buttons; one whose limit is not set cannot be pressed."""
-    limits = limits_of(group, disk)
-    sliders = [_slider(name, file, value) for name, (file, value) in limits.items()]
-    buttons = []
-    for name, (label, does, needs) in PROGRAMS.items():
-        file, value = limits.get(needs, (f"{needs}, which is not here,", None))
-        missing = f"starts only with a limit: {file} has none" if value is None else ""
-        buttons.append({"name": name, "label": label, "title": does, "missing": missing})
-    return sliders, [*buttons, *ALWAYS]
-
-
-def _slider(name: str, file: str, value: float | None) -> dict[str, Any]:
-    plain, unit, size, least, most, step, written = RANGES[name]
-    most = max(most, (value or 0) / size)
-    at = most if value is None else value / size
-    return {
-        "name": name, "kernel": file, "plain": plain, "least": min(least, at), "most": most,
-        "step": step, "value": at, "unit": unit,
-        "shown": "no limit" if value is None else written(value),
-    }  # fmt: skip
+def _slider(name: str) -> Any:
+    _, _, least, most, step = RANGES[name]
+    look = {"style": {"description_width": "initial"}, "layout": {"width": "27em"}}
+    written = ".0f" if step >= 1 else ".1f"
+    return ipywidgets.FloatSlider(
+        min=least, max=most, step=step, readout_format=written, continuous_update=False, **look
+    )
 
 
 def names_of_limits(group: Cgroup) -> dict[str, str]:
@@ -245,7 +107,11 @@ class CgroupConsole:
         self.dangers: list[Danger] = []
         self.lines: list[str] = []
         self.picture = LivePicture(stop="stop watching")
-        self.controls = Controls(self._moved, self._pressed)
+        self.sliders = {name: _slider(name) for name in limits_of(group, self._device)}
+        labels = {name: words[0] for name, words in PROGRAMS.items()} | ALWAYS
+        self.buttons = {n: ipywidgets.Button(description=words) for n, words in labels.items()}
+        self.log = ipywidgets.HTML()
+        self._showing = False
         self._record = self._shown = GroupRecord(group, self._device)
         self._seconds = AGAIN_SECONDS
         self._task: asyncio.Task[None] | None = None
@@ -253,6 +119,10 @@ class CgroupConsole:
         self._files = names_of_limits(group)
         self._plot = Plot()
         self._show_controls()
+        for name, slider in self.sliders.items():
+            slider.observe(partial(self._heard, name), "value")
+        for name, button in self.buttons.items():
+            button.on_click(partial(self._pressed, name))
 
     @property
     def samples(self) -> list[Sample]:
@@ -335,14 +205,19 @@ class CgroupConsole:
         await self._end_task()
         self._start_again(seconds)
         self._record = self._shown
-        shown = Shown(ipywidgets.VBox([self.controls, self.picture]), self.picture.alt)
+        shown = self._shown_in_cell()
         await self._watch(seconds, actions or {})
         self._leave_still(shown)
         return self.data
 
     def _ipython_display_(self) -> None:
         self._try(self.refresh)  # its group may be closed
-        self._leave_still(Shown(ipywidgets.VBox([self.controls, self.picture]), self.picture.alt))
+        self._leave_still(self._shown_in_cell())
+
+    def _shown_in_cell(self) -> Shown:
+        rows = (ipywidgets.Box([*each.values()], layout=WRAPPED)
+                for each in (self.sliders, self.buttons))  # fmt: skip
+        return Shown(ipywidgets.VBox([*rows, self.log, self.picture]), self.picture.alt)
 
     def _leave_still(self, shown: Shown) -> None:
         still = style.png(self._plot.figure)
@@ -352,6 +227,7 @@ class CgroupConsole:
         self._shown, self._seconds = GroupRecord(self.group, self._device), seconds
         self._readings = self._strikes_said = 0
         self.lines = []
+        self._show_lines()
         self._show_controls()
         self.refresh()
 
@@ -399,7 +275,24 @@ class CgroupConsole:
     # --- its widgets ---------------------------------------------------------------------------
 
     def _show_controls(self) -> None:
-        self.controls.show(*controls(self.group, self._device))
+        """Show what the kernel says; a program whose limit is not set cannot be started."""
+        limits, self._showing = limits_of(self.group, self._device), True
+        for name, (file, value) in limits.items():
+            slider, (plain, size, *_) = self.sliders[name], RANGES[name]
+            at = slider.max if value is None else value / size
+            slider.min, slider.max = min(slider.min, at), max(slider.max, at)
+            slider.value = at
+            slider.description = f"{file}: {plain}{' (no limit)' if value is None else ''}"
+        for name, (_, does, needs) in PROGRAMS.items():
+            file, value = limits.get(needs, (f"{needs}, which is not here,", None))
+            button = self.buttons[name]
+            button.disabled = value is None
+            button.tooltip = f"starts only with a limit: {file} has none" if not value else does
+        self._showing = False
+
+    def _heard(self, name: str, change: Any) -> None:
+        if not self._showing:
+            self._moved(name, change["new"])
 
     def _moved(self, name: str, value: float) -> None:
         whole = round(value * MIB) if name in ("memory", "io") else value
@@ -407,7 +300,7 @@ class CgroupConsole:
         self._try(partial(self.set, name, whole))
         self._try(self._show_controls)
 
-    def _pressed(self, name: str) -> None:
+    def _pressed(self, name: str, _button: object) -> None:
         self._try(self._wake)
         if name != "watch":
             self._do(name)
@@ -445,7 +338,12 @@ class CgroupConsole:
     def _say(self, line: str) -> None:
         at = self._shown.now if self.picture.running else None
         self.lines.append(line if at is None else f"{at:.1f} s: {line}")
-        self.controls.lines = self.lines[-50:]
+        self._show_lines()
+
+    def _show_lines(self) -> None:
+        lines = map(html.escape, self.lines[:-50:-1])  # the last one first
+        self.log.value = f"{LOG}{'<br>'.join(lines)}</div>"
+        self.picture.status = self.lines[-1] if self.lines else ""
 
     def _notice_end(self, danger: Danger) -> None:
         try:

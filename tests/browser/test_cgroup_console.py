@@ -63,21 +63,14 @@ def says(page):
 
 
 def test_a_moved_slider_changes_the_kernels_file(page):
-    slider = page.page.get_by_label("memory limit")
-    expect(slider).to_have_attribute("aria-valuetext", "24 MiB")
+    slider, log = page.page.get_by_label("memory limit"), page.page.get_by_role("log")
+    expect(slider).to_have_attribute("aria-valuenow", "24.0")
     slider.press("ArrowRight")
-    expect(slider).to_have_attribute("aria-valuetext", "32 MiB")
+    expect(log).to_contain_text(str(32 << 20))
     assert says(page)[0] == 32 << 20
     page.page.get_by_label("task limit").press("ArrowLeft")
-    expect(page.page.get_by_label("task limit")).to_have_attribute("aria-valuetext", "18 tasks")
+    expect(log).to_contain_text("pids.max now says 18")
     assert says(page)[1] == 18
-
-
-def test_dragging_tells_what_it_would_be(page):
-    slider = page.page.get_by_label("memory limit")
-    slider.evaluate("s => { s.value = 64; s.dispatchEvent(new Event('input')); }")
-    expect(page.page.locator(".slider output").first).to_have_text("→ 64 MiB")
-    assert says(page)[0] == 24 << 20  # until it is let go
 
 
 def test_nothing_is_watched_until_it_is_started(page):
@@ -92,7 +85,7 @@ def test_nothing_is_watched_until_it_is_started(page):
 def test_buttons_start_a_program_and_the_log_reads_it_out(page):
     log, limit = page.page.get_by_role("log"), page.page.get_by_label("CPU limit")
     limit.press("Home")  # on a busy machine it would not get the half of a CPU that it may have
-    expect(limit).to_have_attribute("aria-valuetext", "0.1 CPUs")
+    expect(log).to_contain_text("now says 10000")
     page.page.get_by_role("button", name="CPU burner").press("Enter")
     expect(log).to_contain_text("CPU burner started")
     expect(log).to_contain_text("the kernel struck: throttled")

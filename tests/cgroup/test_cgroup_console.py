@@ -96,11 +96,6 @@ def console(group):
     return CgroupConsole(group)
 
 
-def tell(console, **message):
-    """Do as the page does when a control is used."""
-    console.controls._told(None, message, [])
-
-
 def test_every_strike_is_recorded_with_its_time(console):
     asyncio.run(console.run(6, {0.1: "hog", 2.5: "bomb", 4: "stop", 4.2: "burner"}))
     usage = console.group.usage()
@@ -128,20 +123,20 @@ def test_a_slider_changes_the_kernels_file_and_shows_what_that_says(group, conso
     console.set("memory", 40_000_000)
     path, says = group.files()["memory"]
     assert int(says) == 40_000_000 // 4096 * 4096
-    slider = next(s for s in console.controls.sliders if s["name"] == "memory")
-    assert slider["value"] * MIB == int(says)
-    assert slider["kernel"] == path.name
+    slider = console.sliders["memory"]
+    assert slider.value * MIB == int(says)
+    assert slider.description == f"{path.name}: memory limit, MiB"
     assert says in console.lines[-1]
 
 
 def test_a_refusal_is_told_and_the_slider_goes_back(group, console):
     async def move():
-        tell(console, set="cpu", value=-1)
+        console._moved("cpu", -1)
         await console._end_task()
 
     asyncio.run(move())
     assert "cpu=-1 is not a share" in console.lines[-1]
-    assert group.limits.cpu == 0.15
+    assert group.limits.cpu == console.sliders["cpu"].value == 0.15
 
 
 def test_buttons_start_programs_in_the_group_and_stop_ends_them(group, console):
@@ -160,8 +155,7 @@ def test_a_writer_is_drawn_against_its_limit(nothing_is_left):
         assert 1 < max(sample.written for sample in console.samples) / MIB < 2.4
         assert console.samples[-1].write_limit == 2 * MIB
         console.set("io", "1M")
-        slider = next(s for s in console.controls.sliders if s["name"] == "io")
-        assert (slider["value"], slider["shown"]) == (1, "1 MiB/s")
+        assert console.sliders["io"].value == 1
         assert [*group.limits.io.values()] == [MIB]
 
 
@@ -180,9 +174,10 @@ def test_a_burner_beside_a_bomb_burns_with_what_it_has(nothing_is_left):
 def test_a_button_without_its_limit_cannot_be_pressed(nothing_is_left):
     with Cgroup(pids=12) as group:
         console = CgroupConsole(group)
-        missing = {button["name"]: button["missing"] for button in console.controls.buttons}
-        assert "starts only with a limit" in missing["hog"]
-        assert missing["bomb"] == ""
+        hog, bomb = console.buttons["hog"], console.buttons["bomb"]
+        assert (hog.disabled, bomb.disabled) == (True, False)
+        assert "starts only with a limit" in hog.tooltip
+        assert "(no limit)" in console.sliders["memory"].description
         with pytest.raises(LabError, match="nothing limits memory"):
             console.start("hog")
         assert group.processes() == []
@@ -194,7 +189,7 @@ def test_it_stops_when_told_and_when_run_again(console):
         began = time.monotonic()
         await console.run(20)
         first = time.monotonic() - began
-        tell(console, press="watch")
+        console.buttons["watch"].click()
         await console.run(0.5)
         return first, time.monotonic() - began
 
@@ -218,7 +213,7 @@ def test_an_interrupt_ends_it_and_is_passed_on(console):
 
 def test_closing_the_group_while_it_is_watched_is_no_accident(group, console):
     async def closed():
-        tell(console, press="watch")
+        console.buttons["watch"].click()
         await asyncio.sleep(0.2)
         group.close()
         await console._task
@@ -233,7 +228,7 @@ def test_a_control_used_afterwards_is_obeyed_and_leaves_the_recording_as_it_is(g
     async def play():
         recorded = await console.run(1.5, {0.1: "hog"})
         before, samples, strikes = console.picture.png, [*console.samples], [*console.strikes]
-        tell(console, set="pids", value=8)
+        console.sliders["pids"].value = 8
         await asyncio.sleep(0.5)
         assert console.picture.running
         assert console.picture.png != before
