@@ -51,7 +51,6 @@ PROGRAMS = {
 }
 """For each button its words, what the program does, and the limit that it needs."""
 ALWAYS = {"stop": "■ stop all programs", "watch": "▶ start watching"}
-WRAPPED = {"flex_flow": "row wrap"}
 LOG = (
     "<div role='log' tabindex='0' aria-label='what happened' style='height:5.6em;overflow-y:auto;"
     "line-height:1.4;padding:.2em .8em;border:1px solid var(--jp-border-color2,#ccc)'>"
@@ -68,7 +67,7 @@ def limits_of(group: Cgroup, disk: str) -> dict[str, tuple[str, float | None]]:
 
 def _slider(name: str) -> Any:
     _, _, least, most, step = RANGES[name]
-    look = {"style": {"description_width": "initial"}, "layout": {"width": "27em"}}
+    look = {"style": {"description_width": "initial"}, "layout": {"width": "46em"}}
     written = ".0f" if step >= 1 else ".1f"
     return ipywidgets.FloatSlider(
         min=least, max=most, step=step, readout_format=written, continuous_update=False, **look
@@ -109,7 +108,10 @@ class CgroupConsole:
         self.picture = LivePicture(stop="stop watching")
         self.sliders = {name: _slider(name) for name in limits_of(group, self._device)}
         labels = {name: words[0] for name, words in PROGRAMS.items()} | ALWAYS
-        self.buttons = {n: ipywidgets.Button(description=words) for n, words in labels.items()}
+        self.buttons = {
+            name: ipywidgets.Button(description=words, layout={"width": "auto"})
+            for name, words in labels.items()
+        }
         self.log = ipywidgets.HTML()
         self._showing = False
         self._record = self._shown = GroupRecord(group, self._device)
@@ -215,9 +217,9 @@ class CgroupConsole:
         self._leave_still(self._shown_in_cell())
 
     def _shown_in_cell(self) -> Shown:
-        rows = (ipywidgets.Box([*each.values()], layout=WRAPPED)
-                for each in (self.sliders, self.buttons))  # fmt: skip
-        return Shown(ipywidgets.VBox([*rows, self.log, self.picture]), self.picture.alt)
+        buttons = ipywidgets.Box([*self.buttons.values()], layout={"flex_flow": "row wrap"})
+        rows = [*self.sliders.values(), buttons, self.log, self.picture]
+        return Shown(ipywidgets.VBox(rows), self.picture.alt)
 
     def _leave_still(self, shown: Shown) -> None:
         still = style.png(self._plot.figure)
