@@ -197,14 +197,9 @@ def memory_folder(memory_bytes: int) -> str:
             "free some space, set TMPDIR to a folder that has more, or give the guest less "
             "memory (LAB_MEMORY=256M)",
         )
-    raise noexec_folders(noexec or places)
-
-
-def noexec_folders(places: Sequence[str]) -> LabError:
-    """Say that programs may not be executed from any of these folders."""
-    return LabError(
+    raise LabError(
         "no folder for the guest's memory",
-        f"{', '.join(places)}: mounted noexec, or not writable",
+        f"{', '.join(noexec or places)}: mounted noexec, or not writable",
         "set TMPDIR to a folder that you may write to on a file system mounted without noexec",
     )
 
@@ -245,11 +240,10 @@ def number_after(name: str, text: str) -> int:
 # Could it be started here? Each part is tried.
 
 
-def vm(kernel: str, folder: str) -> str:
-    """Try a kernel program, ptrace and executable memory in a file in `folder`."""
+def vm(kernel: str) -> str:
+    """Try a kernel program and ptrace; what its memory takes was checked before."""
     release = _release(kernel)
     _trace_a_child()
-    _map_executable_file(folder)
     return f"Linux {release}, {kernel}"
 
 
@@ -285,27 +279,6 @@ def _trace_a_child() -> None:
     with step(refusals.TRACE_A_CHILD):
         number = os.waitstatus_to_exitcode(status)
         raise OSError(number, os.strerror(number))
-
-
-def _map_executable_file(folder: str) -> None:
-    """Map a file without a name in the folder for temporary files, as UML does for its memory."""
-    try:
-        file = os.open(folder, os.O_RDWR | os.O_TMPFILE, 0o700)
-    except OSError as error:
-        raise Refused(
-            f"no file can be made in {folder}: {error.strerror}",
-            "set TMPDIR to a folder with space that is not mounted noexec",
-        ) from error
-    try:
-        os.ftruncate(file, mmap.PAGESIZE)
-        mmap.mmap(file, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_EXEC).close()
-    except PermissionError as error:
-        raise Refused(
-            f"{folder} is mounted noexec, and the Lab VM's memory is a file there",
-            "set TMPDIR to a folder that is not mounted noexec",
-        ) from error
-    finally:
-        os.close(file)
 
 
 # Does hardware virtualisation run ordinary code? That /dev/kvm exists does not prove it. So we make

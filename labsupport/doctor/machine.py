@@ -294,10 +294,10 @@ def _refusal(name: str, outcome: Outcome, known: refusals.Facts) -> Refusal:
 
 def _ask_the_helper() -> dict[str, Outcome]:
     """Try everything; the Lab VM's own checks come first, and may already refuse it."""
-    kernel, folder, no = _vm_parts()
+    kernel, no = _vm_kernel()
     package_home, began = str(Path(__file__).parents[2]), str(time.monotonic())
     helper = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", _HELPER, package_home, kernel, folder, began],
+        [sys.executable, "-I", "-S", "-c", _HELPER, package_home, kernel, began],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -317,16 +317,16 @@ def _qemu() -> Outcome:
         return _outcome(no)
 
 
-def _vm_parts() -> tuple[str, str, dict[str, Outcome]]:
-    """Return the kernel that the Lab VM would boot, the folder of its memory; or why not."""
+def _vm_kernel() -> tuple[str, dict[str, Outcome]]:
+    """Return the kernel that the Lab VM would boot; or why not."""
     if _place() == "vm":
         reason = "this is the Lab VM already, and there is no VM in the VM"
-        return "", "", {"vm": {"reason": reason, "remedy": ""}}
+        return "", {"vm": {"reason": reason, "remedy": ""}}
     try:
         guest.check(guest.LEAST_MEMORY)
-        return str(guest.find_kernel()), guest.memory_folder(guest.LEAST_MEMORY), {}
+        return str(guest.find_kernel()), {}
     except LabError as no:
-        return "", "", {"vm": _outcome(no)}
+        return "", {"vm": _outcome(no)}
 
 
 def _outcome(no: LabError) -> Outcome:

@@ -556,7 +556,7 @@ def _watched(attempt: Callable[[], str]) -> str:
     return attempt()
 
 
-def batches(kernel: str, folder: str, limit: float) -> list[Batch]:
+def batches(kernel: str, limit: float) -> list[Batch]:
     """Return all probes, sorted into children; what waits longest for others goes first.
 
     A child has `limit` seconds, of which an engine gets half.
@@ -566,16 +566,16 @@ def batches(kernel: str, folder: str, limit: float) -> list[Batch]:
     for name in attempts.keys() - ALONE:
         attempts[name] = partial(_watched, attempts[name])
     together = [{name: attempts[name] for name in names} for names in TOGETHER]
-    vm = partial(_watched, partial(guest.vm, kernel, folder))
+    vm = partial(_watched, partial(guest.vm, kernel))
     return [{"vm": vm}, *together] if kernel else together
 
 
 def main() -> None:
-    """Take the kernel's path (or ""), the folder for its memory, and our start; write JSON."""
-    _, kernel, folder, began = sys.argv
+    """Take the kernel's path (or "") and the time of our start; write JSON."""
+    _, kernel, began = sys.argv
     limit = runner.patience(time.monotonic() - float(began))
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.umask(0o077)
     gc.freeze()  # a collection in a child would copy every page that it shares with us
     gc.disable()
-    sys.stdout.write(json.dumps(run(batches(kernel, folder, limit), limit)))
+    sys.stdout.write(json.dumps(run(batches(kernel, limit), limit)))

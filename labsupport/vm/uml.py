@@ -12,7 +12,6 @@ from labsupport.doctor.guest import (
     REMEDY,
     find_kernel,
     memory_folder,
-    noexec_folders,
     number_after,
     ptrace_forbidden,
 )
@@ -97,8 +96,6 @@ def explain(console: str, was_up: bool) -> LabError:
         )
     if "ptrace" in console and ("not permitted" in console or "child exited" in console):
         return ptrace_forbidden("the kernel refused it")
-    if "PROT_EXEC mmap" in console and "noexec" in console:
-        return noexec_folders(["its folder for temporary files"])
     if not was_up and "Kernel panic" not in console:
         return LabError(f"{find_kernel()} did not start", console or "it printed nothing", REMEDY)
     if "Kernel panic" not in console and (kills := _kills_for_memory()):
