@@ -148,7 +148,7 @@ def named_boxes(boxes: Any) -> dict[str, Any]:
 
 def status_fields(pid: int | str = "self") -> dict[str, str]:
     """Read all of /proc/PID/status, as it is. Raises `ProcessGone`."""
-    with _readable(pid):
+    with readable(pid):
         return proc.status(pid)
 
 
@@ -175,7 +175,7 @@ def namespaces(pid: int | str = "self") -> dict[str, int]:
     if not isinstance(pid, int | str):
         raise mistaken(pid, "the number of a process", "namespaces(box.pid)")
     found = {}
-    with _readable(pid):
+    with readable(pid):
         for name, kind in KINDS.items():
             with suppress(FileNotFoundError):
                 found[name] = _namespace(pid, kind)
@@ -198,7 +198,7 @@ def pid_namespaces(pid: int) -> list[int]:
 
     The last one is the outermost that we may see, which is our own; ioctl_ns(2).
     """
-    with _readable(pid):
+    with readable(pid):
         fd = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY)
     found = []
     while True:
@@ -214,7 +214,7 @@ def pid_namespaces(pid: int) -> list[int]:
 
 def command(pid: int) -> str:
     """The program's name and arguments as ps(1) shows them, or [name] if it has none."""
-    with _readable(pid):
+    with readable(pid):
         words = proc.text(proc.read(pid, "cmdline")).rstrip("\0").replace("\0", " ").strip()
         return words or f"[{proc.text(proc.read(pid, 'comm')).strip()}]"
 
@@ -325,7 +325,8 @@ def _snapshots(pids: Iterable[int]) -> Iterator[ProcessSnapshot]:
 
 
 @contextmanager
-def _readable(pid: int | str) -> Iterator[None]:
+def readable(pid: int | str) -> Iterator[None]:
+    """Read something of a process in here. Raises `ProcessGone`: it ended, or is not ours."""
     try:
         yield
     except proc.OURS_NO_MORE as error:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fcntl import ioctl
 from typing import TypeVar
 
-from labsupport.errors import LabError, ProcessGone
+from labsupport.errors import LabError
 from labsupport.kernel import proc, procfs
 from labsupport.kernel import syscalls as sc
 from labsupport.kernel.procfs import KINDS, Box, Kind, kinds
@@ -106,20 +106,10 @@ def pid_of(of: int | Box | None) -> int:
 
 
 def _open(pid: int, kind: Kind) -> int:
-    try:
+    if not os.path.exists(f"/proc/self/ns/{kind.file}"):
+        raise _not_here(kind.name)
+    with procfs.readable(pid):
         return os.open(f"/proc/{pid}/ns/{kind.file}", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        if os.path.exists(f"/proc/{pid}/ns") and not os.path.exists(f"/proc/self/ns/{kind.file}"):
-            raise _not_here(kind.name) from None
-        raise ProcessGone(
-            f"the namespaces of process {pid} cannot be read", "it has ended, or never existed"
-        ) from None
-    except (ProcessLookupError, PermissionError) as error:
-        raise ProcessGone(
-            f"the {kind.name} namespace of process {pid} cannot be read",
-            f"{error.strerror}: it belongs to somebody with more privileges, or has ended",
-            "ask for a process of your own, or as root",
-        ) from error
 
 
 def _not_here(kind: str) -> LabError:

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labsupport.errors import ProcessGone
 from labsupport.figure import style
 from labsupport.figure.page import Page
+from labsupport.kernel import procfs
 from labsupport.sandbox.sandbox import Sandbox
 
 UNPRIVILEGED = 60_000  # a number that Debian gives to nobody: its users end at 59,999
@@ -77,12 +77,8 @@ def gid_map(pid: int | str = "self") -> IdMap:
 
 
 def _map(pid: int | str, file: str) -> IdMap:
-    try:
+    with procfs.readable(pid):
         return IdMap.parse(Path(f"/proc/{pid}/{file}").read_text())
-    except (FileNotFoundError, ProcessLookupError) as error:
-        raise ProcessGone(
-            f"process {pid} cannot be read", "it has ended, or never existed"
-        ) from error
 
 
 def ordinary_uid() -> int:
