@@ -38,16 +38,12 @@ def test_what_the_only_sandbox_alone_has_comes_first():
     extra = column("the copy", style.FIRST, *HOST_LINES, line(20, "0:99", "/tmp", "tmpfs private"))
     labels = [row.label for row in mount_map.few_rows([MAP[0], extra])]
     assert labels == ["/tmp", "/", "… 7 more"]
+    assert mount_map.finding([MAP[0], extra]) == "/tmp is a mount point in the copy only"
 
 
 def test_a_file_system_at_two_drives_of_the_same_number_is_shared():
     same = column("B", style.SECOND, *A.table)
     assert mount_map.finding([A, same]) == "2 tables with the same file systems"
-
-
-def test_a_mount_of_one_table_only_is_the_finding():
-    extra = column("the copy", style.FIRST, *HOST_LINES, line(20, "0:99", "/tmp", "tmpfs private"))
-    assert mount_map.finding([MAP[0], extra]) == "/tmp is a mount point in the copy only"
 
 
 def test_a_hidden_mount_is_not_drawn():

@@ -66,21 +66,6 @@ def test_a_folder_made_anew_is_opaque(overlay):
     assert overlay.look().lies_in("srv/photos/a.jpg") is None
 
 
-def test_without_its_mark_a_deleted_file_is_back(overlay):
-    overlay.run(["rm", "srv/app.py"])
-    overlay.unmount()
-    (overlay.folder("upper") / "srv/app.py").unlink()
-    overlay.mount()
-    assert overlay.look().lies_in("srv/app.py") == "app"
-
-
-def test_without_an_upper_layer_nothing_can_be_written():
-    with Overlay(LAYERS, upper=None) as overlay:
-        done = overlay.run(["touch", "new"])
-        assert "Read-only file system" in done.stderr
-        assert [layer.writable for layer in overlay.look().layers] == [False, False]
-
-
 def test_what_is_not_mounted_cannot_be_looked_at(overlay):
     overlay.unmount()
     with pytest.raises(NotMounted):

@@ -111,25 +111,6 @@ def test_a_bridge_joins_several(boxes):
     assert members[0].net.neighbours()["10.0.0.3"] == members[2].net.link("eth0").mac
 
 
-def test_a_router_passes_on_only_when_it_forwards(boxes):
-    client, router, server = boxes(3)
-    for box, port, number in ((client, "left", 1), (server, "right", 2)):
-        box.net.connect(router, "eth0", port)
-        router.net.set_up(port, f"10.0.{number}.254/24")
-        box.net.set_up("eth0", f"10.0.{number}.1/24", gateway=f"10.0.{number}.254")
-    pages = web_server("far away", at="10.0.2.1:80")
-    server.start(pages.argv)
-    router.net.forward(False)
-    with pytest.raises(NoAnswer):
-        client.net.ask("10.0.2.1", timeout=0.5)
-    router.net.forward()
-    assert router.net.link("left").forwards
-    assert client.net.ask("10.0.2.1") == "far away"
-    client.run("ip route delete default")
-    with pytest.raises(NoAnswer, match="unreachable"):
-        client.net.ask("10.0.2.1")
-
-
 def test_shaping_is_what_tc_shows_and_can_be_taken_away(pair):
     _, server = pair
     server.net.shape("eth0", 2e6)

@@ -7,7 +7,6 @@ import pytest
 
 from labsupport import Sandbox
 from labsupport.errors import NamespaceRefused, ProcessGone
-from labsupport.sandbox.rootfs import FolderOf
 from labsupport.users.owners import IdMap, ordinary_uid, uid_map
 
 TWO_LINES = IdMap.parse("         0     100000        10\n      1000       1000          1\n")
@@ -50,52 +49,6 @@ def test_root_inside_is_an_ordinary_user_outside(mine):
     assert os.stat(f"/proc/{program.pid}").st_uid == ordinary_uid() != 0
     assert uid_map(program.pid).outside(0) == ordinary_uid()
     assert Path(f"/proc/{program.pid}/gid_map").read_text().split()[0] == "0"
-
-
-def test_the_kernel_translates_file_owners_as_the_map_does(mine, tmp_path):
-    made = tmp_path / "made"
-    os.chown(tmp_path, ordinary_uid(), -1)
-    for folder in (tmp_path, *tmp_path.parents[:-2]):
-        if folder.stat().st_uid == os.geteuid():
-            folder.chmod(0o755)
-    assert mine.run(["touch", made]).returncode == 0
-    assert made.stat().st_uid == ordinary_uid()
-    told = mine.run(["stat", "--format=%u", made, "/etc/passwd"]).stdout.split()
-    assert uid_map(mine.pid).inside(ordinary_uid()) == 0
-    assert told == ["0", Path("/proc/sys/kernel/overflowuid").read_text().strip()]
-
-
-@pytest.mark.parametrize(
-    "argv",
-    [
-        ["chown", "0:0", "/etc/hostname"],
-        ["sh", "-c", ": >> /etc/hostname"],
-        ["head", "-c0", "/etc/shadow"],
-        ["mount", "-t", "ext4", "/dev/zero", "/mnt"],
-    ],
-)
-def test_root_inside_owns_nothing_outside(mine, argv):
-    assert "ermi" in mine.run(argv).stderr  # "Operation not permitted", "permission denied"
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: only root gives files to others")
-@pytest.mark.parametrize(
-    ("user", "group", "read"), [(60_000, 60_000, True), (60_000, 0, False), (0, 60_000, False)]
-)
-def test_a_capability_counts_for_files_whose_user_and_group_are_mapped(mine, user, group, read):
-    with FolderOf(ordinary_uid()) as folder:
-        file = folder / "of-mode-000"
-        file.write_text("read\n")
-        file.chmod(0)
-        os.chown(file, user, group)
-        assert (mine.run(["cat", file]).stdout == "read\n") is read
-
-
-def test_root_inside_rules_what_its_user_namespace_owns(mine):
-    assert mine.run(["hostname", "renamed"]).returncode == 0
-    assert mine.run(["mount", "-t", "tmpfs", "none", "/mnt"]).returncode == 0
-    with Sandbox(new={"user"}, uid=ordinary_uid()) as other:
-        assert other.run(["hostname", os.uname().nodename]).returncode != 0
 
 
 def test_no_privileged_group_goes_along(mine):

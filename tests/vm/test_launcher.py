@@ -137,30 +137,6 @@ def test_input_is_asked_for(kernel: Kernel) -> None:
     assert "Ada!" in outputs(kernel, sent)
 
 
-def test_comms_carry_binary_buffers_both_ways(kernel: Kernel) -> None:
-    opened = kernel.messages(
-        """
-        from comm import create_comm
-        channel = create_comm(target_name="lab", buffers=[bytes(range(256)) * 1000])
-        echo = lambda message: channel.send({"n": len(message["buffers"])},
-                                            buffers=[bytes(b)[::-1] for b in message["buffers"]])
-        channel.on_msg(echo)
-        """
-    )
-    (opening,) = [message for message in opened if message["msg_type"] == "comm_open"]
-    assert bytes(opening["buffers"][0]) == bytes(range(256)) * 1000
-    back = kernel.client.session.msg(
-        "comm_msg", {"comm_id": opening["content"]["comm_id"], "data": {}}
-    )
-    kernel.client.session.send(
-        kernel.client.shell_channel.socket, back, buffers=[b"\x00\xffabc" * 9000]
-    )
-    until = time.monotonic() + 10
-    while (message := kernel.client.get_iopub_msg(timeout=10))["msg_type"] != "comm_msg":
-        assert time.monotonic() < until
-    assert bytes(message["buffers"][0]) == (b"\x00\xffabc" * 9000)[::-1]
-
-
 @pytest.mark.parametrize("busy", ["while True: pass", "import time; time.sleep(60)"])
 def test_an_interrupt_stops_a_cell(kernel: Kernel, busy: str) -> None:
     sent = kernel.client.execute(busy)
