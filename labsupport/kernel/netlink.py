@@ -13,7 +13,7 @@ import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from pyroute2.netlink.rtnl.marshal import MarshalRtnl
 
@@ -88,32 +88,15 @@ def attributes(message: Any) -> dict[str, Any]:
     return {pair[0]: pair[1] for pair in message.get("attrs", ())}
 
 
-# IPv4 addresses as people write them. Each function raises `LabError` for what it cannot read.
-
-A = TypeVar("A", ipaddress.IPv4Interface, ipaddress.IPv4Address)
-
-
 def with_prefix(text: str) -> ipaddress.IPv4Interface:
-    """Read an address and the length of its network's prefix: `10.0.0.2/24`."""
-    if "/" not in text:
-        raise _unread(text, "it has no prefix length, so nobody is on its network", "10.0.0.2/24")
-    return _read_as(ipaddress.IPv4Interface, text, "10.0.0.2/24")
-
-
-def alone(text: str) -> str:
-    """Read an address without a prefix: `10.0.0.1`."""
-    return str(_read_as(ipaddress.IPv4Address, text, "10.0.0.1"))
-
-
-def _read_as(kind: type[A], text: str, accepted: str) -> A:
+    """Read an address and the length of its network's prefix: `10.0.0.2/24`. Raises `LabError`."""
     try:
-        return kind(text)
+        if "/" not in text:
+            raise ValueError("it has no prefix length, so nobody is on its network")
+        return ipaddress.IPv4Interface(text)
     except ValueError as error:
-        raise _unread(text, str(error), accepted) from error
-
-
-def _unread(text: str, why: str, accepted: str) -> LabError:
-    return LabError(f"{text!r} cannot be used here", why, f"write it like {accepted}")
+        what = f"{text!r} cannot be used here"
+        raise LabError(what, str(error), "write it like 10.0.0.2/24") from error
 
 
 # What is in a network namespace now, read over rtnetlink(7), as frozen dataclasses. IPv4 only.

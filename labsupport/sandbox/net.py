@@ -115,7 +115,7 @@ class Net:
         """Give a link its address, switch it on, and send what goes elsewhere to the gateway."""
         self.link(name)
         given = address and f"ip address replace {netlink.with_prefix(address)} dev {name}"
-        way_out = gateway and f"ip route replace default via {netlink.alone(gateway)}"
+        way_out = gateway and f"ip route replace default via {gateway}"
         self._do(*filter(None, [given, f"ip link set {name} up", way_out]))
 
     def shape(self, name: str, bytes_per_second: float) -> None:
@@ -133,7 +133,7 @@ class Net:
         A server that starts is waited for: it refuses at first. Raises `NoAnswer`: none came within
         `timeout` seconds; `why` says what the kernel said.
         """
-        until, place = time.monotonic() + timeout, (netlink.alone(address), port)
+        until, place = time.monotonic() + timeout, (address, port)
         while True:
             try:
                 with self.box.open_socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
@@ -168,7 +168,7 @@ class Net:
         )
         if done.returncode:
             said, _, number = done.stderr.strip().partition("\nCommand failed -:")
-            raise _refused(lines[int(number or 1) - 1], said)
+            raise _refused(lines[int(number) - 1] if number else "; ".join(lines), said)
         for line in lines:
             self.box.record(trace.Step(line, trace.command(entered(line.split()))))
 
