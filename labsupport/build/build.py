@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from IPython import get_ipython
+from IPython.display import DisplayHandle, display
+
 from labsupport.build import log
 from labsupport.build.log import BuildKitReader, BuildStep, Reader, StepReader, failure, with_bytes
 from labsupport.engine.command_line import Builder, builder_of
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Build", "BuildStep"]
 
 Files = Mapping[str, str | bytes]
+QUIET_SECONDS = 3  # then the notebook shows which step a build is at, until it is done
 TRIES = 3  # Podman gives up when another program removes an image that it compares with
 
 
@@ -216,14 +220,28 @@ def _hear(builder: Builder, reader: Reader, arguments: Sequence[str], began: flo
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, errors="replace",
     )  # fmt: skip
+    shown = None
     with process:
         try:
             for line in process.stdout or ():
-                reader.take(line.rstrip("\n"), time.monotonic() - began)
+                reader.take(line.rstrip("\n"), seconds := time.monotonic() - began)
+                if seconds > QUIET_SECONDS and reader.steps:
+                    shown = _tell(shown, reader.steps[-1], seconds)
         finally:
+            if shown:
+                shown.update({}, raw=True)
             process.communicate()  # the end of its input is the end of what still runs
             reader.finish(time.monotonic() - began, failed=process.returncode != 0)
     return process.returncode
+
+
+def _tell(shown: DisplayHandle | None, step: BuildStep, seconds: float) -> DisplayHandle | None:
+    """Say in the notebook what a long build is at."""
+    if not (shown or get_ipython()):
+        return None
+    shown = shown or display({}, raw=True, display_id=True)
+    shown.update({"text/plain": f"building, {seconds:.0f} s: {_short(step.instruction)}"}, raw=True)
+    return shown
 
 
 def _remove_steps(engine: Engine, steps: Sequence[BuildStep]) -> None:

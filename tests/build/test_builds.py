@@ -11,7 +11,10 @@ from pathlib import Path
 
 import docker
 import pytest
+from IPython.core.displaypub import CapturingDisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
 
+from labsupport.build import build
 from labsupport.build.bases import base_image
 from labsupport.build.build import Build
 from labsupport.build.log import failure
@@ -330,3 +333,16 @@ def test_a_build_ends_with_its_notebook(buildkit, number, seconds):
     for leftover in listing.find_in(buildkit.engine.client):
         leftover.remove()
     assert buildkit.images() == before
+
+
+def test_a_notebook_shows_which_step_a_long_build_is_at_until_it_is_done(engine, monkeypatch):
+    shell = InteractiveShell.instance(display_pub_class=CapturingDisplayPublisher)
+    monkeypatch.setattr(build, "QUIET_SECONDS", 0)
+    base_image(engine)
+    try:
+        Site("", engine).build({"Dockerfile": f"FROM {BASE}\nRUN echo slow; sleep 0.1"})
+    finally:
+        InteractiveShell.clear_instance()
+    told = [each["data"].get("text/plain", "") for each in shell.display_pub.outputs]
+    assert any(re.fullmatch(r"building, \d s: RUN echo slow; sleep 0.1", line) for line in told)
+    assert told[-1] == ""
