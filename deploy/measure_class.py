@@ -146,7 +146,11 @@ class Student:
 
 
 def pss_of_tree(pid: int) -> int:
-    """Add up PSS of a process and its descendants; proc_pid_smaps(5)."""
+    """Add up PSS of a process and its descendants; proc_pid_smaps(5).
+
+    What shares an address space counts once, as User-Mode Linux's own three processes do: they
+    have the same maps.
+    """
     parents = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -154,16 +158,17 @@ def pss_of_tree(pid: int) -> int:
         except OSError:  # it has just ended
             continue
         parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
-    below, total = {pid}, 0
+    below, spaces = {pid}, {}
     for _ in range(12):  # generations
         below |= {child for child, parent in parents.items() if parent in below}
     for each in below:
         try:
-            lines = Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()
+            maps = Path(f"/proc/{each}/maps").read_bytes()
+            spaces[maps] = Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()
         except OSError:
             continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
-    return total
+    lines = [line for space in spaces.values() for line in space if line.startswith("Pss:")]
+    return sum(int(line.split()[1]) for line in lines) * 1024
 
 
 async def ready(token: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -196,6 +197,13 @@ def test_closing_leaves_nothing(vm_kernel: Path, marked: Marked, memory_folder: 
     guest.close()
     with pytest.raises(errors.LabError):
         guest.run(["true"])
+
+
+def test_a_class_counts_once_what_a_guests_processes_share(guest: LabVM) -> None:
+    measure = runpy.run_path(str(CHECKOUT / "deploy/measure_class.py"))
+    assert guest._keeper
+    counted = measure["pss_of_tree"](guest._keeper.pid)
+    assert 32 << 20 < counted < guest.memory_bytes
 
 
 def test_two_guests_at_once_are_two_machines(vm_kernel: Path) -> None:
