@@ -39,7 +39,7 @@ NEEDS = {
         *("sandbox", "course", "doctor", "engine", "build", "image", "registry", "cgroup", "vm")
     },
     "vm": {"doctor"},
-    "page": {"doctor", "making"},
+    "page": {"course", "doctor", "making"},
     "making": {"build", "course", "doctor", "engine", "vm"},
 }
 """Which other rooms a room may import."""

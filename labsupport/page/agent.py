@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import Any
 
+from labsupport.course import progress
+
 HEADER = Struct(">IH")
 LINE = "/dev/hvc0"
 CHUNK = 1 << 16
@@ -96,7 +98,9 @@ class Agent:
             elif channel in self.kernels:
                 self.kernels[channel][1].send(channel, payload)
 
-    def _obey(self, order: str, channel: int = 0, at: float = 0) -> None:
+    def _obey(
+        self, order: str, channel: int = 0, at: float = 0, text: str = "", size: int = 0
+    ) -> None:
         if order == "clock":
             time.clock_settime(time.CLOCK_REALTIME, at)
         elif order == "start":
@@ -106,6 +110,16 @@ class Agent:
             os.kill(self.kernels[channel][0], signal.SIGINT)
         elif order == "end":
             self._end(channel)
+        elif order == "progress":
+            self._exchange(text, size)
+
+    def _exchange(self, text: str, size: int) -> None:
+        """Take the student's progress, which the page has kept, or tell it if it is not `size`."""
+        file = progress.file()
+        if text:
+            file.write_text(text)
+        elif file.exists() and file.stat().st_size != size:
+            self.tell(progress=file.read_text())
 
     def _start(self, channel: int) -> None:
         ours, theirs = socket.socketpair()

@@ -8,7 +8,9 @@ in the user's cache, and made again only when its recipe changes.
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
+import html
 import json
 import os
 import shutil
@@ -20,12 +22,15 @@ from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import zstandard
 
+from labsupport.course.catalogue import chapters
 from labsupport.doctor.guest import user_kernels
 from labsupport.errors import LabError
+from labsupport.figure import style
 from labsupport.making import building, kernel, sources
 from labsupport.making.building import Progress
 from labsupport.page.pack import pack
@@ -296,7 +301,8 @@ ZSTD = zstandard.ZstdCompressor(compression_params=WINDOW)
 
 def _inside() -> list[Path]:
     """Return the files of the course that are in the machine, or make it."""
-    ours = {HERE / name for name in ("build.py", "extension.js", "worker.js", "service-worker.js")}
+    names = ("build.py", "extension.js", "front.html", "worker.js", "service-worker.js")
+    ours = {HERE / name for name in names}
     found = [*(CHECKOUT / "labsupport").rglob("*"), *(CHECKOUT / "notebooks").rglob("*")]
     outside = {CHECKOUT / "labsupport/making"}
     here = [
@@ -348,6 +354,7 @@ def make_site(cache: Path, machine: Path, output: Path) -> None:
         config = {"appName": "Containers, live", "exposeAppInBrowser": True}
         lite = {"jupyter-lite-schema-version": 0, "jupyter-config-data": config}
         (folder / "jupyter-lite.json").write_text(json.dumps(lite))
+        (folder / "overrides.json").write_text(json.dumps(SETTINGS))
         made = folder / "site"
         argv = [str(tools / "bin/jupyter"), "lite", "build", "--contents", "contents"]
         with Progress("building JupyterLite"):
@@ -358,6 +365,12 @@ def make_site(cache: Path, machine: Path, output: Path) -> None:
 
 
 MARK = ".lab-page"
+SETTINGS = {
+    "@jupyterlab/apputils-extension:themes": {"adaptive-theme": True},
+    "@jupyterlab/docmanager-extension:plugin": {"autosaveInterval": 10},
+    "@jupyterlab/filebrowser-extension:browser": {"showLastModifiedColumn": False},
+}
+"""JupyterLab's: the reader's light or dark theme; work is kept soon, as a tab is closed quickly."""
 
 
 def _lite(cache: Path) -> Path:
@@ -395,10 +408,27 @@ def _lay(machine: Path, site: Path) -> None:
     for file in (HERE / "machine.js", HERE / "worker.js"):
         shutil.copyfile(file, folder / file.name)
     shutil.copyfile(machine / STATE, state)
-    made = {"memory": MEMORY_MIB, "state": f"state/{state.name}", "size": state.stat().st_size}
+    size = state.stat().st_size
+    made = {"memory": MEMORY_MIB, "state": f"state/{state.name}", "size": size}
     (folder / "machine.json").write_text(json.dumps(made))
     shutil.copytree(machine / "sources", site / "sources")
     shutil.copyfile(HERE / "service-worker.js", site / "service-worker.js")
+    (site / "index.html").write_text(front(size), encoding="utf-8")
+    for name in ("console.webp", "pid_map.png"):
+        shutil.copyfile(CHECKOUT / "docs" / name, site / name)
+
+
+def front(size_bytes: int) -> str:
+    """Return the first page: what this is, and the chapters, but those that are not here."""
+    rows = "\n".join(
+        f'<li><span>{each.number}</span> <a href="lab/index.html?path={each.file}">'
+        f"{html.escape(each.title)}</a> {html.escape(each.asks).replace('`', '')} "
+        f"<span>{each.minutes or each.reading_minutes} min</span></li>"
+        for each in chapters()
+        if each.file in {path.name for path in NOTEBOOKS}
+    )
+    page = Template((HERE / "front.html").read_text(encoding="utf-8"))
+    return page.substitute(rows=rows, megabytes=round(size_bytes / 1e6))
 
 
 def _write_contents(folder: Path) -> None:
@@ -406,14 +436,29 @@ def _write_contents(folder: Path) -> None:
     folder.mkdir()
     for path in NOTEBOOKS:
         notebook = json.loads(path.read_text(encoding="utf-8"))
+        notebook["metadata"] |= METADATA
         for cell in notebook["cells"]:
             cell["source"] = "".join(cell["source"])
             for out in cell.get("outputs", ()):
                 _join(out)
+                _name(out)
         (folder / path.name).write_text(json.dumps(notebook), encoding="utf-8")
     cell = {"cell_type": "markdown", "id": "not-here", "metadata": {}, "source": NOT_HERE}
     stub = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     (folder / "12_tutorial_vm.ipynb").write_text(json.dumps(stub))
+
+
+METADATA = {
+    "kernelspec": {
+        "name": "python3", "display_name": "Python (Linux in this page)", "language": "python",
+    },
+    "language_info": {
+        "name": "python", "mimetype": "text/x-python", "file_extension": ".py",
+        "codemirror_mode": {"name": "ipython", "version": 3},
+        "pygments_lexer": "ipython3", "nbconvert_exporter": "python",
+    },
+}  # fmt: skip
+"""What the kernel says of itself: a notebook that says the same is not changed by being opened."""
 
 
 def _join(output: dict[str, object]) -> None:
@@ -422,6 +467,15 @@ def _join(output: dict[str, object]) -> None:
             for key, value in holder.items():
                 if key != "traceback" and isinstance(value, list):
                     holder[key] = "".join(map(str, value))
+
+
+def _name(output: dict[str, Any]) -> None:
+    """Give a saved picture its words: JupyterLab shows a PNG without them."""
+    facts = output.get("metadata", {}).get("image/png", {})
+    if alt := facts.get("alt"):
+        picture = base64.b64decode(output["data"]["image/png"])
+        shown = style.bundle(picture, alt, width=facts.get("width"))
+        output["data"] = {kind: shown[kind] for kind in ("text/html", "text/plain")}
 
 
 def _run(argv: Sequence[str], folder: Path) -> None:

@@ -18,16 +18,21 @@
   };
 
   const UNREACHED = "A file of this page could not be fetched: no network, or the server does not answer.";
+  const FULL = "This browser’s storage is full: the machine is fetched again at the next visit, and what you write may be lost. " +
+    "What to do: free some space, and download your notebooks (File, Download).";
+  const PROGRESS = "my_progress.jsonl"; // beside the notebooks, where the reader can download it
   const SETTLED = 700; // ms without a running cell, after which this moment is kept
 
   // The one machine of this page: its worker, and the kernels that are processes in it.
   class PageMachine {
-    constructor({ pack, unpack }) {
-      Object.assign(this, { pack, unpack, kernels: new Map(), next: 1, asked: new Map(), busy: new Set() });
+    constructor(lib, contents) {
+      Object.assign(this, { lib, contents, kernels: new Map(), next: 1, asked: new Map(), busy: new Set() });
       this.bar = document.body.appendChild(document.createElement("div"));
       this.bar.setAttribute("role", "status");
-      this.bar.style = "position:fixed;bottom:0;left:0;right:0;z-index:9999;padding:.3em 1em;font-size:13px;" +
-        "background:var(--jp-layout-color2);color:var(--jp-ui-font-color1)";
+      this.bar.style = "position:fixed;bottom:0;left:0;right:0;z-index:9999;padding:.5em 1em;font-size:14px;" +
+        "color:var(--jp-ui-font-color1)";
+      const whole = { content: true, type: "file", format: "text" };
+      this.progress = contents.get(PROGRESS, whole).then(file => file.content, () => ""); // none yet
       this.boot();
     }
 
@@ -37,7 +42,7 @@
       this.turn = 0;
       this.busy.clear();
       this.asked.clear();
-      this.say("The machine is being fetched …");
+      this.say("The machine is starting …");
       this.worker = new Worker(new URL("machine/worker.js", HERE), { type: "module" });
       this.ready = new Promise((done, failed) => {
         const stopped = why => (failed(new Error(why)),
@@ -52,10 +57,23 @@
     async fetch() {
       const made = await fetch(new URL("machine/machine.json", HERE)).then(answer => answer.json()).catch(() => null);
       if (!made) return this.say(`${UNREACHED} What to do: load the page again.`);
-      const megabytes = Math.round(made.size / 1e6);
-      if (navigator.connection?.saveData && !confirm(`The machine is a download of ${megabytes} MB, once. Fetch it now?`))
-        return this.say("The machine was not fetched. What to do: press “Fresh machine” when it may be.");
+      if (!await this.mayStart(made))
+        return this.say("The machine was not started; what stands below the cells was saved elsewhere. " +
+          "What to do: press “Fresh machine” when it may start.");
       this.worker.postMessage({ what: "start", ...made });
+    }
+
+    // The reader is asked where the machine costs money, or the tab may not survive it.
+    async mayStart({ state, size }) {
+      const { showDialog, Dialog } = this.lib;
+      const kept = await window.caches?.match(new URL(`machine/${state}`, HERE));
+      const { connection, deviceMemory } = navigator;
+      const body = [
+        connection?.saveData && !kept && `Your browser is asked to save data. The machine is a download of ${Math.round(size / 1e6)} MB, once.`,
+        deviceMemory <= 2 && `This device has ${deviceMemory} GB of memory, and the machine takes about one: the browser may end this tab.`,
+      ].filter(Boolean).join(" ");
+      const buttons = [Dialog.cancelButton({ label: "Only Read" }), Dialog.okButton({ label: "Start" })];
+      return !body || (await showDialog({ title: "Start the machine?", body, buttons })).button.accept;
     }
 
     // A worker that the browser has ended says nothing: ask it from time to time.
@@ -77,26 +95,52 @@
       const loaded = [location.href, ...performance.getEntriesByType("resource").map(entry => entry.name)];
       const urls = new Set([...loaded, ...machine.map(name => new URL(`machine/${name}`, HERE).href)]);
       const ours = [...urls].filter(url => url.startsWith(new URL("../../../", HERE)) && !url.includes("/machine/state/"));
-      await Promise.allSettled(ours.map(async url => await cache.match(url) || cache.add(url)));
-      this.offline = !!cache;
+      const added = await Promise.allSettled(ours.map(async url => await cache.match(url) || cache.add(url)));
+      this.offline = added.every(each => each.status === "fulfilled");
+      if (added.some(each => each.reason?.name === "QuotaExceededError")) this.isFull();
     }
 
-    say(words) {
+    isFull() {
+      this.lib.Notification.warning(FULL, { autoClose: false });
+      this.isFull = () => {}; // once is enough
+    }
+
+    // `part` of the bar, from 0 to 1, is filled.
+    say(words, part = 0) {
       this.bar.textContent = words;
       this.bar.hidden = !words;
+      this.bar.style.background = `linear-gradient(to right, var(--jp-brand-color3) ${100 * part}%, var(--jp-layout-color2) 0)`;
     }
 
     take(data, started, stopped) {
       const { what, words } = data;
-      if (data.channel) this.kernels.get(data.channel)?.heard(this.unpack(data.payload));
+      if (data.channel) this.kernels.get(data.channel)?.heard(this.lib.unpack(data.payload));
       else if (data.id) this.asked.get(data.id)?.(data.answer);
       else if (what === "started") this.say(""), started();
       else if (what === "failed") stopped(words);
       else if (what === "lost") this.say(`${UNREACHED} It is asked for again; cells wait until then.`), (this.lost = true);
       else if (what === "found" && this.lost) this.say(""), (this.lost = false);
-      else if (what === "download")
-        this.say(`The machine is being fetched: ${(words.loaded / 1e6).toFixed(0)} of ${(words.total / 1e6).toFixed(0)} MB`);
+      else if (what === "download") this.download(words);
+      else if (what === "full") this.isFull();
+      else if (what === "told" && words.progress) this.keepProgress(words.progress);
       else if (what === "told" && words.ended) this.kernels.get(words.ended)?.ended(words.status);
+    }
+
+    download({ loaded, total }) {
+      const [now, all] = [loaded, total].map(bytes => Math.round(bytes / 1e6));
+      this.say(loaded < total ? `The machine is being fetched, once: ${now} of ${all} MB` : "The machine is starting …", loaded / total);
+    }
+
+    // Guesses and exercises outlive the machine.
+    async keepProgress(content) {
+      this.progress = content;
+      const file = { type: "file", format: "text", mimetype: "text/plain", content };
+      await this.contents.save(PROGRESS, file).catch(() => this.isFull());
+    }
+
+    async giveProgress() {
+      this.progress = await this.progress;
+      this.order({ order: "progress", text: this.progress });
     }
 
     ask(message) {
@@ -115,6 +159,7 @@
       kernel.channel ??= this.next++;
       this.kernels.set(kernel.channel, kernel);
       await this.ready;
+      await this.giveProgress();
       this.order({ order: "start", channel: kernel.channel });
     }
 
@@ -132,7 +177,9 @@
     ends(channel) {
       this.busy.delete(channel);
       clearTimeout(this.timer);
-      if (!this.busy.size) this.timer = setTimeout(() => this.keep(), SETTLED);
+      if (this.busy.size) return;
+      this.order({ order: "progress", size: this.progress.length });
+      this.timer = setTimeout(() => this.keep(), SETTLED);
     }
 
     async keep() {
@@ -149,6 +196,7 @@
       await this.ask({ what: "restore", moment: before.number });
       this.now = before;
       this.busy.clear();
+      await this.giveProgress();
       for (const [channel, kernel] of this.kernels) {
         kernel.idle();
         if (!before.channels.includes(channel)) this.start(kernel); // it came later
@@ -173,7 +221,7 @@
         Object.assign(this, { id, name, location, sendMessage, isDisposed: false, session: "" });
         this.disposed = new Signal(this);
         this.open = new Map(); // requests that have not become idle
-        machine ??= window.labMachine = new PageMachine(lib);
+        machine ??= window.labMachine = new PageMachine(lib, window.jupyterapp.serviceManager.contents);
         (this.ready = machine.start(this)).catch(() => {}); // the bar says it
       }
 
@@ -188,6 +236,7 @@
 
       heard(message) {
         const parent = message.parent_header;
+        delete message.content.language_info?.version; // of the machine, not of the notebook
         message.header.session = parent.session || this.session;
         this.sendMessage(message);
         if (message.header.msg_type === "status" && message.content.execution_state === "idle") this.closed(parent.msg_id);
@@ -238,7 +287,7 @@
     const kernel = {
       id: `${NAME}:kernel`, autoStart: true, requires: [IKernelSpecs, IKernelClient],
       activate(app, specs, client) {
-        const spec = { name: "python3", display_name: "Python (a Linux machine in this page)", language: "python", argv: [], resources: {} };
+        const spec = { name: "python3", display_name: "Python (Linux in this page)", language: "python", argv: [], resources: {} };
         const kernels = new Map();
         specs.register({ spec, create: async options => {
           const made = new PageKernel(options);

@@ -17,7 +17,7 @@ XMLHttpRequest.prototype.send = function (body) {
 
 // The saved state's bytes: from this browser's storage, else from the server, and then kept.
 async function fetched(url, size) {
-  const cache = await globalThis.caches?.open(KEPT).catch(() => null);
+  const cache = await globalThis.caches?.open(KEPT).catch(() => null); // a private window may have none
   const kept = await cache?.match(url);
   if (kept) return kept.arrayBuffer();
   const answer = await fetch(url, { cache: "no-store" });
@@ -32,7 +32,7 @@ async function fetched(url, size) {
   }
   if (loaded !== size) throw new Error(`the download ended after ${loaded} of ${size} bytes`);
   for (const old of await cache?.keys() ?? []) await cache.delete(old);
-  await cache?.put(url, new Response(all)).catch(() => {}); // storage is full: it is fetched again next time
+  await cache?.put(url, new Response(all)).catch(() => say("full"));
   return all.buffer;
 }
 
@@ -60,7 +60,8 @@ const orders = {
   },
 };
 
-const failed = error => say("failed", error instanceof RangeError ? "this tab has not enough memory" : error.message);
+const NO_MEMORY = "this tab has too little memory (close other tabs; what stands below the cells can be read without it)";
+const failed = error => say("failed", error instanceof RangeError ? NO_MEMORY : error.message);
 addEventListener("unhandledrejection", ({ reason }) => failed(reason));
 
 onmessage = async ({ data }) => {

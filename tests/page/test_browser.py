@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.page import READY, NotebookPage, browser, chromium
+from tests.browser.accessibility import require_axe, violations
+from tests.browser.page import READY, UNNAMED_PICTURES, NotebookPage, browser, chromium
 from tests.toys import CHECKOUT
 
 SITE = Path(os.environ.get("LAB_PAGE_FOLDER", CHECKOUT / "build/page"))
@@ -49,12 +50,18 @@ class Below(SimpleHTTPRequestHandler):
         pass
 
 
+@contextmanager
+def served(folder):
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Below, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/course/"
+        server.shutdown()
+
+
 @pytest.fixture(scope="module")
 def address():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Below, directory=str(SITE)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/course/"
-    server.shutdown()
+    with served(SITE) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +71,9 @@ def running():
 
 
 @contextmanager
-def opened(running, address, name, ready=True):
+def opened(running, address, name, ready=True, script=""):
     context = running.new_context(viewport={"width": 1280, "height": 1600})
+    context.add_init_script(script)
     page = NotebookPage(context.new_page(), Path(name))
     page.asked = []
     context.on("request", lambda request: page.asked.append(request.url))
@@ -170,3 +178,73 @@ def test_after_the_first_visit_no_network_is_needed(running, address):
         page.page.reload()
         page.page.wait_for_function(READY, timeout=300_000)
         assert page.page.evaluate(EXECUTE, "print(6 * 7)") == "42\n"
+
+
+def test_the_first_page_leads_to_the_first_notebook(running, address):
+    require_axe()
+    context = running.new_context()
+    page = context.new_page()
+    page.goto(address)
+    assert violations(page, "body") == []
+    page.get_by_role("link", name="Start", exact=True).click()
+    opened_path = "window.jupyterapp?.shell.currentWidget?.context?.path"
+    page.wait_for_function(f"() => {opened_path} === '00_start_here.ipynb'", timeout=300_000)
+    context.close()
+
+
+def test_a_notebook_is_not_changed_by_being_opened_and_its_pictures_have_words(start, address):
+    assert not start.page.evaluate(f"() => {PATH.replace('path', 'model.dirty')}")
+    assert start.page.evaluate(UNNAMED_PICTURES) == []
+
+
+def test_what_we_add_to_jupyterlab_can_be_used_by_everyone(start):
+    require_axe()
+    start.page.evaluate("() => window.labMachine.say('The machine is starting …', 0.5)")
+    assert violations(start.page, "[role=status]", passes=1) == []
+    start.page.evaluate("() => window.labMachine.say('')")
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [("connection: {value: {saveData: true}}", "MB, once"), ("deviceMemory: {value: 1}", "1 GB")],
+)
+def test_the_reader_is_asked_before_it_costs_money_or_the_tab(running, address, facts, says):
+    script = f"Object.defineProperties(Navigator.prototype, {{{facts}}})"
+    with opened(running, address, "00_start_here.ipynb", ready=False, script=script) as page:
+        dialogue = page.page.locator(".jp-Dialog", has_text=says)
+        dialogue.get_by_role("button", name="Only Read").click(timeout=300_000)
+        page.page.wait_for_function(f"() => ({BAR})().includes('saved elsewhere')")
+        assert not [url for url in page.asked if "/machine/state/" in url]
+
+
+def test_a_full_storage_is_said(running, address):
+    with opened(running, address, "00_start_here.ipynb", ready=False) as page:
+        quota = {"origin": address.removesuffix("/course/"), "quotaSize": 4_000_000}
+        page.page.context.new_cdp_session(page.page).send("Storage.overrideQuotaForOrigin", quota)
+        page.page.wait_for_function(READY, timeout=300_000)
+        page.page.get_by_text("storage is full").first.wait_for(timeout=60_000)
+        assert page.page.evaluate(EXECUTE, "print(6 * 7)") == "42\n"
+
+
+def test_a_kernel_is_restarted_from_the_menu(start):
+    start.page.evaluate(EXECUTE, "w = 1")
+    start.page.evaluate("() => void window.jupyterapp.commands.execute('kernelmenu:restart')")
+    start.page.locator(".jp-Dialog button.jp-mod-accept").click()
+    start.page.wait_for_function(READY, timeout=300_000)
+    assert "NameError" in start.page.evaluate(EXECUTE, "w")
+
+
+NOTE = "from labsupport.course import progress; progress.note('prediction', question='q')"
+
+
+def test_progress_outlives_the_machine_and_the_visit(running, address):
+    with opened(running, address, "00_start_here.ipynb") as page:
+        page.page.evaluate(EXECUTE, NOTE)
+        page.page.wait_for_function("() => window.labMachine.progress.length", timeout=60_000)
+        page.page.evaluate("() => window.labMachine.fresh()")
+        many = "from labsupport.course import progress; print(len(progress.events()))"
+        assert page.page.evaluate(EXECUTE, many) == "1\n"
+        page.page.reload()
+        page.page.wait_for_function(READY, timeout=300_000)
+        assert page.page.evaluate(EXECUTE, many) == "1\n"
+        page.page.get_by_text("my_progress.jsonl").wait_for(timeout=60_000)

@@ -11,6 +11,7 @@ from collections import deque
 
 import pytest
 
+from labsupport.course import progress
 from labsupport.page import agent, kernel, pack
 
 
@@ -20,7 +21,7 @@ class Page:
     def __init__(self, line: socket.socket) -> None:
         self.frames = agent.Frames(line.fileno())
         self.read_bytes = self.sent_bytes = 0
-        self.heard = deque()
+        self.heard, self.told = deque(), []
 
     def order(self, **words):
         self._send(0, json.dumps(words).encode())
@@ -58,7 +59,8 @@ class Page:
     def _hear(self):
         for channel, payload in self.frames.receive():
             if channel == 0:
-                self.read_bytes += json.loads(payload).get("read", 0)
+                self.told.append(json.loads(payload))
+                self.read_bytes += self.told[-1].get("read", 0)
             else:
                 self.heard.append(kernel.unpack(payload))
 
@@ -77,7 +79,8 @@ def be_kernel(line):
 
 
 @pytest.fixture
-def page():
+def page(tmp_path, monkeypatch):
+    monkeypatch.setenv(progress.VARIABLE, str(tmp_path / progress.FILE))
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
@@ -164,6 +167,16 @@ def test_a_kernel_that_ends_is_told_and_may_be_started_again(page):
     page.order(order="start", channel=1)
     request = page.run("print('x' in globals())")
     assert texts(page.until("execute_reply", request)) == "False\n"
+
+
+def test_the_students_progress_is_given_and_told_when_it_has_grown(page):
+    page.order(order="progress", text="{}\n")
+    add = "with open(os.environ['LAB_PROGRESS'], 'a') as file: file.write('{1}\\n')"
+    page.until("execute_reply", page.run(f"import os\n{add}"))
+    for size in (0, len("{}\n{1}\n")):
+        page.order(order="progress", size=size)
+    page.until("execute_reply", page.run("1"))
+    assert [words["progress"] for words in page.told if "progress" in words] == ["{}\n{1}\n"]
 
 
 def test_files_are_packed_once_by_what_they_hold(tmp_path):
