@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CREATED = "1970-01-01T00:00:00Z"
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386"}
 File = tuple[bytes, int]
 """Content and mode of a file; a mode with no content, `(b"", 0o700)`, is a file, too."""
 
@@ -108,8 +108,12 @@ _FILES = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
 }
 _FOLDERS = {"etc": 0o755, "root": 0o700, "tmp": 0o1777, "usr/local/bin": 0o755, "var": 0o755}
-# elf(5): where the program headers are, the size of one, how many; and the loader's kind
-_E_PHOFF, _E_PHENTSIZE, _E_PHNUM = slice(32, 40), slice(54, 56), slice(56, 58)
+# elf(5): where the program headers are, the size of one, how many (e_phoff, e_phentsize, e_phnum),
+# in a program of 32 bits and in one of 64; and the loader's kind
+_PROGRAM_HEADERS = {
+    b"\x7fELF\x01": (slice(28, 32), slice(42, 44), slice(44, 46)),
+    b"\x7fELF\x02": (slice(32, 40), slice(54, 56), slice(56, 58)),
+}
 _PT_INTERP = 3
 
 
@@ -166,13 +170,12 @@ def _busybox() -> Path:
 
 
 def _is_static(program: Path) -> bool:
-    """Whether a 64-bit ELF program names no interpreter, which is the dynamic loader."""
+    """Whether an ELF program names no interpreter, which is the dynamic loader."""
     content = program.read_bytes()
-    if content[:5] != b"\x7fELF\x02":
+    if content[:5] not in _PROGRAM_HEADERS:
         return False
-    at, size, count = (
-        int.from_bytes(content[field], "little") for field in (_E_PHOFF, _E_PHENTSIZE, _E_PHNUM)
-    )
+    fields = _PROGRAM_HEADERS[content[:5]]
+    at, size, count = (int.from_bytes(content[field], "little") for field in fields)
     kinds = (content[start : start + 4] for start in range(at, at + size * count, size))
     return all(int.from_bytes(kind, "little") != _PT_INTERP for kind in kinds)
 
@@ -237,15 +240,18 @@ def archive_of_steps(tag: str, steps: Iterable[Step]) -> bytes:
 _IN_MEMORY = 0x400000  # where the file is put
 _HEADER, _PROGRAM_HEADER = 64, 56  # sizes of Elf64_Ehdr and Elf64_Phdr
 _MACHINES = {"x86_64": 62, "aarch64": 183}  # elf.h: EM_X86_64, EM_AARCH64
+_HEADER_32, _PROGRAM_HEADER_32, _386 = 52, 32, 3  # those of Elf32; EM_386
 
 
 def hello_program(text: str, machine: str | None = None) -> bytes:
     """Return an executable file that writes `text` and ends.
 
-    `machine` is `x86_64` or `aarch64`, by default what this machine is.
+    `machine` is `x86_64`, `aarch64` or `i686`, by default what this machine is.
     """
     machine = machine or os.uname().machine
     said = text.encode()
+    if machine == "i686":
+        return _of_32_bits(said)
     code = _code(machine, len(said))
     size = _HEADER + _PROGRAM_HEADER + len(code) + len(said)
     entry = _IN_MEMORY + _HEADER + _PROGRAM_HEADER
@@ -256,6 +262,31 @@ def hello_program(text: str, machine: str | None = None) -> bytes:
     )  # fmt: skip
     load_readable_executable = struct.pack(
         "<IIQQQQQQ", 1, 5, 0, _IN_MEMORY, _IN_MEMORY, size, size, 0x1000
+    )
+    return header + load_readable_executable + code + said
+
+
+def _of_32_bits(said: bytes) -> bytes:
+    """Return an i386's program; its only header has the fields in another order."""
+    start = _IN_MEMORY + _HEADER_32 + _PROGRAM_HEADER_32
+    code = b"".join([
+        b"\xb8\x04\x00\x00\x00",                # mov eax, 4       write
+        b"\xbb\x01\x00\x00\x00",                # mov ebx, 1       standard output
+        b"\xb9" + struct.pack("<I", start + 31),  # mov ecx, the text
+        b"\xba" + struct.pack("<I", len(said)),   # mov edx, length
+        b"\xcd\x80",                             # int 0x80
+        b"\xb8\x01\x00\x00\x00",                # mov eax, 1       exit
+        b"\x31\xdb",                             # xor ebx, ebx
+        b"\xcd\x80",                             # int 0x80
+    ])  # fmt: skip
+    size = start - _IN_MEMORY + len(code) + len(said)
+    identity = b"\x7fELF\x01\x01\x01" + bytes(9)  # 32 bits, little-endian, version 1
+    header = struct.pack(
+        "<16sHHIIIIIHHHHHH", identity, 2, _386, 1, start, _HEADER_32, 0, 0,
+        _HEADER_32, _PROGRAM_HEADER_32, 1, 0, 0, 0,
+    )  # fmt: skip
+    load_readable_executable = struct.pack(
+        "<IIIIIIII", 1, 0, _IN_MEMORY, _IN_MEMORY, size, size, 5, 0x1000
     )
     return header + load_readable_executable + code + said
 
