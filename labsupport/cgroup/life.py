@@ -375,14 +375,17 @@ def find() -> Iterator[marks.Leftover]:
 
 
 def _ours() -> Iterator[tuple[Path, str]]:
-    """Yield the groups with our names that we may remove, and their marks; none below them."""
+    """Yield the groups with our names that we may remove, and their marks; none below them.
+
+    They are a notebook's own, or those of its engine's containers.
+    """
     for kind, _, point, options in cgroup_mounts():
         if kind not in ("cgroup", "cgroup2") or "ro" in options:
             continue
         for path, inside, _ in os.walk(point):
             for name in inside[:]:
                 named = marks.OWNED_NAME.match(name)
-                if named and name.startswith("labsupport-cgroup-"):
+                if named:
                     inside.remove(name)
                     if _is_ours_to_remove(folder := Path(path, name)):
                         yield folder, ":".join(named.groups())

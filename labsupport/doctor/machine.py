@@ -31,6 +31,7 @@ from labsupport.errors import LabError, nearest
 from labsupport.figure.table import Markup, html_table
 from labsupport.kernel import refusals
 from labsupport.kernel.mounts import version
+from labsupport.ownership import marks
 
 _GREEN, _RED, _PLAIN = "\033[32m", "\033[31m", "\033[0m"
 
@@ -298,6 +299,7 @@ def _ask_the_helper() -> dict[str, Outcome]:
     package_home, began = str(Path(__file__).parents[2]), str(time.monotonic())
     helper = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _HELPER, package_home, kernel, began],
+        env=marks.environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

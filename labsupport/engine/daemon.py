@@ -11,6 +11,7 @@ import atexit
 import fcntl
 import json
 import os
+import secrets
 import select
 import shutil
 import socket
@@ -164,11 +165,11 @@ def private() -> Daemon:
     dockerd = _program()
     if os.geteuid() != 0:
         raise LabError("cannot start an engine of our own", "only root can", "see DOCKER_HOST")
-    folder = Path(tempfile.mkdtemp(prefix="labsupport-engine-"))
+    folder = Path(tempfile.gettempdir(), f"{marks.prefix('e')}{secrets.token_hex(2)}")
     if len(str(folder)) + len("/exec/containerd/containerd.sock.ttrpc") > LONGEST_SOCKET_PATH:
-        folder.rmdir()
         why = f"{folder} is too long for a socket's address"
         raise LabError("cannot start an engine of our own", why, "TMPDIR=/tmp")
+    folder.mkdir(mode=0o700)
     ends = [f"--cgroup={folder.name}", f"--remove={folder}", f"--bridge={folder / 'data'}"]
     reaper = [*marks.reaping("--cover=/etc/docker", "--cover=/run/containerd", *ends), "--"]
     options = {

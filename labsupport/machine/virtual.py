@@ -176,7 +176,7 @@ class VirtualMachine(Closing):
                 stdin=keepers.fileno(),
                 stdout=self._errors,
                 stderr=self._errors,
-                env={**os.environ, marks.VARIABLE: marks.mark()},
+                env=marks.environment(),
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )

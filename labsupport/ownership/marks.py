@@ -14,6 +14,7 @@ import contextlib
 import functools
 import os
 import re
+import select
 import shutil
 import signal
 import stat
@@ -24,6 +25,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
@@ -50,12 +52,24 @@ LEAN = Path(__file__).with_name("lean.py")
 
 
 def reaping(*options: str) -> list[str]:
-    """Return the start of a command that ends with this process: see `ownership.reaper`."""
-    reaper = [sys.executable, "-I", "-S", str(LEAN), "labsupport.ownership.reaper"]
-    return [*reaper, str(os.getpid()), *options]
+    """Return the start of a command that ends with this process: see `ownership.reaper`.
+
+    It has our mark, and so has what it starts: one that was stopped or killed clears nothing up.
+    """
+    reaper = [sys.executable, "-I", "-S", str(LEAN), REAPER]
+    return ["env", f"{VARIABLE}={mark()}", *reaper, str(os.getpid()), *options]
+
+
+def environment() -> dict[str, str]:
+    """Return our environment with our mark: what is stopped may outlive us."""
+    return {**os.environ, VARIABLE: mark()}
 
 
 VARIABLE = "LABSUPPORT_OWNER"
+ZOMBIE = "Z"
+REAPER = "labsupport.ownership.reaper"
+REAPER_SECONDS, KILLED_SECONDS = 5.0, 1.0
+"""How long one may clear up, and how long something killed is waited for: it may be frozen."""
 FINDERS = ("labsupport.cgroup.life",)
 """Modules that find more, by their `find()`; imported when somebody looks."""
 SLOW_FINDERS = ("labsupport.engine.listing", "labsupport.ownership.bridges")
@@ -116,7 +130,7 @@ def is_alive(owner: str) -> bool:
     """
     ours = re.fullmatch(rf"(\d{{1,10}}):\d+:{_home(os.getpid())}", owner)
     try:
-        return not ours or mark(int(ours[1])) == owner
+        return not ours or (mark(int(ours[1])) == owner and proc.stat(ours[1])[0] != ZOMBIE)
     except PermissionError:  # with hidepid=1, it is somebody else's
         return True
     except (FileNotFoundError, ProcessLookupError):
@@ -178,10 +192,19 @@ def _kill(pid: int, owner: str) -> None:
         pidfd = os.pidfd_open(pid)
         try:
             # asked again with the pidfd in hand: the number may belong to another process by now
-            if _owner_of(pid) == owner:
+            if _owner_of(pid) == owner and not _clears_up(pid, pidfd):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                select.select([pidfd], [], [], KILLED_SECONDS)
         finally:
             os.close(pidfd)
+
+
+def _clears_up(pid: int, pidfd: int) -> bool:
+    """Let a reaper do its work, which may have been stopped; tell whether it was one, and did."""
+    if REAPER.encode() not in proc.read(pid, "cmdline"):
+        return False
+    signal.pidfd_send_signal(pidfd, signal.SIGCONT)
+    return bool(select.select([pidfd], [], [], REAPER_SECONDS)[0])
 
 
 def sweep() -> None:
@@ -198,13 +221,11 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="lab clean", description=main.__doc__)
     parser.add_argument("--dry-run", action="store_true", help="say it, but remove nothing")
     dry = parser.parse_args(argv).dry_run
-    found = list(leftovers())
-    for module in SLOW_FINDERS:
-        found += import_module(module).find()
-    failed = [leftover for leftover in found if not _told(leftover, dry)]
-    if not found:
+    slow = (import_module(module).find() for module in SLOW_FINDERS)
+    told = [_told(leftover, dry) for leftover in chain(leftovers(), chain.from_iterable(slow))]
+    if not told:
         print("Nothing is left behind.")
-    return 1 if failed else 0
+    return 0 if all(told) else 1
 
 
 def _told(leftover: Leftover, dry: bool) -> bool:

@@ -132,7 +132,7 @@ class Bait:
         self._note.write_text("untouched")
         # it ends with its input, so it never outlives us
         argv = ["sh", "-c", f"read line # {self.token}"]
-        self._victim = subprocess.Popen(argv, stdin=subprocess.PIPE)
+        self._victim = subprocess.Popen(argv, env=marks.environment(), stdin=subprocess.PIPE)
         return [str(hidden), str(self._note), str(self._victim.pid)]
 
     def is_changed(self) -> bool:
@@ -303,8 +303,8 @@ class AsProcess(Runner):
     def _start(self, arguments: list[str]) -> tuple[str, Pids]:
         # -I: without what this notebook's own environment would add
         argv = [self.python, "-I", str(self.bait.app), *arguments]
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe)
+        pipe, env = subprocess.PIPE, marks.environment()
+        process = subprocess.Popen(argv, env=env, stdin=pipe, stdout=pipe, stderr=pipe)
         self.ends.callback(process.communicate)
         assert process.stdout  # noqa: S101 (a pipe)
         if answer := read_answer(process.stdout):

@@ -135,8 +135,9 @@ def _start() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     # -I -S: no site packages, no environment; the smaller it is, the faster it forks
     argv = [sys.executable, "-I", "-S", "-c", _MAIN, _PACKAGE_PARENT, *map(str, fds)]
     process = subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, pass_fds=fds, start_new_session=True, cwd="/"
-    )
+        argv, stdin=subprocess.DEVNULL, pass_fds=fds, start_new_session=True, cwd="/",
+        env=marks.environment(),
+    )  # fmt: skip
     theirs.close()
     os.close(owner)
     atexit.register(_stop, os.getpid(), ours, process)

@@ -109,10 +109,10 @@ class WriteTheMap(Exercise):
             'setpriv --reuid="$0" touch "$file" && echo made || echo refused; done'
         )
         argv = ["unshare", "--user", "--keep-caps", "sh", "-c", script, str(self._inside)]
-        pipe, mark = subprocess.PIPE, {marks.VARIABLE: marks.mark()}
+        pipe = subprocess.PIPE
         self._waiting = subprocess.Popen(
             argv, text=True, bufsize=1, stdin=pipe, stdout=pipe, stderr=pipe,
-            env={**os.environ, **mark},
+            env=marks.environment(),
         )  # fmt: skip
         self.ends.enter_context(self._waiting)  # at its end: closes its pipes, and waits for it
         self.ends.callback(self._waiting.kill)

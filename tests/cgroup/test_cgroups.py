@@ -474,6 +474,34 @@ def test_groups_of_a_killed_owner_are_swept():
     wait_until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in state(pid))
 
 
+@pytest.fixture
+def strangers():
+    """Empty groups in ours: of a dead owner, a living one, one elsewhere, and somebody else's."""
+    tree = next(iter(life.choose({"pids"}).values()))
+    home = MARK.rpartition("-")[2]
+    dead = f"labsupport-cgroup-999999999-1-{home}-1"
+    elsewhere = f"{dead.rpartition(home)[0]}00000000-1"
+    names = [dead, life.new_name(), elsewhere, "labsupport-notes"]
+    folders = [tree.parent / name for name in names]
+    for folder in folders:
+        folder.mkdir()
+    yield folders
+    for folder in folders:
+        folder.rmdir()
+
+
+def test_only_groups_of_dead_owners_are_found(strangers):
+    named = {folder.name for folder in strangers}
+    found = {leftover.what.removeprefix("cgroup ") for leftover in life.find()}
+    assert found & named == {strangers[0].name}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
+def test_a_group_of_another_user_is_not_ours_to_remove(strangers, nobody):
+    found = {leftover.what for leftover in life.find()}
+    assert f"cgroup {strangers[0].name}" not in found
+
+
 def state(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -26,15 +26,20 @@ def test_only_what_a_dead_owner_of_this_machine_left_is_removed(engine):
         container(engine, listing.COURSE),
         engine.client.containers.create(base_image(engine), network_mode="none"),
     ]
+    gone, *networks = [
+        engine.client.networks.create(f"n{number}", labels=labels)
+        for number, labels in enumerate([{listing.OWNER: DEAD}, {listing.OWNER: ours}, {"a": "b"}])
+    ]
 
     found = list(listing.find_in(engine.client))
-    assert [leftover.what for leftover in found] == [f"container {left.name}"]
-    found[0].remove()
-    found[0].remove()  # as when two notebooks sweep at once
+    assert [each.what for each in found] == [f"container {left.name}", f"network {gone.name}"]
+    for each in [*found, *found]:  # as when two notebooks sweep at once
+        each.remove()
 
     there = {each.id for each in engine.client.containers.list(all=True, ignore_removed=True)}
     assert there == {each.id for each in kept}
-    for each in kept:
+    assert {each.name for each in networks} <= {each.name for each in engine.client.networks.list()}
+    for each in [*kept, *networks]:
         each.remove()
 
 

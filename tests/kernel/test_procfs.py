@@ -14,6 +14,7 @@ from labsupport.errors import ProcessGone
 from labsupport.kernel import procfs
 from labsupport.kernel.mounts import parse
 from labsupport.kernel.procfs import status
+from labsupport.ownership import marks
 from labsupport.sandbox.launch import may_make_namespaces
 
 
@@ -103,6 +104,7 @@ from labsupport import processes
 from labsupport.errors import ProcessGone
 from labsupport.kernel import proc
 from labsupport.kernel.procfs import status
+from labsupport.ownership import marks
 from labsupport.ownership import marks
 init = "1:1:" + marks.mark()[-8:]
 print(os.getpid() in [process.pid for process in processes()], marks.is_alive(init))
@@ -254,3 +256,9 @@ def test_waiting_ends_with_the_process_or_the_patience(sleeper):
     assert procfs.wait_gone([sleeper.pid], 30)
     sleeper.wait()
     assert procfs.wait_gone([sleeper.pid, 2**22 + 1], 0)
+
+
+@pytest.mark.parametrize("how", [1, 2])
+def test_an_owner_that_is_hidden_lives(how):
+    code = f"from labsupport.ownership import marks; print(marks.is_alive({marks.mark()!r}))"
+    assert where_others_are_hidden(how, code) == ["True"]

@@ -1,6 +1,7 @@
 """What dead owners leave is found by its mark; nothing else is."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,8 @@ import pytest
 
 from labsupport import Sandbox
 from labsupport.ownership import bridges, marks
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 def sleeper(**environment):
@@ -165,6 +168,7 @@ def test_nothing_is_removed_through_a_mount_or_a_link(dead_mark, tmp_path):
     assert done.returncode == 1
     assert f"not removed: folder {point.parent}" in done.stdout
     assert f"mounted there: {point}" in done.stdout
+    assert f"{name}-link" not in done.stdout  # it stays, and blocks nobody
     assert not (temporary / f"{name}-other").exists()
 
 
@@ -183,3 +187,88 @@ def test_only_what_is_named_after_a_network_goes_with_an_engine(tmp_path, monkey
     database.write_bytes(b"\0point lan 0123456789abcdef")
 
     assert bridges.made_by_engine(tmp_path) == ["br-0123456789ab"]
+
+
+def test_a_zombie_owns_nothing():
+    owner = subprocess.Popen(["true"])
+    mark = marks.mark(owner.pid)
+    while Path(f"/proc/{owner.pid}/stat").read_text().split()[2] != "Z":
+        time.sleep(0.001)
+    assert not marks.is_alive(mark)
+    owner.wait()
+
+
+@needs_root
+def test_nothing_is_known_of_another_boot(dead_mark, tmp_path):
+    """A sleeper and a folder, seen by somebody whose kernel calls its boot otherwise."""
+    folder = tmp_path / f"labsupport-web-{dead_mark.replace(':', '-')}-abc"
+    folder.mkdir()
+    boot = tmp_path / "boot_id"
+    boot.write_text("00000000-0000-4000-8000-000000000000\n")
+    marked = sleeper(LABSUPPORT_OWNER=dead_mark)
+    code = "from labsupport.ownership import marks; marks.sweep()"
+    script = 'mount --bind "$0" /proc/sys/kernel/random/boot_id; exec "$@"'
+    subprocess.run(
+        ["unshare", "-m", "sh", "-ec", script, boot, sys.executable, "-c", code],
+        env={**os.environ, "TMPDIR": str(tmp_path)}, check=True,
+    )  # fmt: skip
+    killed = marked.poll()
+    marked.kill()
+    marked.wait()
+    assert killed is None
+    assert folder.exists()
+
+
+@needs_root
+def test_a_folder_of_another_user_stays(dead_mark, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    name = f"labsupport-web-{dead_mark.replace(':', '-')}"
+    (tmp_path / f"{name}-theirs").mkdir()
+    (tmp_path / f"{name}-ours").mkdir()
+    os.chown(tmp_path / f"{name}-theirs", 65534, 65534)
+    marks.sweep()
+    assert [path.name for path in tmp_path.iterdir()] == [f"{name}-theirs"]
+
+
+def test_a_number_that_another_process_has_by_now_is_let_be(dead_mark):
+    """Between the look and the kill, the number was given to a program of somebody who lives."""
+    stranger = sleeper(LABSUPPORT_OWNER=marks.mark())
+    marks._kill(stranger.pid, dead_mark)
+    with pytest.raises(subprocess.TimeoutExpired):
+        stranger.wait(0.2)
+    stranger.kill()
+    stranger.wait()
+
+
+def test_a_reaper_that_was_stopped_clears_up_and_is_not_killed(tmp_path):
+    """What it has made carries no mark, as a folder that was to be covered."""
+    code = f"""
+import subprocess, time
+from labsupport.ownership import marks
+reaper = subprocess.Popen(marks.reaping("--remove={tmp_path}/folder"), stdin=subprocess.PIPE)
+print(reaper.pid, flush=True)
+time.sleep(60)
+"""
+    (tmp_path / "folder").mkdir()
+    argv = [sys.executable, "-c", code]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as owner:
+        reaper = int(owner.stdout.readline())
+        while not marks._owner_of(reaper):
+            time.sleep(0.001)
+        os.kill(reaper, signal.SIGSTOP)
+        owner.kill()
+    assert (tmp_path / "folder").exists()
+    marks.sweep()
+    assert not (tmp_path / "folder").exists()
+
+
+def test_only_a_dead_owners_bridge_is_found(dead_mark, tmp_path, monkeypatch):
+    """By its alias: a user may call a link as we do, or give one of theirs a note like ours."""
+    monkeypatch.setattr(bridges, "LINKS", tmp_path)
+    dead = f"labsupport-engine-{dead_mark.replace(':', '-')}-"
+    aliases = {"labengine0": dead, "labengine1": marks.prefix("engine"), "labengine2": "my own",
+               "labengine3": f"{dead[:-9]}00000000-", "br0": dead}  # fmt: skip
+    for name, alias in aliases.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "ifalias").write_text(f"{alias}\n")
+    assert [left.what for left in bridges.find()] == ["bridge labengine0"]

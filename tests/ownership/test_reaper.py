@@ -179,3 +179,14 @@ def test_a_container_that_was_joined_ends():
         [sys.executable, "-c", JOINED], capture_output=True, text=True, timeout=30, check=False
     )
     assert done.stdout == "ended\n", done.stderr
+
+
+def test_a_folder_in_which_something_is_mounted_stays(tmp_path):
+    folder = tmp_path / "folder"
+    (folder / "mnt").mkdir(parents=True)
+    (folder / "mnt/thesis").touch()
+    program = f"from labsupport.ownership import reaper; reaper.remove_folder({str(folder)!r})"
+    script = 'mount --bind "$0/mnt" "$0/mnt"; exec "$@"'
+    argv = ["unshare", "-m", "sh", "-ec", script, folder, sys.executable, "-c", program]
+    subprocess.run(argv, check=True)
+    assert (folder / "mnt/thesis").exists()
