@@ -74,7 +74,7 @@ class Neighbour(Closing):
         """Start the server, and give it something to sort."""
         with ExitStack() as ends:
             server = database()
-            ends.callback(server.folder.cleanup)
+            ends.callback(server.close)
             self.box = ends.enter_context(Sandbox(new={"pid"}, cgroup=self.group))
             self.box.start(server.argv)
             server.ask()

@@ -46,7 +46,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MANY_USERS = "0 100000 65536"  # 0 to 65535 inside are 100000 to 165535 outside
 ONE_USER = "0 0 1"  # an ordinary user can map only themselves
 BRIDGE, OUTER = "bridge", "10.8.0.1/16"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 20.0
 CAP_SYS_ADMIN = 21  # linux/capability.h
 WORDS = {"write", "run", "wait_and_exit", "become_root", "start"}  # of ours, in a script
 ANY_PYTHON = "#!/usr/bin/env python3"
@@ -251,7 +251,7 @@ class Handmade:
         return [json.loads(line) for line in self.journal.read_text().splitlines()]
 
     def wait_until_executed(self) -> None:
-        """Return when the steps are done; else raise StepFailed, or TimedOut after a minute."""
+        """Return when the steps are done; else raise StepFailed, or TimedOut after 20 seconds."""
         until = time.monotonic() + PATIENCE_SECONDS
         while True:
             ended = self.process.returncode is not None

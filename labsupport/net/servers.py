@@ -25,14 +25,24 @@ from labsupport.sandbox.sandbox import Sandbox
 
 @dataclass(frozen=True)
 class Server:
-    """A server: the `argv` that starts it, its folder, and how to ask it something."""
+    """A server: the `argv` that starts it, its folder, and how to ask it something.
+
+    The folder goes with `close()`, or with the server.
+    """
 
     argv: list[str]
-    folder: tempfile.TemporaryDirectory[str]
+    folder: Path
     address: str | tuple[str, int]
     question: bytes
 
-    def ask(self, timeout: float = 60) -> str:
+    def __post_init__(self) -> None:
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Remove its folder; may be called twice."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def ask(self, timeout: float = 10) -> str:
         """Connect, ask, and return the first words of the answer; wait until it listens.
 
         Raises `TimedOut`: it does not answer within `timeout` seconds.
@@ -48,7 +58,7 @@ class Server:
 
     def add_file(self, name: str, size_bytes: int) -> None:
         """Offer a file of zeros for download; it takes no room on the disk."""
-        with (Path(self.folder.name) / name).open("wb") as file:
+        with (self.folder / name).open("wb") as file:
             file.truncate(size_bytes)
 
     def _answer(self) -> str:
@@ -73,11 +83,11 @@ def web_server(page: str = "Hello from PID 1\n", at: str | None = None) -> Serve
     Raises `MissingCapability`: busybox is not installed.
     """
     program = _find("busybox", "busybox-static")
-    folder = tempfile.TemporaryDirectory(prefix=marks.prefix("web"))
-    Path(folder.name).chmod(0o755)
-    (Path(folder.name) / "index.html").write_text(page)
+    folder = Path(tempfile.mkdtemp(prefix=marks.prefix("web")))
+    folder.chmod(0o755)
+    (folder / "index.html").write_text(page)
     host, port = at.split(":") if at else ("127.0.0.1", str(_free_port()))
-    argv = [program, "httpd", "-f", "-p", f"{host}:{port}", "-h", folder.name]
+    argv = [program, "httpd", "-f", "-p", f"{host}:{port}", "-h", str(folder)]
     return Server(argv, folder, (host, int(port)), b"GET / HTTP/1.0\r\n\r\n")
 
 
@@ -123,15 +133,17 @@ def database() -> Server:
 
     Raises `MissingCapability`: Redis is not installed.
     """
-    folder = tempfile.TemporaryDirectory(prefix=marks.prefix("db"))
     program = shutil.which("redis-server")
-    if program is None:
+    check = None if program else _find("redis-check-rdb", "redis-tools")
+    folder = Path(tempfile.mkdtemp(prefix=marks.prefix("db")))
+    if check:
         # Debian's redis-tools has the server under another name; the name it is called by decides
-        program = str(Path(folder.name) / "redis-server")
-        Path(program).symlink_to(_find("redis-check-rdb", "redis-tools"))
-    socket_path = str(Path(folder.name) / "socket")
-    options = {"port": "0", "unixsocket": socket_path, "save": "", "dir": folder.name}
-    argv = [program, *(word for name, value in options.items() for word in (f"--{name}", value))]
+        program = str(folder / "redis-server")
+        Path(program).symlink_to(check)
+    socket_path = str(folder / "socket")
+    options = {"port": "0", "unixsocket": socket_path, "save": "", "dir": str(folder)}
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    argv = [str(program), *words]
     return Server(argv, folder, socket_path, b"PING\r\n")
 
 

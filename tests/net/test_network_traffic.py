@@ -39,7 +39,7 @@ def big(pair):
     server.start(pages.argv)
     client.net.ask("10.0.0.2")
     yield client, "http://10.0.0.2/big", server
-    pages.folder.cleanup()
+    pages.close()
 
 
 @pytest.fixture
