@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ast
 import dis
+import errno
 import html
 import json
 import re
@@ -30,6 +31,14 @@ if TYPE_CHECKING:
 MIME = "application/vnd.labsupport.skipped+json"
 Missing = Mapping[str, tuple[str, str]]
 """Reason and remedy for each capability that is not here."""
+_ELSEWHERE = "let TMPDIR name another folder, and restart the kernel"
+SHORT = {
+    errno.ENOSPC: f"free some space there, or {_ELSEWHERE}",
+    errno.EDQUOT: f"free some space there, or {_ELSEWHERE}",
+    errno.EROFS: _ELSEWHERE,
+    errno.EMFILE: "restart the kernel; `ulimit -n 4096` before ./lab allows more open files",
+}
+"""What helps where this machine is short of something, by the kernel's error."""
 _MARKER = re.compile(r"#\s*needs\s*:(?P<names>.*)")
 
 
@@ -39,7 +48,7 @@ def load(shell: InteractiveShell) -> None:
         cells = Cells(shell)
         shell.input_transformers_cleanup.append(cells)
         shell.events.register("pre_run_cell", cells.about_to_run)
-        shell.set_custom_exc((NameError,), cells.explain)
+        shell.set_custom_exc((NameError, OSError), cells.explain)
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -111,18 +120,31 @@ class Cells:
         traceback: TracebackType,
         tb_offset: int | None = None,
     ) -> None:
-        """Show a `NameError`: if another cell makes the name, with what to run first."""
+        """Show an error; where a remedy is known, with that in place of a traceback."""
+        explained = self._of_another_cell if issubclass(kind, NameError) else _of_shortage
+        if words := explained(error):
+            error._render_traceback_ = lambda: [words]
+        shell.showtraceback((kind, error, traceback), tb_offset=tb_offset)
+
+    def _of_another_cell(self, error: NameError) -> str:
+        """If another cell makes the name, tell what to run first."""
+        name = error.name
         cells = cells_beside(self._cell_id, self._folder)
         others = ["".join(each["source"]) for each in cells
                   if each["cell_type"] == "code" and each.get("id") != self._cell_id]  # fmt: skip
-        if any(error.name in uses(source)[1] for source in others if error.name in source):
-            words = (
-                f"NameError: `{error.name}` is not there yet: another cell of this notebook makes "
-                "it, and has not been run since the last restart\n"
-                "What to do: choose “Run All Above Selected Cell” in the menu Run"
-            )
-            error._render_traceback_ = lambda: [words]
-        shell.showtraceback((kind, error, traceback), tb_offset=tb_offset)
+        if not any(name in uses(source)[1] for source in others if name in source):
+            return ""
+        return (
+            f"NameError: `{name}` is not there yet: another cell of this notebook makes "
+            "it, and has not been run since the last restart\n"
+            "What to do: choose “Run All Above Selected Cell” in the menu Run"
+        )
+
+
+def _of_shortage(error: OSError) -> str:
+    """If this machine ran short of something, say what gives more of it."""
+    remedy = SHORT.get(error.errno or 0)
+    return f"{type(error).__name__}: {error}\nWhat to do: {remedy}" if remedy else ""
 
 
 def _split(lines: list[str]) -> tuple[list[str], list[str]]:

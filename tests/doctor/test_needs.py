@@ -253,3 +253,17 @@ def test_a_name_that_another_cell_makes_is_explained(shell, tmp_path):
         assert isinstance(result.error_in_exec, NameError)
         assert words in captured.stdout
     assert shell.run_cell(first.source).result == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [("ENOSPC", "free some space"), ("EROFS", "TMPDIR"), ("EMFILE", "ulimit"),
+     ("ENOENT", "Traceback")],
+)  # fmt: skip
+def test_a_shortage_is_told_with_what_helps_and_no_traceback(shell, number, words):
+    cell = f"import errno, os; raise OSError(errno.{number}, os.strerror(errno.{number}), '/tmp/x')"
+    result, captured = run(shell, cell)
+    assert isinstance(result.error_in_exec, OSError)
+    assert words in captured.stdout
+    assert ("Traceback" in captured.stdout) == (words == "Traceback")
+    assert "/tmp/x" in captured.stdout
