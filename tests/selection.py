@@ -18,7 +18,8 @@ IN_VM = ("00", "03", "04", "05", "06", "07", "08")
 """Mounts, networks, control groups and filters are another kernel's there."""
 IN_WORDS = f"""\
 without --all, where a room and its notebook have not changed since LAB_TEST_BASE (HEAD~1):
-  unit       no test marked `thorough`, and of each notebook's mutants the first
+  unit       no test marked `thorough`, of each notebook's mutants the first, of the guards' six,
+             30 rounds of faults instead of 300
   user       the rooms that differ for an ordinary user
   notebooks  all but 12, whose machine computes for eight minutes
 and always without --all:

@@ -128,7 +128,7 @@ class Cells:
 
     def _of_another_cell(self, error: NameError) -> str:
         """If another cell makes the name, tell what to run first."""
-        name = error.name
+        name = error.name or ""
         cells = cells_beside(self._cell_id, self._folder)
         others = ["".join(each["source"]) for each in cells
                   if each["cell_type"] == "code" and each.get("id") != self._cell_id]  # fmt: skip

@@ -64,7 +64,7 @@ def unclear(seen: dict[str, Any]) -> list[str]:
     """Name the errors that had a traceback, except for the kernel's own word for what was done."""
     if "Traceback" not in seen["said"]:
         return []
-    ends = re.findall(r"^[\w.]*(?:Error|Exception|Interrupt)\b.*", seen["said"], re.MULTILINE)
+    ends = re.findall(r"^[\w.]*(?:Error|Exception|Interrupt)(?::.*|)$", seen["said"], re.MULTILINE)
     return [end for end in ends if THE_KERNELS_WORD.get(seen["fault"], "nothing") not in end]
 
 

@@ -1,5 +1,7 @@
 """Archives that are made here, opened."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from labsupport import Image
@@ -15,6 +17,7 @@ def opened(tmp_path):
             made = docker([tar(each) if isinstance(each, list) else each for each in made])
         path = tmp_path / "it.tar"
         path.write_bytes(made if isinstance(made, bytes) else pack(made))
-        return Image.open(path, **options)
+        return ends.enter_context(Image.open(path, **options))
 
-    return opened
+    with ExitStack() as ends:
+        yield opened

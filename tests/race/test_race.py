@@ -1,6 +1,7 @@
 """The race: what each entrant is found to isolate, on real kernels; and that nothing is left."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 from labsupport import Race, probe, processes
 from labsupport.errors import LabError
+from labsupport.race import runners
 from labsupport.race.elsewhere import InContainer, InVirtualMachine
 from labsupport.race.runners import PYTHON, AsProcess, InEnvironment, InSandbox
 from tests.toys import CHECKOUT
@@ -121,6 +123,12 @@ def test_an_app_that_breaks_is_quoted():
     with pytest.raises(LabError, match=r"process: the app did not answer(.|\n)*no such word"):
         asyncio.run(race.run(1))
     race.close()
+
+
+def test_an_environment_that_cannot_be_made_says_why(monkeypatch):
+    monkeypatch.setattr(runners, "PYTHON", "/bin/ls")  # which knows no -m, and says so
+    with contextlib.closing(runners.Bait()) as bait, pytest.raises(LabError, match="option"):
+        runners.InEnvironment(bait).prepare()
 
 
 def test_in_the_lab_vm_the_kernel_outside_has_a_row(monkeypatch):
