@@ -82,7 +82,7 @@ class Round:
         self.seen["after"] = self.random.uniform(0, self.experiment.seconds)
         with suppress(subprocess.TimeoutExpired):
             self.python.wait(self.seen["after"])
-        with suppress(ProcessLookupError):  # it was faster
+        with suppress(ProcessLookupError, FileNotFoundError):  # it was faster
             FAULTS[self.fault](self)
 
     def helper(self) -> int:
@@ -216,9 +216,9 @@ def gone(of: Round) -> None:
 
 
 def full(of: Round) -> None:
-    with (of.folder / "filler").open("wb") as file, suppress(OSError):
+    with suppress(OSError), (of.folder / "filler").open("wb", buffering=0) as file:
         while file.write(bytes(1 << 20)):
-            file.flush()
+            pass
 
 
 def few_processes(of: Round) -> None:
