@@ -323,7 +323,8 @@ class InEnvironment(AsProcess):
     def _prepare(self) -> int:
         folder = self.bait.folder / "environment"
         argv = [PYTHON, "-m", "venv", "--without-pip", str(folder)]
-        made = subprocess.run(argv, capture_output=True, text=True, check=False)
+        env = marks.environment()
+        made = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
         if made.returncode:
             raise LabError(f"{self.name}: it was not made", (made.stdout + made.stderr).strip())
         self.python = str(folder / "bin/python")

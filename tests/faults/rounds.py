@@ -186,8 +186,10 @@ def stop_helper(of: Round) -> None:
 
 
 def stop_helper_and_kill(of: Round) -> None:
-    """Stop it for good; and Python is killed."""
-    os.kill(of.helper(), signal.SIGSTOP)
+    """Stop it for good; and Python is killed. A tool that runs for a moment has no mark."""
+    helper = of.helper()
+    if marks._owner_of(helper):
+        os.kill(helper, signal.SIGSTOP)
     of.python.kill()
 
 
