@@ -15,7 +15,7 @@ NBVAL = "-p tests.notebooks --nbval-lax --nbval-cell-timeout=3600"
 HERE = "--nbval-current-env"
 OPENED = """
 ./lab --no-browser >log 2>&1 & lab=$!
-until grep 'token=' log; do sleep 2; kill -0 $lab || { cat log; exit 1; }; done
+until grep -s 'token=' log; do sleep 2; kill -0 $lab || { cat log; exit 1; }; done
 kill $lab; wait $lab || true
 """
 TRIED = """
@@ -55,7 +55,7 @@ def run(laptop):
 
     def run(script, user="student"):
         clone = "[ -d course ] || git clone --quiet /srv/course course"
-        done = machine.run(laptop, f"({clone}) && cd course && {script}", user)
+        done = machine.run(laptop, f"set -e; {clone}; cd course; {script}", user)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done.stdout
 
