@@ -310,8 +310,15 @@
           if (machine) Notification.info(await machine[act](), { autoClose: 4000 });
         } });
         app.docRegistry.addWidgetExtension("Notebook", { createNew(panel) {
-          panel.toolbar.insertItem(10, "machine-back", button("↶ Back", "Put the machine back to before the last cell: memory, processes, mounts, cgroups. Your text stays.", "back"));
-          panel.toolbar.insertItem(11, "machine-fresh", button("⟳ Fresh machine", "Start from a machine in which nothing has run. Your text stays.", "fresh"));
+          const back = button("↶ Back", "Put the machine back to before the last cell: memory, processes, mounts, cgroups. Your text stays.", "back");
+          const fresh = button("⟳ Fresh machine", "Start from a machine in which nothing has run. Your text stays.", "fresh");
+          const place = () => {  // JupyterLab's own items come when its settings are read
+            if (panel.isDisposed) return;
+            if (panel.toolbar.insertAfter("cellType", "machine-back", back))
+              panel.toolbar.insertAfter("machine-back", "machine-fresh", fresh);
+            else setTimeout(place, 100);
+          };
+          place();
         } });
       },
     };
