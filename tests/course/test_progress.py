@@ -285,9 +285,10 @@ def needs_a_jail():
 
 
 def test_a_strangers_file_is_not_overwritten(tmp_path):
+    guessed(8)
     path = tmp_path / "thesis.json"
     path.write_text("{}")
-    with pytest.raises(LabError):
+    with pytest.raises(LabError, match="is not an export"):
         course_map.export_progress(path)
     assert path.read_text() == "{}"
 
