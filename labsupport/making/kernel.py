@@ -158,7 +158,8 @@ HAND_BACK_ALL_REGISTERS = Mend(
 		if (ptrace(PTRACE_SETREGSET, pid, NT_X86_XSTATE, &iov) < 0)
 """,
 )
-MENDS = (
+Mends = tuple[tuple[Mend, ...], ...]
+MENDS: Mends = (
     (STOP_AT_THE_MARK,),
     (HAND_BACK_ALL_REGISTERS,),
     (OFFER_TIME_NAMESPACES, LEAVE_THE_HARDWARE, LEAVE_VDSO_DATA, JOIN_NO_VDSO),
@@ -166,15 +167,15 @@ MENDS = (
 """Those of a group belong together: all of them are made, or none."""
 
 
-def recipe_hash(fragment: Fragment) -> str:
+def recipe_hash(fragment: Fragment, mends: Mends = MENDS) -> str:
     """Ten hexadecimal digits that change with the configuration's symbols and with the mends."""
-    text = "".join(part for group in MENDS for mend in group for part in mend)
+    text = "".join(part for group in mends for mend in group for part in mend)
     return hashlib.sha256(f"{fragment.hash}{text}".encode()).hexdigest()[:10]
 
 
-def apply(source: Path) -> list[Mend]:
+def apply(source: Path, mends: Mends = MENDS) -> list[Mend]:
     """Change the files of an unpacked source; return the mends that applied."""
-    fitting = [group for group in MENDS if all(_fits(mend, source) for mend in group)]
+    fitting = [group for group in mends if all(_fits(mend, source) for mend in group)]
     made = [mend for group in fitting for mend in group]
     for mend in made:
         file = source / mend.file
