@@ -13,7 +13,7 @@ from tests import census
 from tests.waiting import wait_until
 
 MIB = 1 << 20
-MARK = marks.mark().replace(":", "-")
+MARK = "labsupport-cgroup-" + marks.mark().replace(":", "-")  # those of an engine stay with it
 
 
 @pytest.fixture

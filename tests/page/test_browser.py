@@ -247,4 +247,6 @@ def test_progress_outlives_the_machine_and_the_visit(running, address):
         page.page.reload()
         page.page.wait_for_function(READY, timeout=300_000)
         assert page.page.evaluate(EXECUTE, many) == "1\n"
-        page.page.locator(".jp-DirListing-content").get_by_text("my_progress.jsonl").wait_for(timeout=60_000)
+        page.page.locator(".jp-DirListing-content").get_by_text("my_progress.jsonl").wait_for(
+            timeout=60_000
+        )

@@ -24,6 +24,7 @@ from labsupport.making import kernel
 from labsupport.making import kernel as builder
 from labsupport.making.building import Progress
 from labsupport.making.kernel import FRAGMENT, Fragment
+from labsupport.page import build as page
 from tests.engine.help import is_alive
 from tests.waiting import wait_until
 
@@ -98,38 +99,35 @@ def test_the_hash_follows_the_symbols_and_not_the_prose(tmp_path):
     assert Fragment.read(first).hash == Fragment.read(second).hash != Fragment.read(third).hash
 
 
-@pytest.mark.parametrize("mend", [mend for group in kernel.MENDS for mend in group])
-def test_a_mend_changes_its_lines_once_and_leaves_another_version_alone(
-    mend, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(kernel, "MENDS", ((mend,),))
+@pytest.mark.parametrize("mend", [mend for group in (*kernel.MENDS, *page.MENDS) for mend in group])
+def test_a_mend_changes_its_lines_once_and_leaves_another_version_alone(mend, tmp_path):
+    mends = ((mend,),)
     file = tmp_path / mend.file
-    assert kernel.apply(tmp_path) == []  # no such file
+    assert kernel.apply(tmp_path, mends) == []  # no such file
     file.parent.mkdir(parents=True)
     file.write_text(f"before\n{mend.old}after\n")
 
-    assert kernel.apply(tmp_path) == [mend]
+    assert kernel.apply(tmp_path, mends) == [mend]
     assert file.read_text() == f"before\n{mend.new}after\n"
     if mend.old not in mend.new:
-        assert kernel.apply(tmp_path) == []  # it is mended
+        assert kernel.apply(tmp_path, mends) == []  # it is mended
 
 
-def test_mends_that_belong_together_are_made_together(tmp_path, monkeypatch):
+def test_mends_that_belong_together_are_made_together(tmp_path):
     first, second = kernel.Mend("a", "one", "1"), kernel.Mend("b", "two", "2")
-    monkeypatch.setattr(kernel, "MENDS", ((first, second),))
+    mends = ((first, second),)
     (tmp_path / "a").write_text("one")
-    assert kernel.apply(tmp_path) == []
+    assert kernel.apply(tmp_path, mends) == []
     assert (tmp_path / "a").read_text() == "one"
 
     (tmp_path / "b").write_text("two")
-    assert kernel.apply(tmp_path) == [first, second]
+    assert kernel.apply(tmp_path, mends) == [first, second]
     assert (tmp_path / "a").read_text() + (tmp_path / "b").read_text() == "12"
 
 
-def test_the_hash_follows_the_mends(monkeypatch):
-    before = kernel.recipe_hash(Fragment.read())
-    monkeypatch.setattr(kernel, "MENDS", ())
-    assert kernel.recipe_hash(Fragment.read()) != before
+def test_the_hash_follows_the_mends():
+    fragment = Fragment.read()
+    assert kernel.recipe_hash(fragment) != kernel.recipe_hash(fragment, mends=())
 
 
 def test_every_line_of_our_fragment_is_understood_and_none_is_there_twice():
