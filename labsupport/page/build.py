@@ -299,7 +299,7 @@ def make_machine(cache: Path, bz_image: Path, root: Path) -> Path:
     (machine / "v86").mkdir(exist_ok=True)
     for name in ("libv86.mjs", "v86.wasm"):
         shutil.copyfile(machine / "node_modules/v86/build" / name, machine / "v86" / name)
-    with Progress("starting the machine, until Python is warm (five to ten minutes)"):
+    with Progress("starting the machine, until Python is warm (two to ten minutes)"):
         _run(["node", str(HERE / "run.mjs"), "make", str(machine), str(MEMORY_MIB)], HERE)
     with Progress("packing the machine's state"):
         raw = (machine / "state.bin").read_bytes()
