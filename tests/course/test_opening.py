@@ -120,9 +120,11 @@ def test_a_first_visit_warns_of_a_strangers_notebook_and_of_nothing_else(folder)
         for name in ("00_start_here.ipynb", "strange.ipynb"):
             asked(address, f"/api/contents/{name}")
         asyncio.run(use_a_kernel(address))
-        told = (folder / "errors").read_text()  # at its end, Ctrl-C may reach a kernel
-    assert re.findall(r"Notebook (\S+) is not trusted", told) == ["strange.ipynb"]
-    assert len(told.splitlines()) == 1, told
+        told = (folder / "errors").read_text().splitlines()
+    # Jupyter interrupts a kernel before it asks it to end; a kernel that is not busy may say so.
+    said = [line for line in told if "KeyboardInterrupt caught in kernel" not in line]
+    assert re.findall(r"Notebook (\S+) is not trusted", "\n".join(said)) == ["strange.ipynb"]
+    assert len(said) == 1, told
 
 
 async def use_a_kernel(address: str) -> None:
