@@ -21,7 +21,7 @@ NEEDS = {
     "kernel": set(),
     "sandbox": set(),
     "doctor": set(),
-    "course": set(),
+    "course": {"doctor", "vm"},
     "pid": {"sandbox", "course"},
     "mount": {"sandbox", "course"},
     "net": {"sandbox", "course"},

@@ -15,12 +15,14 @@ from pathlib import Path
 import pip
 import pytest
 
+from labsupport.making import kernel
 from tests.toys import CHECKOUT
 
 PYTHON = """#!/bin/sh
 # A Python that makes environments out of itself, and answers what ./lab asks.
 echo "$*" >>"$RECORD"
 case "$*" in
+*wants_kernel*) exit ${NO_KERNEL_WANTED:-1} ;;
 *version_info*3,*11*) exit ${TOO_OLD:-0} ;;
 *ensurepip*) exit ${NO_ENSUREPIP:-0} ;;
 *version_info*) echo python3.11-venv ;;
@@ -344,6 +346,15 @@ def test_no_package_is_replaced(lab):
     installs = [line for line in lab.asked().splitlines() if " install --no-remove " in line]
     assert len(installs) == 1
     assert installs[0].endswith(" beta")
+
+
+def test_what_builds_a_kernel_is_installed_where_one_is_wanted_and_only_to_open_the_course(lab):
+    lab.stand_in("sudo", SUDO)
+    lab.run("doctor", NO_KERNEL_WANTED="0")
+    assert "apt-get" not in lab.asked()
+    assert "a compiler" in lab.run(NO_KERNEL_WANTED="0").stderr
+    tools = kernel._APT.removeprefix("sudo apt-get install ")
+    assert f"--no-install-recommends {tools}\n" in lab.asked()
 
 
 def test_root_is_cautioned(lab):

@@ -11,8 +11,10 @@ import logging
 import os
 import secrets
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import platformdirs
@@ -20,13 +22,17 @@ from jupyter_client.manager import KernelManager
 from jupyter_server.serverapp import ServerApp
 from traitlets.config import Config
 
+from labsupport.doctor.guest import BUILT_MEANWHILE
 from labsupport.errors import LabError
+from labsupport.vm import places
 
 LOOPBACK = "127.0.0.1"
 FIRST_PAGE = "00_start_here.ipynb"
 CHECKOUT = Path(__file__).resolve().parents[2]
 FOLDER = CHECKOUT / "notebooks"
 OURS = "[0-9][0-9]_*.ipynb"
+BUILD = ("setpriv", "--pdeathsig", "TERM", "nice", sys.executable,
+         "-m", "labsupport", "vm", "build-kernel")  # fmt: skip
 
 
 def find(start: str) -> Path:
@@ -92,6 +98,19 @@ def announce(server: ServerApp, page: Path, browser: bool) -> None:
     print("Ctrl-C ends JupyterLab and everything that its notebooks started.", flush=True)
 
 
+def build_kernel(open_course: ExitStack) -> None:
+    """Build a kernel for the Lab VM until the course is closed; it tells how far it is here."""
+    print(
+        "\nThe Lab VM has no kernel that runs here. One is built now, once, beside the open course "
+        "(five\nminutes on two cores). Until then, notebooks run on this machine "
+        "itself, and some cells are\nskipped; afterwards, *Kernel > Restart* moves a notebook into "
+        "the Lab VM.",
+        flush=True,
+    )
+    builder = open_course.enter_context(subprocess.Popen(BUILD, stdin=subprocess.DEVNULL))
+    open_course.callback(builder.terminate)
+
+
 def is_a_fault(record: logging.LogRecord) -> bool:
     """Tell whether a line of the log is about more than a first visit to a fresh clone.
 
@@ -118,7 +137,11 @@ def serve(page: Path, port: int | None, browser: bool) -> None:
         log.addFilter(is_a_fault)
     signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     server.io_loop.add_callback(announce, server, page, browser)
-    server.start()
+    with ExitStack() as open_course:
+        if places.wants_kernel(os.environ):
+            os.environ[BUILT_MEANWHILE] = "1"
+            server.io_loop.add_callback(build_kernel, open_course)
+        server.start()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -196,7 +196,7 @@ FILES_TO_COMPILE = 1_240
 
 _ARCHIVE = re.compile(r"linux-(?:source-)?(\d+(?:\.\d+)*)\.tar\.\w+")
 _TOOLS = ("gcc", "make", "flex", "bison", "bc", "strip", "tar")
-_APT = "sudo apt-get install gcc make flex bison bc libelf-dev"
+_APT = "sudo apt-get install linux-source gcc libc6-dev make flex bison bc libelf-dev"
 _OTHER_FOLDER = "name a folder with space: TMPDIR=FOLDER ./lab vm build-kernel"
 _DNF = "sudo dnf install gcc make flex bison bc elfutils-libelf-devel"
 # what other architectures and devices are compiled from; their Kconfig files are needed
@@ -222,8 +222,8 @@ def find_source(folder: Path = SOURCES) -> Path:
         raise LabError(
             "no kernel source",
             f"there is no {folder}/linux-source-*.tar.*",
-            "sudo apt-get install linux-source (on Debian 12 linux-source-6.12: it starts programs "
-            "twice as fast as 6.1); elsewhere give the archive of a kernel's source: "
+            f"{_APT} (on Debian 12 linux-source-6.12: it starts programs twice as fast as 6.1); "
+            "elsewhere give the archive of a kernel's source: "
             "./lab vm build-kernel --source linux-6.12.tar.xz",
         )
     return max(found)[1]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labsupport.doctor.guest import check
+from labsupport.doctor.guest import check, find_kernel
 from labsupport.errors import LabError, nearest
 from labsupport.kernel import mounts, proc
 
@@ -106,6 +106,18 @@ def gather(by_hand: str, environment: Mapping[str, str]) -> Facts:
         lacking=lacking_here(),
         no_vm=no_vm,
     )
+
+
+def wants_kernel(environment: Mapping[str, str]) -> bool:
+    """Whether notebooks would run in the Lab VM, if only a kernel were built for it."""
+    wanted = environment.get("LAB_PLACE") or "auto"
+    if wanted == "host" or environment.get("LAB_KERNEL") or os.uname().machine != "x86_64":
+        return False
+    try:
+        find_kernel()
+    except LabError:
+        return wanted == "vm" or bool(lacking_here())
+    return False
 
 
 def asked_by_notebook(path: str) -> str:

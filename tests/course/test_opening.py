@@ -26,6 +26,8 @@ from tests.toys import write_notebook
 FIRST = "/lab/tree/00_start_here.ipynb"
 STARTER = "import sys; from labsupport.course import opening; "
 STARTER += "opening.FOLDER = opening.Path(sys.argv[1]); "
+STARTER += "opening.places.wants_kernel = lambda environment: {wants_kernel}; "
+STARTER += "opening.BUILD = ['sh', '-c', 'echo $$ $LAB_KERNEL_IS_BUILT; exec sleep 1000']; "
 STARTER += "sys.exit(opening.main(sys.argv[2:]))"
 
 
@@ -38,10 +40,11 @@ def folder(tmp_path: Path) -> Path:
 
 @contextmanager
 def opened(
-    folder: Path, *arguments: str, errors: IO[str] | None = None
+    folder: Path, *arguments: str, errors: IO[str] | None = None, wants_kernel: bool = False
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Open the course in that folder; yield the process and the address that it tells."""
-    command = [sys.executable, "-c", STARTER, str(folder), *arguments]
+    starter = STARTER.format(wants_kernel=wants_kernel)
+    command = [sys.executable, "-c", starter, str(folder), *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": errors, "text": True}
     with subprocess.Popen(command, env={**os.environ, "CI": "true"}, **pipes) as server:
         try:
@@ -79,6 +82,18 @@ def test_the_address_answers_as_soon_as_it_is_told_and_one_ctrl_c_ends_all(folde
         server.send_signal(signal.SIGINT)
         assert server.wait(10) == 0
         assert time.monotonic() - started < 5
+
+
+def test_a_kernel_is_built_beside_the_open_course_and_no_longer(folder):
+    with opened(folder, wants_kernel=True) as (server, address):
+        told = iter(server.stdout.readline, "")
+        assert any("One is built now" in line for line in told)
+        builder, variable = next(line for line in told if line[0].isdigit()).split()
+        assert variable == "1"
+        assert asked(address, "/api/kernelspecs")
+        server.send_signal(signal.SIGINT)
+        assert server.wait(10) == 0
+        assert not Path("/proc", builder).exists()
 
 
 def test_no_settings_kernels_or_extensions_of_the_user_reach_in(folder, monkeypatch):
@@ -153,7 +168,8 @@ def test_the_token_is_not_in_the_process_list(folder):
 
 
 def test_a_taken_port_is_told(folder, taken_port):
-    command = [sys.executable, "-c", STARTER, str(folder), "--port", str(taken_port)]
+    starter = STARTER.format(wants_kernel=False)
+    command = [sys.executable, "-c", starter, str(folder), "--port", str(taken_port)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
     assert str(taken_port) in done.stderr

@@ -165,7 +165,7 @@ def test_missing_tools_are_all_named_with_the_command_that_brings_them(
         (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
 
-    with pytest.raises(LabError, match=r"gcc, make, strip(.|\n)*apt-get install gcc make"):
+    with pytest.raises(LabError, match=r"gcc, make, strip(.|\n)*apt-get install linux-source gcc"):
         builder.build(tmp_path / "out", source(tmp_path))
     assert not (tmp_path / "out").exists()
 

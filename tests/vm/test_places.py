@@ -46,6 +46,29 @@ def test_who_would_need_the_lab_vm_and_cannot_have_it_is_told_both_reasons() -> 
         assert words in choice.notice
 
 
+@pytest.mark.parametrize(
+    ("environment", "lacking", "is_wanted"),
+    [
+        ({}, "you are not root", True),
+        ({}, "", False),
+        ({"LAB_PLACE": "vm"}, "", True),
+        ({"LAB_PLACE": "host"}, "you are not root", False),
+        ({"LAB_KERNEL": "/not/there"}, "you are not root", False),
+    ],
+)
+def test_a_kernel_is_built_where_the_lab_vm_would_be_chosen(
+    monkeypatch, environment, lacking, is_wanted
+):
+    def find_kernel():
+        raise NO_VM
+
+    monkeypatch.setattr(places, "find_kernel", find_kernel)
+    monkeypatch.setattr(places, "lacking_here", lambda: lacking)
+    assert places.wants_kernel(environment) == is_wanted
+    monkeypatch.setattr(places, "find_kernel", Path)
+    assert not places.wants_kernel(environment)
+
+
 def test_a_notebook_may_ask_for_a_place(tmp_path: Path) -> None:
     notebook = tmp_path / "12.ipynb"
     notebook.write_text(json.dumps({"metadata": {"lab": {"place": "host"}}, "cells": []}))

@@ -60,6 +60,9 @@ def test_no_kernel_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.setattr(host.shutil, "which", lambda *_args, **_options: None)
     with pytest.raises(errors.LabError, match=r"user-mode-linux.*build-kernel"):
         find_kernel()
+    monkeypatch.setenv(host.BUILT_MEANWHILE, "1")
+    with pytest.raises(errors.LabError, match=r"builds one meanwhile.*Kernel > Restart"):
+        find_kernel()
 
 
 def test_a_program_that_is_no_kernel(vm_kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +82,7 @@ def test_the_least_memory_is_enough_to_start(vm_kernel: Path) -> None:
 
 
 def test_too_little_memory_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "find_kernel", lambda: Path("/any"))
     monkeypatch.setattr(host, "_memory_left", lambda: 50 << 20)
     with pytest.raises(errors.LabError, match="50 MB are left"):
         host.check(256 << 20)
