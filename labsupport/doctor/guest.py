@@ -86,7 +86,7 @@ def find_kernel() -> Path:
         raise LabError(
             "the distribution's User-Mode Linux cannot run on this CPU",
             f"{packaged} is older than Linux 6.13 and cannot restore the registers of AMX",
-            f"our own can: {OWN}",
+            _how(f"our own can: {OWN}"),
         )
     if packaged:
         return _checked(Path(packaged))
@@ -94,8 +94,13 @@ def find_kernel() -> Path:
         "there is no kernel for the Lab VM",
         "LAB_KERNEL is not set, none was built, and neither a wheel with this version's nor "
         "linux.uml is installed",
-        _BUILT if BUILT_MEANWHILE in os.environ else REMEDY,
+        _how(REMEDY),
     )
+
+
+def _how(remedy: str) -> str:
+    """Return the remedy, or what happens already."""
+    return _BUILT if BUILT_MEANWHILE in os.environ else remedy
 
 
 def loses_registers(packaged: str) -> bool:
