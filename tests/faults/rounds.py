@@ -186,11 +186,21 @@ def stop_helper(of: Round) -> None:
 
 
 def stop_helper_and_kill(of: Round) -> None:
-    """Stop it for good; and Python is killed. A tool that runs for a moment has no mark."""
+    """Stop it for good, and kill Python. A tool that runs for a moment has no mark, and goes on."""
     helper = of.helper()
-    if marks._owner_of(helper):
-        os.kill(helper, signal.SIGSTOP)
+    os.kill(helper, signal.SIGSTOP)
+    until = time.monotonic() + LAST_SECONDS
+    while proc.stat(helper)[0] not in "TZX" and time.monotonic() < until:
+        time.sleep(0.001)  # before its `exec` it has its parent's mark, and in it none to be read
+    if not _is_marked(helper):
+        os.kill(helper, signal.SIGCONT)
     of.python.kill()
+
+
+def _is_marked(pid: int) -> bool:
+    with suppress(PermissionError):  # a set-user-ID program
+        return bool(marks._owner_of(pid))
+    return False
 
 
 def stop_python_and_kill(of: Round) -> None:
