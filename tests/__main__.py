@@ -32,7 +32,9 @@ from tests.toys import CHECKOUT, NBVAL, verdicts
 NOTEBOOKS = CHECKOUT / "notebooks"
 KINDS = ("lint", "unit", "user", "notebooks", "podman", "vm", "browser")
 EVERY_CHANGE = ("lint", "unit", "user", "notebooks", "vm", "browser")
-DIFFERENT_FOR_A_USER = ("doctor", "kernel", "mount", "net", "ownership", "pid", "sandbox", "users")
+DIFFERENT_FOR_A_USER = (
+    *("doctor", "faults", "kernel", "mount", "net", "ownership", "pid", "sandbox", "users"),
+)
 """The rooms whose tests an ordinary user runs, too, if not all tests are run."""
 PYTEST = ("-m", "pytest", "-q", "--durations=5", "--durations-min=5")
 # A guest computes all the time. At the host, tests mostly wait: for the 8 s of a live view, for a
