@@ -84,7 +84,11 @@ NOT_HERE = """# Not in the page
 This notebook starts a virtual machine with QEMU, and the page is one already: there is no room
 for a second one in it. Run it on a Linux machine: `./lab open 12`. All other notebooks run here.
 """
-_REMEDY = "sudo apt-get install mmdebstrap arch-test nodejs npm seabios zstd"
+PACKAGES = {
+    "mmdebstrap": "mmdebstrap", "arch-test": "arch-test", "node": "nodejs", "npm": "npm",
+    "gcc": "gcc", "make": "make",
+}  # fmt: skip
+"""What the page is made with: programs, and Debian's packages that have them."""
 _EXTENSION = {
     "name": "lab-page",
     "version": "0.1.0",
@@ -187,12 +191,12 @@ OUTCOMES = ("passed", "skipped", "failed")
 
 def require_tools() -> None:
     """Raise `LabError` unless all that the page is made with is installed."""
-    tools = ("mmdebstrap", "arch-test", "node", "npm", "gcc", "make")
-    missing = [tool for tool in tools if not shutil.which(tool)]
+    missing = [package for tool, package in PACKAGES.items() if not shutil.which(tool)]
     if not (SEABIOS / "bios.bin").exists():
         missing.append("seabios")
     if missing:
-        raise LabError("the page cannot be made here", f"not found: {', '.join(missing)}", _REMEDY)
+        remedy = f"sudo apt-get install {' '.join(missing)}"
+        raise LabError("the page cannot be made here", f"not found: {', '.join(missing)}", remedy)
 
 
 SEABIOS = Path("/usr/share/seabios")

@@ -12,7 +12,8 @@ from collections import deque
 import pytest
 
 from labsupport.course import progress
-from labsupport.page import agent, kernel, pack
+from labsupport.errors import LabError
+from labsupport.page import agent, build, kernel, pack
 
 
 class Page:
@@ -195,3 +196,9 @@ def test_files_are_packed_once_by_what_they_hold(tmp_path):
     assert set(files) == {"b", "one"}
     assert files["one"][6] == files["b"][6][0][6]
     assert len(list((tmp_path / "web/files").iterdir())) == 1
+
+
+def test_packages_that_are_missing_are_named_and_no_others(monkeypatch):
+    monkeypatch.setattr(build.shutil, "which", lambda tool: tool != "node")
+    with pytest.raises(LabError, match=r"install nodejs( seabios)?$"):
+        build.require_tools()
