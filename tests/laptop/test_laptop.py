@@ -79,7 +79,7 @@ def test_a_notebook_runs_as_root_with_its_docker(run, number):
 
 def test_what_is_young_in_dockerfiles_works(run):
     said = run(f"PYTHONPATH=$PWD {disk.VENV}/bin/python -c '{TRIED}'", "root")
-    assert said.split() == ["works"] * 3
+    assert said.split()[-3:] == ["works"] * 3  # before, that the engine is waited for
 
 
 def test_a_delegated_user_limits_memory_cpu_and_pids_without_root(run):
