@@ -1,7 +1,7 @@
 """Pictures of this room, from plain data."""
 
-from labsupport.machine import boot_console, costs, seen
-from labsupport.machine.seen import Seen
+from labsupport.machine import boot_console
+from labsupport.machine.compared import Cost, Seen
 from labsupport.machine.virtual import Stage
 
 GIB = 1 << 30
@@ -20,9 +20,9 @@ INNER = Seen(
 )
 PLACES = [HERE, BOX, VM, INNER]
 COSTS = [
-    costs.Cost("sandbox", 0.004, 300_000, 0),
-    costs.Cost("container in the VM", 2.6, 900_000, 0),
-    costs.Cost("virtual machine", 31, 410_000_000, 231_000_000),
+    Cost("sandbox", 0.004, 300_000, 0),
+    Cost("container in the VM", 2.6, 900_000, 0),
+    Cost("virtual machine", 31, 410_000_000, 231_000_000),
 ]
 
 
@@ -33,10 +33,4 @@ def _stages(stages):
 PAGES = {
     "stages": lambda: _stages(STAGES),
     "stages, a long one first": lambda: _stages(LONG_FIRST),
-    "kernels": lambda: (seen.page(PLACES), seen.words(PLACES), seen.table(PLACES)),
-    "costs": lambda: (
-        costs.figure_of(COSTS, "emulated"),
-        costs.words(COSTS, "emulated"),
-        costs.table(COSTS),
-    ),
 }

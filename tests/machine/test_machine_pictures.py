@@ -1,12 +1,12 @@
 """The pictures of notebook 12: what they find, and their words."""
 
 import asyncio
-from dataclasses import replace
 
-from labsupport.machine import boot_console, costs, seen
+from labsupport.machine import boot_console
 from labsupport.machine.boot_console import BootConsole
+from labsupport.machine.compared import costs, kernels
 from labsupport.machine.virtual import Progress, Stage
-from tests.machine.samples import BOX, COSTS, HERE, INNER, PLACES, STAGES, VM
+from tests.machine.samples import COSTS, PLACES, STAGES
 
 
 def test_the_timeline_names_the_longest_stage():
@@ -19,24 +19,15 @@ def test_the_timeline_names_the_longest_stage():
 
 
 def test_places_are_told_apart_by_their_boot_ids():
-    assert seen.kernels(PLACES) == [[HERE, BOX], [VM, INNER]]
-    assert seen.finding(PLACES).startswith("4 places, 2 kernels")
-    assert "one kernel" in seen.finding([HERE, BOX])
-    assert "a container in it: kernel 6.12.118+deb13-cloud-amd64" in seen.words(PLACES)
-    assert seen.table(PLACES)[0] == ("", *(place.where for place in PLACES))
+    table = kernels(PLACES)
+    assert table.finding == "4 places, 2 kernels"
+    assert table.head == ("", *(place.where for place in PLACES))
+    assert table.rows[1] == ("boot id", "aaaa…", "aaaa…", "bbbb…", "bbbb…")
 
 
-def test_costs_are_told_in_powers_of_ten():
-    said = costs.finding(COSTS)
-    assert said == "About 10⁴ times the time of a sandbox, and 10³ times its memory"
-    assert ("virtual machine", "30 s", "400 MB", "231 MB") in costs.table(COSTS)
-    assert "sandbox: 4 ms to start" in costs.words(COSTS, "emulated")
-    assert costs.words(COSTS, "emulated").endswith("In the machine: emulated.")
-
-
-def test_twice_as_fast_a_machine_makes_the_same_claim():
-    faster = [COSTS[0], replace(COSTS[-1], start_seconds=COSTS[-1].start_seconds / 2)]
-    assert costs.finding(faster) == costs.finding(COSTS)
+def test_costs_are_told_with_one_digit():
+    assert costs(COSTS, "emulated").rows[-1] == ("virtual machine", "30 s", "400 MB", "231 MB")
+    assert costs(COSTS, "emulated").rows[0][1] == "4 ms"
 
 
 READY = f"Started ssh.service\nssh-ed25519 {'A' * 68}\n".encode()

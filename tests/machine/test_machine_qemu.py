@@ -16,7 +16,7 @@ from labsupport import probe
 from labsupport.doctor import qemu
 from labsupport.errors import LabError
 from labsupport.machine import hypervisor
-from labsupport.machine.seen import look_around
+from labsupport.machine.compared import look_around
 from labsupport.machine.virtual import Progress, VirtualMachine, make_key, running
 from tests.waiting import wait_until
 
