@@ -241,7 +241,7 @@ WARM = (
         "sandbox.sandbox", "sandbox.shell", "sandbox.terminal", "sandbox.net", "figure.page",
         "figure.live", "course.exercises", "course.predictions", "course.guess_widget",
         "pid.pidmap", "cgroup.group", "cgroup.console", "mount.mount_map", "mount.overlay",
-        "net.network_map", "net.servers", "users.namespace_table", "seccomp.filter",
+        "net.network_map", "net.servers", "users.namespaces", "seccomp.filter",
         "seccomp.pictures", "handmade.workshop", "doctor.needs",
     )),
 )  # fmt: skip

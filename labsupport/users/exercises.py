@@ -14,8 +14,8 @@ from labsupport.ownership import marks
 from labsupport.sandbox.process import Process
 from labsupport.sandbox.rootfs import FolderOf
 from labsupport.sandbox.sandbox import Sandbox
+from labsupport.users.ids import Line, uid_map
 from labsupport.users.namespaces import Keepers, keepers, namespace
-from labsupport.users.owners import Line, uid_map
 
 NAMES = ("heron", "otter", "badger", "lynx", "plover", "stoat", "marten", "siskin")
 SET_NAME = 'hostname "$0"; echo ready; exec sleep 7200'

@@ -11,15 +11,16 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fcntl import ioctl
 from typing import TypeVar
 
 from labsupport.errors import LabError
+from labsupport.figure.table import PlainTable
 from labsupport.kernel import proc, procfs
 from labsupport.kernel import syscalls as sc
-from labsupport.kernel.procfs import KINDS, Box, Kind, kinds
+from labsupport.kernel.procfs import KINDS, Box, Kind, kinds, namespaces
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -202,3 +203,64 @@ def _read(reader: Callable[[S], T], path: S) -> T | None:
         if error.errno == errno.EINVAL:  # the mountinfo of a process that is just ending
             return None
         raise
+
+
+# --- the eight kinds for several processes, side by side: who shares what -------------------------
+
+NOTEBOOK = "this notebook"
+
+
+class NamespaceTable:
+    """The eight kinds for some processes: `NamespaceTable({"sandbox": box, "other": 4711})`.
+
+    The first column is this notebook. The others are sandboxes or PIDs, read now, or what was read
+    of a process by other ways, as {kind: inode number}. None stands for what is not here: such a
+    column is left out. A cell has the number of a namespace where it stands first, and elsewhere
+    says whose namespace it is.
+
+    Raises `ProcessGone`: a process has ended, or is not ours to read.
+    """
+
+    def __init__(self, others: Mapping[str, Box | int | Mapping[str, int] | None]) -> None:
+        present = {name: who for name, who in others.items() if who is not None}
+        self.columns = {NOTEBOOK: namespaces()} | {k: _inodes(who) for k, who in present.items()}
+
+    def first(self, label: str, kind: str) -> str:
+        """Name the first column that has this column's namespace; "" if the kernel has none."""
+        number = self.columns[label].get(kind)
+        names = (name for name, found in self.columns.items() if found.get(kind) == number)
+        return "" if number is None else next(names)
+
+    def own(self, label: str) -> set[str]:
+        """The kinds of which this column has a namespace that none before it has."""
+        return {kind for kind in KINDS if self.first(label, kind) == label}
+
+    @property
+    def table(self) -> PlainTable:
+        """A row for each kind."""
+        names = [name for name in self.columns if name != NOTEBOOK]
+        counts = ", ".join(f"{name} {len(self.own(name))}" for name in names)
+        return PlainTable(
+            f"Own namespaces, of {len(self.own(NOTEBOOK))} kinds here: {counts}",
+            ("kind", "isolates", *self.columns),
+            tuple(
+                (kind.name, kind.isolates, *(self._told(name, kind.name) for name in self.columns))
+                for kind in KINDS.values()
+            ),
+        )
+
+    def _told(self, label: str, kind: str) -> str:
+        first = self.first(label, kind)
+        if first == label:
+            return f"`{self.columns[label][kind]}`"
+        return f"that of {first}" if first else "not in this kernel"
+
+    def __repr__(self) -> str:
+        return repr(self.table)
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
+
+
+def _inodes(who: Box | int | Mapping[str, int]) -> Mapping[str, int]:
+    return who if isinstance(who, Mapping) else namespaces(pid_of(who))

@@ -16,7 +16,7 @@ from labsupport.ownership.marks import Closing
 from labsupport.sandbox.process import Process
 from labsupport.sandbox.rootfs import FolderOf, small_root
 from labsupport.sandbox.sandbox import Sandbox
-from labsupport.users.owners import ordinary_uid
+from labsupport.users.ids import ordinary_uid
 
 PROGRAM = ("sleep", "86400")
 PATIENCE = 30.0  # seconds; runc takes 0.1, in the Lab VM half a second

@@ -15,7 +15,7 @@ from labsupport.engine import oci_runtime
 from labsupport.engine.oci_runtime import bundle, find_runtime
 from labsupport.errors import LabError, RuntimeMissing
 from labsupport.kernel.procfs import all_pids
-from labsupport.users.owners import ordinary_uid, uid_map
+from labsupport.users.ids import ordinary_uid, uid_map
 from labsupport.users.rootless import RootlessContainer
 from tests.waiting import owner, wait_until
 
