@@ -104,7 +104,7 @@ class Stack:
         self, paths: Sequence[str] | None = None, names: Mapping[str, str] | None = None
     ) -> None:
         """Show where each name lies, by default all of `paths()`; `names` are words for layers."""
-        from labsupport.mount.pictures import Shelves
+        from labsupport.mount.shelves import Shelves
 
         shelves = Shelves(self, self.paths() if paths is None else paths, names)
         shelves.page().show(shelves.words(), shelves.table())

@@ -2,10 +2,9 @@
 
 from labsupport.figure import style
 from labsupport.kernel.mounts import MountTable, parse
-from labsupport.mount import mount_map, pictures
-from labsupport.mount.escape import Attempt
-from labsupport.mount.mounting import Outcome
+from labsupport.mount import mount_map
 from labsupport.mount.overlay import Entry, LayerFolder, Stack
+from labsupport.mount.shelves import Shelves
 
 EMPTY = MountTable(0, ())
 
@@ -31,12 +30,6 @@ HOST = column("the host", style.HOST, *HOST_LINES)
 A, B = in_a_sandbox("A", style.FIRST, 0), in_a_sandbox("B", style.SECOND, 1)
 MAP = [HOST, A, B]
 
-ODD = [Outcome("shared", True, True), Outcome("slave", False, True)]
-GOT_OUT = Attempt("chroot", True, "no", "You are outside", 21)
-STILL_THERE = Attempt("pivot_root", True, "no", "You are outside", 21)
-STAYED = Attempt("pivot_root + umount", False, "no", "No such file or directory", 0)
-ATTEMPTS = [GOT_OUT, STILL_THERE, STAYED]
-
 
 def layer(name, *entries, writable=False):
     return LayerFolder(name, {entry.path: entry for entry in entries}, writable)
@@ -50,19 +43,9 @@ STACK = Stack(
     ),
     merged=layer("merged", Entry("b", "file", 1500, "y"), Entry("d", "folder")),
 )  # fmt: skip
-SHELVES = pictures.Shelves(STACK, ["a", "b", "d", "d/e"], {"upper": "the container's"})
+SHELVES = Shelves(STACK, ["a", "b", "d", "d/e"], {"upper": "the container's"})
 
 PAGES = {
     "map": lambda: (mount_map.page(MAP), mount_map.words(MAP), mount_map.table(MAP)),
-    "propagation": lambda: (
-        pictures.propagation_page(ODD),
-        pictures.propagation_words(ODD),
-        pictures.propagation_table(ODD),
-    ),
-    "escapes": lambda: (
-        pictures.escapes_page(ATTEMPTS),
-        pictures.escapes_words(ATTEMPTS),
-        pictures.escapes_table(ATTEMPTS),
-    ),
     "shelves": lambda: (SHELVES.page(), SHELVES.words(), SHELVES.table()),
 }

@@ -5,9 +5,9 @@ from matplotlib.text import Text
 from labsupport import MountMap, Sandbox
 from labsupport.figure import style
 from labsupport.kernel.mounts import parse
-from labsupport.mount import mount_map, pictures
+from labsupport.mount import mount_map
 from labsupport.sandbox.rootfs import small_root
-from tests.mount.samples import ATTEMPTS, HOST_LINES, MAP, ODD, SHELVES, A, B, column, line
+from tests.mount.samples import HOST_LINES, MAP, SHELVES, A, B, column, line
 
 
 def drawn(page):
@@ -68,27 +68,6 @@ def test_the_map_reads_the_kernel(monkeypatch):
     alt, table = shown[0]
     assert "tmpfs fresh" in alt
     assert "/srv" in [row[0] for row in table]
-
-
-def test_the_matrix_says_what_happened_not_what_should_have():
-    assert pictures.propagation_finding(ODD).startswith("shared: both ways   slave: from the copy")
-    text = drawn(pictures.propagation_page(ODD))
-    assert text.count("shows") == 3
-    assert text.count("stays where it is") == 1
-    assert pictures.propagation_table(ODD)[2] == ("slave", "no", "yes")
-    assert "With slave, mounts made after the copy spread from" in pictures.propagation_words(ODD)
-
-
-def test_escapes():
-    said = pictures.escapes_words(ATTEMPTS)
-    assert said.startswith("Out of: chroot, pivot_root.   Held by: pivot_root + umount")
-    assert said.count("got out") == 2
-    assert said.count("stayed inside") == 1
-    text = drawn(pictures.escapes_page(ATTEMPTS))
-    assert text.count("root moves") == text.count("cwd stays") == 3
-    assert text.count("cd .. leads out") == 2
-    assert text.count("“..” ends here") == text.count("the old root is gone") == 1
-    assert [row[-1] for row in pictures.escapes_table(ATTEMPTS)] == ["escaped", "yes", "yes", "no"]
 
 
 def test_shelves_tell_of_every_name_where_it_lies():
