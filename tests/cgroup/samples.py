@@ -1,12 +1,8 @@
 """Pictures of this room, from plain data."""
 
-from labsupport.cgroup import curves, neighbour
+from labsupport.cgroup import curves
 from labsupport.cgroup.curves import MIB, Curves, Plot, Sample, Strike
-from labsupport.cgroup.neighbour import ResponseTimes
 
-FAST = ResponseTimes("alone", tuple(0.002 + 0.00001 * n for n in range(100)))
-SLOW = ResponseTimes("beside burners", tuple(0.010 + 0.001 * n for n in range(100)))
-TIMES = (FAST, SLOW)
 FILES = {"memory": "memory.max", "cpu": "cpu.max", "pids": "pids.max", "io": "io.max"}
 KILL = Strike("oom_kill", 3.2, 3.2, 1)
 BOMB = Strike("fork_refused", 4.0, 6.0, 412)
@@ -38,7 +34,4 @@ def sample(data):
 PAGES = {
     "curves": lambda: sample(watched(KILL, BOMB)),
     "curves without a controller": lambda: sample(watched(samples=(Sample(0.1, 5 * MIB),))),
-    "response times": lambda: (
-        neighbour.times_figure(TIMES), neighbour.times_words(TIMES), neighbour.times_table(TIMES),
-    ),
-}  # fmt: skip
+}

@@ -5,7 +5,7 @@ from unittest.mock import Mock
 import pytest
 
 from labsupport import Neighbour
-from labsupport.cgroup.neighbour import together
+from labsupport.cgroup.neighbour import ResponseTimes, together
 from labsupport.errors import MissingCapability
 from labsupport.kernel.procfs import all_pids
 from labsupport.net.servers import database
@@ -19,6 +19,12 @@ def neighbour():
         pytest.skip(f"needs redis: {missing}")
     with Neighbour() as neighbour:
         yield neighbour
+
+
+def test_the_90th_percentile_is_what_nine_of_ten_kept_to():
+    times = ResponseTimes("x", tuple(float(n) for n in range(1, 101)))
+    assert (times.median, times.p90) == (50.5, 90)
+    assert ResponseTimes("x", (1.0,)).p90 == 1
 
 
 def test_each_answer_is_timed(neighbour):
