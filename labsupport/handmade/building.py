@@ -15,7 +15,6 @@ import marshal
 import os
 import signal
 import sys
-import time
 import warnings  # noqa: F401 (os.execvpe would import it, too late)
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace, TracebackType
@@ -130,16 +129,16 @@ def _become(c: Container, steps: list[Step], journal: _Journal) -> NoReturn:
 
 
 class _Journal:
-    """Tells the notebook what was done and when, in a file that was opened before the steps."""
+    """Tells the notebook what was done, in a file that was opened before the steps."""
 
     def __init__(self, path: str) -> None:
         self.file = open(path, "a", buffering=1) if path else None  # noqa: SIM115
         self.add(begun=sys.version.split()[0], filtered=_filtered())
 
     def add(self, **facts: Any) -> None:
-        """Write a line: the facts, and the seconds of CLOCK_MONOTONIC."""
+        """Write a line with the facts."""
         if self.file:
-            self.file.write(json.dumps({**facts, "at": time.monotonic()}) + "\n")
+            self.file.write(json.dumps(facts) + "\n")
 
     def failed(self, step: str, error: Exception) -> NoReturn:
         """Say which step failed and where, here and to a reader at a terminal; then end."""

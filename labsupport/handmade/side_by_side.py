@@ -1,40 +1,28 @@
 """A container built by hand, compared with those of runc and of an engine, from the same files.
 
 What confines a running program is read from /proc, whatever built its container; engines are not
-asked. How long a start takes is measured several times, and the run in the middle counts. An engine
-does not tell where its time goes; the bars of a start without a network, and of its runtime alone,
-do.
+asked.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
-from labsupport.build.bases import base_image
 from labsupport.cgroup.life import new_name
-from labsupport.engine.client import Engine
-from labsupport.engine.listing import owner_labels
 from labsupport.engine.oci_runtime import Bundle, bundle
 from labsupport.errors import LabError, TimedOut
-from labsupport.figure import style
-from labsupport.figure.page import Page
 from labsupport.figure.table import PlainTable
-from labsupport.handmade.building import Step
 from labsupport.handmade.workshop import Workshop
 from labsupport.kernel import proc
 from labsupport.kernel.mounts import Mount, mounts
 from labsupport.kernel.procfs import named, namespaces, status_fields
 
 KERNELS = ("/proc/", "/sys/")  # below these, files are the kernel's
-PROGRAM = ("busybox", "true")
-ROUNDS = 3
-SHARES = (0.95, 0.5, 0.72, 0.32, 0.6)  # how strong the pieces of a bar are, in turn
 _PATIENCE_SECONDS = 30.0
 _SLEEP = ("busybox", "sleep", "3600")
 
@@ -180,152 +168,3 @@ def runtime_container(workshop: Workshop) -> Iterator[tuple[str, int]]:
     finally:
         workshop.stage.run(made.kill("beside"), cwd="/")
         process.wait(_PATIENCE_SECONDS)  # then the runtime takes away what it has made
-
-
-@dataclass(frozen=True)
-class Start:
-    """A start of a container for `true`; `parts` are (what, seconds) in their order."""
-
-    name: str
-    parts: tuple[tuple[str, float], ...]
-
-    @property
-    def seconds(self) -> float:
-        """All of it."""
-        return sum(seconds for _, seconds in self.parts)
-
-    def __repr__(self) -> str:
-        return f"<{self.name}: {1000 * self.seconds:.0f} ms>"
-
-
-def by_hand(workshop: Workshop, steps: Sequence[Step]) -> Start:
-    """Start a container that is built by hand; its script has written down when it did what."""
-
-    def once() -> Start:
-        made = workshop.start(steps, PROGRAM)
-        made.process.wait()
-        ended = time.monotonic()
-        told = made.told()
-        took = {
-            line.get("step", "execute"): line["at"] - before["at"]
-            for before, line in pairwise(told)
-        }
-        network = took.pop("own_network", 0.0)
-        parts = (
-            ("Python starts", told[0]["at"] - made.asked),
-            ("own_network", network),
-            ("the other steps", sum(took.values())),
-            ("the program", ended - told[-1]["at"]),
-        )
-        return Start("by hand", parts)
-
-    return _middle(once)
-
-
-def by_runtime(workshop: Workshop) -> Start:
-    """Start it by runc or crun, on the same stage."""
-    made = bundle_for(workshop, PROGRAM)
-    numbers = iter(range(ROUNDS))
-
-    def once() -> Start:
-        done = workshop.stage.run(made.run(f"start-{next(numbers)}"), cwd="/")
-        return Start(made.runtime, ((f"{made.runtime} and the program", done.seconds),))
-
-    return _middle(once)
-
-
-def by_engine(engine: Engine, network: str = "bridge") -> Start:
-    """Start it by the engine, as `docker run` does: create, start, wait; then it is removed."""
-    image = base_image(engine)
-
-    def once() -> Start:
-        at = [time.monotonic()]
-        container = engine.client.containers.create(
-            image, list(PROGRAM), network_mode=network, labels=owner_labels()
-        )
-        try:
-            at.append(time.monotonic())
-            container.start()
-            at.append(time.monotonic())
-            container.wait()
-            at.append(time.monotonic())
-        finally:
-            container.remove(force=True)
-        took = [after - before for before, after in pairwise(at)]
-        parts = tuple(zip(("create", "start", "wait"), took, strict=True))
-        without = ", no network" if network == "none" else ""
-        return Start(f"{engine.kind} run{without}", parts)
-
-    return _middle(once)
-
-
-def _middle(once: Callable[[], Start]) -> Start:
-    found = sorted((once() for _ in range(ROUNDS)), key=lambda start: start.seconds)
-    return found[ROUNDS // 2]
-
-
-class Starts:
-    """Where the time goes when a container starts: a bar for each way, in pieces.
-
-    `place` is where it was measured, as `probe()` calls it.
-    """
-
-    def __init__(self, starts: Iterable[Start], place: str) -> None:
-        self.starts = list(starts)
-        self.place = {"vm": "in the Lab VM"}.get(place, "on this machine")
-
-    @property
-    def times(self) -> float:
-        """How many times as long as the first the slowest takes, as the picture says it."""
-        return float(f"{max(each.seconds for each in self.starts) / self.starts[0].seconds:.2g}")
-
-    def finding(self) -> str:
-        """Say in one line how the slowest compares with the first, and where."""
-        first, slowest = self.starts[0], max(self.starts, key=lambda start: start.seconds)
-        if slowest is first:
-            told = ", ".join(f"{start.name} {_time(start.seconds)}" for start in self.starts)
-            return f"{told}, {self.place}"
-        return f"{slowest.name} takes {self.times:g} times as long as {first.name}, {self.place}"
-
-    def words(self) -> str:
-        """Say all of it: the picture's text alternative."""
-        parts = [f"{self.finding()}."]
-        for start in self.starts:
-            pieces = ", ".join(f"{what} {_time(seconds)}" for what, seconds in start.parts)
-            parts.append(f"{start.name}: {_time(start.seconds)} ({pieces}).")
-        return " ".join(parts)
-
-    def table(self) -> list[tuple[object, ...]]:
-        """Return a row for each piece, with a row of headings first."""
-        rows = [
-            (start.name, what, f"{1000 * seconds:.1f}")
-            for start in self.starts
-            for what, seconds in start.parts
-        ]
-        return [("how", "what", "milliseconds"), *rows]
-
-    def page(self) -> Page:
-        """Draw a bar for each start, the first on top, its pieces in words below it."""
-        sheet = Page(6 + 10 * len(self.starts), self.finding(), inches=9.6)
-        longest = max(start.seconds for start in self.starts)
-        for row, start in enumerate(self.starts):
-            y, left = 6.5 + 10 * row, 15.5
-            name = start.name.replace(", ", ",\n")
-            sheet.text(1.2, y + 2, name, "body", bold=True, linespacing=1.1)
-            for number, (_, seconds) in enumerate(start.parts):
-                width = 74 * seconds / longest
-                fill = (style.WHO[min(row, len(style.WHO) - 1)], SHARES[number % len(SHARES)])
-                sheet.box(left, y, width, 4, fill=fill, pad=0.01, linewidth=0.8)
-                left += width
-            sheet.text(left + 0.8, y + 2, _time(start.seconds), "body", bold=True)
-            pieces = [f"{what} {_time(seconds)}" for what, seconds in start.parts]
-            sheet.text(15.5, y + 6, " · ".join(pieces))
-        return sheet
-
-    def show(self) -> None:
-        """Show the bars in the notebook, with all numbers behind a click."""
-        self.page().show(self.words(), self.table())
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"

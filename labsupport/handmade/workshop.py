@@ -213,26 +213,23 @@ class Workshop:
     def _launch(self, steps: Steps, argv: Words, env: Env, **more: Any) -> Handmade:
         script, files = self._write(steps, argv, env)
         journal = Path(files[0]).with_name("journal")
-        asked = time.monotonic()
         self.stage.pid  # noqa: B018 (its PID 1 is there before the script)
         program = [sys.executable, "-I", "-S", "-c", _RUN, _PACKAGE_PARENT, *files]
         process = self.stage.start(program, cwd="/", **more)
-        return Handmade(process, journal, script, self._address, asked)
+        return Handmade(process, journal, script, self._address)
 
 
 @dataclass
 class Handmade:
     """A container built by hand: `process` is the parent that stayed outside.
 
-    `address` is its own in its network, `asked` when it was asked for, in seconds of
-    CLOCK_MONOTONIC.
+    `address` is its own in its network.
     """
 
     process: Process
     journal: Path
     script: Script
     address: str
-    asked: float
 
     @cached_property
     def pid(self) -> int:

@@ -1,7 +1,6 @@
 """Pictures of this room, from plain data."""
 
 from labsupport.handmade.breakouts import Light, Lights, Poster
-from labsupport.handmade.side_by_side import Start, Starts
 
 NAMES = ("mounts", "files", "host name")
 
@@ -21,17 +20,7 @@ POSTER = Poster(
         Lights(row(True, True, True), steps=("own_mounts", "own_root")),
     )
 )
-STARTS = Starts(
-    [
-        Start("by hand", (("Python starts", 0.02), ("the steps", 0.02), ("the program", 0.01))),
-        Start("docker run, no network", (("create", 0.1), ("start", 0.2))),
-        Start("docker run", (("create", 0.1), ("start", 0.3), ("wait", 0.1))),
-    ],
-    "vm",
-)
-
 PAGES = {
     "lights": lambda: (LIGHTS.page(), LIGHTS.words(), LIGHTS.table()),
     "poster": lambda: (POSTER.page(), POSTER.words(), POSTER.table()),
-    "starts": lambda: (STARTS.page(), STARTS.words(), STARTS.table()),
 }
