@@ -1,4 +1,4 @@
-"""The map of the course: a tile for each notebook, with what the student has done in it.
+"""The map of the course: a row for each notebook, with what the student has done in it.
 
 What counts is the first real guess at each question, and the first check that each exercise passed.
 """
@@ -6,22 +6,18 @@ What counts is the first real guess at each question, and the first check that e
 from __future__ import annotations
 
 import argparse
-import html
 import json
 import os
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from labsupport.course import progress
 from labsupport.course.catalogue import NOTEBOOKS, Chapter, chapter_of_question, chapters
 from labsupport.course.progress import EXERCISE, PREDICTION, Event
 from labsupport.errors import LabError, ProgressUnreadable
-from labsupport.figure import style
-from labsupport.figure.page import Page
+from labsupport.figure.table import PlainTable
 
 
 @dataclass(frozen=True)
@@ -103,116 +99,39 @@ def _score(
     )
 
 
-COLUMNS = 5
-WIDE, HIGH, GAP = 18.6, 14.0, 1.5  # of the page, which is 100 units wide
-TOP = 8.0
-PASSED, MISSED, OPEN = style.SECOND, style.KERNEL, style.PALE
-MOST_DOTS = 14  # in a row
-KEY = "dots: guesses (● right, ○ not, - left out)     squares: exercises (■ solved, ☒ tried)"
-EMPTY = "a dot for each question and a square for each exercise appear once you begin a notebook"
+KEY = "guesses: ● right, ○ not, - left out; exercises: ■ solved, □ tried; · still open"
 
 
 def finding(done: Sequence[Score]) -> str:
-    """Say in one line what the picture shows."""
+    """Say in one line what has been done."""
     guessed, met = sum(s.guessed for s in done), sum(s.met for s in done)
     passed, there = sum(s.passed for s in done), sum(s.exercises for s in done)
     if not any(score.begun for score in done):
         return f"{len(done)} notebooks, {there} exercises: nothing done yet"
-    return f"{passed} of {there} exercises solved; {met} of {guessed} guesses were right"
+    return f"{passed} of {there} exercises solved; {met} of {guessed} guesses were right ({KEY})"
 
 
-def words(done: Sequence[Score]) -> str:
-    """Say all of it: the picture's text alternative."""
-    return f"{finding(done)}. The map of the course: " + " ".join(map(_sentence, done))
+def table(done: Sequence[Score]) -> PlainTable:
+    """Return a row for each notebook, linked to it."""
+    rows = [(f"{s.number} {s.title}", _guesses(s), _exercises(s)) for s in done]
+    links = tuple(score.file for score in done)
+    return PlainTable(finding(done), ("notebook", "guesses", "exercises"), tuple(rows), links)
 
 
-def _sentence(score: Score) -> str:
-    if not score.begun:
-        return f"{score.number} {score.title}: not begun."
-    return (
-        f"{score.number} {score.title}: {score.met} of {score.guessed} guesses right, "
-        f"{score.passed} of {score.exercises} exercises solved."
-    )
+def _guesses(score: Score) -> str:
+    missed = score.guessed - score.met
+    marks = "●" * score.met + "○" * missed + "-" * score.skipped
+    return f"{marks:·<{score.questions}} {score.met} of {score.questions} right"
 
 
-def table(done: Sequence[Score]) -> list[tuple[object, ...]]:
-    """Return a row for each notebook, with a row of headings first."""
-    head = ("notebook", "guesses right", "guessed", "left out", "questions", "solved", "exercises")
-    rows = [
-        (f"{s.number} {s.title}", s.met, s.guessed, s.skipped, s.questions, s.passed, s.exercises)
-        for s in done
-    ]
-    return [head, *rows]
-
-
-def page(done: Sequence[Score]) -> Page:
-    """Draw the tiles row by row."""
-    rows = -(-len(done) // COLUMNS)
-    sheet = Page(TOP + rows * (HIGH + GAP) + 3.5, finding(done), inches=9.2)
-    for place, score in enumerate(done):
-        row, column = divmod(place, COLUMNS)
-        _draw_tile(sheet, score, 0.75 + column * (WIDE + GAP - 0.3), TOP + row * (HIGH + GAP))
-    key = KEY if any(score.begun for score in done) else EMPTY
-    sheet.text(GAP, sheet.height - 1.8, key, colour=style.QUIET)
-    return sheet
-
-
-def _draw_tile(sheet: Page, score: Score, left: float, top: float) -> None:
-    complete = score.exercises and score.passed == score.exercises
-    edge = PASSED if complete else style.HOST if score.begun else style.PALE
-    fill, width = (style.PAPER, 2.2) if score.begun else (style.FAINT, 1.0)
-    sheet.box(left, top, WIDE, HIGH, edge, fill=fill, linewidth=width)
-    ink = edge if score.begun else style.QUIET
-    sheet.text(left + 1.1, top + 2.2, score.number, "large", ink, bold=True)
-    title = "\n".join(textwrap.wrap(_short(score.title), 15)[:2])
-    sheet.text(left + 4.5, top + 1.2, title, va="top", linespacing=1.05)
-    if not score.begun:
-        there = f"{_count(score.questions, 'question')}\n{_count(score.exercises, 'exercise')}"
-        sheet.text(left + 1.1, top + 9.6, there, colour=style.QUIET, linespacing=1.3)
-        return
-    if complete:
-        right = left + WIDE - 1.2
-        sheet.text(right, top + HIGH - 1.9, "done ✓", colour=PASSED, bold=True, ha="right")
-    _draw_guesses(sheet, score, left + 1.6, top + 7.6)
-    _draw_exercises(sheet, score, left + 1.9, top + 11.2)
-
-
-def _short(title: str) -> str:
-    """Leave out what a long title has before its colon: “T3: build, run” is “Build, run”."""
-    short = title if len(title) < 26 else title.partition(": ")[2] or title
-    return f"{short[0].upper()}{short[1:]}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
-
-
-def _mark(sheet: Page, x: float, y: float, shape: str, colour: str, size: float, fill: str) -> None:
-    sheet.line((x, y), colour=colour, marker=shape, markersize=size, markerfacecolor=fill,
-               markeredgewidth=1.6)  # fmt: skip
-
-
-def _draw_guesses(sheet: Page, score: Score, left: float, middle: float) -> None:
-    marks = [("o", PASSED, PASSED)] * score.met
-    marks += [("o", MISSED, "none")] * (score.guessed - score.met)
-    marks += [("_", style.SHARED, style.SHARED)] * score.skipped
-    marks += [("o", OPEN, OPEN)] * (score.questions - len(marks))
-    for place, (shape, colour, fill) in enumerate(marks[:MOST_DOTS]):
-        _mark(sheet, left + place * (WIDE - 3.4) / MOST_DOTS, middle, shape, colour, 5, fill)
-
-
-def _draw_exercises(sheet: Page, score: Score, left: float, middle: float) -> None:
-    marks = [(PASSED, PASSED)] * score.passed
-    marks += [(MISSED, "none")] * (score.tried - score.passed)
-    marks += [(OPEN, OPEN)] * (score.exercises - len(marks))
-    for place, (colour, fill) in enumerate(marks):
-        _mark(sheet, left + place * 2.6, middle, "s", colour, 11, fill)
-        if fill == "none":
-            _mark(sheet, left + place * 2.6, middle, "x", colour, 7, fill)
+def _exercises(score: Score) -> str:
+    marks = "■" * score.passed + "□" * (score.tried - score.passed)
+    solved = f"{score.passed} of {score.exercises} solved"
+    return f"{marks:·<{score.exercises}} {solved}" if score.exercises else "none"
 
 
 class CourseMap:
-    """What has been done of the course: a picture, and a list of links to the notebooks.
+    """What has been done of the course: a table, whose rows lead to the notebooks.
 
     It is read from the student's own file (see `course.progress`). Raises `ProgressUnreadable` if
     that holds something else.
@@ -227,20 +146,10 @@ class CourseMap:
         return [score.number for score in self.scores if score.begun]
 
     def __repr__(self) -> str:
-        return words(self.scores)
+        return repr(table(self.scores))
 
-    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
-        figure, rows = page(self.scores).figure, table(self.scores)
-        shown = style.bundle(style.png(figure), repr(self), rows, style.pixels(figure))
-        return {**shown, "text/html": f"{shown['text/html']}{_links(self.scores)}"}
-
-
-def _links(done: Sequence[Score]) -> str:
-    links = " · ".join(
-        f"<a href='{quote(score.file)}'>{score.number}&nbsp;{html.escape(score.title)}</a>"
-        for score in done
-    )
-    return f"<p style='margin:.3em 0'>{links}</p>"
+    def _repr_html_(self) -> str:
+        return table(self.scores)._repr_html_()
 
 
 # --- one file that a student hands in: what was done, with the evidence, and nobody's name --------

@@ -1,6 +1,6 @@
 """The technologies of the lecture and their neighbours, by layer: which are here, which run.
 
-The picture holds what this machine says: which programs are installed, the versions that they tell
+The table holds what this machine says: which programs are installed, the versions that they tell
 of themselves, their processes now. What each is made of is not shown here, so it has a source.
 """
 
@@ -14,16 +14,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from labsupport.doctor.addresses import find_program
-from labsupport.figure import style
-from labsupport.figure.page import Page
+from labsupport.figure.table import PlainTable
 from labsupport.kernel.procfs import ProcessSnapshot, processes
 
 SECONDS = 10
 ENGINE, RUNTIME, MACHINE = "engine", "runtime", "machine"
 LAYERS = {
-    ENGINE: "keeps images, starts\nand watches containers",
-    RUNTIME: "puts the walls\naround one program",
-    MACHINE: "brings a kernel, where\nanother one is wanted",
+    ENGINE: "keeps images, starts and watches containers",
+    RUNTIME: "puts the walls around one program",
+    MACHINE: "brings a kernel, where another one is wanted",
 }
 KERNEL = "namespaces, cgroups, seccomp, capabilities"
 
@@ -99,7 +98,7 @@ class Found:
 
     @property
     def state(self) -> str:
-        """In a few words, for the picture."""
+        """In a few words."""
         if not self.is_here:
             return self.technology.note or "not here"
         number = re.search(r"\d+\.\d+(\.\d+)?", self.version)
@@ -131,83 +130,34 @@ def _version(path: str) -> str:
     return lines[0][:60] if lines else ""
 
 
-# The picture: boxes by layer, from what is typed at the top to the machine at the bottom.
-
-COLUMNS = 5
-LEFT, WIDE, HIGH, GAP = 22.6, 14.8, 5.6, 0.6  # of a page that is 100 units wide
-
-
-def finding(found: Sequence[Found]) -> str:
-    """Say in one line what the picture shows."""
-    count = {
-        layer: sum(f.is_here for f in found if f.technology.layer == layer) for layer in LAYERS
-    }
-    here = ", ".join(f"{_some(number, layer)}" for layer, number in count.items())
-    return f"What is here of each layer: {here}"
+def by_layer(found: Sequence[Found], kernel_release: str) -> PlainTable:
+    """Return a row for each, linked to its source; the kernel lies above what brings one."""
+    rows = [(_row(each), each.technology.source) for each in found]
+    kernel = (
+        "the kernel",
+        KERNEL,
+        f"✓ {kernel_release}",
+        "",
+        "what those above ask for walls",
+    )
+    below = next(n for n, each in enumerate(found) if each.technology.layer == MACHINE)
+    rows.insert(below, (kernel, ""))
+    here = ", ".join(_some(sum(f.is_here for f in found if f.technology.layer == name), name)
+                     for name in LAYERS)  # fmt: skip
+    return PlainTable(
+        f"What is here of each layer: {here}",
+        ("technology", "layer", "on this machine", "its processes", "made of"),
+        tuple(row for row, _ in rows),
+        tuple(link if link.startswith("https:") else "" for _, link in rows),
+    )
 
 
 def _some(number: int, what: str) -> str:
     return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
 
 
-def words(found: Sequence[Found]) -> str:
-    """Say all of it: the picture's text alternative."""
-    parts = [f"{finding(found)}."]
-    for layer, does in LAYERS.items():
-        each = ", ".join(
-            f"{f.technology.name} ({f.state})" for f in found if f.technology.layer == layer
-        )
-        parts.append(f"Layer {layer}, which {' '.join(does.split())}: {each}.")
-    return " ".join(parts)
-
-
-def table(found: Sequence[Found]) -> list[tuple[object, ...]]:
-    """Return a row for each, with its source, and a row of headings first."""
-    head = ("technology", "layer", "on this machine", "its processes", "made of", "source")
-    return [head, *map(_row, found)]
-
-
-def _row(found: Found) -> tuple[object, ...]:
+def _row(found: Found) -> tuple[str, ...]:
     each = found.technology
     running = ", ".join(f"PID {process.pids[-1]}" for process in found.running[:3])
-    return (each.name, each.layer, found.version or found.state, running or "none",
-            f"{each.made_of}{each.note and f' ({each.note})'}", each.source)  # fmt: skip
-
-
-def page(found: Sequence[Found], kernel_release: str) -> Page:
-    """Draw the layers; the kernel lies between the runtimes and what brings one."""
-    groups = {name: [f for f in found if f.technology.layer == name] for name in LAYERS}
-    heights = {name: -(-len(group) // COLUMNS) * (HIGH + GAP) + 2 for name, group in groups.items()}
-    sheet = Page(7 + sum(heights.values()) + HIGH + 3, finding(found), inches=9.2)
-    top = 7.0
-    for name, group in groups.items():
-        if name == MACHINE:
-            _draw_kernel(sheet, top, kernel_release)
-            top += HIGH + 2
-        sheet.text(1.2, top + 1.4, name, "body", bold=True)
-        sheet.text(1.2, top + 3.0, LAYERS[name], va="top", colour=style.QUIET, linespacing=1.2)
-        for place, each in enumerate(group):
-            row, column = divmod(place, COLUMNS)
-            _draw(sheet, each, LEFT + column * (WIDE + GAP), top + row * (HIGH + GAP))
-        top += heights[name]
-    return sheet
-
-
-def _draw(sheet: Page, found: Found, left: float, top: float) -> None:
-    colour, ink = (style.SECOND, style.INK) if found.is_here else (style.PALE, style.QUIET)
-    fill = f"{style.SECOND}22" if found.is_here else style.PAPER
-    sheet.box(left, top, WIDE, HIGH, colour, fill=fill, dashed=not found.is_here)
-    sheet.text(left + WIDE / 2, top + 1.9, found.technology.name, colour=ink, centre=True)
-    sheet.text(left + WIDE / 2, top + 3.9, found.state, colour=ink, centre=True)
-
-
-def _draw_kernel(sheet: Page, top: float, release: str) -> None:
-    wide = COLUMNS * (WIDE + GAP) - GAP
-    sheet.box(LEFT, top, wide, HIGH, style.HOST, fill=f"{style.HOST}22")
-    sheet.text(1.2, top + HIGH / 2, "kernel", "body", style.HOST, bold=True)
-    sheet.text(LEFT + wide / 2, top + HIGH / 2, f"Linux {release}: {KERNEL}", centre=True)
-
-
-def show_landscape(found: Sequence[Found], kernel_release: str) -> None:
-    """Show the picture in the notebook, with its table."""
-    page(found, kernel_release).show(words(found), table(found))
+    layer = f"{each.layer}: {LAYERS[each.layer]}"
+    return each.name, layer, found.state, running or "none", each.made_of

@@ -1,8 +1,6 @@
-"""The landscape and the glossary: they tell what is here, and whose it is."""
+"""The landscape tells what is here."""
 
-from labsupport.course import progress
-from labsupport.recap import glossary
-from labsupport.recap.landscape import ALL, RUNTIME, Technology, _find, landscape, words
+from labsupport.recap.landscape import ALL, RUNTIME, Technology, _find, by_layer, landscape
 
 
 def test_the_landscape_finds_what_is_here_and_only_that():
@@ -16,14 +14,6 @@ def test_the_landscape_finds_what_is_here_and_only_that():
 
 def test_what_no_cell_shows_has_a_source():
     assert all(each.source.startswith(("https://", "man:")) for each in ALL)
-    assert "rkt (ended in 2020)" in words(landscape())
-
-
-def test_what_the_student_has_made_is_read_from_the_progress(tmp_path, monkeypatch):
-    monkeypatch.setenv("LAB_PROGRESS", str(tmp_path / "progress.jsonl"))
-    assert dict(glossary._made_by_the_student()) == {}
-    progress.note("exercise", name="09.1", passed=False, saw="no image")
-    progress.note("exercise", name="09.1", passed=True, saw="it greets")
-    made = dict(glossary._made_by_the_student())
-    assert set(made) == {"Dockerfile", "image", "container"}
-    assert made["image"].endswith("exercise 09.1: it greets")
+    told = by_layer(landscape(), "6.12")
+    assert len(told.rows) == len(told.links) == len(ALL) + 1
+    assert {row[0]: row[2] for row in told.rows}["rkt"] == "ended in 2020"
