@@ -19,7 +19,7 @@ from pathlib import Path
 from labsupport import Image, LayerExplorer, Overlay
 from labsupport.build import bases
 from labsupport.figure import style
-from labsupport.image import pictures
+from labsupport.image import layer_explorer
 from labsupport.image.layer_explorer import as_data
 
 FILES = 10_000
@@ -54,12 +54,12 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     by_hand()
     with tempfile.TemporaryDirectory() as folder, large_image(folder) as image:
-        shown = pictures.towers({"large": image})
+        shown = layer_explorer.towers({"large": image})
         actions: dict[str, Callable[[], object]] = {
             "layers by hand: make, mount, delete, look": by_hand,
-            "explorer: compare 20,000 files": lambda: pictures.towers({"large": image}),
+            "explorer: compare 20,000 files": lambda: layer_explorer.towers({"large": image}),
             "explorer: what the browser is given": lambda: as_data(shown),
-            "explorer: its still picture": lambda: style.png(pictures.layers_page(shown).figure),
+            "explorer: its still picture": lambda: style.png(layer_explorer.page(shown).figure),
             "explorer: all of it": lambda: LayerExplorer(image),
         }
         for what, action in actions.items():

@@ -175,10 +175,6 @@ class StoreChanged(BuildFailed):
         )  # fmt: skip
 
 
-class ShippingRefused(LabError):
-    """A login, a push or a pull was refused; `why` has the engine's words."""
-
-
 class BadLayer(LabError):
     """A layer is not a tar archive that the engines would accept."""
 

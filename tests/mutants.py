@@ -88,10 +88,10 @@ launch.order_holder = forgetful
 """
 READS_ITSELF = """
 from labsupport.kernel import procfs
-from labsupport.users import namespace_table
-namespace_table.namespaces = lambda pid="self": procfs.namespaces()
+from labsupport.users import namespaces
+namespaces.namespaces = lambda pid="self": procfs.namespaces()
 """
-NO_MAP = _put("labsupport.users.owners:IdMap.inside", "lambda self, outside: outside")
+NO_MAP = _put("labsupport.users.ids:IdMap.outside", "lambda self, inside: inside")
 SEES_NO_DESCRIPTORS = _put("labsupport.users:namespaces._descriptors", "lambda link: iter(())")
 EVERYTHING_IS_ALLOWED = _put(
     "labsupport.users.attempts:Answers.allowed", "lambda self, name: list(self.rows)"
@@ -286,10 +286,6 @@ FORGETS_THE_PROGRAM = _put(
 SEES_NOTHING_INSTALLED = _put(
     "labsupport.recap:landscape._find", 'lambda each, here: replace(real(each, here), path="")'
 )
-ENTRIES_OF_ANOTHER = _put(
-    "labsupport.recap.glossary:Glossary._things",
-    'lambda self: ((word, "something") for word, _ in real(self))',
-)
 LOOKS_AT_NO_PLATFORM = _put(
     "docker.models.containers:ContainerCollection.create",
     "lambda self, image, command=None, platform=None, **how: real(self, image, command, **how)",
@@ -316,14 +312,6 @@ DROPS_ARGUMENTS = _put(
     "labsupport.build.workbench:Workbench.create",
     "lambda self, image, /, *arguments, **options: real(self, image, **options)",
 )
-LAYERS_FOR_ALL = """
-from dataclasses import replace
-from labsupport.build.anatomy import Anatomy
-real = Anatomy.of
-Anatomy.of = lambda *given: Anatomy(tuple(
-    replace(each, layers=each.layers or ("sha256:0",)) for each in real(*given).effects
-))
-"""
 FOLLOWS_NOBODY = _put("labsupport.kernel:procfs.group_members", "lambda part: []")
 TAKES_THE_ENGINE_FOR_THE_PARENT = """
 from labsupport.engine import chain
@@ -339,18 +327,6 @@ LISTS_FOR_LINES = _put(
     "lambda bench, entrypoint, *given, **how: "
     "real(bench, starts.ENTRYPOINTS[1] if entrypoint else entrypoint, *given, **how)",
 )
-KILLS_AT_ONCE = _put(
-    "docker.models.containers:Container.stop", "lambda self, **options: self.kill()"
-)
-SHARES_THE_WRITABLE_LAYER = """
-from dataclasses import replace
-from labsupport.engine import instances as module
-real = module.instances
-def instances(containers):
-    found = real(containers)
-    return [replace(each, changes=found[0].changes) for each in found]
-module.instances = instances
-"""
 LEAVES_IMAGES = """
 from labsupport.build import workbench
 workbench.remove_image = lambda client, identity: None
@@ -382,7 +358,7 @@ WritableLayer.of = of
 """
 ALL_MAKE_LAYERS = """
 from dataclasses import replace
-from labsupport.image.pictures import History
+from labsupport.image.history import History
 real = History.of
 def of(name, image):
     found = real(name, image)
@@ -417,7 +393,8 @@ TRUSTS_ANYBODY = _put(
     "labsupport.machine:virtual.CONFIG", 'virtual.CONFIG.replace("Checking yes", "Checking no")'
 )
 LOOKS_HERE_ONLY = _put(
-    "labsupport.machine:seen.look_around", 'lambda where, *_: replace(real("here"), where=where)'
+    "labsupport.machine:compared.look_around",
+    'lambda where, *_: replace(real("here"), where=where)',
 )
 ENDS_NOBODY = _put("labsupport.race.runners:Bait.is_ended", "lambda self, expected: False")
 READS_NO_SECRET = """
@@ -469,7 +446,6 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
     "13_recap.ipynb": [
         Mutant("a runtime runs something else", FORGETS_THE_PROGRAM, "engine"),
         Mutant("nothing is found on this machine", SEES_NOTHING_INSTALLED, "engine"),
-        Mutant("the glossary speaks of other things", ENTRIES_OF_ANOTHER, "engine"),
         Mutant("progress is not kept", KEEPS_NO_PROGRESS),
         Mutant("corrections are not found", KNOWS_NO_CORRECTION),
         Mutant("a container is made for another processor", LOOKS_AT_NO_PLATFORM, "engine"),
@@ -556,12 +532,11 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
     ],
     "09_images_and_dockerfiles.ipynb": [
         Mutant("arguments are dropped", DROPS_ARGUMENTS, "engine"),
-        Mutant("every instruction is said to add a layer", LAYERS_FOR_ALL, "engine"),
+        Mutant("every instruction is said to add a layer", ALL_MAKE_LAYERS, "engine"),
         Mutant("nobody is found to be the container's", FOLLOWS_NOBODY, "engine"),
         Mutant("the engine is taken for the parent", TAKES_THE_ENGINE_FOR_THE_PARENT, "engine"),
         Mutant("a line is built as a list", LISTS_FOR_LINES, "engine"),
-        Mutant("nobody is asked before it is killed", KILLS_AT_ONCE, "engine"),
-        Mutant("all have written the same", SHARES_THE_WRITABLE_LAYER, "engine"),
+        Mutant("all have written the same", THE_TWINS_LAYER, "engine"),
         Mutant("images are left behind", LEAVES_IMAGES, "engine"),
     ],
     "10_layers.ipynb": [

@@ -28,16 +28,14 @@ NEEDS = {
     "users": {"sandbox", "course", "engine"},
     "cgroup": {"sandbox", "course", "net"},
     "seccomp": {"sandbox", "course"},
-    "handmade": {"sandbox", "course", "cgroup", "net", "seccomp", "engine", "build"},
+    "handmade": {"sandbox", "course", "cgroup", "net", "seccomp", "engine"},
     "engine": {"doctor"},
     "build": {"engine", "course"},
     "image": {"engine", "build", "mount", "course"},
     "registry": {"engine", "build", "course", "doctor"},
     "machine": {"sandbox", "course", "doctor", "build"},
     "race": {"sandbox", "course", "doctor", "engine", "build", "vm"},
-    "recap": {
-        *("sandbox", "course", "doctor", "engine", "build", "image", "registry", "cgroup", "vm")
-    },
+    "recap": {*("sandbox", "course", "doctor", "engine", "build", "image", "cgroup", "vm")},
     "vm": {"doctor"},
     "page": {"course", "doctor", "making"},
     "making": {"build", "course", "doctor", "engine", "vm"},

@@ -61,14 +61,12 @@ class Build:
         *,
         cache: bool = True,
         network: str = "",
-        classic: bool = False,
     ) -> Build:
         """Build an image as `docker build -t TAG -f DOCKERFILE CONTEXT` does.
 
         `context` is a folder, of which `.dockerignore` leaves out what it names, or a mapping of
         file names to contents (one that begins with `#!` can be executed). `cache=False` repeats
-        every step. `network` is that of its `RUN` ("none", "host"). `classic` asks for the classic
-        builder, which keeps an image of each step.
+        every step. `network` is that of its `RUN` ("none", "host").
 
         The image carries our label. An interrupted cell stops the build and whatever it runs;
         finished steps stay in the builder's cache.
@@ -76,7 +74,7 @@ class Build:
         Raises `BuildFailed`: the builder did not finish; `LabError`: the context has no such
         Dockerfile, or there is no command `docker`.
         """
-        builder = builder_of(engine, classic=classic)
+        builder = builder_of(engine)
         stages = log.stages(_read_dockerfile(context, dockerfile))
         options = [
             *(f"--label={name}={text}" for name, text in image_labels().items()),
@@ -113,12 +111,6 @@ class Build:
     def cached_steps(self) -> tuple[BuildStep, ...]:
         """The steps that took no work: the builder had done the same before."""
         return tuple(step for step in self.steps if step.cached)
-
-    def show(self, after: Build | None = None) -> None:
-        """Show it, or next to an earlier build, with what it took from the cache."""
-        from labsupport.build import chart
-
-        chart.show(*([after] if after else []), self)
 
     def __repr__(self) -> str:
         return "\n".join([*map(str, self.steps), self._ending()])

@@ -43,7 +43,7 @@ class Ran:
     `argv` is what the engine made of the image's ENTRYPOINT and CMD and of the arguments; it is
     empty if no container could be made. `output` and `errors` are text, `status` is the exit status
     (125: no container; 126: its program cannot be executed; 127: there is no such program),
-    `seconds` wall-clock time. `short_id` was the container's.
+    `seconds` wall-clock time.
     """
 
     command: str
@@ -52,7 +52,6 @@ class Ran:
     errors: str
     status: int
     seconds: float
-    short_id: str = ""
 
     @property
     def said(self) -> str:
@@ -112,11 +111,15 @@ class Container(Closing):
         """The command line that does the same."""
         return " ".join(["docker run", *map(_flag, self.options.items()), "labsupport/busybox cat"])
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs on this kernel; its number means something here only then."""
+        file = Path(f"/proc/{self.pid}/cgroup")
+        return file.exists() and str(self.container.id) in file.read_text()
+
     def require_here(self) -> Self:
         """Return it if it runs on this kernel; else it is closed, and a `LabError` says so."""
-        file = Path(f"/proc/{self.pid}/cgroup")
-        # the number may be that of somebody else's process here
-        if not file.exists() or str(self.container.id) not in file.read_text():
+        if not self.is_here:
             self.close()
             raise LabError(
                 "the container cannot be looked at from here",
@@ -181,9 +184,9 @@ def start_and_end(container: SdkContainer, command: str, began: float, patience:
         container.start()
     except APIError as error:
         container.reload()
-        why, short = str(error.explanation), str(container.short_id)
+        why = str(error.explanation)
         status = int(container.attrs["State"]["ExitCode"]) or not_started(why)
-        return Ran(command, argv(container), "", why, status, time.monotonic() - began, short)
+        return Ran(command, argv(container), "", why, status, time.monotonic() - began)
     return ended(container, command, began, patience)
 
 
@@ -201,8 +204,7 @@ def ended(container: SdkContainer, command: str, began: float, patience: float) 
     seconds = time.monotonic() - began
     output = container.logs(stdout=True, stderr=False).decode(errors="replace")
     errors = container.logs(stdout=False, stderr=True).decode(errors="replace")
-    short = str(container.short_id)
-    return Ran(command, argv(container), output, errors, status, seconds, short)
+    return Ran(command, argv(container), output, errors, status, seconds)
 
 
 def argv(container: SdkContainer) -> tuple[str, ...]:

@@ -8,19 +8,16 @@ image that was built on it, whichever of them the name belongs to meanwhile.
 from __future__ import annotations
 
 import contextlib
-import gzip
 import shutil
 import tempfile
 import textwrap
 import time
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labsupport.build.bases import a_file, base_image, pack
+from labsupport.build.bases import base_image
 from labsupport.build.build import Build
-from labsupport.build.container import Ran, command_line, ended, start_and_end
+from labsupport.build.container import Ran, command_line, start_and_end
 from labsupport.engine.inventory import Belongings
 from labsupport.engine.listing import owner_labels, remove_image
 from labsupport.errors import LabError, nearest
@@ -60,23 +57,15 @@ class Workbench(Closing):
         path.chmod(0o755 if executable else 0o644)
         return path
 
-    def write_archive(self, name: str, files: Mapping[str, str]) -> Path:
-        """Pack some files into an archive for builds to copy, gzipped: `words.tar.gz`."""
-        members = {path: a_file(text.encode()) for path, text in files.items()}
-        return self.write(name, gzip.compress(pack(members), mtime=0))
-
-    def build(self, dockerfile: str, tag: str, *, classic: bool = False) -> Build:
+    def build(self, dockerfile: str, tag: str) -> Build:
         """Build the text of a Dockerfile in the bench's folder, and give the image a name.
-
-        `classic` asks for the builder that keeps an image of each step.
 
         Raises `BuildFailed`: an instruction failed; the error names it.
         """
         self.write(f"{tag}.Dockerfile", textwrap.dedent(dockerfile))
         build = Build.run(
-            self.engine, self.folder, NAMESPACE + tag, f"{tag}.Dockerfile",
-            network="none", classic=classic,
-        )  # fmt: skip
+            self.engine, self.folder, NAMESPACE + tag, f"{tag}.Dockerfile", network="none"
+        )
         if build.image_id:
             self.images[tag] = build.image_id
             self._built.append(build.image_id)
@@ -130,20 +119,6 @@ class Workbench(Closing):
                         break
         container.reload()
         return container
-
-    def stop(self, container: Container, seconds: int = 2) -> Ran:
-        """Ask a container to end (SIGTERM), and kill it if it still runs after `seconds`.
-
-        Return what it wrote, its exit status, and how long that took; then it is removed. Docker
-        waits ten seconds unless it is told otherwise.
-        """
-        command = f"docker stop --time {seconds} {container.name}"
-        began = time.monotonic()
-        container.stop(timeout=seconds)
-        took = time.monotonic() - began
-        done = ended(container, command, began, PATIENCE_SECONDS)
-        self.remove(container)
-        return replace(done, seconds=took)
 
     def run(
         self, image: str, /, *arguments: str, patience: float = PATIENCE_SECONDS, **options: Any

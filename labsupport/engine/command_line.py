@@ -42,8 +42,8 @@ class Builder:
     is_buildkit: bool = False
 
 
-def builder_of(engine: Engine, *, classic: bool = False) -> Builder:
-    """Find the builder of an engine: BuildKit where it is, unless the `classic` one is asked for.
+def builder_of(engine: Engine) -> Builder:
+    """Find the builder of an engine: BuildKit where it is.
 
     Raises `LabError`: there is no command to build with.
     """
@@ -51,7 +51,7 @@ def builder_of(engine: Engine, *, classic: bool = False) -> Builder:
     if engine.kind == "podman" and (podman := shutil.which("podman")):
         remote = (podman, "--remote", f"--url={engine.address}", "build", "--layers")
         return Builder("Podman", remote, {})
-    if engine.kind == "docker" and not classic and (program := buildkit_command()):
+    if engine.kind == "docker" and (program := buildkit_command()):
         how = {**where, "DOCKER_BUILDKIT": "1"}
         return Builder("BuildKit", (program, "build", "--progress=plain"), how, is_buildkit=True)
     name = "Podman" if engine.kind == "podman" else "the classic builder"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from labsupport.engine import listing
 from labsupport.engine.listing import COURSE, IMAGE_OWNER, OWNER
 from labsupport.errors import LabError
-from labsupport.figure.table import PlainTable, amount
 from labsupport.ownership import marks
 
 if TYPE_CHECKING:
@@ -23,16 +22,12 @@ BUILT_IN = ("bridge", "host", "none", "podman")
 
 @dataclass(frozen=True)
 class Thing:
-    """Something in an engine: its kind, its ID (or a volume's name) as `key`, and its owner.
-
-    `detail` is an image's size or a container's state.
-    """
+    """Something in an engine: its kind, its ID (or a volume's name) as `key`, and its owner."""
 
     kind: str
     key: str
     name: str
     whose: str
-    detail: str = ""
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -67,25 +62,6 @@ class Belongings:
     def identities(self) -> frozenset[tuple[str, str, str]]:
         """Those of all things: two moments are compared by them."""
         return frozenset(thing.identity for thing in self.things)
-
-    def then(self, after: Belongings) -> PlainTable:
-        """Compare what was there before with what is there now, a row for each thing."""
-        found = {thing.identity: thing for thing in (*after.things, *self.things)}
-        things = sorted(found.values(), key=lambda thing: (thing.kind, thing.whose, thing.name))
-        gone = [thing for thing in things if thing.identity not in after.identities]
-        ours = sum(thing.whose == MINE for thing in gone)
-        rest = len(things) - len(gone)
-        return PlainTable(
-            f"{len(gone)} have gone, {ours} of them this notebook's; {rest} are still there",
-            ("what", "name", "ID", "size or state", "whose", "before", "after"),
-            tuple(self._row(thing, thing in gone) for thing in things),
-        )
-
-    def _row(self, thing: Thing, gone: bool) -> tuple[str, ...]:
-        short = thing.key.removeprefix("sha256:")[:12]
-        before = "✓" if thing.identity in self.identities else ""
-        after = "gone" if gone else "✓"
-        return (thing.kind, thing.name, short, thing.detail, thing.whose, before, after)
 
 
 def require_free(engine: Engine, *names: str) -> None:
@@ -149,13 +125,11 @@ def _read(engine: Engine) -> Iterator[Thing]:
     api: Any = engine.client.api
     for it in api.containers(all=True):
         name = it["Names"][0].lstrip("/")
-        yield Thing("container", it["Id"], name, _whose(it["Labels"]), it["Status"])
+        yield Thing("container", it["Id"], name, _whose(it["Labels"]))
     for it in listing.images(engine.client):
         names = [tag for tag in it["RepoTags"] or () if tag != NAMELESS] or ["<none>"]
-        size = amount(it["Size"])
-        yield Thing(
-            "image", it["Id"], ", ".join(sorted(names)), _whose(it["Labels"], IMAGE_OWNER), size
-        )
+        whose = _whose(it["Labels"], IMAGE_OWNER)
+        yield Thing("image", it["Id"], ", ".join(sorted(names)), whose)
     for it in api.networks():
         if it["Name"] not in BUILT_IN:
             yield Thing("network", it["Id"], it["Name"], _whose(it["Labels"]))

@@ -1,8 +1,14 @@
-"""The layer explorer: an image's layers, or two images side by side, to walk through."""
+"""The layer explorer: an image's layers, or two images side by side, to walk through.
+
+In the stacks the lowest layer is at the bottom. A layer that two images share is grey, and is in
+both at the same height.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +16,130 @@ import anywidget
 import traitlets
 
 from labsupport.build.build import Build
+from labsupport.build.log import LAYER_MAKERS, instruction, keyword
 from labsupport.figure import style
 from labsupport.figure.live import TOOLS, Shown
+from labsupport.figure.page import Page
 from labsupport.figure.table import amount
-from labsupport.image import pictures
 from labsupport.image.image import Image
-from labsupport.image.pictures import Bar, FileChange, Tower
+from labsupport.image.layers import Layer
 
 HERE = Path(__file__).parent
+WORTH_TELLING = 0.1  # as much waste is the finding, less is not
 MOST_FILES = 200  # of a layer that the widget is given: its largest
 MOST_IMAGES = 2
+
+
+def instruction_in_short(text: str, most: int = 60) -> str:
+    """Cut an instruction to that many characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """A name that a layer adds, changes or deletes.
+
+    `size_bytes` of what is deleted is its size below. `hidden_by` is the number of the next layer
+    above that deletes or replaces the name, 0 if none does.
+    """
+
+    path: str
+    what: str
+    size_bytes: int
+    hidden_by: int = 0
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A layer to be drawn, with what it does.
+
+    `cached` tells whether its build had it from before, if that is known; `shared` whether another
+    of the images has it, too.
+    """
+
+    number: int
+    digest: str
+    instruction: str
+    size_bytes: int
+    files: tuple[FileChange, ...]
+    cached: bool | None = None
+    shared: bool = False
+
+    @property
+    def hidden_bytes(self) -> int:
+        """The bytes in this layer that nobody sees, since a later layer hides them."""
+        return sum(f.size_bytes for f in self.files if f.hidden_by and f.what != "deleted")
+
+    def count(self, what: str) -> int:
+        """How many names it has "added", "changed" or "deleted"."""
+        return sum(file.what == what for file in self.files)
+
+    @property
+    def said(self) -> str:
+        """Its size, and what else is to be said of it."""
+        wasted = f", {amount(self.hidden_bytes)} wasted" if self.hidden_bytes else ""
+        deleted = self.count("deleted")
+        return amount(self.size_bytes) + wasted + (f", deletes {deleted}" if deleted else "")
+
+
+@dataclass(frozen=True)
+class Tower:
+    """An image to be drawn: its layers, the lowest first."""
+
+    name: str
+    bars: tuple[Bar, ...]
+    size_bytes: int
+    wasted_bytes: int
+
+    @property
+    def heading(self) -> str:
+        """The image in a few words."""
+        return f"{self.name}: {amount(self.size_bytes)}, {len(self.bars)} layers"
+
+
+def towers(images: Mapping[str, Image], builds: Mapping[str, Build] | None = None) -> list[Tower]:
+    """Take from images what is to be drawn; `builds` are those that made them, as far as known."""
+    keys = {name: _keys(image) for name, image in images.items()}
+    found = []
+    for name, image in images.items():
+        build = (builds or {}).get(name)
+        cached = _cached(image, build) if build else {}
+        elsewhere = {key for other in keys if other != name for key in keys[other]}
+        bars = (
+            Bar(
+                layer.number, layer.diff_id, instruction(layer.created_by), layer.size_bytes,
+                tuple(_files(image, layer)), cached.get(layer.number), key in elsewhere,
+            )
+            for layer, key in zip(image.layers, keys[name], strict=True)
+        )  # fmt: skip
+        found.append(Tower(name, tuple(bars), image.size_bytes, image.wasted_bytes))
+    return found
+
+
+def _keys(image: Image) -> list[str]:
+    """Name each layer by itself and all below it: an engine stores only such layers once."""
+    return list(accumulate((layer.diff_id for layer in image.layers), "{} {}".format))
+
+
+def _files(image: Image, layer: Layer) -> Iterator[FileChange]:
+    for what, paths in (("added", layer.added), ("changed", layer.changed)):
+        for path in paths:
+            by = image.hidden.get((layer.number, path), 0)
+            yield FileChange(path, what, layer.files[path].size_bytes, by)
+    for path in layer.deleted:
+        yield FileChange(path, "deleted", layer.gone[path].size_bytes)
+
+
+def _cached(image: Image, build: Build) -> dict[int, bool]:
+    """Tell for layers, by number, whether the build had them cached.
+
+    A build's steps are the last of the image's history; both are recognised by their first words,
+    since builders write the rest in their own ways and leave some steps out.
+    """
+    steps = [s for s in build.steps if s.instruction.split(" ")[0].upper() in LAYER_MAKERS]
+    lines = [line for line in image.history if keyword(line.created_by) in LAYER_MAKERS]
+    pairs = zip(reversed(steps), reversed(lines), strict=False)
+    return {line.layer.number: step.cached for step, line in pairs if line.layer}
 
 
 class LayerWidget(anywidget.AnyWidget):
@@ -47,16 +167,31 @@ class LayerExplorer:
         named = images if isinstance(images, Mapping) else {_name(images): images}
         if not 1 <= len(named) <= MOST_IMAGES:
             raise ValueError(f"one image or two are shown, not {len(named)}")
-        self.towers = pictures.towers(named, builds)
+        self.towers = towers(named, builds)
         self.widget = LayerWidget(data=as_data(self.towers))
 
     def show(self) -> None:
         """Show the stacks to walk through."""
-        words = pictures.layers_words(self.towers)
-        shown = Shown(self.widget, words)
-        figure = pictures.layers_page(self.towers).figure
-        table = pictures.layers_table(self.towers)
-        shown.leave(style.png(figure), words, table, style.pixels(figure))
+        said = words(self.towers)
+        shown = Shown(self.widget, said)
+        figure = page(self.towers).figure
+        shown.leave(style.png(figure), said, table(self.towers), style.pixels(figure))
+
+
+def finding(shown: Sequence[Tower]) -> str:
+    """Say in one line what is to be seen."""
+    if len(shown) > 1:
+        shared = [bar for bar in shown[0].bars if bar.shared]
+        bytes_ = amount(sum(bar.size_bytes for bar in shared))
+        what = "1 layer is" if len(shared) == 1 else f"{len(shared)} layers are"
+        return f"{what} in both, {bytes_} stored once" if shared else "They share no layer"
+    (tower,) = shown
+    hidden = sum(bar.hidden_bytes for bar in tower.bars)
+    if hidden > WORTH_TELLING * tower.size_bytes:
+        return f"{amount(hidden)} of {amount(tower.size_bytes)} are deleted, and still there"
+    largest = max(tower.bars, key=lambda bar: bar.size_bytes)
+    share = 100 * largest.size_bytes / max(1, tower.size_bytes)
+    return f"{share:.0f} % of {amount(tower.size_bytes)} are in layer {largest.number}"
 
 
 def _name(image: Image) -> str:
@@ -66,7 +201,7 @@ def _name(image: Image) -> str:
 def as_data(shown: Sequence[Tower]) -> dict[str, Any]:
     """Return what the widget takes: for each image its bars, the uppermost first."""
     return {
-        "title": pictures.layers_finding(shown),
+        "title": finding(shown),
         "height": max(len(tower.bars) for tower in shown),
         "largest": max((bar.size_bytes for tower in shown for bar in tower.bars), default=0),
         "towers": [
@@ -80,7 +215,7 @@ def _bar(bar: Bar) -> dict[str, Any]:
     files = sorted(bar.files, key=lambda file: (-file.size_bytes, file.path))
     return {
         "number": bar.number,
-        "instruction": pictures.instruction_in_short(bar.instruction, 100),
+        "instruction": instruction_in_short(bar.instruction, 100),
         "full": bar.instruction,
         "digest": bar.digest[:19],
         "size": bar.size_bytes,
@@ -97,3 +232,103 @@ def _bar(bar: Bar) -> dict[str, Any]:
 def _file(file: FileChange) -> dict[str, Any]:
     size = amount(file.size_bytes) if file.size_bytes else ""
     return {"path": file.path, "what": file.what, "size": size, "hidden": file.hidden_by}
+
+
+# --- the still picture, for where the notebook does not run ---------------------------------------
+
+WIDTH = 9.2  # inches
+CHARACTER = 1.02  # width of a character in which instructions are written
+TOP, ROW, BOTTOM = 12.0, 8.4, 5.2  # on a page 100 units wide
+BETWEEN = 7.0  # two images
+Table = list[tuple[object, ...]]
+
+
+def words(shown: Sequence[Tower]) -> str:
+    """Say all of it: the picture's text alternative."""
+    parts = [f"{finding(shown)}."]
+    for tower in shown:
+        layers = "; ".join(_sentence(bar) for bar in tower.bars)
+        parts.append(
+            f"{tower.name}: {amount(tower.size_bytes)} in {len(tower.bars)} layers, "
+            f"{amount(tower.wasted_bytes)} wasted. From the lowest: {layers}."
+        )
+    return " ".join(parts)
+
+
+def _sentence(bar: Bar) -> str:
+    marks = "".join(f", {mark}" for mark in _marks(bar))
+    return f"{bar.number} {instruction_in_short(bar.instruction)}, {bar.said}{marks}"
+
+
+def _marks(bar: Bar) -> list[str]:
+    return ["shared"] * bar.shared + ["CACHED"] * bool(bar.cached)
+
+
+def table(shown: Sequence[Tower]) -> Table:
+    """The same as rows, each image from its uppermost layer down."""
+    head = ("image", "layer", "instruction", "size", "wasted", "added", "changed", "deleted", "")
+    return [head, *(_row(tower, bar) for tower in shown for bar in reversed(tower.bars))]
+
+
+def _row(tower: Tower, bar: Bar) -> tuple[object, ...]:
+    counts = (bar.count(what) for what in ("added", "changed", "deleted"))
+    name = instruction_in_short(bar.instruction, 120)
+    sizes = amount(bar.size_bytes), amount(bar.hidden_bytes)
+    return tower.name, bar.number, name, *sizes, *counts, ", ".join(_marks(bar))
+
+
+def page(shown: Sequence[Tower]) -> Page:
+    """Draw the layers of one image, or of two."""
+    floor = TOP + max(len(tower.bars) for tower in shown) * ROW
+    sheet = Page(floor + BOTTOM, finding(shown), inches=WIDTH)
+    wide = (97.6 - BETWEEN * (len(shown) - 1)) / len(shown)
+    largest = max(1, *(bar.size_bytes for tower in shown for bar in tower.bars))
+    for place, tower in enumerate(shown):
+        left = 1.2 + place * (wide + BETWEEN)
+        sheet.text(left, TOP - 3.6, tower.heading, "body")
+        for bar in tower.bars:
+            colour = style.SHARED if bar.shared else style.WHO[place]
+            share = bar.size_bytes / largest
+            _draw_bar(sheet, bar, (left, floor - bar.number * ROW, wide), colour, share)
+    if len(shown) > 1:
+        _join(sheet, [bar for bar in shown[0].bars if bar.shared], 1.2 + wide, floor)
+    sheet.text(1.5, floor + BOTTOM / 2 + 0.4, _key(shown))
+    return sheet
+
+
+def _key(shown: Sequence[Tower]) -> str:
+    words = ["the lowest layer is at the bottom"]
+    if any(bar.hidden_bytes for tower in shown for bar in tower.bars):
+        words.append("hatched: wasted, a later layer hides it")
+    if len(shown) > 1:
+        words.append("grey: the same layer in both")
+    return ";  ".join(words)
+
+
+def _draw_bar(
+    sheet: Page, bar: Bar, place: tuple[float, float, float], colour: str, share: float
+) -> None:
+    left, top, wide = place
+    sheet.box(left, top, wide, 7.2, colour, fill=f"{colour}14", pad=0.5, linewidth=1.4)
+    most = int((wide - (13 if bar.cached else 4)) / CHARACTER)
+    name = instruction_in_short(f"{bar.number}  {bar.instruction}", most)
+    sheet.text(left + 1.4, top + 2.0, name, mono=True)
+    length = max(0.35, wide * (0.52 if wide > 60 else 0.38) * share)
+    hidden = length * bar.hidden_bytes / max(1, bar.size_bytes)
+    begin = left + 1.4
+    look: dict[str, Any] = {"colour": colour, "fill": colour, "pad": 0, "linewidth": 1}
+    sheet.box(begin, top + 3.7, length, 2.3, **look)
+    if hidden:
+        look |= {"fill": style.PAPER, "hatch": "////"}
+        sheet.box(begin + length - hidden, top + 3.7, hidden, 2.3, **look)
+    sheet.text(left + 2.4 + length, top + 4.9, bar.said, bold=bool(bar.hidden_bytes))
+    if bar.cached:
+        sheet.text(left + wide - 1.2, top + 2.0, "CACHED", colour=style.HOST, bold=True, ha="right")
+
+
+def _join(sheet: Page, shared: Iterable[Bar], left: float, floor: float) -> None:
+    """Join what both images have: the same layers lie at the same height, on the same ones."""
+    for bar in shared:
+        top = floor - bar.number * ROW
+        sheet.box(left, top + 1.6, BETWEEN, 4.0, "none", fill=f"{style.SHARED}3A", pad=0)
+        sheet.text(left + BETWEEN / 2, top + 3.6, "same", centre=True)

@@ -41,6 +41,8 @@ class WritableLayer:
         """Look at a running container."""
         found: list[dict[str, Any]] = container.container.diff() or []
         changes = {each["Path"]: KINDS[each["Kind"]] for each in found}
+        if not container.is_here:
+            return cls(changes, None, "the engine runs its containers on another kernel", None)
         try:
             overlay = overlay_of(container.pid)
             overlay.written()  # is it ours to look into?

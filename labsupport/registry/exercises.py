@@ -48,8 +48,8 @@ class NewVersion(Exercise):
 
     name = "11.1"
     hints = (
-        "Push, and look which layers went: show_trips(push=push(engine, exercise.wanted, "
-        "exercise.registry)). Compare lab.Image.of(engine, exercise.shipped).history with the "
+        "Push, and look which layers went: push(engine, exercise.wanted, exercise.registry). "
+        "Compare lab.Image.of(engine, exercise.shipped).history with the "
         "Dockerfile in exercise.folder: which files share a layer, and which of them changed?",
         "A layer that is the same as in version 1 is not fetched again. So the words, which do not "
         "change, need the layer that they had: one COPY for them, as in version 1, and one for "

@@ -9,13 +9,14 @@ import secrets
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 from labsupport.errors import LabError
+from labsupport.figure.table import PlainTable, amount
 from labsupport.ownership import marks
 
 # --- its log: who asked for what, and what they got ----------------------------------------------
@@ -65,6 +66,45 @@ class Request:
         """The repository's name, as `student/app`; empty for others."""
         found = re.match(r"/v2/(.+?)/(?:blobs|manifests|tags)/", self.path)
         return found[1] if found else ""
+
+
+HEADS = ("who asked", "what", "status", "user", "bytes")
+_MEANING = {
+    200: "OK", 201: "created", 202: "accepted", 401: "who are you?", 404: "not there",
+}  # fmt: skip
+_AGENTS = {"docker": "the engine", "labsupport": "we"}
+
+
+def requests_table(requests: Sequence[Request]) -> PlainTable:
+    """Return a row for each request of a log: `requests_table(registry.log())`."""
+    stored = sum(each.stored_bytes for each in requests)
+    sent = sum(each.sent_bytes for each in requests if each.blob and each.method == "GET")
+    finding = f"{len(requests)} requests: {amount(stored)} came in, {amount(sent)} went out"
+    return PlainTable(finding, HEADS, tuple(map(_request_row, requests)))
+
+
+def _request_row(each: Request) -> tuple[str, ...]:
+    status = f"{each.status} {_MEANING.get(each.status, '')}".strip()
+    size = f"{each.stored_bytes or each.sent_bytes:,}" if each.status else ""
+    return (_agent(each), f"`{each.method} {_path(each)}`", status, each.user, size)
+
+
+def _agent(request: Request) -> str:
+    name = request.agent.partition("/")[0]
+    return _AGENTS.get(name, name)
+
+
+def _path(request: Request) -> str:
+    """Shorten what is long: digests, the numbers of uploads."""
+    path = request.path.partition("?")[0].removeprefix("/v2/")
+    parts = [
+        part if len(part) < 40 or "sha256" not in part else f"{part[:15]}…"
+        for part in path.split("/")
+    ]
+    if "uploads" in parts[:-1] and parts[-1]:
+        parts[-1] = f"{parts[-1][:4]}…"
+    done = f" (it was {request.blob[7:15]}…)" if request.stored_bytes else ""
+    return "/v2/" + "/".join(parts) + done
 
 
 class Log:

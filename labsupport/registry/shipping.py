@@ -11,58 +11,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from labsupport.errors import ShippingRefused
+from labsupport.build.log import instruction
+from labsupport.errors import LabError
+from labsupport.figure.table import PlainTable, amount
 
 if TYPE_CHECKING:
     from labsupport.engine.client import Engine
     from labsupport.registry.registry import Registry
 
-# --- why a push was refused: the engine's words, sorted by cause and remedy ---
-
-HUB = "docker.io"
-_LOG_IN = "docker login {where}, with your user name there and a token"
-_REMEDIES: Mapping[tuple[str, ...], str] = {
-    ("does not exist locally", "tag does not exist"):
-        "docker image ls shows what there is; docker tag IMAGE {name}",
-    ("http response to https client",):  # Docker speaks plain HTTP to the loopback; Podman is told
-        'put into registries.conf: [[registry]] location = "{where}" insecure = true',
-    ("no such host", "connection refused", "unreachable", "timeout"): "",
-    ("no basic auth",): _LOG_IN,  # containerd says "access denied" with it, too
-    ("access to the resource is denied", "access denied"): "",
-    ("unauthorized", "authentication required"): _LOG_IN,
-}  # fmt: skip
-"""What to do, by what the engine says; where it is empty, the name leads to the wrong place."""
-
-
-def registry_of(name: str) -> str:
-    """Return where an image's name leads: what comes before the first "/", if it is an address.
-
-    That is the engine's rule: a name without a dot, a colon or "localhost" there is Docker Hub's.
-    """
-    first, slash, _ = name.partition("/")
-    return first if slash and ("." in first or ":" in first or first == "localhost") else HUB
-
-
-def read(name: str, words: str) -> ShippingRefused:
-    """Turn the engine's words into an error with the remedy of the first cause that fits."""
-    where, remedy = registry_of(name), ""
-    for signs, found in _REMEDIES.items():
-        if any(sign in words.lower() for sign in signs):
-            remedy = found.format(name=name, where=where) or _way_to(where, name)
-            break
-    return ShippingRefused(f"docker push {name}", words, remedy)
-
-
-def _way_to(where: str, name: str) -> str:
-    if where == HUB and "/" not in name:
-        return (
-            f"{name!r} names neither a registry nor a user, so it stands for "
-            f"{HUB}/library/{name}. docker tag {name} REGISTRY/USER/{name}, and push that name"
-        )
-    return f"the name leads to {where}: is that where it should go, and is it up?"
-
-
 SENT, THERE, MOUNTED = "sent", "already there", "taken over from another repository"
+_REMEDY = "docker image ls shows the names; docker login REGISTRY, with your user name and a token"
 _OUTCOMES = {"Pushed": SENT, "Layer already exists": THERE}
 
 
@@ -86,7 +44,7 @@ class LayerTrip:
         return self.outcome == SENT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trip:
     """A push that has ended: the image's layers, the lowest first."""
 
@@ -104,11 +62,29 @@ class Trip:
         """The bytes of layers that went over the line."""
         return sum(layer.blob_bytes for layer in self.travelled)
 
+    @property
+    def table(self) -> PlainTable:
+        """A row for each layer, from the uppermost down."""
+        sent = f"{len(self.travelled)} of {len(self.layers)} layers sent, {amount(self.line_bytes)}"
+        rows = (
+            (f"`{instruction(layer.made_by)}`", _short(layer.digest), amount(layer.blob_bytes),
+             layer.outcome)
+            for layer in reversed(self.layers)
+        )  # fmt: skip
+        head = ("layer of", "digest", "in the registry", "what became of it")
+        return PlainTable(f"{self.name}: {sent}", head, tuple(rows))
+
+    def __repr__(self) -> str:
+        return repr(self.table)
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
+
 
 def push(engine: Engine, name: str, registry: Registry) -> Trip:
     """Push an image, as `docker push NAME` does, with the registry's user and token.
 
-    Raises `ShippingRefused`: the engine or the registry refused; the remedy is that of the cause.
+    Raises `LabError`: the engine or the registry refused, in its words.
     """
     began = time.monotonic()
     events: Any = engine.client.api.push(name, stream=True, decode=True, auth_config=registry.auth)
@@ -129,7 +105,7 @@ def _follow(events: Iterable[Mapping[str, Any]], name: str) -> dict[str, str]:
     ended: dict[str, str] = {}
     for event in events:
         if "error" in event:
-            raise read(name, str(event["error"]))
+            raise LabError(f"docker push {name}", str(event["error"]), _REMEDY)
         status = str(event.get("status", ""))
         if status.startswith("Mounted from"):
             ended[event["id"]] = MOUNTED

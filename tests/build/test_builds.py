@@ -48,10 +48,9 @@ class Site:
 
     name: str
     engine: Engine
-    classic: bool = False
 
     def build(self, context, **options) -> Build:
-        return Build.run(self.engine, context, network="none", classic=self.classic, **options)
+        return Build.run(self.engine, context, network="none", **options)
 
     def images(self) -> set[str]:
         return {image.id for image in self.engine.client.images.list(all=True)}
@@ -76,12 +75,13 @@ def buildkit(engine):
 
 
 @pytest.fixture(params=["BuildKit", "the classic builder", "Podman"])
-def site(request):
+def site(request, monkeypatch):
     if request.param == "BuildKit":
         return request.getfixturevalue("buildkit")
     if request.param == "Podman":
         return Site(request.param, request.getfixturevalue("podman_engine"))
-    return Site(request.param, request.getfixturevalue("engine"), classic=True)
+    monkeypatch.setattr(command_line, "buildkit_command", lambda: None)
+    return Site(request.param, request.getfixturevalue("engine"))
 
 
 def dockerfile(*lines: str) -> dict[str, str]:
@@ -153,7 +153,7 @@ def test_a_repeated_build_is_cached_and_a_change_is_where_it_ends(site):
 
 def test_a_stage_that_nothing_uses_is_skipped_except_by_the_classic_builder(site):
     unused = dockerfile("RUN exit 1", f"FROM {BASE}", "RUN echo used")
-    if site.classic:
+    if site.name == "the classic builder":
         with pytest.raises(BuildFailed, match="exit 1"):
             site.build(unused)
         return
@@ -270,7 +270,7 @@ def test_each_cause_has_its_own_remedy(site, text, match):
 def test_without_a_command_the_error_says_what_to_install(buildkit, monkeypatch):
     monkeypatch.setattr(command_line, "_commands", list)
     with pytest.raises(LabError, match=r"no command `docker`.*\n.*apt-get install docker"):
-        Build.run(buildkit.engine, dockerfile(), classic=True)
+        Build.run(buildkit.engine, dockerfile())
 
 
 @pytest.mark.parametrize(

@@ -41,13 +41,9 @@ def test_what_is_built_is_called_ours_and_can_be_run(bench, engine):
     assert bench.image("talk").tags == ["labsupport/talk:latest"]
 
 
-def test_containers_carry_our_label_and_are_removed_after_a_run(bench, engine):
-    seen = bench.run(BUSYBOX, "true").short_id
-    assert seen
-    assert all(
-        each.short_id != seen
-        for each in engine.client.containers.list(all=True, ignore_removed=True)
-    )
+def test_containers_carry_our_label_and_are_removed_after_a_run(bench):
+    bench.run(BUSYBOX, "true")
+    assert bench.things() == []
     container = bench.create(BUSYBOX)
     assert container.labels[OWNER] == owner_labels()[OWNER]
 
@@ -88,16 +84,6 @@ def test_starting_until_a_word_is_said_waits_for_it_or_for_the_end(bench):
     mute.wait()
     mute.reload()
     assert mute.status == "exited"
-
-
-def test_stopping_asks_first_and_kills_then(bench):
-    polite = "trap 'echo bye; exit 5' TERM; echo ready; sleep 1000 & wait"
-    heard = bench.stop(bench.start(BUSYBOX, "sh", "-c", polite, until="ready"), seconds=20)
-    assert (heard.status, heard.output) == (5, "ready\nbye\n")
-    assert heard.seconds < 20
-    deaf = bench.stop(bench.start(BUSYBOX, "sleep", "1000"), seconds=1)
-    assert deaf.status == 137
-    assert bench.things() == []
 
 
 def test_an_unknown_image_is_an_error_that_names_the_known(bench):

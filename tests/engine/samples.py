@@ -2,9 +2,8 @@
 
 from types import SimpleNamespace
 
-from labsupport.engine import chain_picture, instances
+from labsupport.engine import chain as picture
 from labsupport.engine.chain import ApiCall, Chain, Member, Moment
-from labsupport.engine.instances import Instance
 
 CLIENT = Member("client", 4711, "python3", "python3", (4711,), 4700, "jupyter-lab")
 ENGINE = Member("engine", 812, "dockerd", "dockerd", (812,), 1, "systemd", "/run/docker.sock")
@@ -36,27 +35,11 @@ WHOLE = chain(CREATED, STARTED, REMOVED, (None, BEFORE))
 ELSEWHERE = chain(CREATED, elsewhere="the engine at unix:///x runs on another kernel (6.0)")
 
 
-def container(name, pid, written, *changes, pids=(1, 1)):
-    image = "sha256:" + "a" * 64
-    return Instance(name, name[:3], image, pid, pids, "/x/y/z/diff", written, changes)
-
-
-ANN = container("ann", 11, {"/note": 5}, ("added", "/note"))
-BOB = container("bob", 12, {}, ("deleted", "/bin/ls"), ("changed", "/bin"))
-CLEO = container("cleo", 13, {f"/{'deep/' * 9}{number}": 1 for number in range(9)})
-THREE = [ANN, BOB, CLEO]
-
-
 def of_chain(made):
-    return chain_picture.page(made), chain_picture.words(made), chain_picture.table(made)
+    return picture.page(made), picture.words(made), picture.table(made)
 
 
 PAGES = {
     "chain": lambda: of_chain(WHOLE),
     "chain-elsewhere": lambda: of_chain(ELSEWHERE),
-    "instances": lambda: (
-        instances.page(THREE, "three", 2),
-        instances.words(THREE, "three", 2),
-        instances.table(THREE),
-    ),
 }

@@ -3,9 +3,7 @@
 import tempfile
 
 from labsupport import Image
-from labsupport.image import costs, pictures
-from labsupport.image.costs import Cost
-from labsupport.image.pictures import History
+from labsupport.image import layer_explorer
 from tests.image_making import docker, member, pack, tar
 
 BASE = "ADD rootfs.tar /", [member("bin/sh", bytes(2000))]
@@ -27,33 +25,15 @@ def image_of(*made, name="mine"):
 
 
 MINE, OTHER = image_of(BASE, OURS, TOOLS, RM, CMD), image_of(BASE, TOOLS, COPY, CMD, name="other")
-ONE = pictures.towers({"mine": MINE})
-TWO = pictures.towers({"mine": MINE, "other": OTHER})
-MY_HISTORY = History.of("mine", MINE)
-TWICE = [MY_HISTORY, MY_HISTORY]
-COSTS = {
-    "as in the lecture": Cost(230_000_000, 143_000_000, 24.4, 9_400_000),
-    "in one step": Cost(156_000_000, 143_000_000, 41.0, 4_800_000),
-    "two stages": Cost(155_000_000, 143_000_000, 0.9, 1_900),
-}
+ONE = layer_explorer.towers({"mine": MINE})
+TWO = layer_explorer.towers({"mine": MINE, "other": OTHER})
 
 
 def layers(shown):
-    return pictures.layers_page(shown), pictures.layers_words(shown), pictures.layers_table(shown)
+    return layer_explorer.page(shown), layer_explorer.words(shown), layer_explorer.table(shown)
 
 
 PAGES = {
     "layers of one image": lambda: layers(ONE),
     "layers of two": lambda: layers(TWO),
-    "instructions and layers": lambda: (
-        pictures.made_page(MY_HISTORY),
-        pictures.made_words(MY_HISTORY),
-        pictures.history_table([MY_HISTORY]),
-    ),
-    "shares": lambda: (
-        pictures.shares_page(TWICE),
-        pictures.shares_words(TWICE),
-        pictures.history_table(TWICE),
-    ),
-    "costs": lambda: (costs.page(COSTS), costs.words(COSTS), costs.table(COSTS)),
 }

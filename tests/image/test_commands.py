@@ -1,4 +1,4 @@
-"""What notebook 10 types into a shell can be pasted into a terminal; and what a frontend knows."""
+"""What notebook 10 types into a shell can be pasted into a terminal."""
 
 import os
 import re
@@ -10,9 +10,7 @@ import pytest
 from labsupport import trace
 from labsupport.build.build import Build
 from labsupport.course.catalogue import NOTEBOOKS
-from labsupport.engine import command_line
 from labsupport.engine.command_line import engine_environment
-from labsupport.image import frontend
 from labsupport.sandbox.shell import _runner, script, split
 
 LIKE_THE_NOTEBOOKS = """
@@ -55,15 +53,3 @@ def words(table):
     """The words of each line without an image's age, which goes on and sets a column's width."""
     age = r"(Less than|About)? ?\w+ \w+ ago"
     return [re.sub(age, "", line).split() for line in table.splitlines()]
-
-
-def test_a_frontend_is_asked_line_by_line(engine):
-    rows = frontend.tried(engine).rows
-    if command_line.buildkit_command() is None:
-        pytest.skip("needs a command docker that builds with BuildKit (docker-buildx)")
-    verdicts = {line.split()[1]: (verdict, said) for line, verdict, said in rows}
-    assert verdicts["--chmod=700"] == ("works", "/made is -rwx------")
-    modern = int(engine.version.partition(".")[0]) >= 23
-    assert (verdicts["--link"][0] == "works") is modern
-    assert (verdicts["<<END"] == ("works", "/made is -rwx--x--x")) is modern
-    assert modern or "unknown flag: link" in verdicts["--link"][1].lower()

@@ -3,17 +3,14 @@
 import json
 
 import pytest
-from matplotlib.colors import to_hex
 
 from labsupport.build.build import Build, BuildStep
-from labsupport.build.chart import instruction, is_ours, keyword
+from labsupport.build.log import instruction, is_ours, keyword
 from labsupport.errors import LabError
-from labsupport.figure import style
 from labsupport.figure.table import amount
-from labsupport.image import costs, pictures
-from labsupport.image.layer_explorer import LayerExplorer, as_data
-from labsupport.image.pictures import History
-from tests.image.samples import BASE, COSTS, MINE, MY_HISTORY, OTHER, OURS, TOOLS, image_of
+from labsupport.image.history import History
+from labsupport.image.layer_explorer import LayerExplorer, as_data, finding, table, towers, words
+from tests.image.samples import BASE, MINE, OTHER, OURS, TOOLS, image_of
 from tests.image_making import member
 
 
@@ -38,7 +35,7 @@ def test_our_own_label_is_known():
 
 
 def test_what_a_later_layer_deletes_or_replaces_is_hidden():
-    (tower,) = pictures.towers({"mine": MINE})
+    (tower,) = towers({"mine": MINE})
     assert [bar.hidden_bytes for bar in tower.bars] == [0, 7000, 0]
     hidden = {file.path: file.hidden_by for file in tower.bars[1].files}
     assert hidden == {"/cache": 3, "/lib": 3}
@@ -48,11 +45,11 @@ def test_what_a_later_layer_deletes_or_replaces_is_hidden():
 
 def test_layers_are_shared_only_with_all_below_them():
     moved = image_of(TOOLS, BASE)
-    one, other = pictures.towers({"mine": MINE, "other": OTHER})
+    one, other = towers({"mine": MINE, "other": OTHER})
     assert [bar.shared for bar in one.bars] == [True, True, False]
-    assert pictures.layers_finding([one, other]) == "2 layers are in both, 9 kB stored once"
-    one, other = pictures.towers({"mine": MINE, "moved": moved})
-    assert pictures.layers_finding([one, other]) == "They share no layer"
+    assert finding([one, other]) == "2 layers are in both, 9 kB stored once"
+    one, other = towers({"mine": MINE, "moved": moved})
+    assert finding([one, other]) == "They share no layer"
 
 
 def test_cache_hits_are_those_of_the_build():
@@ -62,27 +59,20 @@ def test_cache_hits_are_those_of_the_build():
         BuildStep(3, 4, "COPY app /app"),
         BuildStep(4, 4, 'CMD ["sh"]', cached=True),
     )
-    (tower,) = pictures.towers({"other": OTHER}, {"other": Build(steps)})
+    (tower,) = towers({"other": OTHER}, {"other": Build(steps)})
     assert [bar.cached for bar in tower.bars] == [None, True, False]
 
 
 def test_title_words_and_table_say_the_same():
-    shown = pictures.towers({"mine": MINE})
-    assert pictures.layers_finding(shown) == "7 kB of 10 kB are deleted, and still there"
-    tidy = pictures.towers({"other": OTHER})
-    assert pictures.layers_finding(tidy) == "78 % of 9.01 kB are in layer 2"
-    assert "2 RUN make, 7 kB, 7 kB wasted" in pictures.layers_words(shown)
-    assert pictures.layers_table(shown)[1][:5] == (
-        "mine",
-        3,
-        "RUN rm /cache; touch /lib",
-        "1 kB",
-        "0 B",
-    )
+    shown = towers({"mine": MINE})
+    assert finding(shown) == "7 kB of 10 kB are deleted, and still there"
+    assert finding(towers({"other": OTHER})) == "78 % of 9.01 kB are in layer 2"
+    assert "2 RUN make, 7 kB, 7 kB wasted" in words(shown)
+    assert table(shown)[1][:5] == ("mine", 3, "RUN rm /cache; touch /lib", "1 kB", "0 B")
 
 
 def test_the_widget_gets_plain_data_and_the_largest_files_first():
-    data = as_data(pictures.towers({"mine": MINE, "other": OTHER}))
+    data = as_data(towers({"mine": MINE, "other": OTHER}))
     assert json.loads(json.dumps(data)) == data
     uppermost, tools, base = data["towers"][0]["bars"]
     assert [uppermost["number"], tools["number"], base["number"]] == [3, 2, 1]
@@ -92,7 +82,7 @@ def test_the_widget_gets_plain_data_and_the_largest_files_first():
 
 def test_a_huge_layer_is_cut_and_says_so():
     many = image_of(("ADD all /", [member(str(size), bytes(size)) for size in range(1000)]))
-    (bar,) = as_data(pictures.towers({"many": many}))["towers"][0]["bars"]
+    (bar,) = as_data(towers({"many": many}))["towers"][0]["bars"]
     assert (len(bar["files"]), bar["more"], bar["files"][0]["path"]) == (200, 800, "/999")
 
 
@@ -102,9 +92,10 @@ def test_three_images_are_too_many():
 
 
 def test_a_history_tells_what_made_no_layer():
-    assert [line.layer for line in MY_HISTORY.lines] == [1, 2, 3, None]
-    assert pictures.made_finding(MY_HISTORY) == "4 instructions made 3 layers"
-    assert round(MY_HISTORY.share(MY_HISTORY.largest)) == 70
+    table = History.of("mine", MINE).table
+    assert table.finding == "mine: 10 kB, 70 % of it in one layer"
+    assert [row[1] for row in table.rows] == ["1", "2", "3", "none"]
+    assert table.rows[1][2:] == ("7 kB", "70.0 %")
 
 
 def test_the_lectures_table_adds_up_to_what_its_listing_says():
@@ -113,25 +104,6 @@ def test_the_lectures_table_adds_up_to_what_its_listing_says():
     assert round(lecture.share(lecture.largest)) == 68
     assert lecture.largest.instruction.startswith("RUN set -ex; apt-get update")
     assert len(lecture.lines) == 21
-
-
-def test_the_costs_of_the_last_image_are_held_against_the_first():
-    assert costs.finding(COSTS) == (
-        "Two stages: 12 MB on the base, not 87 MB; a new line pushes 1.9 kB"
-    )
-
-
-def test_the_bars_of_costs_are_as_long_as_their_numbers():
-    patches = costs.page(COSTS).axes.patches
-    for left, of in zip(costs.LEFT, (each[1] for each in costs.COLUMNS), strict=True):
-        bars = [bar for bar in patches if bar.get_x() == left and style.FIRST in _hex(bar)]
-        numbers = [of(cost) for cost in COSTS.values()]
-        lengths = [bar.get_width() / costs.WIDE for bar in bars]
-        assert lengths == pytest.approx([number / max(numbers) for number in numbers])
-
-
-def _hex(bar):
-    return to_hex(bar.get_facecolor()).upper()
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"history": [{"created_by": "CMD", "size": "big"}]}'])

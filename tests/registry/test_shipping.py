@@ -14,7 +14,7 @@ from labsupport.build.container import stranger
 from labsupport.doctor import addresses
 from labsupport.engine.inventory import MINE, SOMEBODYS, THE_COURSES, Belongings, clean_up
 from labsupport.engine.listing import owner_labels
-from labsupport.errors import ShippingRefused
+from labsupport.errors import LabError
 from labsupport.registry import shipping
 from labsupport.registry.registry import Registry
 
@@ -97,59 +97,8 @@ def test_layers_of_another_repository_are_taken_over(engine, registry, ship):
 def test_without_the_token_nothing_goes(engine, registry, ship, token):
     name = ship()
     shipping.push(engine, name, registry)
-    with pytest.raises(ShippingRefused, match=r"docker login 127\.0\.0\.1"):
+    with pytest.raises(LabError, match=f"docker push {name}.*\n.*docker login"):
         shipping.push(engine, name, replace(registry, password=token))
-
-
-def test_a_name_that_leads_nowhere_is_explained(engine, registry, ship):
-    engine.client.images.get(ship()).tag("nobodys-app", "1")
-    try:
-        with pytest.raises(ShippingRefused, match=r"docker\.io/library/nobodys-app"):
-            shipping.push(engine, "nobodys-app:1", registry)
-    finally:
-        engine.client.images.remove("nobodys-app:1")
-
-
-def test_what_is_not_here_is_told(engine, registry):
-    with pytest.raises(ShippingRefused, match="docker tag IMAGE"):
-        shipping.push(engine, registry.name("none", "1"), registry)
-
-
-def test_a_registry_that_has_gone_is_out_of_reach(engine, ship, registry):
-    name = ship()
-    registry.stop()
-    with pytest.raises(ShippingRefused, match="is it up"):
-        shipping.push(engine, name, registry)
-
-
-@pytest.mark.parametrize(
-    ("words", "remedy"),
-    [
-        ("denied: requested access to the resource is denied", "neither a registry nor a user"),
-        ("pull access denied, …: authorization failed: no basic auth credentials", "docker login"),
-        ("tag does not exist: 127.0.0.1:5000/student/app:1", "docker image ls"),
-        ("http: server gave HTTP response to HTTPS client", "registries.conf"),
-        ("something else", ""),
-    ],
-)
-def test_an_engines_words_have_one_cause(words, remedy):
-    found = shipping.read("app", words)
-    assert words in str(found)
-    assert remedy in found.remedy if remedy else found.remedy == ""
-
-
-@pytest.mark.parametrize(
-    ("name", "where"),
-    [
-        ("app", "docker.io"),
-        ("user/app:1", "docker.io"),
-        ("127.0.0.1:5000/user/app", "127.0.0.1:5000"),
-        ("ghcr.io/user/app", "ghcr.io"),
-        ("localhost/app", "localhost"),
-    ],
-)
-def test_where_a_name_leads(name, where):
-    assert shipping.registry_of(name) == where
 
 
 def test_only_what_is_ours_is_cleaned_up(engine, registry, ship):

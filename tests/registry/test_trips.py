@@ -1,11 +1,7 @@
-"""Pushes, pulls, logs and belongings as pictures and tables, drawn from plain data."""
+"""Pushes and a registry's log as tables, from plain data."""
 
-import pytest
-
-from labsupport.registry import trips
-from labsupport.registry.server import Request
+from labsupport.registry.server import Request, requests_table
 from labsupport.registry.shipping import SENT, THERE, LayerTrip, Trip
-from labsupport.registry.trips import requests_table
 
 BLOB = "sha256:" + "a1" * 32
 MADE_BY = ("ADD rootfs.tar / # the base", "/bin/sh -c #(nop) COPY file:0123456789abcdef in /app ")
@@ -19,42 +15,11 @@ def trip(*outcomes):
     return Trip("127.0.0.1:5000/student/app:1", 1.5, tuple(layers))
 
 
-SHOWN = {"first push": trip(SENT, SENT), "second": trip(THERE, SENT)}
-
-
-def test_the_finding_counts_what_went_over_the_line():
-    assert trips.finding(SHOWN) == (
-        "First push: 2 of 2 layers sent, 1 MB · second: 1 of 2 layers sent, 1 kB"
-    )
-
-
-def test_a_bar_is_as_long_as_its_layer_has_bytes():
-    axes = trips.page(SHOWN).axes
-    bars = [patch.get_width() for patch in axes.patches]
-    assert len(bars) == 4
-    assert bars[1] / bars[0] == pytest.approx(1 / 1000)
-    assert bars[0] == bars[2] > 25
-    said = [text.get_text() for text in axes.texts]
-    assert said.count("→ 1 kB sent") == 2
-    assert said.count("already there, 1 MB") == 1
-    assert "COPY file:012345… in /app" in said
-
-
-def test_no_text_stands_in_a_box_that_is_not_its_own():
-    sheet = trips.page(SHOWN)
-    sheet.figure.canvas.draw()
-    first_box = min(box.get_window_extent().x0 for box in sheet.axes.patches)
-    instructions = [text for text in sheet.axes.texts if text.get_family() == ["monospace"]]
-    assert len(instructions) == 2
-    assert all(text.get_window_extent().x1 < first_box for text in instructions)
-
-
-def test_words_and_table_tell_the_same():
-    assert "COPY file:012345… in /app: → 1 kB sent" in trips.words(SHOWN)
-    rows = trips.table(SHOWN)
-    assert len(rows) == 1 + 4
-    assert rows[1][-2:] == ("1,000 bytes", "sent")
-    assert rows[4][-1] == "already there"
+def test_a_push_tells_of_each_layer_what_became_of_it():
+    table = trip(THERE, SENT).table
+    assert table.finding == "127.0.0.1:5000/student/app:1: 1 of 2 layers sent, 1 kB"
+    assert table.rows[0][0] == "`COPY file:012345… in /app`"
+    assert [row[2:] for row in table.rows] == [("1 kB", "sent"), ("1 MB", "already there")]
 
 
 def test_a_log_says_who_asked_and_what_came_of_it():
