@@ -248,7 +248,7 @@ class Engine(Description, Closing):
             engine = cls._of(connect(own), own.address)
         else:
             engine = cls._of(*find(start=True))
-        trace.environment.update(engine_environment(engine.address))
+        trace.environment.update(engine_environment(engine.address, engine.kind))
         for leftover in listing.find_in(engine.client):  # of notebooks that were killed
             leftover.remove()
         return engine

@@ -67,8 +67,10 @@ def buildkit_command() -> str | None:
     return next(filter(_builds_with_buildkit, _commands()), None)
 
 
-def engine_environment(address: str) -> dict[str, str]:
+def engine_environment(address: str, kind: str = "docker") -> dict[str, str]:
     """Return what makes `docker`, typed in a cell, reach this engine, and build with BuildKit.
+
+    Podman does not speak BuildKit's protocol: it is asked as the classic builder would be.
 
     It has settings of its own; `$LAB_LABEL` marks what is made as this notebook's, and
     `$LAB_IMAGE_LABEL` an image.
@@ -78,7 +80,8 @@ def engine_environment(address: str) -> dict[str, str]:
         found[name] = "=".join(*labels.items())
     if program := buildkit_command():
         folder, path = os.path.dirname(program), os.environ.get("PATH", os.defpath)
-        found |= {"PATH": f"{folder}:{path}", "DOCKER_BUILDKIT": "1"}
+        buildkit = "0" if kind == "podman" else "1"
+        found |= {"PATH": f"{folder}:{path}", "DOCKER_BUILDKIT": buildkit}
     return found
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from labsupport.build.container import Container
 from labsupport.doctor import addresses
 from labsupport.engine import listing
 from labsupport.engine.client import Engine
+from labsupport.engine.command_line import engine_environment
 from labsupport.engine.listing import IMAGE_OWNER
 from tests import podmans
 from tests.engine.help import said_by
@@ -68,3 +71,13 @@ def test_nothing_is_left_of_it():
     assert not folder.exists()
     assert folder.name not in Path("/proc/self/mountinfo").read_text()
     assert {name for name in os.listdir("/sys/class/net") if "podman" in name} <= before
+
+
+@pytest.mark.skipif(not shutil.which("docker"), reason="needs the command docker")
+def test_what_is_typed_builds_although_podman_does_not_know_buildkit(engine, tmp_path):
+    base_image(engine)
+    (tmp_path / "Dockerfile").write_text(f"FROM {NAME}\nENV TYPED=1\n")
+    environment = {**os.environ, **engine_environment(engine.address, engine.kind)}
+    argv = ["docker", "build", "--quiet", "--tag=typed", str(tmp_path)]
+    subprocess.run(argv, env=environment, capture_output=True, check=True)
+    engine.client.images.remove("typed")
