@@ -30,7 +30,7 @@ from tests.selection import ALL, thorough
 from tests.toys import CHECKOUT, NBVAL, verdicts
 
 NOTEBOOKS = CHECKOUT / "notebooks"
-KINDS = ("lint", "unit", "user", "notebooks", "podman", "vm", "browser")
+KINDS = ("lint", "unit", "user", "notebooks", "podman", "vm", "browser", "page")
 EVERY_CHANGE = ("lint", "unit", "user", "notebooks", "vm", "browser")
 DIFFERENT_FOR_A_USER = (
     *("doctor", "faults", "kernel", "mount", "net", "ownership", "pid", "sandbox", "users"),
@@ -215,6 +215,13 @@ def browser(report: Path, extra: Sequence[str], env: Mapping[str, str]) -> Stage
     return Stage("browser", [*argv, "tests/browser"], report, env)
 
 
+def page(report: Path, extra: Sequence[str]) -> Iterator[Stage]:
+    """Make the page and run the notebooks in its machine, then the page in browsers."""
+    yield Stage("the page's notebooks, in Node", [str(CHECKOUT / "lab"), "page", "--run"])
+    argv = [sys.executable, *PYTEST, "-m", "browser", f"--junit-xml={report}", *extra]
+    yield Stage("page", [*argv, "tests/page"], report, AT_HOST)
+
+
 def _as(who: Mapping[str, object]) -> str:
     user = who.get("user")
     return f" as the ordinary user {user.name}" if isinstance(user, User) else ""
@@ -307,6 +314,8 @@ def all_stages(kinds: set[str], extra: Sequence[str], reports: Path) -> Iterator
     if "browser" in kinds:
         with engine_for_notebooks() as engine:
             yield browser(reports / "browser.xml", extra, {**AT_HOST, **engine})
+    if "page" in kinds:
+        yield from page(reports / "page.xml", extra)
 
 
 def main() -> int:

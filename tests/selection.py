@@ -26,6 +26,7 @@ and always without --all:
   vm         {", ".join(IN_VM)}, whose kernel matters
   browser    the notebooks with a control that can be moved, and no page of the site
   podman     nothing
+  page       nothing: making it takes ten minutes and more
 """
 
 

@@ -71,12 +71,15 @@ def running():
 
 
 @contextmanager
-def opened(running, address, name, ready=True, script=""):
+def opened(running, address, name, ready=True, script="", quota_bytes=None):
     context = running.new_context(viewport={"width": 1280, "height": 1600})
     context.add_init_script(script)
     page = NotebookPage(context.new_page(), Path(name))
     page.asked = []
     context.on("request", lambda request: page.asked.append(request.url))
+    if quota_bytes:
+        quota = {"origin": address.removesuffix("/course/"), "quotaSize": quota_bytes}
+        context.new_cdp_session(page.page).send("Storage.overrideQuotaForOrigin", quota)
     page.page.goto(f"{address}lab/index.html?path={name}")
     if ready:
         page.page.wait_for_function(READY, timeout=300_000)
@@ -218,10 +221,7 @@ def test_the_reader_is_asked_before_it_costs_money_or_the_tab(running, address, 
 
 
 def test_a_full_storage_is_said(running, address):
-    with opened(running, address, "00_start_here.ipynb", ready=False) as page:
-        quota = {"origin": address.removesuffix("/course/"), "quotaSize": 4_000_000}
-        page.page.context.new_cdp_session(page.page).send("Storage.overrideQuotaForOrigin", quota)
-        page.page.wait_for_function(READY, timeout=300_000)
+    with opened(running, address, "00_start_here.ipynb", quota_bytes=4_000_000) as page:
         page.page.get_by_text("storage is full").first.wait_for(timeout=60_000)
         assert page.page.evaluate(EXECUTE, "print(6 * 7)") == "42\n"
 
