@@ -47,8 +47,8 @@ class ResponseTimes:
 
     def __repr__(self) -> str:
         return (
-            f"<{self.label}: {len(self.seconds)} answers, half within "
-            f"{milliseconds(self.median)}, 90 % within {milliseconds(self.p90)}>"
+            f"{self.label}: {len(self.seconds)} answers, half within "
+            f"{milliseconds(self.median)}, 90 % within {milliseconds(self.p90)}"
         )
 
 

@@ -37,7 +37,7 @@ class Attempt:
 
     def __repr__(self) -> str:
         word = "ESCAPED" if self.escaped else "still inside"
-        return f"<{self.how}: {word}; reading the file gave: {self.after}>"
+        return f"{self.how}: {word}; reading the file gave: {self.after}"
 
 
 def lock_in(how: str, root: str) -> None:

@@ -245,7 +245,7 @@ class Outcome:
 
     def __repr__(self) -> str:
         there, back = ("yes" if each else "no" for each in (self.to_copy, self.to_original))
-        return f"<{self.setting}: original to copy {there}, copy to original {back}>"
+        return f"{self.setting}: original to copy {there}, copy to original {back}"
 
 
 def copied_mounts(box: Sandbox, setting: str) -> Process:

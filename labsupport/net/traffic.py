@@ -1,32 +1,41 @@
-"""Downloads against the limit of a token bucket, measured by the link's counter.
+"""Downloads against the limit of a token bucket: measured by the link's counter, drawn, live.
 
 The kernel's own counter of the receiving link says how much has come in.
 """
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
-from labsupport.errors import NoAnswer
+import ipywidgets
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from labsupport.errors import LabError, NoAnswer
+from labsupport.figure import style
+from labsupport.figure.live import LivePicture, Shown, slider
 from labsupport.kernel import netlink
 from labsupport.sandbox.sandbox import Sandbox
 
 LINK = "eth0"
-WARM_UP_SECONDS = 0.5
+WINDOW_SECONDS, WARM_UP_SECONDS = 0.25, 0.5
 
 
 @dataclass(frozen=True)
 class Reading:
-    """`received_bytes` had come in `at_seconds` after the beginning.
+    """`received_bytes` had come in `at_seconds` after the beginning; `limit` was then in force.
 
-    `waiting_bytes` were then in the bucket's queue.
+    `waiting_bytes` were in the bucket's queue.
     """
 
     at_seconds: float
     received_bytes: int
+    limit_bytes_per_second: int | None = None
     waiting_bytes: int = 0
 
 
@@ -55,11 +64,23 @@ class Recording:
         used = [each for each in self.readings if each.at_seconds >= WARM_UP_SECONDS]
         return sum(each.waiting_bytes > 0 for each in used) / len(used)
 
+    def curve(self) -> list[tuple[float, float]]:
+        """The rate over time: (seconds, bytes per second), each the mean of a window before it."""
+        found, first = [], 0
+        for reading in self.readings:
+            while self.readings[first].at_seconds < reading.at_seconds - WINDOW_SECONDS:
+                first += 1
+            before = self.readings[max(0, first - 1)]
+            if seconds := reading.at_seconds - before.at_seconds:
+                rate = (reading.received_bytes - before.received_bytes) / seconds
+                found.append((reading.at_seconds, rate))
+        return found
+
 
 class Download:
     """wget(1) in `receiver` fetches a file; use it in a `with` block and call `read()` in it.
 
-    The readings also tell what waits in `sender`'s token bucket. The link is eth0 in both.
+    The readings also tell the limit of `sender`'s token bucket. The link is eth0 in both.
     """
 
     def __init__(self, receiver: Sandbox, url: str, sender: Sandbox) -> None:
@@ -85,7 +106,7 @@ class Download:
         return netlink.received_bytes(self.receiver.net.kernel, self._index), bucket
 
     def read(self) -> Reading:
-        """Read the counter, and the bucket, now.
+        """Read the counter, and the limit, now.
 
         Raises `NoAnswer`: the download has ended.
         """
@@ -93,9 +114,14 @@ class Download:
             raise NoAnswer(f"the download {self.process.ending}", self.process.errors.strip())
         received, bucket = self._count()
         now = time.monotonic() - self._began
-        waiting = bucket.waiting_bytes if bucket else 0
-        self.readings.append(Reading(now, received - self._first, waiting))
+        found = (bucket.rate, bucket.waiting_bytes) if bucket else (None, 0)
+        self.readings.append(Reading(now, received - self._first, *found))
         return self.readings[-1]
+
+    @property
+    def recording(self) -> Recording:
+        """What has been read so far."""
+        return Recording(tuple(self.readings))
 
     def in_the_end(self) -> Recording:
         """When it has ended: what the link and the bucket have counted, once nothing moves."""
@@ -114,3 +140,171 @@ def download(receiver: Sandbox, url: str, sender: Sandbox, seconds: float = 3) -
         while running.read().at_seconds < seconds:
             time.sleep(0.05)
     return running.in_the_end()
+
+
+MEGABYTE = 1e6
+HIGH = 5.0  # MB/s at the upper end of a live picture
+
+
+def finding(recordings: Mapping[float, Recording]) -> str:
+    """Say in one line what the picture shows; `recordings` are by limit in bytes per second."""
+    worst = max(abs(each.bytes_per_second() / limit - 1) for limit, each in recordings.items())
+    return f"Real downloads keep to the limit: at most {worst:.0%} beside it"
+
+
+def words(recordings: Mapping[float, Recording]) -> str:
+    """Say all of it: the picture's text alternative."""
+    parts = [f"{finding(recordings)}."]
+    for limit, each in recordings.items():
+        rate = each.bytes_per_second() / MEGABYTE
+        parts.append(f"Limit {limit / MEGABYTE:g} MB/s: measured {rate:.2f} MB/s.")
+    return " ".join(parts)
+
+
+def table(recordings: Mapping[float, Recording]) -> list[tuple[object, ...]]:
+    """The same as rows: limit, measured, share."""
+    rows: list[tuple[object, ...]] = [("limit, MB/s", "measured, MB/s", "of the limit")]
+    for limit, each in recordings.items():
+        rate = each.bytes_per_second()
+        rows.append((f"{limit / MEGABYTE:g}", f"{rate / MEGABYTE:.2f}", f"{rate / limit:.0%}"))
+    return rows
+
+
+def figure(recordings: Mapping[float, Recording]) -> Figure:
+    """Draw a curve for each limit (bytes per second), and how much was measured."""
+    longest = max(each.readings[-1].at_seconds for each in recordings.values())
+    top = 1.6 * max(recordings) / MEGABYTE
+    drawn = draw(list(recordings.values()), finding(recordings), longest, top)
+    for limit, each in recordings.items():
+        measured = f"measured {each.bytes_per_second() / MEGABYTE:.2f}"
+        at, small = (longest * 1.01, limit / MEGABYTE), style.size("small")
+        drawn.axes[0].text(*at, measured, va="center", size=small)
+    return drawn
+
+
+def draw(recordings: Sequence[Recording], title: str, seconds: float, high: float) -> Figure:
+    """Draw rates over time (`seconds` wide, `high` MB/s), each with its limit as it was read."""
+    drawn, small = style.new_figure(9.2, 3.8), style.size("small")
+    axes = drawn.add_axes((0.08, 0.16, 0.77, 0.7))
+    for number, each in enumerate(recordings):
+        _draw_curve(axes, each, style.WHO[number % len(style.WHO)], seconds)
+    axes.set(xlim=(0, seconds), ylim=(0, high))
+    axes.set_xlabel("seconds since the download began", size=small)
+    axes.set_ylabel("received, MB/s", size=small)
+    axes.tick_params(labelsize=small)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(title, loc="left", size=style.size("title"), weight="bold", pad=12)
+    return drawn
+
+
+def _draw_curve(axes: Axes, recording: Recording, colour: str, seconds: float) -> None:
+    """Draw a rate, and its limit as a dashed line with the last value on it."""
+    points = recording.curve()
+    axes.plot(
+        [at for at, _ in points], [rate / MEGABYTE for _, rate in points], color=colour, lw=2.4
+    )
+    read = [reading for reading in recording.readings if reading.limit_bytes_per_second]
+    limits = [(reading.limit_bytes_per_second or 0) / MEGABYTE for reading in read]
+    if limits:
+        times = [reading.at_seconds for reading in read]
+        axes.step(times, limits, where="post", color=style.INK, linestyle="--", linewidth=1.3)
+        above: dict[str, Any] = {"xytext": (0, 4), "textcoords": "offset points", "va": "bottom"}
+        side = "left" if times[-1] < seconds / 4 else "right"
+        told, small = f"limit {limits[-1]:g} MB/s", style.size("small")
+        axes.annotate(told, (times[-1], limits[-1]), ha=side, size=small, **above)
+
+
+def show_bandwidth(recordings: Mapping[float, Recording]) -> None:
+    """Show in the notebook the recordings of downloads, by limit in bytes per second."""
+    style.show(figure(recordings), words(recordings), table(recordings))
+
+
+def now(recording: Recording) -> str:
+    """Say the limit and the rate of the last moment."""
+    points = recording.curve()
+    limit = recording.readings[-1].limit_bytes_per_second if recording.readings else None
+    if not points or limit is None:
+        return "The download begins."
+    return f"Limit {limit / MEGABYTE:g} MB/s, received {points[-1][1] / MEGABYTE:.1f} MB/s."
+
+
+SLOWEST, FASTEST, START = 0.5, 4.0, 2.0  # MB/s
+
+
+class Bandwidth:
+    """Shows a download in `receiver` while a slider sets the limit of `sender`'s link.
+
+    `await run(seconds=…)` shows it; the recording is returned, and kept as `recording`. Its button
+    then starts another download, for as long.
+    """
+
+    def __init__(self, receiver: Sandbox, url: str, sender: Sandbox) -> None:
+        self.receiver, self.sender, self.url = receiver, sender, url
+        self.picture = LivePicture()
+        self.slider = slider(
+            ipywidgets.FloatSlider, self._set, self.picture, value=START, min=SLOWEST,
+            max=FASTEST, step=0.5, description="tbf rate: MB/s",
+        )  # fmt: skip
+        self.button = ipywidgets.Button(description="▶ Start", disabled=True)
+        self.button.on_click(lambda _: self._start_again())
+        self.recording = Recording(())
+        self._shown: Shown | None = None
+        self._again: asyncio.Task[Recording] | None = None
+        self._seconds = 0.0
+
+    async def run(self, seconds: float = 8) -> Recording:
+        """Show it, and download for some seconds, or until Stop."""
+        self._seconds = seconds
+        self.slider.value = START
+        self._set(START)
+        controls = ipywidgets.HBox([self.slider, self.button])
+        self._shown = Shown(ipywidgets.VBox([controls, self.picture]), self._words())
+        return await self._download()
+
+    async def _download(self, frames_per_second: float = 4) -> Recording:
+        self.button.disabled = True
+        try:
+            with Download(self.receiver, self.url, self.sender) as running:
+
+                def step() -> None:
+                    running.read()
+                    self.recording = running.recording
+                    self._paint()
+
+                await self.picture.keep_going(step, self._seconds, frames_per_second)
+        finally:
+            self.button.disabled = False
+        self.picture.alt = self._words()
+        if self._shown:
+            picture = self.picture
+            self._shown.leave(picture.png, self._words(), self._table(), picture.width)
+        return self.recording
+
+    def _start_again(self) -> None:
+        async def download() -> Recording:
+            try:
+                return await self._download()
+            except LabError as error:  # the sandboxes may be closed by now
+                self.picture.status = str(error)
+            return self.recording
+
+        self._again = asyncio.ensure_future(download())
+
+    def _set(self, megabytes_per_second: float) -> None:
+        self.sender.net.shape(LINK, megabytes_per_second * MEGABYTE)
+
+    def _paint(self) -> None:
+        drawn = draw([self.recording], now(self.recording), self._seconds, HIGH)
+        self.picture.width, self.picture.png = style.pixels(drawn), style.png(drawn)
+        self.picture.status = now(self.recording)
+
+    def _words(self) -> str:
+        return f"A download against its limit. {now(self.recording)}"
+
+    def _table(self) -> list[tuple[object, ...]]:
+        rows: list[tuple[object, ...]] = [("seconds", "limit, MB/s", "received, MB")]
+        for each in self.recording.readings[::6]:
+            limit = (each.limit_bytes_per_second or 0) / MEGABYTE
+            received = each.received_bytes / MEGABYTE
+            rows.append((f"{each.at_seconds:.1f}", f"{limit:g}", f"{received:.2f}"))
+        return rows

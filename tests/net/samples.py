@@ -1,9 +1,10 @@
 """Pictures of this room, from plain data."""
 
 from labsupport.kernel.netlink import Link, Route
-from labsupport.net import network_map
+from labsupport.net import network_map, traffic
 from labsupport.net.network_map import End, Network, Snapshot
 from labsupport.net.tables import Rule
+from labsupport.net.traffic import Reading, Recording
 
 LO = Link(1, "lo", "loopback", up=False, carrier=True, mac="00:00:00:00:00:00")
 BRIDGE = Link(2, "br0", "bridge", up=True, carrier=True, mac="02:01")
@@ -60,6 +61,13 @@ WORDY = snapshot(
 )
 
 
+def steady(rate, limit):
+    return Recording(tuple(Reading(n / 10, round(n * rate / 10), limit) for n in range(30)))
+
+
+DOWNLOADS = {1e6: steady(0.96e6, 1e6), 2e6: steady(1.9e6, 2e6)}
+
+
 def of(data):
     return network_map.page(data), network_map.words(data), network_map.table(data)
 
@@ -69,4 +77,9 @@ PAGES = {
     "bridged": lambda: of(BRIDGED),
     "full": lambda: of(FULL),
     "wordy": lambda: of(WORDY),
+    "bandwidth": lambda: (
+        traffic.figure(DOWNLOADS),
+        traffic.words(DOWNLOADS),
+        traffic.table(DOWNLOADS),
+    ),
 }
