@@ -22,13 +22,14 @@ PYTHON = """#!/bin/sh
 # A Python that makes environments out of itself, and answers what ./lab asks.
 echo "$*" >>"$RECORD"
 case "$*" in
-*wants_kernel*) exit ${NO_KERNEL_WANTED:-1} ;;
+*wants_kernel*) [ ! -e "$RECORD.kernel" ] || exit 1; exit ${NO_KERNEL_WANTED:-1} ;;
 *version_info*3,*11*) exit ${TOO_OLD:-0} ;;
 *ensurepip*) exit ${NO_ENSUREPIP:-0} ;;
 *version_info*) echo python3.11-venv ;;
 --version | -VV) echo "Python ${VERSION:-3.11.9}" ;;
 "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo home = / >"$3/pyvenv.cfg" ;;
 "-m pip --version") echo "${PIP-pip 23}"; [ "${PIP-pip}" ] ;;
+"-m pip install "*labsupport_kernel) [ "$WHEEL" ] && : >"$RECORD.kernel" ;;
 "-m pip install "*) echo "${PIP_SAYS:-Successfully installed}"; exit ${PIP_STATUS:-0} ;;
 esac
 """
@@ -51,6 +52,8 @@ case "$1" in tee) cat >/dev/null ;; chmod | rm) ;; *) exec "$@" ;; esac
 """
 APT_CACHE = """#!/bin/sh
 case " $UNKNOWN " in *" $2 "*) exit 100 ;; esac
+case " $ONLY_SUGGESTED " in *" $2 "*) exit 0 ;; esac
+echo "Package: $2"
 """
 
 
@@ -306,9 +309,10 @@ def test_without_root_the_one_command_is_printed_and_the_course_goes_on(lab):
     assert lab.run(INSTALLED="alpha").stderr == ""  # once is enough; ./lab doctor says it again
 
 
-def test_with_sudo_what_is_missing_is_installed_and_what_is_unknown_left_out(lab):
+@pytest.mark.parametrize("how", ["UNKNOWN", "ONLY_SUGGESTED"])
+def test_with_sudo_what_is_missing_is_installed_and_what_is_unknown_left_out(lab, how):
     lab.stand_in("sudo", SUDO)
-    run = lab.run("test", INSTALLED="alpha", UNKNOWN="gamma")
+    run = lab.run("test", INSTALLED="alpha", **{how: "gamma"})
 
     assert "no package gamma" in run.stderr
     install = [
@@ -355,6 +359,17 @@ def test_what_builds_a_kernel_is_installed_where_one_is_wanted_and_only_to_open_
     assert "a compiler" in lab.run(NO_KERNEL_WANTED="0").stderr
     tools = kernel._APT.removeprefix("sudo apt-get install ")
     assert f"--no-install-recommends {tools}\n" in lab.asked()
+
+
+def test_a_wheel_with_a_kernel_is_taken_where_pip_is_told_of_one_but_from_no_index(lab):
+    lab.stand_in("sudo", SUDO)
+    said = lab.run(NO_KERNEL_WANTED="0", WHEEL="there").stderr
+
+    [line] = [line for line in lab.asked().splitlines() if line.endswith(" labsupport_kernel")]
+    assert " --no-index " in line
+    assert "from a wheel" in said
+    assert "compiler" not in said
+    assert lab.run(NO_KERNEL_WANTED="0").stderr == ""
 
 
 def test_root_is_cautioned(lab):
