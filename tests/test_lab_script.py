@@ -30,7 +30,7 @@ case "$*" in
 "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo home = / >"$3/pyvenv.cfg" ;;
 "-m pip --version") echo "${PIP-pip 23}"; [ "${PIP-pip}" ] ;;
 "-m pip install "*labsupport_kernel) [ "$WHEEL" ] && : >"$RECORD.kernel" ;;
-"-m pip install "*) echo "${PIP_SAYS:-Successfully installed}"; exit ${PIP_STATUS:-0} ;;
+"-m pip install "*) echo "${PIP_SAYS:-Successfully installed}"; $TAKES; exit ${PIP_STATUS:-0} ;;
 esac
 """
 DPKG = """#!/bin/sh
@@ -370,6 +370,15 @@ def test_a_wheel_with_a_kernel_is_taken_where_pip_is_told_of_one_but_from_no_ind
     assert "from a wheel" in said
     assert "compiler" not in said
     assert lab.run(NO_KERNEL_WANTED="0").stderr == ""
+
+
+def test_what_takes_minutes_says_what_it_is_at(lab):
+    lab.stand_in("sleep", "#!/bin/sh\nexec /bin/sleep 0.01\n")
+    said = lab.run(TAKES="/bin/sleep 1", PIP_SAYS="Collecting numpy").stderr
+
+    assert "1 min: Collecting numpy" in said
+    assert said.count("Collecting numpy") > 1
+    assert "Terminated" not in said
 
 
 def test_root_is_cautioned(lab):
