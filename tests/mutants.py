@@ -420,8 +420,7 @@ NEVER_CRASHES = _put(
     'lambda self, argv, **how: real(self, ["true"] if "sysrq" in str(argv) else argv, **how)',
 )
 HAS_NO_KERNEL_OF_ITS_OWN = """
-from labsupport.race.elsewhere import InVirtualMachine
-from labsupport.race.runners import AsProcess
+from labsupport.race.runners import AsProcess, InVirtualMachine
 InVirtualMachine._prepare, InVirtualMachine._start = lambda self: 0, AsProcess._start
 InVirtualMachine.python, InVirtualMachine.why_not = AsProcess.python, classmethod(lambda cls: "")
 """

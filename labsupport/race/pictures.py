@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from labsupport.figure import style
-from labsupport.figure.table import PlainTable
-from labsupport.race.runners import Entrant, bytes_in_words, time_in_words
+from labsupport.figure.table import PlainTable, amount
+from labsupport.race.runners import Entrant, time_in_words
 
 Entrants = Sequence[Entrant]
 Table = list[tuple[object, ...]]
@@ -64,7 +64,7 @@ def _sentence(each: Entrant) -> str:
         return f"{each.name}: has not run."
     return (
         f"{each.name}: {time_in_words(each.seconds)} ({_spread(each)}), "
-        f"{bytes_in_words(each.memory_bytes)} of memory, {_disk(each)} on disk."
+        f"{amount(each.memory_bytes)} of memory, {_disk(each)} on disk."
     )
 
 
@@ -74,8 +74,8 @@ def _spread(each: Entrant) -> str:
 
 
 def _disk(each: Entrant) -> str:
-    own = bytes_in_words(each.disk_bytes)
-    return f"{own} + {bytes_in_words(each.borrowed_bytes)}" if each.borrowed_bytes else own
+    own = amount(each.disk_bytes)
+    return f"{own} + {amount(each.borrowed_bytes)}" if each.borrowed_bytes else own
 
 
 def race_table(entrants: Entrants) -> Table:
@@ -90,21 +90,20 @@ def _row(each: Entrant) -> tuple[object, ...]:
         return (each.name, each.why_not or "has not run", "", "", 0, "", "", "", "")
     times = map(time_in_words, (each.seconds, min(each.starts), max(each.starts)))
     sizes = (each.memory_bytes, each.disk_bytes, each.borrowed_bytes)
-    return (each.name, *times, len(each.starts), *map(bytes_in_words, sizes), each.disk_words)
+    return (each.name, *times, len(each.starts), *map(amount, sizes), each.disk_words)
 
 
-def race_figure(entrants: Entrants, over: bool = True) -> Figure:
-    """Draw the three panels; while the race is not over, the title does not yet tell its end."""
+def race_figure(entrants: Entrants) -> Figure:
+    """Draw the three panels."""
     high = TOP + BOTTOM + ROW * len(entrants)
     figure = style.new_figure(WIDTH, high)
-    title = race_finding(entrants) if over else "Who answers first?"
-    figure.text(0.012, 1 - 0.28 / high, title, _look("large", weight="bold"))
+    figure.text(0.012, 1 - 0.28 / high, race_finding(entrants), _look("large", weight="bold"))
     low, tall = BOTTOM / high, ROW * len(entrants) / high
     time, memory, disk = (
         figure.add_axes((left, low, wide, tall))
         for left, wide in ((0.187, 0.35), (0.56, 0.15), (0.74, 0.25))
     )
-    longest = [max((*e.starts, e.running_seconds or 0), default=0) for e in entrants]
+    longest = [max(e.starts, default=0) for e in entrants]
     _prepare(time, "time", "time to the first answer", longest)
     _prepare(memory, "memory", "memory", [e.memory_bytes for e in entrants])
     _prepare(disk, "disk", "files it needs", [e.disk_bytes + e.borrowed_bytes for e in entrants])
@@ -113,7 +112,7 @@ def race_figure(entrants: Entrants, over: bool = True) -> Figure:
         _draw_time(time, row, each)
         if each.starts:
             _bar(memory, row, each.memory_bytes, each)
-            _say(memory, row, each.memory_bytes, bytes_in_words(each.memory_bytes))
+            _say(memory, row, each.memory_bytes, amount(each.memory_bytes))
             _bar(disk, row, each.disk_bytes, each)
             _bar(disk, row, each.borrowed_bytes, each, each.disk_bytes, hatch="////")
             _say(disk, row, each.disk_bytes + each.borrowed_bytes, _disk(each))
@@ -126,9 +125,7 @@ def _look(size: str = "small", colour: str = style.INK, **more: Any) -> dict[str
 
 def _prepare(axes: Axes, kind: str, heading: str, values: Sequence[float]) -> None:
     """Give a panel its scale from zero, with room for words behind the longest bar."""
-    least, in_words = {"time": (LEAST_SECONDS, time_in_words)}.get(
-        kind, (LEAST_BYTES, bytes_in_words)
-    )
+    least, in_words = {"time": (LEAST_SECONDS, time_in_words)}.get(kind, (LEAST_BYTES, amount))
     longest = max(*values, least)
     axes.set(xlim=(0, longest * WORDS[kind]), ylim=(len(values) - 0.4, -0.6), yticks=[])
     axes.set_title(heading, _look("body", weight="bold", va="baseline"), loc="left", pad=8)
@@ -154,9 +151,6 @@ def _draw_time(axes: Axes, row: int, each: Entrant) -> None:
     if each.why_not:
         why = each.why_not if len(each.why_not) <= 75 else f"{each.why_not[:74]}…"
         axes.text(left, row, f"not here: {why}", quiet, style="italic", clip_on=False)
-    elif (running := each.running_seconds) is not None:
-        _bar(axes, row, running, each, hatch="////")
-        axes.text(running + left, row, f"{running:.1f} s …", _look("body"))
     elif not each.starts:
         axes.text(left, row, "waits for its turn", quiet)
     else:
@@ -203,5 +197,5 @@ def _cells(each: Entrant) -> tuple[str, ...]:
         return (f"not here: {each.why_not or 'it has not run'}", *[""] * (len(HEADS) - 1))
     set_up = time_in_words(each.set_up_seconds) if each.set_up_words else "0"
     marks = tuple("✓" if held else "✕" for held in each.got.walls)
-    memory = bytes_in_words(each.memory_bytes) if each.memory_bytes else "?"
-    return (set_up, *marks, memory, bytes_in_words(each.disk_bytes), time_in_words(each.seconds))
+    memory = amount(each.memory_bytes) if each.memory_bytes else "?"
+    return (set_up, *marks, memory, amount(each.disk_bytes), time_in_words(each.seconds))

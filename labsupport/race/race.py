@@ -1,8 +1,7 @@
-"""The race: each way to run the app is started several times in turn, while a picture grows.
+"""The race: each way to run the app is started several times in turn, and drawn after each round.
 
 Starting blocks, so one thread of its own does it for the whole race: helper processes
-of sandboxes end with the thread that made them. The picture is painted between the starts, and
-during those that take long; the quick ones are left undisturbed.
+of sandboxes end with the thread that made them.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,21 +16,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from labsupport.doctor.machine import probe
 from labsupport.errors import LabError
 from labsupport.figure import style
 from labsupport.figure.live import LivePicture, Shown
 from labsupport.figure.table import PlainTable
 from labsupport.race import pictures
-from labsupport.race.elsewhere import InContainer, InVirtualMachine
-from labsupport.race.runners import AsProcess, Bait, Entrant, InEnvironment, InSandbox, Runner
+from labsupport.race.runners import (
+    AsProcess,
+    Bait,
+    Entrant,
+    InContainer,
+    InEnvironment,
+    InSandbox,
+    InVirtualMachine,
+    Runner,
+)
 
 RUNNERS: tuple[type[Runner], ...] = (
     AsProcess, InEnvironment, InSandbox, InContainer, InVirtualMachine,
 )  # fmt: skip
 SLOW_SECONDS = 5.0  # what takes longer is started once
-UNDISTURBED_SECONDS = 0.4
-REST = 4.0  # the pause after a painting, in multiples of the time that it took
 
 
 class Race:
@@ -54,8 +57,6 @@ class Race:
         self._thread = self._new_thread()
         self._bait: Bait | None = None
         self._picture = LivePicture()
-        self._next_paint = 0.0
-        self._frame_seconds = 0.5 if probe().place == "vm" else 0.2
 
     @staticmethod
     def _new_thread() -> ThreadPoolExecutor:
@@ -89,7 +90,7 @@ class Race:
         return list(self.entrants.values())
 
     async def run(self, rounds: int = 3) -> None:
-        """Start each entrant `rounds` times, in turn, and paint; slow ones once. Stop ends it.
+        """Start each entrant `rounds` times, in turn, slow ones once; Stop ends it. Show the times.
 
         Raises `LabError`: there is no app, or it did not answer somewhere.
         """
@@ -106,13 +107,14 @@ class Race:
             await self._prepare(self._bait)
             for number in range(rounds):
                 await self._one_round(number)
+                self._paint()
         finally:
             self._picture.running = False
             # whatever was being started is waited for, then ended
             await asyncio.shield(asyncio.wrap_future(self._thread.submit(self._release)))
-        self._paint(over=True)
-        words, table = pictures.race_words(self._everyone), pictures.race_table(self._everyone)
-        shown.leave(self._picture.png, words, table, self._picture.width)
+        self._picture.status = pictures.race_finding(self._everyone)
+        table = pictures.race_table(self._everyone)
+        shown.leave(self._picture.png, self._picture.alt, table, self._picture.width)
 
     def matrix(self) -> PlainTable:
         """Return the lecture's wish list, each field measured."""
@@ -163,10 +165,7 @@ class Race:
             if self._picture.stopping or (number and slow):
                 continue
             self._picture.status = f"round {number + 1}: {name}"
-            waiting = partial(self._note_waiting, name, time.monotonic())
-            await self._in_thread(partial(self._start, runner), waiting)
-            self._note(name, running_seconds=None)
-            self._paint()
+            await self._in_thread(partial(self._start, runner))
 
     def _start(self, runner: Runner) -> None:
         """Start it once, look what it got at, and end it; in the thread."""
@@ -181,40 +180,16 @@ class Race:
             memory=(*before.memory, runner.memory_bytes),
         )  # fmt: skip
 
-    async def _in_thread(
-        self, work: Callable[[], None], still: Callable[[], None] = lambda: None
-    ) -> None:
-        """Do it in the thread; once it takes long, paint meanwhile."""
-        began = time.monotonic()
-        future = asyncio.wrap_future(self._thread.submit(work))
-        await asyncio.wait({future}, timeout=UNDISTURBED_SECONDS)
-        while not future.done():
-            still()
-            self._paint()
-            spent = (time.monotonic() - began) % self._frame_seconds
-            await asyncio.wait({future}, timeout=self._frame_seconds - spent)
-            if self._picture.stopping:
-                self._picture.status = "stopping when this one has answered …"
-        future.result()
+    async def _in_thread(self, work: Callable[[], None]) -> None:
+        await asyncio.wrap_future(self._thread.submit(work))
 
     def _note(self, name: str, **news: Any) -> None:
         self.entrants = {**self.entrants, name: replace(self.entrants[name], **news)}
 
-    def _note_waiting(self, name: str, began: float) -> None:
-        self._note(name, running_seconds=time.monotonic() - began)
-
-    def _paint(self, over: bool = False) -> None:
-        began = time.monotonic()
-        if began < self._next_paint and not over:
-            return
-        figure = pictures.race_figure(self._everyone, over)
-        self._picture.width = style.pixels(figure)
-        self._picture.png = style.png(figure)
+    def _paint(self) -> None:
+        figure = pictures.race_figure(self._everyone)
+        self._picture.width, self._picture.png = style.pixels(figure), style.png(figure)
         self._picture.alt = pictures.race_words(self._everyone)
-        now = time.monotonic()
-        self._next_paint = now + REST * (now - began)
-        if over:
-            self._picture.status = pictures.race_finding(self._everyone)
 
     def _release(self) -> None:
         """End all entrants and remove what they made; in the thread that made it."""

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from labsupport.race import pictures
-from labsupport.race.runners import bytes_in_words, time_in_words
+from labsupport.race.runners import time_in_words
 from tests.race.samples import CLOSED, ENTRANTS
 
 
@@ -28,13 +28,6 @@ def test_a_bar_is_as_long_as_its_median_and_every_start_is_a_point():
     assert [len(line.get_xdata()) for line in time.lines] == [3, 3, 1]
     assert time.get_xlim()[0] == 0
     assert time.get_xscale() == "linear"
-
-
-def test_what_is_awaited_grows_and_has_no_median_yet():
-    waiting = dataclasses.replace(ENTRANTS[0], starts=(), running_seconds=7.31)
-    figure = pictures.race_figure([waiting], over=False)
-    assert "7.3 s …" in texts(figure)
-    assert "Who answers first?" in texts(figure)
 
 
 def test_who_is_not_here_says_why_and_has_no_bar():
@@ -75,8 +68,5 @@ def test_the_matrix_has_a_mark_for_each_wall_and_a_time_for_what_was_set_up():
     assert rows["another"][0] == "not here: it is one already"
 
 
-def test_times_and_amounts_in_words():
+def test_times_in_words():
     assert [time_in_words(n) for n in (0.0421, 1.94, 23.4)] == ["42 ms", "1.9 s", "23 s"]
-    assert [bytes_in_words(n) for n in (0, 167, 9_300, 5_000_000, 382e6)] == [
-        "0", "167 B", "9.3 kB", "5.0 MB", "382 MB",
-    ]  # fmt: skip

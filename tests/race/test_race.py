@@ -17,8 +17,14 @@ import pytest
 from labsupport import Race, probe, processes
 from labsupport.errors import LabError
 from labsupport.race import runners
-from labsupport.race.elsewhere import InContainer, InVirtualMachine
-from labsupport.race.runners import PYTHON, AsProcess, InEnvironment, InSandbox
+from labsupport.race.runners import (
+    PYTHON,
+    AsProcess,
+    InContainer,
+    InEnvironment,
+    InSandbox,
+    InVirtualMachine,
+)
 from tests.toys import CHECKOUT
 from tests.waiting import wait_until
 
