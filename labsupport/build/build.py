@@ -6,7 +6,6 @@ the engine have it, else by the classic builder; for Podman, its own builder ans
 
 from __future__ import annotations
 
-import html
 import os
 import subprocess
 import tempfile
@@ -25,6 +24,7 @@ from labsupport.build.log import BuildKitReader, BuildStep, Reader, StepReader, 
 from labsupport.engine.command_line import Builder, builder_of
 from labsupport.engine.listing import image_labels, remove_image
 from labsupport.errors import LabError, StoreChanged, nearest
+from labsupport.figure.table import PlainTable, amount
 from labsupport.ownership import marks
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ __all__ = ["Build", "BuildStep"]
 
 Files = Mapping[str, str | bytes]
 QUIET_SECONDS = 3  # then the notebook shows which step a build is at, until it is done
+LONGEST = 80  # characters of an instruction that are shown
 TRIES = 3  # Podman gives up when another program removes an image that it compares with
 
 
@@ -120,29 +121,18 @@ class Build:
         return f"built {self.tag or (self.image_id or 'an image')[:19]} in {self.seconds:.1f} s{by}"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(step.name)}</td>"
-            f"<td style='text-align:left'><code>{html.escape(_short(step.instruction))}</code></td>"
-            f"<td>{_seconds(step)}</td><td>{_bytes(step.bytes)}</td></tr>"
-            for step in self.steps
-        )
-        return (
-            "<table><thead><tr><th>step</th><th style='text-align:left'>instruction</th>"
-            f"<th>seconds</th><th>bytes added</th></tr></thead><tbody>{rows}</tbody></table>"
-            f"<p>{html.escape(self._ending())}</p>"
-        )
+        head = ("step", "instruction", "seconds", "added")
+        return PlainTable(self._ending(), head, tuple(map(_row, self.steps)))._repr_html_()
 
 
-def _short(instruction: str, most: int = 80) -> str:
-    return instruction if len(instruction) <= most else f"{instruction[: most - 1]}…"
+def _row(step: BuildStep) -> tuple[str, ...]:
+    seconds = "" if step.seconds is None else f"{step.seconds:.1f}"
+    added = "" if step.bytes is None else amount(step.bytes)
+    return step.name, _short(step.instruction), "CACHED" if step.cached else seconds, added
 
 
-def _seconds(step: BuildStep) -> str:
-    return "CACHED" if step.cached else "" if step.seconds is None else f"{step.seconds:.1f}"
-
-
-def _bytes(amount: int | None) -> str:
-    return "" if amount is None else f"{amount:,}".replace(",", " ")
+def _short(instruction: str) -> str:
+    return instruction if len(instruction) <= LONGEST else f"{instruction[: LONGEST - 1]}…"
 
 
 # --- the context: the files that a build may use -------------------------------------------------
