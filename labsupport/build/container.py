@@ -109,7 +109,7 @@ class Container(Closing):
     @property
     def command(self) -> str:
         """The command line that does the same."""
-        return " ".join(["docker run", *map(_flag, self.options.items()), "labsupport/busybox cat"])
+        return command_line("labsupport/busybox", PROGRAM, self.options)
 
     @property
     def is_here(self) -> bool:
@@ -153,12 +153,6 @@ def stranger(engine: Engine) -> Container:
     return Container(engine, labels={})
 
 
-def _flag(option: tuple[str, Any]) -> str:
-    name, value = option
-    values = value if isinstance(value, list) else [value]
-    return " ".join(f"--{name.replace('_', '-')} {each}" for each in values)
-
-
 def _end(container: SdkContainer) -> None:
     from docker.errors import APIError, NotFound
 
@@ -178,49 +172,41 @@ def start_and_end(container: SdkContainer, command: str, began: float, patience:
 
     Raises `TimedOut`: it did not end within `patience` seconds.
     """
+    import requests
     from docker.errors import APIError
 
+    argv = (container.attrs["Path"], *container.attrs["Args"])
     try:
         container.start()
     except APIError as error:
         container.reload()
         why = str(error.explanation)
         status = int(container.attrs["State"]["ExitCode"]) or not_started(why)
-        return Ran(command, argv(container), "", why, status, time.monotonic() - began)
-    return ended(container, command, began, patience)
-
-
-def ended(container: SdkContainer, command: str, began: float, patience: float) -> Ran:
-    """Wait for a container's end, and collect what it has said.
-
-    Raises `TimedOut`: it did not end within `patience` seconds.
-    """
-    import requests
-
+        return Ran(command, argv, "", why, status, time.monotonic() - began)
     try:
         status = int(container.wait(timeout=patience)["StatusCode"])
     except requests.exceptions.RequestException as error:
         raise TimedOut(f"`{command}` does not end", f"waited for {patience:g} s") from error
     seconds = time.monotonic() - began
-    output = container.logs(stdout=True, stderr=False).decode(errors="replace")
-    errors = container.logs(stdout=False, stderr=True).decode(errors="replace")
-    return Ran(command, argv(container), output, errors, status, seconds)
-
-
-def argv(container: SdkContainer) -> tuple[str, ...]:
-    """Return what the engine made of ENTRYPOINT, CMD and arguments."""
-    return (container.attrs["Path"], *container.attrs["Args"])
+    output, errors = (
+        container.logs(stdout=out, stderr=not out).decode(errors="replace") for out in (True, False)
+    )
+    return Ran(command, argv, output, errors, status, seconds)
 
 
 _FLAGS = {"network_mode": "network", "mem_limit": "memory"}
 """Options that `docker run` calls by another name than the SDK."""
 
 
-def command_line(image: str, arguments: tuple[str, ...], options: Mapping[str, Any]) -> str:
+def command_line(image: str, arguments: Sequence[str], options: Mapping[str, Any]) -> str:
     """Write the command line that does the same; shell words, as they would be typed."""
     given = dict(options)
     start = given.pop("entrypoint", "")
     first, *rest = [start] if isinstance(start, str) else start or [""]
-    flags = [f"--{_FLAGS.get(key, key.replace('_', '-'))}={value}" for key, value in given.items()]
+    flags = [
+        f"--{_FLAGS.get(key, key.replace('_', '-'))}={each}"
+        for key, value in given.items()
+        for each in (value if isinstance(value, list) else [value])
+    ]
     flags += [f"--entrypoint={first}"] if first else []
     return trace.command(["docker", "run", "--rm", *flags, image, *rest, *arguments])
