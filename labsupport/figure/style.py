@@ -11,18 +11,13 @@ import html
 import io
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib import rcdefaults
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-
-from labsupport.errors import LabError
-
-if TYPE_CHECKING:
-    from IPython.display import DisplayHandle
 
 rcdefaults()  # a matplotlibrc of the user's may draw white words, or ask for TeX
 HOST = "#0072B2"
@@ -38,17 +33,16 @@ COLOURS = {HOST, *WHO, KERNEL, SHARED, INK, PAPER, QUIET, PALE, FAINT}
 
 SIZES = {"small": 11.0, "body": 12.0, "large": 15.0, "title": 16.0}
 PIXELS_PER_INCH = 100
-_scale = 1.0
 
 
 def size(name: str) -> float:
     """Return a font size in points: small, body, large or title."""
-    return SIZES[name] * _scale
+    return SIZES[name]
 
 
 def new_figure(width: float = 8.6, height: float = 4.0) -> Figure:
     """Return an empty figure, in inches, with a light background that looks well on dark pages."""
-    figure = Figure(figsize=(width * _scale, height * _scale), dpi=PIXELS_PER_INCH, facecolor=PAPER)
+    figure = Figure(figsize=(width, height), dpi=PIXELS_PER_INCH, facecolor=PAPER)
     FigureCanvasAgg(figure)
     return figure
 
@@ -145,53 +139,3 @@ def _details(table: Sequence[Sequence[object]]) -> str:
         f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
         "</details></figcaption>"
     )
-
-
-# --- everything larger, for a projector -----------------------------------------------------------
-#
-# A stretched picture would be blurred. So pictures made afterwards are drawn larger, and the page's
-# zoom, which enlarges words, tables, sliders and live views, leaves them out.
-
-PROJECTOR = 1.4
-SMALLEST, LARGEST = 0.5, 3.0
-_OUTPUT = ".jp-OutputArea-output"
-# an output within an output is enlarged already
-_CSS = (
-    "<style>{out}{{zoom:{scale:g}}}{out} {out}{{zoom:1}}{out} img{{zoom:{back:.6g}}}</style>"
-    "<small>{words}</small>"
-)
-_told: DisplayHandle | None = None
-
-
-def present(scale: float = PROJECTOR) -> None:
-    """Show outputs `scale` times as large from now on; `present(False)` undoes it.
-
-    Words, tables and controls grow at once, in JupyterLab; pictures when they are
-    made the next time.
-
-    Raises `LabError`: it is below 0.5 or above 3.
-    """
-    global _scale  # noqa: PLW0603 (one setting for all pictures of a notebook)
-    wanted = {True: PROJECTOR, False: 1.0}[scale] if isinstance(scale, bool) else float(scale)
-    if not SMALLEST <= wanted <= LARGEST:
-        raise LabError(
-            f"outputs cannot be shown {scale} times as large",
-            f"between {SMALLEST:g} and {LARGEST:g} they can be read",
-            "present() for a projector, present(False) for the ordinary size",
-        )
-    _scale = wanted
-    _tell(wanted)
-
-
-def _tell(scale: float) -> None:
-    """Show the style with a word about it; what an earlier call has shown becomes the same."""
-    global _told  # noqa: PLW0603 (one setting for all outputs of a notebook)
-    from IPython.display import display
-
-    large = f"Outputs are shown {scale:g} times as large; present(False) undoes it."
-    words = large if scale != 1 else "Outputs have their ordinary size."
-    markup = _CSS.format(out=_OUTPUT, scale=scale, back=1 / scale, words=words)
-    told = {"text/html": markup, "text/plain": words}
-    if _told:
-        _told.update(told, raw=True)
-    _told = display(told, raw=True, display_id="labsupport-present")
