@@ -7,6 +7,7 @@ when the kernel ends, when Jupyter has gone, or when the guest has died, and the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -58,12 +59,14 @@ def become_ipykernel(file: str, more: Sequence[str], words: str = "") -> NoRetur
     """Replace this process by ipykernel, on this machine itself."""
     sys.stdout.flush()
     sys.stderr.flush()
+    cache = Path(platformdirs.user_cache_dir("labsupport"))
+    with contextlib.suppress(OSError):  # then IPython warns, and takes a temporary folder
+        cache.mkdir(parents=True, exist_ok=True)
     environment = {
         **os.environ,
         "LAB_PLACE": "host",
         # else the user's own settings and start-up files would reach in
-        "IPYTHONDIR": os.environ.get("IPYTHONDIR")
-        or str(Path(platformdirs.user_cache_dir("labsupport")) / "ipython"),
+        "IPYTHONDIR": os.environ.get("IPYTHONDIR") or str(cache / "ipython"),
         places.NOTICE: words,
     }
     extension = ["--ext", places.__name__] if words else []

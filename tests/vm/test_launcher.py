@@ -278,6 +278,8 @@ def test_this_machine_by_hand(start: Callable[..., Kernel], tmp_path: Path) -> N
     environment = {name: text for name, text in os.environ.items() if name != "IPYTHONDIR"}
     kernel = start("lab-host", env={**environment, "HOME": str(tmp_path)})
     assert kernel.run("theirs") == "NameError"
+    # a new user has no cache yet; elsewhere IPython would warn, and forget
+    assert kernel.run("print(get_ipython().ipython_dir)").endswith("labsupport/ipython")
     assert kernel.run("import os; print(os.uname().release, os.environ['LAB_PLACE'])") == (
         f"{os.uname().release} host"
     )
