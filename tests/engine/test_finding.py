@@ -214,35 +214,22 @@ def test_an_engine_that_is_slow_to_start_gets_patience_and_a_word(
 
 
 @pytest.mark.parametrize(
-    ("newest", "oldest", "said"),
+    ("newest", "oldest", "answer"),
     [
-        ("1.18", "1.12", r"too old(.|\n)*upgrade it"),
-        ("1.40", "1.12", r"too old(.|\n)*upgrade it"),
-        ("1.99", "1.98", "pip install --upgrade docker"),
+        ("1.41", None, "1.41"),
+        ("1.45", "1.24", "1.45"),
+        ("1.52", "1.44", "1.45"),  # Docker 29
+        ("1.40", "1.12", "too old"),
+        ("1.60", "1.46", "pip install --upgrade docker"),
     ],
 )
-def test_an_engine_too_old_or_too_new_is_told_apart(nowhere, newest, oldest, said):
-    refusal = pytest.raises(LabError, match=said)
-    with answering(nowhere / "usual.sock", newest, oldest), refusal:
-        Engine.connect()
-
-
-@pytest.mark.parametrize(
-    ("said", "answer"),
-    [
-        ({"ApiVersion": "1.41"}, "1.41"),
-        ({"ApiVersion": "1.45", "MinAPIVersion": "1.24"}, "1.45"),
-        ({"ApiVersion": "1.52", "MinAPIVersion": "1.44"}, "1.45"),  # Docker 29
-        ({"ApiVersion": "1.40", "MinAPIVersion": "1.12"}, LabError),
-        ({"ApiVersion": "1.60", "MinAPIVersion": "1.46"}, LabError),
-    ],
-)
-def test_versions_are_agreed_upon(monkeypatch, said, answer):
+def test_versions_are_agreed_upon(monkeypatch, newest, oldest, answer):
     monkeypatch.setattr(client, "NEWEST_API", "1.45")
-    if isinstance(answer, str):
+    said = {"ApiVersion": newest, "MinAPIVersion": oldest}
+    if answer.startswith("1."):
         assert client.agreed_version(said, "here") == answer
         return
-    with pytest.raises(answer, match=said["ApiVersion"]):
+    with pytest.raises(LabError, match=answer):
         client.agreed_version(said, "here")
 
 

@@ -52,23 +52,11 @@ TAKEN = {
     "a hard link to a link": [[member("a", b"x"), symlink("s", "a"), hardlink("z", "s")]],
     "a hard link whose target is replaced above": [
         [member("a", b"old"), hardlink("h", "a")], [member("a", b"new")]],
-    "a whiteout": [FILE_D, [member("d/.wh.x")]],
-    "a whiteout before its like": [FILE_D, [folder("d"), member("d/.wh.x"), member("d/x", b"new")]],
-    "a whiteout of nothing": [FILE_D, [member("e/.wh.x"), member("d/.wh.z")]],
-    "a whiteout in the lowest layer": [[member("a", b"1"), member(".wh.b")]],
     "a whiteout behind a link of its layer": [FILE_D, [folder("d"), symlink("l", "d"),
                                                        member("l/.wh.x")]],
     "a whiteout behind a lower layer's link": [[*FILE_D, symlink("l", "d")], [member("l/.wh.x")]],
-    "an opaque folder": [FILE_D, [folder("d"), member("d/.wh..wh..opq"), member("d/new", b"2")]],
     "an opaque folder, said at last": [FILE_D, [folder("d"), member("d/x", b"2"),
                                                 member("d/.wh..wh..opq")]],
-    "an opaque folder without its entry": [FILE_D, [member("d/.wh..wh..opq")]],
-    "a folder within an opaque one": [
-        [folder("d"), folder("d/e"), member("d/e/x", b"1")],
-        [folder("d"), folder("d/e"), member("d/.wh..wh..opq"), member("d/e/y", b"2")]],
-    "a file over a folder": [FILE_D, [member("d", b"2")]],
-    "a folder over a file": [[member("d", b"2")], FILE_D],
-    "a link over a folder": [FILE_D, [symlink("d", "usr")]],
     "what aufs notes": [[member(".wh..wh.aufs"), member("a", b"1")]],
     "long names, GNU": [tar([member("l" * 200 + "/" + "n" * 200, b"1")], tarfile.GNU_FORMAT)],
     "long names, PAX": [[member("l" * 200 + "/" + "n" * 200, b"1")]],
@@ -78,7 +66,6 @@ TAKEN = {
                  member("b", type=tarfile.BLKTYPE, devmajor=7)]],
     "the root": [[folder("./", mode=0o755), member("./a", b"1")]],
     "empty layers": [b"", bytes(1024), [member("a", b"1")]],
-    "the same layer twice": [FILE_D, FILE_D],
 }  # fmt: skip
 
 
@@ -284,7 +271,7 @@ def test_no_room_for_the_archive_is_said(engine):
 
 @pytest.fixture(scope="module")
 def storage():
-    """Options that give podman and buildah a storage of their own, by a name that is short enough.
+    """Options that give podman a storage of its own, by a name that is short enough.
 
     Podman takes 50 characters, and pytest's folders are longer.
     """
@@ -293,40 +280,14 @@ def storage():
     shutil.rmtree(where)
 
 
-def run(*argv: str | Path) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert not done.returncode, done.stderr
-
-
-def needs(program: str) -> pytest.MarkDecorator:
-    missing = not shutil.which(program)
-    return pytest.mark.skipif(missing, reason=f"needs {program} (apt-get install {program})")
-
-
-@needs("podman")
+@pytest.mark.skipif(not shutil.which("podman"), reason="needs podman (apt-get install podman)")
 def test_what_podman_saves(saved_for_podman, image, storage, tmp_path):
-    run("podman", *storage, "load", "--quiet", "--input", saved_for_podman)
-    run("podman", *storage, "save", f"--output={tmp_path / 'it'}", "made:1")
+    for argv in (["load", "--quiet", "--input", saved_for_podman],
+                 ["save", f"--output={tmp_path / 'it'}", "made:1"]):  # fmt: skip
+        subprocess.run(["podman", *storage, *argv], capture_output=True, check=True)
 
     with Image.open(tmp_path / "it") as same:
         assert inside(same) == inside(image)
         # newer engines save the name with its registry, and Podman takes that
         assert same.names in (("localhost/made:1",), ("docker.io/library/made:1",))
         assert [file.read() for file in same.lost_files()] == [b"1\n", b"2\n", b"secret\n"]
-
-
-@needs("buildah")
-def test_what_buildah_builds(saved, storage, tmp_path):
-    (tmp_path / "Dockerfile").write_text(
-        f"FROM docker-archive:{saved}\nRUN rm -r /d && echo b > /b\nENV B=1\n"
-    )
-    run("buildah", *storage, "bud", "--quiet", "--layers", "--isolation=chroot",
-        "--tag=built:1", tmp_path)  # fmt: skip
-    run("buildah", *storage, "push", "--quiet", "built:1", f"docker-archive:{tmp_path / 'it'}:b:1")
-
-    with Image.open(tmp_path / "it") as image:
-        assert image.layers[-1].deleted == ("/d", "/d/n")
-        assert image.read("/b") == b"b\n"
-        assert image.history[-1].empty
-        assert "rm -r /d" in image.layers[-1].created_by
-        assert "/d/n" in [file.path for file in image.lost_files()]

@@ -103,30 +103,25 @@ def killable(vm_kernel: Path, marked: Marked, start: Callable[..., Kernel]) -> K
     return start(env={**os.environ, "LAB_MEMORY": marked.memory})
 
 
-def test_a_cell_runs_as_root_in_the_guest(kernel: Kernel) -> None:
-    said = kernel.run("import os; print(os.getuid(), os.uname().nodename, os.environ['LAB_PLACE'])")
-    assert said == "0 lab vm"
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import os; print(os.getuid(), os.uname().nodename, os.environ['LAB_PLACE'])", "0 lab vm"),
+        ("import os, pathlib, matplotlib as m; print(*(os.access(p, os.W_OK) for p in"
+         " (pathlib.Path.home(), m.get_cachedir(), m.get_configdir())))", "True True True"),
+        ("print('x' * (1 << 20))", "x" * (1 << 20)),
+        (f"print(len({'y' * 300_000!r}))", "300000"),
+        ("import os; print(os.environ.get('PYTHONMALLOC'))", "None"),
+    ],
+    ids=["root", "home", "megabyte", "large cell", "environment"],
+)  # fmt: skip
+def test_a_cell_says_what_it_says_anywhere(kernel: Kernel, code: str, said: str) -> None:
+    assert kernel.run(code) == said
 
 
 def test_it_works_in_the_notebooks_folder_which_is_the_hosts(kernel: Kernel, shared: Path) -> None:
     kernel.run("open('saved', 'w').write('by a cell')")
     assert (shared / "saved").read_text() == "by a cell"
-
-
-def test_it_has_a_home_and_matplotlib_a_place(kernel: Kernel) -> None:
-    said = kernel.run(
-        "import os, pathlib, matplotlib as m; print(*(os.access(p, os.W_OK) for p in"
-        " (pathlib.Path.home(), m.get_cachedir(), m.get_configdir())))"
-    )
-    assert said == "True True True"
-
-
-def test_a_megabyte_of_output_arrives_whole(kernel: Kernel) -> None:
-    assert len(kernel.run("print('x' * (1 << 20))")) == 1 << 20
-
-
-def test_a_large_cell_arrives_whole(kernel: Kernel) -> None:
-    assert kernel.run(f"print(len({'y' * 300_000!r}))") == "300000"
 
 
 def test_input_is_asked_for(kernel: Kernel) -> None:
@@ -161,10 +156,6 @@ def test_the_heart_beats(kernel: Kernel) -> None:
     wait_until(kernel.client.hb_channel.is_beating, 5)
     time.sleep(1.5)
     assert kernel.client.hb_channel.is_beating()
-
-
-def test_programs_that_a_cell_starts_are_as_they_are_everywhere(kernel: Kernel) -> None:
-    assert kernel.run("import os; print(os.environ.get('PYTHONMALLOC'))") == "None"
 
 
 def test_restart_gives_a_fresh_guest(killable: Kernel, marked: Marked) -> None:
