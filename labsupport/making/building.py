@@ -200,7 +200,7 @@ def run(
         errors="replace",
         start_new_session=True,
         pass_fds=pass_fds,
-        preexec_fn=_end_with_parent,  # noqa: PLW1509 (no threads here)
+        preexec_fn=end_with_parent,  # noqa: PLW1509 (no threads here)
     )
     try:
         for line in process.stdout or ():
@@ -261,7 +261,8 @@ def _runs_programs(place: Path) -> bool:
     return not os.statvfs(place).f_flag & os.ST_NOEXEC
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Have this process end when its parent does; for `preexec_fn`."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

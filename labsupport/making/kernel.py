@@ -243,7 +243,9 @@ def read_member(archive: Path, name: str) -> subprocess.CompletedProcess[str]:
     """Read a file of a source from its archive; `stderr` says why where `stdout` is empty."""
     argv = ["tar", "--extract", "--to-stdout", "--occurrence=1", "--wildcards"]
     argv += ["--no-wildcards-match-slash", f"--file={archive}", f"*/{name}"]
-    return subprocess.run(argv, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        argv, capture_output=True, text=True, check=False, preexec_fn=building.end_with_parent
+    )
 
 
 def require_tools() -> None:

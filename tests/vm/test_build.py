@@ -270,6 +270,18 @@ def test_a_stopped_build_leaves_nothing(tmp_path, scratch, number):
     assert list(scratch.iterdir()) == []
 
 
+def test_a_build_that_is_stopped_while_it_looks_into_the_archive_leaves_nothing(tmp_path, scratch):
+    os.mkfifo(archive := tmp_path / "linux-6.1.tar")  # tar waits for its other end
+    child = _start_build(tmp_path, archive, scratch)
+    children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
+    wait_until(children.read_text, 20)
+    tar = int(children.read_text())
+    child.terminate()
+    child.wait(10)
+
+    wait_until(lambda: not is_alive(tar))
+
+
 def _start_build(tmp_path: Path, archive: Path, scratch: Path) -> subprocess.Popen:
     program = (
         "import sys, pathlib\n"
