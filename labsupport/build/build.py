@@ -91,14 +91,13 @@ class Build:
             return _once(engine, builder, stages, arguments, tag)
 
     @classmethod
-    def read(cls, engine: Engine, said: str, image: str, dockerfile: str = "") -> Build:
+    def read(cls, engine: Engine, said: str, image: str) -> Build:
         """Read what `docker build` has said, typed in a cell; `image` is what it has made.
 
-        `dockerfile` is the text, by which stages are put in order. The seconds are BuildKit's own;
-        other builders tell none.
+        The seconds are BuildKit's own; other builders tell none.
         """
         kind: type[Reader] = BuildKitReader if said.startswith("#") else StepReader
-        reader = kind(log.stages(dockerfile))
+        reader = kind(())
         for line in said.splitlines():
             reader.take(line, 0.0)
         reader.finish(0.0)

@@ -27,6 +27,7 @@ from labsupport.errors import (
     MissingController,
     ProcessGone,
 )
+from labsupport.kernel import proc
 from labsupport.kernel.mounts import attach_loop
 from labsupport.ownership import marks
 from labsupport.ownership.marks import Closing
@@ -96,7 +97,7 @@ def hog(
         "most": 4 * limit if most is None else bytes_of(most, "most"),
         "pause": pause_seconds,
     }
-    check = _check(group, "memory", "memory", most=_available_memory())
+    check = _check(group, "memory", "memory", most=proc.available_memory())
     return _start("hog", group, options, seconds, [check])
 
 
@@ -201,12 +202,6 @@ def _no_limit(group: Cgroup, kind: str, word: str, example: object) -> LabError:
         f"nothing limits {word} in {group}, so it would take what this machine has",
         f"set the limit first: group.set({word}={example!r})",
     )
-
-
-def _available_memory() -> int:
-    """Return how many bytes can be had without swapping; proc_meminfo(5)."""
-    kilobytes = Path("/proc/meminfo").read_text().partition("MemAvailable:")[2].split()[0]
-    return int(kilobytes) << 10
 
 
 # --- an empty disk to write to, and swap space; loop(4), swapon(8), blockdev/zram ----------------

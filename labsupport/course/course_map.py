@@ -17,7 +17,7 @@ from labsupport.course import progress
 from labsupport.course.catalogue import NOTEBOOKS, Chapter, chapter_of_question, chapters
 from labsupport.course.progress import EXERCISE, PREDICTION, Event
 from labsupport.errors import LabError, ProgressUnreadable
-from labsupport.figure.table import PlainTable
+from labsupport.figure.table import PlainTable, Tabled
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Score:
         return bool(self.guessed or self.skipped or self.tried)
 
 
-def scores(events: Iterable[Event] | None = None) -> list[Score]:
-    """Count, for each notebook; by default from the student's own file.
+def scores() -> list[Score]:
+    """Count, for each notebook, what the student's own file has.
 
     Raises `ProgressUnreadable` if that file holds something else.
     """
-    done = list(progress.events() if events is None else events)
+    done = progress.events()
     answers, verdicts = predictions(done), exercises(done)
     return [_score(chapter, answers, verdicts) for chapter in chapters()]
 
@@ -111,13 +111,6 @@ def finding(done: Sequence[Score]) -> str:
     return f"{passed} of {there} exercises solved; {met} of {guessed} guesses were right ({KEY})"
 
 
-def table(done: Sequence[Score]) -> PlainTable:
-    """Return a row for each notebook, linked to it."""
-    rows = [(f"{s.number} {s.title}", _guesses(s), _exercises(s)) for s in done]
-    links = tuple(score.file for score in done)
-    return PlainTable(finding(done), ("notebook", "guesses", "exercises"), tuple(rows), links)
-
-
 def _guesses(score: Score) -> str:
     missed = score.guessed - score.met
     marks = "●" * score.met + "○" * missed + "-" * score.skipped
@@ -130,7 +123,7 @@ def _exercises(score: Score) -> str:
     return f"{marks:·<{score.exercises}} {solved}" if score.exercises else "none"
 
 
-class CourseMap:
+class CourseMap(Tabled):
     """What has been done of the course: a table, whose rows lead to the notebooks.
 
     It is read from the student's own file (see `course.progress`). Raises `ProgressUnreadable` if
@@ -145,11 +138,13 @@ class CourseMap:
         """The numbers of the notebooks in which something was done."""
         return [score.number for score in self.scores if score.begun]
 
-    def __repr__(self) -> str:
-        return repr(table(self.scores))
-
-    def _repr_html_(self) -> str:
-        return table(self.scores)._repr_html_()
+    @property
+    def table(self) -> PlainTable:
+        """A row for each notebook, linked to it."""
+        rows = [(f"{s.number} {s.title}", _guesses(s), _exercises(s)) for s in self.scores]
+        links = tuple(score.file for score in self.scores)
+        head = ("notebook", "guesses", "exercises")
+        return PlainTable(finding(self.scores), head, tuple(rows), links)
 
 
 # --- one file that a student hands in: what was done, with the evidence, and nobody's name --------

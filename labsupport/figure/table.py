@@ -92,6 +92,21 @@ class PlainTable:
         return html_table(self.head, rows, self.finding)
 
 
+class Tabled:
+    """What a cell shows as its `table`."""
+
+    @property
+    def table(self) -> PlainTable:
+        """What there is to show."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return repr(self.table)
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
+
+
 # --- amounts of bytes as people write them, in powers of 1000 as `docker history` has them ------
 
 UNITS = ("B", "kB", "MB", "GB", "TB")

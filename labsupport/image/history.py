@@ -9,7 +9,7 @@ from pathlib import Path
 
 from labsupport.build.log import instruction, is_ours
 from labsupport.errors import LabError
-from labsupport.figure.table import UNITS, PlainTable, amount
+from labsupport.figure.table import UNITS, PlainTable, Tabled, amount
 from labsupport.image.image import Image
 
 _SIZE = re.compile(r"([\d.]+)\s*([kMGT]?B)")
@@ -29,7 +29,7 @@ class Line:
 
 
 @dataclass(frozen=True, repr=False)
-class History:
+class History(Tabled):
     """An image's history, in the order of the Dockerfile; our own label is left out of it.
 
     So one that somebody else has printed (the lecture's) can be compared with our own.
@@ -89,12 +89,6 @@ class History:
     def _row(self, line: Line) -> tuple[str, ...]:
         layer = "none" if line.layer is None else str(line.layer or "")
         return line.instruction, layer, amount(line.size_bytes), f"{self.share(line):.1f} %"
-
-    def __repr__(self) -> str:
-        return repr(self.table)
-
-    def _repr_html_(self) -> str:
-        return self.table._repr_html_()
 
 
 def _bytes_of(size: str) -> int:

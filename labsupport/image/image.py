@@ -264,14 +264,14 @@ class Image(Closing):
             return cls(Archive(file, limits), limits)
 
     @classmethod
-    def of(cls, engine: Engine, name: str, *, limits: Limits | None = None) -> Image:
+    def of(cls, engine: Engine, name: str) -> Image:
         """Read an image of an engine, as `docker save` streams it.
 
         `name` is a tag or an ID. The archive is in a file without a name for as long as the image
         is in use: `close()` removes it, and so does the end of this process. Raises `LabError`,
         also if there is no room for it, and as `open` does.
         """
-        limits = limits or Limits()
+        limits = Limits()
         return cls(_keep(_saved(engine.client, name), limits), limits)
 
     @property

@@ -65,6 +65,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(utime) + int(stime)) / os.sysconf("SC_CLK_TCK")
 
 
+def available_memory() -> int:
+    """How many bytes programs can have without swapping; proc_meminfo(5)."""
+    with open("/proc/meminfo") as file:
+        return int(file.read().partition("MemAvailable:")[2].split()[0]) << 10
+
+
 def children(of: int | None = None) -> list[int]:
     """The children of a process, by default ours, adopted ones and those that have ended included.
 

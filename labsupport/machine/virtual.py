@@ -19,6 +19,7 @@ from pathlib import Path
 from labsupport.doctor import qemu
 from labsupport.doctor.qemu import find_disk, make_overlay
 from labsupport.errors import LabError, ProgramNotFound, TimedOut
+from labsupport.kernel import proc
 from labsupport.machine import hypervisor
 from labsupport.ownership import marks
 from labsupport.ownership.marks import Closing
@@ -42,12 +43,6 @@ def amount(text: str, least: int, most: int) -> int:
             f"write it as “512M” or “4G”, from {least >> 20}M to {most >> 20}M",
         )
     return found
-
-
-def available_memory() -> int:
-    """Return how many bytes programs can have without swapping; see proc_meminfo(5)."""
-    words = Path("/proc/meminfo").read_text().partition("MemAvailable:")[2]
-    return int(words.split()[0]) << 10
 
 
 def require_space() -> None:
@@ -124,7 +119,7 @@ class VirtualMachine(Closing):
         Its disk begins as what `./lab vm-disk` has made. Raises `LabError`.
         """
         qemu.check()
-        memory_bytes = amount(memory, LEAST_MEMORY, available_memory())
+        memory_bytes = amount(memory, LEAST_MEMORY, proc.available_memory())
         disk_bytes = amount(disk, LEAST_DISK, MOST_DISK)
         require_space()
         machine = cls(name, hypervisor.Hardware(memory_bytes, disk_bytes, cpus))

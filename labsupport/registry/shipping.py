@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from labsupport.build.log import instruction
 from labsupport.errors import LabError
-from labsupport.figure.table import PlainTable, amount
+from labsupport.figure.table import PlainTable, Tabled, amount
 
 if TYPE_CHECKING:
     from labsupport.engine.client import Engine
@@ -45,7 +45,7 @@ class LayerTrip:
 
 
 @dataclass(frozen=True, repr=False)
-class Trip:
+class Trip(Tabled):
     """A push that has ended: the image's layers, the lowest first."""
 
     name: str
@@ -73,12 +73,6 @@ class Trip:
         )  # fmt: skip
         head = ("layer of", "digest", "in the registry", "what became of it")
         return PlainTable(f"{self.name}: {sent}", head, tuple(rows))
-
-    def __repr__(self) -> str:
-        return repr(self.table)
-
-    def _repr_html_(self) -> str:
-        return self.table._repr_html_()
 
 
 def push(engine: Engine, name: str, registry: Registry) -> Trip:

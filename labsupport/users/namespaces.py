@@ -17,7 +17,7 @@ from fcntl import ioctl
 from typing import TypeVar
 
 from labsupport.errors import LabError
-from labsupport.figure.table import PlainTable
+from labsupport.figure.table import PlainTable, Tabled
 from labsupport.kernel import proc, procfs
 from labsupport.kernel import syscalls as sc
 from labsupport.kernel.procfs import KINDS, Box, Kind, kinds, namespaces
@@ -210,7 +210,7 @@ def _read(reader: Callable[[S], T], path: S) -> T | None:
 NOTEBOOK = "this notebook"
 
 
-class NamespaceTable:
+class NamespaceTable(Tabled):
     """The eight kinds for some processes: `NamespaceTable({"sandbox": box, "other": 4711})`.
 
     The first column is this notebook. The others are sandboxes or PIDs, read now, or what was read
@@ -254,12 +254,6 @@ class NamespaceTable:
         if first == label:
             return f"`{self.columns[label][kind]}`"
         return f"that of {first}" if first else "not in this kernel"
-
-    def __repr__(self) -> str:
-        return repr(self.table)
-
-    def _repr_html_(self) -> str:
-        return self.table._repr_html_()
 
 
 def _inodes(who: Box | int | Mapping[str, int]) -> Mapping[str, int]:
