@@ -1,5 +1,6 @@
 """Images made by hand: in layouts that no engine here writes, and with what none would write."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -68,6 +69,18 @@ def docker(layers: Iterable[bytes], tags: Iterable[str] = ("made:1",), **more: A
     return files
 
 
+def kaniko(layers: Iterable[bytes]) -> Files:
+    """As kaniko's `--tar-path` writes it, by go-containerregistry."""
+    layers = list(layers)
+    said = config(layers)
+    packed = [gzip.compress(layer, mtime=0) for layer in layers]
+    files = {digest(blob).removeprefix("sha256:") + ".tar.gz": blob for blob in packed}
+    manifest = [{"Config": digest(said), "RepoTags": ["kaniko:1"], "Layers": list(files)}]
+    files = {digest(said): said, **files}
+    files["manifest.json"] = json.dumps(manifest).encode()
+    return files
+
+
 def docker_25(
     layers: Iterable[bytes], compress: Any = bytes, tags: Iterable[str] = ("made:1",), **more: Any
 ) -> Files:
@@ -85,6 +98,25 @@ def docker_25(
     }
     files = {blob_name(digest(blob)): blob for blob in (said, *blobs)}
     return {**files, "manifest.json": json.dumps([manifest]).encode()}
+
+
+def oci(layers: Iterable[bytes], platform: Mapping[str, str] | None = None, **more: Any) -> Files:
+    """An OCI layout without a manifest.json, as BuildKit's `type=oci` and skopeo write it."""
+    layers = list(layers)
+    said = config(layers, **more)
+    manifest = json.dumps(
+        {"config": {"digest": digest(said)}, "layers": [{"digest": digest(x)} for x in layers]}
+    ).encode()
+    where = platform or {"os": "linux", "architecture": json.loads(said)["architecture"]}
+    index = {"manifests": [{"digest": digest(manifest), "platform": where}]}
+    files = {blob_name(digest(blob)): blob for blob in (said, manifest, *layers)}
+    return {**files, "index.json": json.dumps(index).encode()}
+
+
+def listed(layout: Files) -> list[dict[str, Any]]:
+    """What an OCI layout lists."""
+    found: list[dict[str, Any]] = json.loads(layout["index.json"])["manifests"]
+    return found
 
 
 def blob_name(named: str) -> str:

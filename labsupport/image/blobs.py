@@ -7,13 +7,15 @@ their way, never all in memory.
 
 from __future__ import annotations
 
+import bz2
 import hashlib
+import lzma
 import os
 import re
 import stat
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -65,9 +67,9 @@ class Meter:
         self.limits = limits
         self.entries = self.names_bytes = self.unpacked_bytes = self.json_bytes = 0
 
-    def entry(self, *names: str) -> None:
-        """Count an entry with its names."""
-        self.entries += 1
+    def entry(self, *names: str, pieces: int = 1) -> None:
+        """Count an entry with its names; a sparse file has `pieces`."""
+        self.entries += max(1, pieces)
         self.names_bytes += sum(map(len, names))
         bounded(self.entries, self.limits.entries, "files")
         bounded(self.names_bytes, self.limits.names_bytes, "the bytes of their names")
@@ -130,9 +132,15 @@ def link_target(link: str, target: str, folder: str = "") -> str:
 # ---- bytes from front to back
 
 CHUNK = 2**16  # bytes; for each one written, the rest of the compressed one is copied
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_ZSTD = b"\x28\xb5\x2f\xfd"
 _MOST_STREAMS = 1_000_000  # each takes 10 µs
-_MOST_MEMORY = 2**27  # bytes; as much as zstd takes without being asked for more
+_MOST_MEMORY = 2**27  # bytes; as much as zstd and xz take without being asked for more
+_PIECEWISE: dict[bytes, Callable[[], Any]] = {
+    b"\x1f\x8b": lambda: zlib.decompressobj(wbits=31),
+    b"BZh": bz2.BZ2Decompressor,
+    b"\xfd7zXZ\0": lambda: lzma.LZMADecompressor(memlimit=_MOST_MEMORY),
+}
+"""How to undo gzip, bzip2 and xz, by the first bytes."""
 _DAMAGED = "its compression is damaged"
 
 
@@ -170,15 +178,27 @@ def compare(what: str, said: str, found: str) -> None:
 
 
 def decompressed(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Undo gzip or zstd, recognised by the first bytes; all else stays as it is.
+    """Undo gzip, bzip2, xz or zstd, recognised by the first bytes; all else stays as it is.
 
     Raises `BadLayer`, and `LabError` where it is cut off.
     """
     first = next(chunks, b"")
     chunks = _again(first, chunks)
-    if first.startswith(_ZSTD):
+    if _is_zstd(first):
         return _unzstd(chunks)
-    return _gunzip(chunks) if first.startswith(_GZIP) else chunks
+    new = next((new for magic, new in _PIECEWISE.items() if first.startswith(magic)), None)
+    return _undone(chunks, new) if new else chunks
+
+
+def is_compressed(first: bytes) -> bool:
+    """Tell by its first bytes whether a file is compressed, in a way that we know of."""
+    return first.startswith(tuple(_PIECEWISE)) or _is_zstd(first)
+
+
+def _is_zstd(first: bytes) -> bool:
+    """Also where a frame without data comes first, as zstd:chunked has it; RFC 8878."""
+    is_skippable = first[1:4] == b"\x2a\x4d\x18" and first[0] & 0xF0 == 0x50
+    return first.startswith(_ZSTD) or is_skippable
 
 
 def _again(first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -187,7 +207,7 @@ def _again(first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
     yield from chunks
 
 
-def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _undone(chunks: Iterator[bytes], new: Callable[[], Any]) -> Iterator[bytes]:
     """Undo one stream after the other: eStargz makes one of each file."""
     streams, stream = 0, None
     for chunk in chunks:
@@ -196,7 +216,7 @@ def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
             if stream is None or stream.eof:
                 if not (rest := rest.lstrip(b"\0")):  # padding
                     break
-                stream, streams = zlib.decompressobj(wbits=31), streams + 1
+                stream, streams = new(), streams + 1
                 bounded(streams, _MOST_STREAMS, "compressed streams")
             yield from _pieces(stream, rest)
             rest = stream.unused_data
@@ -209,9 +229,9 @@ def _pieces(stream: Any, rest: bytes) -> Iterator[bytes]:
     while not stream.eof:
         try:
             data = stream.decompress(rest, CHUNK)
-        except zlib.error as error:
+        except (zlib.error, lzma.LZMAError, OSError) as error:
             raise BadLayer(_DAMAGED, str(error)) from error
-        rest = stream.unconsumed_tail
+        rest = getattr(stream, "unconsumed_tail", b"")  # zlib's; the others keep it themselves
         if not data and not rest:
             return
         yield data
@@ -369,7 +389,7 @@ class Blob:
     @property
     def is_compressed(self) -> bool:
         """Whether it is compressed, in a way that we know of."""
-        return self._pread(min(4, self.size_bytes), self.offset).startswith((_GZIP, _ZSTD))
+        return is_compressed(self._pread(min(8, self.size_bytes), self.offset))
 
     def part(self, offset: int, size_bytes: int) -> Blob:
         """Return a part of it."""

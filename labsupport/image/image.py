@@ -6,11 +6,13 @@ Each digest in it is verified, and what is read is bounded (`Limits`).
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from docker.errors import APIError, ImageNotFound
 from requests.exceptions import RequestException
 
+from labsupport.build.bases import ARCHITECTURES
 from labsupport.engine import listing
 from labsupport.engine.daemon import scratch
 from labsupport.errors import LabError, nearest
@@ -30,6 +33,7 @@ from labsupport.image.blobs import (
     Meter,
     bounded,
     compare,
+    decompressed,
     open_regular,
 )
 from labsupport.image.layers import (
@@ -64,6 +68,18 @@ def _saved(client: DockerClient, name: str) -> Iterator[bytes]:
         raise LabError(f"the engine has no image {name!r}", nearest(name, tags)) from error
     except (APIError, RequestException) as error:
         raise LabError(f"the image {name!r} could not be saved", str(error)) from error
+
+
+def _open(path: Path, limits: Limits) -> Archive:
+    """Open an archive, also a compressed one."""
+    file = open_regular(path)
+    with _closed_on_error(file):
+        whole = Blob(path.name, file, 0, os.fstat(file.fileno()).st_size)
+        if not whole.is_compressed:
+            return Archive(file, limits)
+        with file:
+            chunks = decompressed(whole.chunks())
+            return _keep(Meter(limits).flow(chunks, whole.size_bytes), limits)
 
 
 def _keep(chunks: Iterable[bytes], limits: Limits) -> Archive:
@@ -101,9 +117,11 @@ def _closed_on_error(file: BinaryIO) -> Iterator[None]:
         raise
 
 
-# ---- its parts, by the archive's manifest.json, which every `docker save` and `podman save` writes
+# ---- its parts, by the archive's manifest.json, or by the index.json of an OCI layout
 #
-# From Docker 25 on, it names blobs of the OCI layout that is in the same archive.
+# Every `docker save` and `podman save` writes the first, kaniko and BuildKit's `type=docker` too.
+# From Docker 25 on, it names blobs of the OCI layout that is in the same archive. BuildKit's
+# `type=oci` and skopeo's `oci-archive:` write the second alone.
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LONGEST_LIST = 10_000
@@ -159,24 +177,32 @@ class Parts:
     names: tuple[str, ...]
 
 
-def find_parts(archive: Archive, meter: Meter) -> Parts:
-    """Find the one image that there is; raises `LabError`."""
-    if not (manifest := archive.blob("manifest.json")):
+@dataclass(frozen=True)
+class Listed:
+    """An image as the archive lists it: its tags, and the names of its files."""
+
+    names: tuple[str, ...]
+    config: str
+    layers: tuple[str, ...]
+    architecture: str = ""
+
+
+def find_parts(archive: Archive, meter: Meter, name: str | None) -> Parts:
+    """Find the image of that name, or the one that there is; raises `LabError`."""
+    if manifest := archive.blob("manifest.json"):
+        images = [_listed(image) for image in read_json(manifest, meter)[0].items()]
+    elif index := archive.blob("index.json"):
+        images = list(_in_layout(archive, index, meter))
+    else:
         raise _none_in(archive)
-    images = read_json(manifest, meter)[0].items()
-    if len(images) != 1:
-        tags = [tag.text() for image in images for tag in image["RepoTags"].items()]
-        remedy = "save one alone: docker save --output image.tar NAME"
-        raise LabError(f"the archive holds {len(images)} images", ", ".join(tags), remedy)
-    names, layers = ([each.text() for each in images[0][key].items()] for key in _LISTS)
-    blob, said = _file(archive, images[0]["Config"].text())
+    if not images:
+        raise LabError("the archive names no image", "its list is empty")
+    image = _chosen(images, name)
+    blob, said = _file(archive, image.config)
     config, digest = read_json(blob, meter)
     compare(blob.name, said, digest)
-    bounded(len(layers), meter.limits.layers, "layers")
-    return Parts(config, digest, tuple(_file(archive, each) for each in layers), tuple(names))
-
-
-_LISTS = ("RepoTags", "Layers")
+    bounded(len(image.layers), meter.limits.layers, "layers")
+    return Parts(config, digest, tuple(_file(archive, each) for each in image.layers), image.names)
 
 
 def read_json(blob: Blob, meter: Meter) -> tuple[Said, str]:
@@ -196,11 +222,61 @@ def _none_in(archive: Archive) -> LabError:
         "etc/passwd": " (the files of a container, perhaps, from docker export)",
     }
     found = "".join(hint for name, hint in hints.items() if archive.blob(name))
-    why = f"there is no manifest.json in it{found}"
+    why = f"there is no manifest.json or index.json in it{found}"
     return LabError("this is not an image", why, "make one: docker save --output image.tar NAME")
 
 
-_NAMED_BY_DIGEST = re.compile(r"(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json|\.tar)?")
+def _listed(image: Said) -> Listed:
+    tags, layers = (tuple(each.text() for each in image[key].items()) for key in _LISTS)
+    return Listed(tags, image["Config"].text(), layers)
+
+
+_LISTS = ("RepoTags", "Layers")
+_NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
+
+
+def _in_layout(archive: Archive, index: Blob, meter: Meter) -> Iterator[Listed]:
+    """List the images of an OCI layout, those of an index of several platforms among them."""
+    waiting = [(each, "") for each in read_json(index, meter)[0]["manifests"].items()]
+    while waiting:
+        item, name = waiting.pop(0)
+        name = next(filter(None, (item["annotations"][key].text() for key in _NAMES)), name)
+        blob, digest = _file(archive, _blob_of(item))
+        said, found = read_json(blob, meter)
+        compare(blob.name, digest, found)
+        waiting += [(each, name) for each in said["manifests"].items()]
+        if said["config"].value and item["platform"]["os"].text() != "unknown":  # an attestation
+            layers = tuple(_blob_of(layer) for layer in said["layers"].items())
+            architecture = item["platform"]["architecture"].text()
+            yield Listed((name,) if name else (), _blob_of(said["config"]), layers, architecture)
+
+
+def _blob_of(item: Said) -> str:
+    return f"blobs/{item['digest'].digest().replace(':', '/')}"
+
+
+def _chosen(images: list[Listed], name: str | None) -> Listed:
+    """Choose the image that has a name, or the only one; of several platforms, this machine's."""
+    known = sorted({tag for image in images for tag in image.names or ("(without a name)",)})
+    several = {image.names for image in images}  # those of other platforms have the same names
+    if name is None and len(several) > 1:
+        remedy = f"say which: Image.open(path, name={known[0]!r})"
+        raise LabError(f"the archive holds {len(several)} images", ", ".join(known), remedy)
+    found = [image for image in images if name is None or _is_called(name, image)]
+    if not found:
+        raise LabError(f"the archive holds no image {name!r}", nearest(name or "", known))
+    ours = ARCHITECTURES.get(os.uname().machine)
+    return next((image for image in found if image.architecture == ours), found[0])
+
+
+def _is_called(name: str, image: Listed) -> bool:
+    return any(name in (tag, tag.removesuffix(":latest")) for tag in image.names)
+
+
+# kaniko: sha256:HEX for the configuration; docker and podman: HEX.json, HEX.tar; crane: HEX.tar.gz
+_NAMED_BY_DIGEST = re.compile(
+    r"(?:blobs/sha256/|sha256:)?([0-9a-f]{64})(?:\.json|\.tar|\.tar\.gz)?"
+)
 
 
 def _file(archive: Archive, name: str) -> tuple[Blob, str]:
@@ -215,7 +291,8 @@ class Image(Closing):
     """An image out of an archive or an engine; made by `open` and `of`.
 
     `layers` from the lowest up; `history`, also the lines that made no layer; `config`, the image's
-    JSON; `names`, its tags; `digest`, that of the configuration, which is the image's ID.
+    JSON; `names`, its tags; `architecture` as in `"amd64"`; `digest`, that of the configuration,
+    which is the image's ID.
 
     Sizes are in bytes, and those of regular files alone. Other numbers are what a layer takes in
     the archive (`Layer.blob_bytes`), on an engine's disk, and in `docker history`, which adds the
@@ -226,16 +303,18 @@ class Image(Closing):
     history: tuple[Step, ...]
     config: dict[str, Any]
     names: tuple[str, ...]
+    architecture: str
     digest: str
 
-    def __init__(self, archive: Archive, limits: Limits) -> None:
+    def __init__(self, archive: Archive, limits: Limits, name: str | None = None) -> None:
         self._file, self._limits = archive.file, limits
         with _closed_on_error(self._file):
-            self._read(find_parts(archive, meter := Meter(limits)), meter)
+            self._read(find_parts(archive, meter := Meter(limits), name), meter)
 
     def _read(self, parts: Parts, meter: Meter) -> None:
         self._parts = parts
         self.config, self.names = parts.config.object(), parts.names
+        self.architecture = parts.config["architecture"].text()
         self.digest = parts.digest
         self._tree, self._reader = Tree(meter), Reader()
         lines = parts.config["history"].items()
@@ -252,16 +331,17 @@ class Image(Closing):
         )
 
     @classmethod
-    def open(cls, path: str | Path, *, limits: Limits | None = None) -> Image:
-        """Read an image from an archive, as `docker save` writes it.
+    def open(
+        cls, path: str | Path, *, name: str | None = None, limits: Limits | None = None
+    ) -> Image:
+        """Read an image from an archive, as `docker save` writes it, or of an OCI layout.
 
-        The layers may be plain, or compressed with gzip or zstd. Raises `LabError`, or `BadLayer`
-        for a layer that is damaged, changed, or made to harm.
+        `name` tells which, if there are several. The layers may be plain, or compressed with gzip,
+        bzip2, xz or zstd, and so may be the archive. Raises `LabError`, or `BadLayer` for a layer
+        that is damaged, changed, or made to harm.
         """
         limits = limits or Limits()
-        file = open_regular(Path(path))
-        with _closed_on_error(file):
-            return cls(Archive(file, limits), limits)
+        return cls(_open(Path(path), limits), limits, name)
 
     @classmethod
     def of(cls, engine: Engine, name: str) -> Image:
@@ -373,8 +453,16 @@ def _diff_ids(parts: Parts) -> list[str]:
 
 
 def _step(line: Said, layer: Layer | None) -> Step:
-    return Step(line["created_by"].text(), not _made(line), layer)
+    created, by, comment = (line[key].text() for key in ("created", "created_by", "comment"))
+    return Step(_time(created), by, comment, not _made(line), layer)
 
 
 def _made(line: Said) -> bool:
     return not line["empty_layer"].value
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:  # empty, or not a time: nothing depends on it
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from difflib import get_close_matches
 from functools import cached_property
 
@@ -44,6 +45,8 @@ class Entry:
     target: str = ""
     layer: int = 0
     offset: int = field(default=0, repr=False, compare=False)
+    pieces: tuple[tuple[int, int], ...] = field(default=(), repr=False, compare=False)
+    """Where the stored bytes of a sparse file belong, and how many; zeros are between them."""
     named: Entry | None = field(default=None, repr=False, compare=False)
     """The file that a hard link is another name for; None if it leads to nothing."""
 
@@ -102,10 +105,13 @@ class Layer:
 class Step:
     """One line of an image's history, and the layer that it made; one that is `empty` made none.
 
-    If the history does not fit the layers, no line has a layer.
+    `created` is None where the image does not say it. If the history does not fit the layers, no
+    line has a layer.
     """
 
+    created: datetime | None
     created_by: str
+    comment: str
     empty: bool
     layer: Layer | None
 
@@ -203,9 +209,8 @@ class Contents(Files):
 
     def add(self, member: tarfile.TarInfo) -> None:
         """Take the next member of the layer's archive; raises `BadLayer`, `LabError`."""
-        self._meter.entry(member.name, member.linkname)
-        if member.issparse():
-            raise BadLayer(f"the sparse file {member.name[:200]!r}", "engines write none")
+        pieces: list[tuple[int, int]] = getattr(member, "sparse", None) or []
+        self._meter.entry(member.name, member.linkname, pieces=len(pieces))
         path = self._place(plain_path(member.name))
         folder, _, name = path.rpartition("/")
         if name == OPAQUE:
@@ -214,7 +219,7 @@ class Contents(Files):
             self.whiteouts.append(f"{folder}/{_deleted(name.removeprefix(WHITEOUT))}")
         elif not name.startswith(WHITEOUT):
             self._check_place(path)
-            entry = self._entry(member, path)
+            entry = self._entry(member, path, tuple(pieces))
             if entry.kind != "folder":
                 self.empty(path)
             self.put(entry)
@@ -234,7 +239,9 @@ class Contents(Files):
                     raise BadLayer(f"{path!r} is not a folder", "yet there are files in it")
                 return
 
-    def _entry(self, member: tarfile.TarInfo, path: str) -> Entry:
+    def _entry(
+        self, member: tarfile.TarInfo, path: str, pieces: tuple[tuple[int, int], ...]
+    ) -> Entry:
         kind = _KINDS.get(member.type, "file")
         size = member.size if kind == "file" else 0
         if path == "/" and kind != "folder":
@@ -246,10 +253,12 @@ class Contents(Files):
             why = f"Linux has at most {LONGEST_PATH}"
             raise BadLayer(f"a link to {len(target)} characters", why)
         bounded(size, self._meter.limits.unpacked_bytes, f"the bytes of {path[:200]!r}")
+        if any(at + stored > size for at, stored in pieces):
+            raise BadLayer(f"the sparse file {path[:200]!r}", "has more than its size")
         entry = Entry(
             path, kind, size,
             member.mode & 0o7777,  # Docker adds the file's kind to it
-            member.uid, member.gid, target, self._number, member.offset_data,
+            member.uid, member.gid, target, self._number, member.offset_data, pieces,
         )  # fmt: skip
         return entry.another_name(self.entries.get(target)) if kind == "hardlink" else entry
 
@@ -369,7 +378,15 @@ class Reader:
 
     def read(self, blob: Blob, entry: Entry) -> bytes:
         """Return a file's content; `blob` is its layer."""
-        offset, size = entry.offset, entry.size_bytes
+        if not entry.pieces:
+            return self._stored(blob, entry.offset, entry.size_bytes)
+        content, begin = bytearray(entry.size_bytes), entry.offset
+        for at, size in entry.pieces:
+            content[at : at + size] = self._stored(blob, begin, size)
+            begin += size
+        return bytes(content)
+
+    def _stored(self, blob: Blob, offset: int, size: int) -> bytes:
         if not blob.is_compressed:
             return b"".join(blob.part(offset, size).chunks())
         if self._blob != blob or self._feed.tell() > offset:

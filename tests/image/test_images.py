@@ -103,7 +103,7 @@ def inside(image):
     """What is in an image, apart from what it is called and how it is stored."""
     return (
         [(layer.diff_id, layer.added, layer.changed, layer.deleted) for layer in image.layers],
-        [(step.created_by, step.empty) for step in image.history],
+        [(step.created_by, step.empty, step.created) for step in image.history],
         dict(image.tree()),
         image.hidden,
     )
@@ -115,6 +115,7 @@ def test_it_is_what_the_engine_says_it_is(engine, image):
     # containerd's store identifies an image by its manifest, the classic one by its configuration
     assert (image.digest == said.id) == (engine.image_store == "classic")
     assert image.names == ("made:1",)
+    assert image.architecture == said.attrs["Architecture"]
     assert image.config["config"]["Env"] == said.attrs["Config"]["Env"]
     assert [layer.diff_id for layer in image.layers] == said.attrs["RootFS"]["Layers"]
     packed = [layer.digest != layer.diff_id for layer in image.layers]
@@ -125,6 +126,9 @@ def test_the_history_is_the_engines_with_the_layer_that_each_line_made(engine, i
     said = engine.client.images.get("made:1").history()[::-1]
 
     assert [step.created_by for step in image.history] == [line["CreatedBy"] for line in said]
+    assert [int(step.created.timestamp()) for step in image.history] == [
+        line["Created"] for line in said
+    ]
     assert [step.layer for step in image.history if not step.empty] == list(image.layers)
     for step, line in zip(image.history, said, strict=True):
         files = step.layer.files.values() if step.layer else ()
@@ -280,11 +284,21 @@ def storage():
     shutil.rmtree(where)
 
 
-@pytest.mark.skipif(not shutil.which("podman"), reason="needs podman (apt-get install podman)")
-def test_what_podman_saves(saved_for_podman, image, storage, tmp_path):
-    for argv in (["load", "--quiet", "--input", saved_for_podman],
-                 ["save", f"--output={tmp_path / 'it'}", "made:1"]):  # fmt: skip
-        subprocess.run(["podman", *storage, *argv], capture_output=True, check=True)
+def run(*argv: str | Path) -> None:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+
+
+def needs(program: str) -> pytest.MarkDecorator:
+    missing = not shutil.which(program)
+    return pytest.mark.skipif(missing, reason=f"needs {program} (apt-get install {program})")
+
+
+@needs("podman")
+@pytest.mark.parametrize("form", ["docker-archive", "oci-archive"])
+def test_what_podman_saves(form, saved_for_podman, image, storage, tmp_path):
+    run("podman", *storage, "load", "--quiet", "--input", saved_for_podman)
+    run("podman", *storage, "save", f"--format={form}", f"--output={tmp_path / 'it'}", "made:1")
 
     with Image.open(tmp_path / "it") as same:
         assert inside(same) == inside(image)

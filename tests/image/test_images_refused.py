@@ -1,8 +1,10 @@
 """What is wrong with an image is said in one clear error, soon, and without a file outside."""
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import os
 import random
 import resource
@@ -26,7 +28,9 @@ from tests.image_making import (
     docker_25,
     folder,
     hardlink,
+    kaniko,
     member,
+    oci,
     pack,
     symlink,
     tar,
@@ -60,6 +64,7 @@ def refused(tmp_path):
 def test_what_is_no_archive(refused, tmp_path):
     refused(LabError, b"")
     refused(LabError, b"no archive " * 1000)
+    refused(LabError, gzip.compress(b"no archive " * 1000))
     refused(LabError, bytes(10240))
     refused(LabError, {"some": b"file"})
     assert "docker export" in refused(LabError, tar([member("etc/passwd", b"")]))
@@ -99,7 +104,7 @@ def test_a_manifest_of_another_form(said, refused):
 @pytest.mark.parametrize(
     "said",
     [{"rootfs": None}, {"rootfs": []}, {"rootfs": {"diff_ids": []}}, {"history": [3]},
-     {"rootfs": {"diff_ids": ["md5:1"]}}, {"rootfs": {"diff_ids": [None]}},
+     {"rootfs": {"diff_ids": ["md5:1"]}}, {"rootfs": {"diff_ids": [None]}}, {"architecture": 7},
      {"rootfs": {"diff_ids": ["sha256:" + "0" * 64] * 2}}],
     ids=json.dumps,
 )  # fmt: skip
@@ -116,6 +121,19 @@ def test_a_changed_byte_is_noticed(at, refused):
     assert name.rpartition("/")[2] in refused(DIGEST, {**files, name: changed})
 
 
+@pytest.mark.parametrize("said", [b"{}", b"[]", b'{"manifests": [{"digest": "md5:1"}]}', b"{"])
+def test_an_oci_layout_of_another_form(said, refused):
+    refused(LabError, {**oci([LAYER]), "index.json": said})
+
+
+def test_each_part_of_an_oci_layout_is_missed_and_compared(refused):
+    files = oci([LAYER])
+    for name in files.keys() - {"index.json"}:
+        assert "index.json" not in refused(DIGEST, {**files, name: files[name] + b" "})
+        rest = {other: files[other] for other in files if other != name}
+        assert name in refused("is not whole", rest)
+
+
 def test_a_layer_is_compared_with_both_of_its_digests(refused):
     """Packed again after a change, so that what is stored has the digest it goes by."""
     files = docker_25([LAYER], lambda layer: gzip.compress(layer.replace(b"root", b"toor")))
@@ -127,6 +145,9 @@ def test_a_layer_is_compared_with_both_of_its_digests(refused):
     files = docker([LAYER])
     files["layer0.tar"] = files["layer0.tar"].replace(b"root", b"toor")
     assert digest(LAYER) in refused(DIGEST, files)
+    files = kaniko([LAYER])
+    said = next(name for name in files if name.startswith("sha256:"))
+    assert said in refused(DIGEST, {**files, said: files[said] + b" "})
 
 
 @pytest.mark.parametrize(
@@ -208,7 +229,9 @@ def test_a_file_in_the_place_of_a_folder(opened):
     assert {path: image.read(path) for path in image.tree()} == {"/a": b"1", "/d": b"3"}
 
 
-@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress, bytes])
+@pytest.mark.parametrize(
+    "compress", [gzip.compress, zstandard.compress, bz2.compress, lzma.compress, bytes]
+)
 def test_a_layer_that_ends_too_soon(compress, refused):
     big = tar([member("noise", random.Random(1).randbytes(300_000))])
     for size in (4, 700, 100_000):
@@ -227,6 +250,9 @@ def test_compressions_that_are_broken_or_unknown(refused):
     assert "compression" in refused(BadLayer, docker_25([LAYER], lambda _: broken))
     broken = zstandard.compress(LAYER)[:20] + b"\xff" * 400
     assert "compression" in refused(BadLayer, docker_25([LAYER], lambda _: broken))
+    for begin in (b"BZh91AY&SY", b"\xfd7zXZ\0\0\4"):
+        error = refused(BadLayer, docker_25([LAYER], lambda _, begin=begin: begin + bytes(100)))
+        assert "compression" in error
     refused(BadLayer, docker_25([LAYER], lambda _: b"encrypted" * 1000))
 
 
@@ -257,6 +283,10 @@ def squeezed(*parts, times=1):
         return packed.getvalue()
 
 
+def xz(content):
+    return lzma.compress(content, preset=0)  # the others take 64 MiB and more to undo
+
+
 @contextmanager
 def at_most(mebibytes):
     """Fail if this process needs that much more memory meanwhile: its address space is limited."""
@@ -269,7 +299,7 @@ def at_most(mebibytes):
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress, bz2.compress, xz])
 def test_a_decompression_bomb(compress, refused):
     layer = (compress(header(size=40 * MiB)) + compress(bytes(MiB)) * 40) * 2
     with at_most(64):
@@ -289,6 +319,12 @@ def test_what_swells_beyond_what_is_usual(refused, opened, monkeypatch):
 def test_a_compression_in_a_million_pieces(refused, monkeypatch):
     monkeypatch.setattr(blobs, "_MOST_STREAMS", 1000)
     assert "compressed streams" in refused(LabError, stored(gzip.compress(b"") * 1001))
+
+
+def test_an_archive_that_is_a_bomb_as_a_whole(refused):
+    with at_most(64):
+        whole = squeezed(header(size=2**36), bytes(MiB), times=40)
+        refused(BOMB, whole, limits=Limits(unpacked_bytes=20 * MiB))
 
 
 def test_the_layers_are_counted_together(refused):
@@ -313,12 +349,19 @@ def test_names_and_folders_without_end(refused):
         refused(BadLayer, docker([tar([symlink("x", "y/" * 5000)])]))
 
 
-def test_a_sparse_file(refused):
-    """No engine writes one, and a small one may say that it is a giant."""
-    said = {"GNU.sparse.map": "0,0", "GNU.sparse.size": str(2**62), "GNU.sparse.numblocks": "1"}
-    raw = header(tarfile.PAX_FORMAT, pax_headers=said)
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_sparse_giant(form, refused):
+    fields = {"type": tarfile.GNUTYPE_SPARSE} if form == tarfile.GNU_FORMAT else {}
+    if fields:
+        raw = bytearray(header(**fields))
+        raw[483:495] = tarfile.itn(2**62, 12, tarfile.GNU_FORMAT)
+        raw[148:156] = b" " * 8
+        raw[148:156] = b"%06o\0 " % sum(raw[:512])
+    else:
+        said = {"GNU.sparse.map": "0,0", "GNU.sparse.size": str(2**62), "GNU.sparse.numblocks": "1"}
+        raw = header(form, pax_headers=said)
     with at_most(64):
-        assert "sparse" in refused(BadLayer, stored(raw + bytes(1024)))
+        refused(GIANT, stored(bytes(raw) + bytes(1024)))
 
 
 def test_a_file_is_returned_up_to_a_size_alone(opened):
@@ -393,6 +436,7 @@ FIRST = tar(
 SOUND = {
     "docker": pack(docker([FIRST, NEXT])),
     "docker 25": pack(docker_25([FIRST, NEXT])),
+    "kaniko": pack(kaniko([FIRST, NEXT])),
     "gzip": pack(docker_25([FIRST, NEXT], gzip.compress)),
     "zstd": pack(docker_25([FIRST, NEXT], zstandard.compress)),
 }
