@@ -4,7 +4,6 @@ import io
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from labsupport.cgroup import curves
@@ -78,15 +77,6 @@ def test_marks_that_are_too_close_share_one_name():
     ]  # fmt: skip
 
 
-def test_words_and_table_tell_all_that_is_drawn():
-    data = watched(KILL, BOMB)
-    for part in ("OOM kill, 3.2 s", "forks refused from 4.0 s", "at most 60 MiB", "pids.max is 20"):
-        assert part in curves.words(data)
-    rows = curves.table(data)[1:]
-    assert [float(row[0]) for row in rows] == sorted(float(row[0]) for row in rows)
-    assert any("fork refused (412 times, until 6.0 s)" in row for row in rows)
-
-
 def test_repainting_gives_the_same_picture_as_painting_it_at_once():
     def paint(*pictures):
         plot = Plot()
@@ -95,12 +85,3 @@ def test_repainting_gives_the_same_picture_as_painting_it_at_once():
     early = watched(samples=readings(until=3))
     assert (paint(early, watched(KILL), watched()) == paint(watched())).all()
     assert (paint(early) != paint(watched())).any()
-
-
-def test_amounts_are_written_for_people():
-    assert curves.bytes_in_words(64 * MIB) == "64 MiB"
-    assert curves.bytes_in_words(300 << 10) == "300 KiB"
-    assert curves.cpus_in_words(0.2) == "0.2 CPUs"
-    assert curves.tasks_in_words(1) == "1 task"
-    assert curves.rate_in_words(2.5 * MIB) == "2.5 MiB/s"
-    assert [curves.nice(n) for n in (0.9, 1, 42, 86)] == [1, 1, 50, pytest.approx(100)]

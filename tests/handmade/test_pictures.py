@@ -27,17 +27,6 @@ def test_what_changed_is_named_with_its_evidence():
     assert Lights(LIGHTS.lights, LIGHTS.lights).told() == []
 
 
-def test_the_words_tell_of_every_lamp():
-    assert "mounts: held (evidence of mounts)" in LIGHTS.words()
-    assert "files: got out." in LIGHTS.words()
-
-
-def test_the_picture_shows_each_lamp():
-    texts = [text.get_text() for text in LIGHTS.page().axes.texts]
-    assert texts.count("held") == 2
-    assert texts.count("got out") == 1
-
-
 def test_what_was_lent_is_told_and_does_not_shine():
     lent = replace(LIGHTS.lights[0], lent=True)
     lights = Lights((lent, *LIGHTS.lights[1:]), LIGHTS.before, ("own_mounts",), ("own_mounts",))

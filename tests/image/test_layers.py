@@ -9,7 +9,7 @@ from labsupport.build.log import instruction, is_ours, keyword
 from labsupport.errors import LabError
 from labsupport.figure.table import amount
 from labsupport.image.history import History
-from labsupport.image.layer_explorer import LayerExplorer, as_data, finding, table, towers, words
+from labsupport.image.layer_explorer import LayerExplorer, as_data, finding, towers
 from tests.image.samples import BASE, MINE, OTHER, OURS, TOOLS, image_of
 from tests.image_making import member
 
@@ -61,14 +61,6 @@ def test_cache_hits_are_those_of_the_build():
     )
     (tower,) = towers({"other": OTHER}, {"other": Build(steps)})
     assert [bar.cached for bar in tower.bars] == [None, True, False]
-
-
-def test_title_words_and_table_say_the_same():
-    shown = towers({"mine": MINE})
-    assert finding(shown) == "7 kB of 10 kB are deleted, and still there"
-    assert finding(towers({"other": OTHER})) == "78 % of 9.01 kB are in layer 2"
-    assert "2 RUN make, 7 kB, 7 kB wasted" in words(shown)
-    assert table(shown)[1][:5] == ("mine", 3, "RUN rm /cache; touch /lib", "1 kB", "0 B")
 
 
 def test_the_widget_gets_plain_data_and_the_largest_files_first():

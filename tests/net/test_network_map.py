@@ -7,7 +7,6 @@ from labsupport.net import network_map as view
 from labsupport.net import traffic
 from labsupport.net.network_map import Network, arrange
 from labsupport.net.tables import Rule
-from labsupport.net.traffic import Recording
 from tests.net.samples import (
     BRIDGED,
     DOWNLOADS,
@@ -17,7 +16,6 @@ from tests.net.samples import (
     WORDY,
     eth,
     snapshot,
-    steady,
 )  # fmt: skip
 
 TWO = snapshot([Network("a", 1, (LO,)), Network("b", 2, (LO,))])
@@ -115,26 +113,9 @@ def test_nothing_that_is_written_leaves_its_box():
         assert end <= inside[0].left + inside[0].width, text.get_text()
 
 
-def test_what_is_shared_is_grey_and_the_others_keep_their_order():
-    chosen = view.colours(PAIRS, frozenset({"client orange", "client green"}))
-    assert chosen == {
-        "client orange": style.SHARED, "orange": style.FIRST,
-        "client green": style.SHARED, "green": style.SECOND,
-    }  # fmt: skip
-
-
 def test_measured_and_limit_stand_side_by_side():
     [axes] = traffic.figure(DOWNLOADS).axes
     shown = {text.get_text() for text in axes.texts}
     assert {"limit 1 MB/s", "measured 0.96", "limit 2 MB/s", "measured 1.90"} <= shown
     assert "at most 5% beside it" in traffic.finding(DOWNLOADS)
     assert traffic.table(DOWNLOADS)[1] == ("1", "0.96", "96%")
-
-
-def test_the_live_picture_changes_with_its_data():
-    begun, later = Recording(steady(1e6, 1e6).readings[:5]), steady(1e6, 1e6)
-    first, second = (style.png(traffic.draw([it], traffic.now(it), 8, 5)) for it in (begun, later))
-    assert first != second
-    assert traffic.now(steady(1e6, 2e6)) == "Limit 2 MB/s, received 1.0 MB/s."
-    nothing_yet = Recording(())
-    assert traffic.draw([nothing_yet], traffic.now(nothing_yet), 8, 5).axes

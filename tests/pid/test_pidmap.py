@@ -10,10 +10,10 @@ import pytest
 from labsupport import PidMap, Sandbox, processes
 from labsupport.errors import LabError
 from labsupport.figure import style
-from labsupport.figure.live import Painter, Scene
+from labsupport.figure.live import Painter
 from labsupport.figure.page import Page
 from labsupport.pid import pidmap
-from tests.pid.samples import BY_DB, DB, DEEP, EMPTY, FULL, WEB, data
+from tests.pid.samples import BY_DB, DB, DEEP, FULL, WEB, data
 
 
 def drawn_text(picture):
@@ -54,22 +54,11 @@ def test_who_looks_sees_its_own_and_what_is_nested_and_no_number_from_outside():
     assert replace(BY_DB, viewer=pidmap.HOST).seen() == [10, 345, 678, 700]
 
 
-def test_an_empty_namespace_says_so():
-    assert "nobody" in pidmap.words(EMPTY)
-    assert any("empty" in text for text in drawn_text(EMPTY))
-
-
 def test_who_ended_is_marked_by_a_word_not_only_a_colour():
     picture = data(pidmap.group("web", 2, [WEB]), ended=[345])
     assert "nginx: ended" in drawn_text(picture)
     assert "just ended" in pidmap.words(picture)
     assert pidmap.finding(picture).startswith("No PID 1")
-
-
-def test_the_table_has_every_process_once():
-    rows = pidmap.table(data(pidmap.group("web", 2, [WEB]), pidmap.group("db", 3, [DB, DEEP])))
-    assert len(rows) == 1 + 4
-    assert ("sleep 60", "700, 7, 1", "4 (db)") in rows
 
 
 def test_all_boxes_are_on_the_page_and_the_rest_is_counted():
@@ -93,12 +82,6 @@ def test_repainting_tiles_gives_the_same_picture_as_painting_afresh():
     assert (paint(one, two, one) == paint(one)).all()
     assert (paint(one, two) == paint(two)).all()
     assert (paint(one) != paint(two)).any()
-
-
-def test_an_unchanged_scene_costs_nothing():
-    painter = Painter(style.new_figure(9.2, 4.6), pidmap.draw_frames, pidmap.draw_tile)
-    scene = pidmap.scene(data(pidmap.group("web", 2, [WEB])), 50)
-    assert painter.paint(scene) is painter.paint(Scene(scene.background, dict(scene.tiles)))
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 
 from labsupport.race import pictures
-from labsupport.race.runners import time_in_words
 from tests.race.samples import CLOSED, ENTRANTS
 
 
@@ -66,7 +65,3 @@ def test_the_matrix_has_a_mark_for_each_wall_and_a_time_for_what_was_set_up():
     assert rows["container"][:7] == ("4.2 s", *"✓✓✓✓✓✕")
     assert (rows["process"][0], rows["process"].count("✕")) == ("0", 6)
     assert rows["another"][0] == "not here: it is one already"
-
-
-def test_times_in_words():
-    assert [time_in_words(n) for n in (0.0421, 1.94, 23.4)] == ["42 ms", "1.9 s", "23 s"]

@@ -2,13 +2,12 @@
 
 import pytest
 
-from labsupport import Filter
 from labsupport.errors import LabError
 from labsupport.figure import style
 from labsupport.seccomp import pictures
 from labsupport.seccomp.guards import CALL, CAPABILITY, NAMESPACE, SECCOMP
-from labsupport.seccomp.pictures import COULD, HAS, NO, Gates, Grid, capability_table, standing
-from labsupport.seccomp.syscall_table import GROUPS, number_of
+from labsupport.seccomp.pictures import COULD, HAS, NO, Gates, capability_table, standing
+from labsupport.seccomp.syscall_table import GROUPS
 from tests.seccomp.samples import DENIED, FOUND, GATES, GRID, WHO, chain
 
 TOTAL = len(GRID.verdicts)
@@ -56,24 +55,10 @@ def test_the_line_ends_at_the_gate_that_closed():
     assert ends == at
 
 
-def test_words_and_table_of_the_gates_say_the_same():
-    said = GATES.words()
-    assert "reboot is refused by seccomp with EPERM; capability would refuse it, too." in said
-    assert "keyctl passes all guards." in said
-    assert GATES.table()[2] == ("ptrace", "EPERM", "open", "EPERM", "open", "open")
-
-
 def test_a_call_that_the_kernel_lacks_meets_no_gate():
     assert "swapon is not in this kernel." in GATES.words()
     assert "not in this kernel" in texts_of(GATES.page())
     assert texts_of(Gates(FOUND[3:]).page()).count("✕ EPERM") == 0
-
-
-def test_the_label_of_a_security_module_is_told_and_was_not_tried():
-    assert "Its label is docker-default (enforce), which was not tried." in GATES.words()
-    assert any("not tried" in text for text in texts_of(GATES.page()))
-    assert "no labels\nhere" in texts_of(Gates(FOUND).page())
-    assert "keeps no labels of AppArmor or SELinux" in Gates(FOUND).words()
 
 
 def test_the_capability_and_its_namespace_are_one_question():
@@ -89,13 +74,6 @@ def test_the_one_that_is_asked_first_comes_first():
     assert "mount is refused by capability with EPERM; seccomp would" in Gates([later]).words()
 
 
-def test_an_open_gate_has_nothing_across_the_way():
-    page = Gates([chain("keyctl", "", end="")]).page()
-    rails = [line for line in page.axes.lines if line.get_color() == style.SHARED]
-    assert len(rails) == 2 * 3
-    assert all(len(set(line.get_ydata())) == 1 for line in rails)
-
-
 def test_each_call_is_a_square_and_what_is_refused_is_named():
     drawn = GRID.page().axes.lines
     squares = [len(line.get_xdata()) for line in drawn if line.get_marker() == "s"]
@@ -105,25 +83,3 @@ def test_each_call_is_a_square_and_what_is_refused_is_named():
     said = " ".join(texts_of(GRID.page()))
     assert all(name in said for name in [*DENIED, "socket (in part)", *GROUPS, "3 refused"])
     assert GRID.finding() == f"docker run: 3 of {TOTAL} calls refused, 1 in part"
-
-
-def test_a_call_has_one_place_whatever_the_verdicts():
-    free = Grid(Filter(()).verdicts(), "unconfined")
-    assert free.finding() == f"unconfined: none of {TOTAL} calls refused"
-    assert {name: len(members) for name, members in free.groups.items()} == {
-        name: len(members) for name, members in GRID.groups.items()
-    }
-
-
-def test_many_names_are_cut():
-    many = Grid(Filter.allow(["read"]).verdicts(), "strict")
-    assert "more" in many.words()
-    assert many.page().height < 180
-
-
-def test_the_words_and_the_table_of_the_grid_say_all():
-    assert all(name in GRID.words() for name in [*DENIED, "socket (in part)"])
-    rows = GRID.table()
-    assert rows[0] == ("number", "system call", "about", "verdict")
-    assert (number_of("mount"), "mount", "mounts, namespaces", "refused with EPERM") in rows
-    assert rows[-1] == ("", f"{TOTAL - 4} others", "", "allowed")

@@ -3,14 +3,13 @@
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 
 import pytest
 
 from labsupport import Filter, probe
-from labsupport.errors import LabError, ProcessGone
+from labsupport.errors import LabError
 from labsupport.kernel import syscalls as sc
 from labsupport.kernel.procfs import status, status_fields
 from tests.waiting import wait_until
@@ -77,13 +76,6 @@ def test_a_stopped_process_can_be_read_and_stays_stopped():
         assert Filter.of(pid).verdict("mkdir").errno == "EPERM"
         time.sleep(0.05)
         await_state(pid, "T")
-
-
-def test_a_process_that_has_gone():
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    with pytest.raises(ProcessGone):
-        Filter.of(gone.pid)
 
 
 def test_an_ordinary_user_is_told_what_it_takes(as_user):

@@ -121,23 +121,9 @@ def test_a_neighbour_that_got_the_number_is_told_apart(box, kept, tmp_path):
         assert not keepers(it)
 
 
-def test_what_keeps_is_told_in_words():
-    assert repr(Keepers((3,), ((4, 5),), ("/x",))) == (
-        "<kept by process 3, descriptor 5 of process 4, bind mount at /x>"
-    )
-    assert repr(Keepers()) == "<kept by nothing>"
-
-
 def test_an_unknown_kind_lists_the_eight():
     with pytest.raises(LabError, match=r"did you mean 'mount'.*cgroup, ipc, .*, uts"):
         namespace("mnt")
-
-
-def test_a_process_that_has_ended_is_told():
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    with pytest.raises(ProcessGone, match=f"process {ended.pid}.*has ended"):
-        namespace("uts", of=ended.pid)
 
 
 def test_a_process_of_somebody_else_is_told():
