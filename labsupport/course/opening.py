@@ -84,6 +84,7 @@ def settings(page: Path, port: int | None, browser: bool) -> list[str]:
         f"--ServerApp.open_browser={browser}",
         f"--ServerApp.allow_root={os.geteuid() == 0}",
         "--ServerApp.answer_yes=True",  # one Ctrl-C is enough
+        "--MappingKernelManager.kernel_info_timeout=600",  # a slow computer boots a Lab VM as long
         "--ServerApp.log_level=WARN",
         "--LabApp.log_level=WARN",
         f"--LabApp.app_settings_dir={CHECKOUT / 'binder'}",  # no question about news, as there

@@ -13,7 +13,8 @@ AT_HOST = ("02", "06", "07", "08", "09", "11")
 IN_THE_LAB_VM = ("00", "02", "06")
 MUST_HAVE = "engine registry cgroup.memory cgroup.cpu cgroup.pids cgroup.io seccomp.read"
 DELEGATED = "systemd-run --user --scope --quiet -p Delegate=yes"
-NBVAL = "-p tests.notebooks --nbval-lax --nbval-cell-timeout=3600"
+PATIENTLY = "--nbval-kernel-startup-timeout=900 --nbval-cell-timeout=3600"
+NBVAL = f"-p tests.notebooks --nbval-lax {PATIENTLY}"
 HERE = "--nbval-current-env"
 OPENED = """
 ./lab --no-browser >log 2>&1 & lab=$!
