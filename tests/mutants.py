@@ -91,7 +91,7 @@ from labsupport.kernel import procfs
 from labsupport.users import namespaces
 namespaces.namespaces = lambda pid="self": procfs.namespaces()
 """
-NO_MAP = _put("labsupport.users.ids:IdMap.outside", "lambda self, inside: inside")
+NO_MAP = _put("labsupport.kernel.procfs:IdMap.outside", "lambda self, inside: inside")
 SEES_NO_DESCRIPTORS = _put("labsupport.users:namespaces._descriptors", "lambda link: iter(())")
 EVERYTHING_IS_ALLOWED = _put(
     "labsupport.users.attempts:Answers.allowed", "lambda self, name: list(self.rows)"

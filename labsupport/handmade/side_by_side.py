@@ -20,7 +20,7 @@ from labsupport.figure.table import PlainTable
 from labsupport.handmade.workshop import Workshop
 from labsupport.kernel import proc
 from labsupport.kernel.mounts import Mount, mounts
-from labsupport.kernel.procfs import named, namespaces, status_fields
+from labsupport.kernel.procfs import named, namespaces, status_fields, uid_map
 
 KERNELS = ("/proc/", "/sys/")  # below these, files are the kernel's
 _PATIENCE_SECONDS = 30.0
@@ -60,7 +60,7 @@ def portrait(pid: int) -> Portrait:
     root = table.at("/")
     return Portrait(
         own=frozenset(kind for kind in there if there[kind] != here.get(kind)),
-        root_is=_root_outside(pid),
+        root_is=uid_map(pid).outside(0),
         capabilities=int(fields["CapEff"], 16).bit_count(),
         no_new_privs=fields["NoNewPrivs"] == "1",
         filters=int(fields.get("Seccomp_filters", fields["Seccomp"] != "0")),
@@ -77,14 +77,6 @@ def portrait(pid: int) -> Portrait:
 def _hides(mount: Mount) -> bool:
     """A file is hidden by /dev/null over it, a folder by an empty tmpfs that none may write to."""
     return mount.root == "/null" or (mount.fstype == "tmpfs" and mount.read_only)
-
-
-def _root_outside(pid: int) -> int | None:
-    for line in Path(f"/proc/{pid}/uid_map").read_text().splitlines():
-        inside, outside, _ = map(int, line.split())
-        if inside == 0:
-            return outside
-    return None
 
 
 def _cgroup(pid: int) -> str:

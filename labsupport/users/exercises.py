@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping
 
 from labsupport.course.exercises import AGAIN, Exercise, Verdict
 from labsupport.kernel.mounts import mounts
-from labsupport.kernel.procfs import namespaces, processes
+from labsupport.kernel.procfs import Line, namespaces, processes, uid_map
 from labsupport.ownership import marks
 from labsupport.sandbox.process import Process
 from labsupport.sandbox.rootfs import FolderOf
 from labsupport.sandbox.sandbox import Sandbox
-from labsupport.users.ids import Line, uid_map
 from labsupport.users.namespaces import Keepers, keepers, namespace
 
 NAMES = ("heron", "otter", "badger", "lynx", "plover", "stoat", "marten", "siskin")

@@ -9,7 +9,8 @@ import pytest
 
 from labsupport import Sandbox
 from labsupport.errors import NamespaceRefused
-from labsupport.users.ids import IdMap, ordinary_uid, uid_map
+from labsupport.kernel.procfs import IdMap, uid_map
+from labsupport.users.rootless import ordinary_uid
 
 TWO_LINES = IdMap.parse("         0     100000        10\n      1000       1000          1\n")
 

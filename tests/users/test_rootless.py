@@ -14,9 +14,8 @@ from labsupport import NamespaceTable
 from labsupport.engine import oci_runtime
 from labsupport.engine.oci_runtime import bundle, find_runtime
 from labsupport.errors import LabError, RuntimeMissing
-from labsupport.kernel.procfs import all_pids
-from labsupport.users.ids import ordinary_uid, uid_map
-from labsupport.users.rootless import RootlessContainer
+from labsupport.kernel.procfs import all_pids, uid_map
+from labsupport.users.rootless import RootlessContainer, ordinary_uid
 from tests.waiting import owner, wait_until
 
 RUN = """
