@@ -3,7 +3,6 @@
 import pytest
 
 from labsupport import predict
-from labsupport.course import progress
 from labsupport.errors import LabError
 
 
@@ -64,14 +63,6 @@ def test_an_answer_that_nobody_could_have_chosen_is_an_error():
         predict("?", kind="yes/no").beside("perhaps")
     with pytest.raises(LabError, match="'many' is not a number"):
         predict("?", within=0).beside("many")
-
-
-def test_what_was_guessed_is_kept(monkeypatch, tmp_path):
-    monkeypatch.setenv(progress.VARIABLE, str(tmp_path / "progress"))
-    guessed(90, within=0.1).beside(100)
-    assert progress.events()[0].facts == {
-        "question": "How many?", "guess": 90, "measured": 100, "met": True,
-    }  # fmt: skip
 
 
 def test_the_control_notes_a_guess_and_is_closed_by_the_answer():

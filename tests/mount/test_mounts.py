@@ -39,6 +39,7 @@ def test_a_line_is_taken_apart_and_its_escapes_undone():
     assert (found.fstype, found.super_options) == ("ext3", ("rw", "errors=c"))
     assert found.propagation == "shared slave"
     assert not found.read_only
+    assert parse(FIELDS.format(tags="").replace(" rw,errors", " ro,errors")).read_only
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,3 @@ def test_root_of_a_user_namespace_may_mount_no_disk(root):
 def test_an_attempt_that_cannot_start_says_why(root):
     with pytest.raises(LabError, match="chroot did not"):
         try_escape("chroot", root / "nowhere", "/x")
-
-
-def test_a_mount_on_a_read_only_file_system_is_read_only():
-    assert parse(FIELDS.format(tags="").replace(" rw,errors", " ro,errors")).read_only

@@ -20,10 +20,6 @@ def test_both_answer_from_their_sandboxes():
         pages.ask(timeout=0.1)
 
 
-def test_two_web_servers_get_different_ports():
-    assert web_server().address != web_server().address
-
-
 def test_a_server_in_a_sandbox_logs_who_asks_and_gives_way_to_the_next():
     with Sandbox(new={"net"}) as box:
         box.net.set_up("lo")

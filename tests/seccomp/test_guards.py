@@ -1,6 +1,5 @@
 """Who said no: each guard before a privileged call is found by experiment."""
 
-import ctypes
 import os
 import subprocess
 import sys
@@ -118,16 +117,6 @@ def test_the_label_is_the_one_that_the_kernel_tells():
     )
     assert guards.label_of("self") == cat.stdout.strip("\0\n")
     assert (guards.label_of(os.getpid()) == "") == (cat.returncode != 0)
-
-
-def test_where_there_is_no_label_the_kernel_lists_no_module_that_gives_one():
-    """lsm_list_modules(2), Linux 6.8: the numbers of the security modules that are active."""
-    numbers, size = (ctypes.c_uint64 * 64)(), ctypes.c_uint32(64 * 8)
-    count = ctypes.CDLL(None, use_errno=True).syscall(461, numbers, ctypes.byref(size), 0)
-    if count == -1:
-        pytest.skip(f"needs lsm_list_modules(2): {os.strerror(ctypes.get_errno())}")
-    labelling = {101: "SELinux", 102: "Smack", 104: "AppArmor"}  # linux/lsm.h
-    assert (guards.label_of("self") != "") == bool(labelling.keys() & {*numbers[:count]})
 
 
 @needs_root

@@ -6,7 +6,7 @@ from labsupport.errors import LabError
 from labsupport.figure import style
 from labsupport.seccomp import pictures
 from labsupport.seccomp.guards import CALL, CAPABILITY, NAMESPACE, SECCOMP
-from labsupport.seccomp.pictures import COULD, HAS, NO, Gates, capability_table, standing
+from labsupport.seccomp.pictures import COULD, HAS, NO, Gates, capability_table
 from labsupport.seccomp.syscall_table import GROUPS
 from tests.seccomp.samples import DENIED, FOUND, GATES, GRID, WHO, chain
 
@@ -15,11 +15,6 @@ TOTAL = len(GRID.verdicts)
 
 def texts_of(drawn):
     return [text.get_text().strip() for text in drawn.axes.texts]
-
-
-def test_how_a_process_stands_to_a_capability():
-    stands = [standing(each, "CAP_SYS_ADMIN") for each in WHO.values()]
-    assert stands == [HAS, NO, COULD, NO]
 
 
 def test_capabilities_that_are_alike_share_a_row():
