@@ -94,7 +94,7 @@ namespaces.namespaces = lambda pid="self": procfs.namespaces()
 NO_MAP = _put("labsupport.kernel.procfs:IdMap.outside", "lambda self, inside: inside")
 SEES_NO_DESCRIPTORS = _put("labsupport.users:namespaces._descriptors", "lambda link: iter(())")
 EVERYTHING_IS_ALLOWED = _put(
-    "labsupport.users.attempts:Answers.allowed", "lambda self, name: list(self.rows)"
+    "labsupport.users.namespaces:Answers.allowed", "lambda self, name: list(self.rows)"
 )
 STAYS_ROOT = _put(
     "labsupport.sandbox:launch.order_holder", 'lambda order: real({**order, "uid": None})'

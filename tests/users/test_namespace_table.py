@@ -2,7 +2,7 @@
 
 from labsupport import NamespaceTable, Sandbox, namespaces
 from labsupport.kernel.procfs import KINDS
-from labsupport.users.attempts import attempts
+from labsupport.users.namespaces import attempts
 
 HERE = namespaces()
 BOX = {**HERE, "uts": 50, "ipc": 51}
