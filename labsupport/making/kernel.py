@@ -222,8 +222,8 @@ def find_source(folder: Path = SOURCES) -> Path:
         raise LabError(
             "no kernel source",
             f"there is no {folder}/linux-source-*.tar.*",
-            f"{_APT} (on Debian 12 linux-source-6.12: it starts programs twice as fast as 6.1); "
-            "elsewhere give the archive of a kernel's source: "
+            f"{_APT} (on Debian 12 linux-source-6.12: it starts programs twice as fast as 6.1), "
+            "then start this again; elsewhere give the archive of a kernel's source: "
             "./lab vm build-kernel --source linux-6.12.tar.xz",
         )
     return max(found)[1]
@@ -257,7 +257,8 @@ def require_tools() -> None:
         raise LabError(
             "a kernel cannot be built here",
             f"not found: {', '.join(missing)}",
-            _DNF if shutil.which("dnf") and not shutil.which("apt-get") else _APT,
+            f"{_DNF if shutil.which('dnf') and not shutil.which('apt-get') else _APT}, "
+            "then start this again",
         )
 
 
