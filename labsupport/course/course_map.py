@@ -231,11 +231,7 @@ def main(argv: Sequence[str]) -> int:
     if options.export:
         print(f"written: {export_progress(options.export)} (no name is in it; it holds your code)")
         return 0
-    width = max(len(score.title) for score in scores())
-    for score in scores():
-        print(f"{score.number} {score.title:{width}}   "
-              f"guesses right {score.met}/{score.questions:<2}   "
-              f"exercises solved {score.passed}/{score.exercises}")  # fmt: skip
+    print(CourseMap())
     return 0
 
 

@@ -17,13 +17,6 @@ def test_a_file_that_is_in_two_layers(opened):
     assert not image.lost_files()  # it was replaced, not deleted
 
 
-def test_a_file_that_is_deleted(opened):
-    image = opened([[member("kept", bytes(300)), member("gone", bytes(100))], [member(".wh.gone")]])
-
-    assert image.hidden == {(1, "/gone"): 2}
-    assert (image.wasted_bytes, image.efficiency) == (100, 0.75)
-
-
 @pytest.mark.parametrize(
     "deleting",
     [
