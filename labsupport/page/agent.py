@@ -16,16 +16,19 @@ import select
 import signal
 import socket
 import time
+import traceback
 import tty
 from collections.abc import Callable, Iterator
 from struct import Struct
-from typing import Any
+from typing import Any, Protocol
 
 from labsupport.course import progress
 
 HEADER = Struct(">IH")
 LINE = "/dev/hvc0"
 CHUNK = 1 << 16
+REST_SECONDS = 10
+"""Until the reader's processor has likely done with opening the page, or with going back."""
 
 
 class Frames:
@@ -64,21 +67,45 @@ class Frames:
         return len(self._in) - before + used, frames
 
 
-class Agent:
-    """The process behind the line; `be_kernel` is what a fork of it becomes."""
+class Kernel(Protocol):
+    """What a fork of the agent becomes: `labsupport.page.kernel.PageKernel` is one."""
 
-    def __init__(self, fd: int, be_kernel: Callable[[socket.socket], None]) -> None:
+    def run(self, sock: socket.socket) -> None:
+        """Be the kernel at the other end of a socket; an empty frame says that it is ready."""
+
+    def prepare(self) -> None:
+        """Do what the first kernel has done before anybody asks for it."""
+
+    def rehearse(self) -> None:
+        """Do once what notebooks do."""
+
+
+Running = tuple[int, Frames, socket.socket]
+"""A kernel's PID, and our end of its socket."""
+
+
+class Agent:
+    """The process behind the line, which starts kernels."""
+
+    def __init__(self, fd: int, kernel: Kernel) -> None:
         self.line = Frames(fd)
-        self.be_kernel = be_kernel
-        self.kernels: dict[int, tuple[int, Frames, socket.socket]] = {}
+        self.kernel = kernel
+        self.kernels: dict[int, Running] = {}
+        self.prepared: list[Running] = []
 
     def tell(self, **words: Any) -> None:
         """Say something about the machine itself."""
         self.line.send(0, json.dumps(words).encode())
 
     def serve(self) -> None:
-        """Carry messages for as long as the machine runs."""
+        """Carry messages for as long as the machine runs.
+
+        The first kernel is there before it is asked for, so that it is in the saved state.
+        """
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        first = self._fork(self.kernel.prepare)
+        list(first[1].receive())
+        self.prepared.append(first)
         self.tell(up=True)
         while True:
             fds = {frames.fd: channel for channel, (_, frames, _) in self.kernels.items()}
@@ -103,6 +130,7 @@ class Agent:
     ) -> None:
         if order == "clock":
             time.clock_settime(time.CLOCK_REALTIME, at)
+            self._rehearse()
         elif order == "start":
             self._end(channel)
             self._start(channel)
@@ -121,23 +149,44 @@ class Agent:
         elif file.exists() and file.stat().st_size != size:
             self.tell(progress=file.read_text())
 
+    def _rehearse(self) -> None:
+        """Do what notebooks do, in a process that runs when no other one wants to; sched(7).
+
+        A machine that has just been restored interprets all code. What has run often enough is
+        translated, for whoever runs it, and is three times as fast.
+        """
+        if (pid := os.fork()) == 0:
+            if os.fork() == 0:
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+                time.sleep(REST_SECONDS)
+                self.kernel.rehearse()
+            os._exit(0)
+        os.waitpid(pid, 0)  # the first process of the machine waits for the other one
+
     def _start(self, channel: int) -> None:
+        self.kernels[channel] = self.prepared.pop() if self.prepared else self._fork()
+
+    def _fork(self, before: Callable[[], None] = lambda: None) -> Running:
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
             ours.close()
             os.setsid()
             try:
-                self.be_kernel(theirs)
+                before()
+                self.kernel.run(theirs)
+            except Exception:
+                traceback.print_exc()  # on the machine's serial line
             finally:
                 os._exit(1)
         theirs.close()
-        self.kernels[channel] = pid, Frames(ours.fileno()), ours
+        return pid, Frames(ours.fileno()), ours
 
     def _pass_on(self, channel: int) -> None:
         try:
             for _, payload in self.kernels[channel][1].receive():
-                self.line.send(channel, payload)
+                if payload:
+                    self.line.send(channel, payload)
         except (EOFError, ConnectionResetError):
             status = self._end(channel)
             self.tell(ended=channel, status=status)

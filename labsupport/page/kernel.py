@@ -20,7 +20,7 @@ import socket
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from struct import Struct
@@ -145,6 +145,20 @@ class PageKernel(IPythonKernel):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # but while a cell runs
         asyncio.run(self._serve())
 
+    def prepare(self) -> None:
+        """Make a first sandbox: the process that later ones are forked from is then there."""
+        from labsupport import Sandbox
+
+        with Sandbox(new={"pid", "mount"}) as box:
+            box.run(["ps", "-e"])
+        gc.collect()
+        gc.freeze()
+
+    def rehearse(self) -> None:
+        """Run what notebooks begin with."""
+        self.shell.user_ns["COMMANDS"] = COMMANDS
+        self.shell.run_cell(REHEARSAL)
+
     async def _serve(self) -> None:
         self.arrived = asyncio.Event()
         ended = asyncio.Event()
@@ -161,6 +175,7 @@ class PageKernel(IPythonKernel):
         # for any signal, the loop then wakes: an interrupt has tornado call back without a wake-up
         loop.add_signal_handler(signal.SIGUSR2, lambda: None)
         self._do(self._work())
+        self.frames.send(1, b"")  # ready
         await ended.wait()
 
     def _sort(self, messages: Any) -> None:
@@ -248,8 +263,8 @@ WARM = (
 """What is imported before the machine's state is saved: in the page it is there at once."""
 
 
-def warm_up() -> Callable[[socket.socket], None]:
-    """Make a kernel that lacks nothing but its line; return what gives it one."""
+def warm_up() -> PageKernel:
+    """Make a kernel that lacks nothing but its line."""
     from IPython.core.history import HistoryManager
 
     HistoryManager.enabled.default_value = False
@@ -261,12 +276,25 @@ def warm_up() -> Callable[[socket.socket], None]:
     from labsupport.doctor import machine
 
     machine.probe()
-    _rehearse(shell)
+    _rehearse(kernel)
     Path("/proc/sys/vm/drop_caches").write_text("1")  # a module's file is not read again
-    _rehearse(shell)  # now it reads what a notebook does
+    _rehearse(kernel)  # now it reads what a notebook does
+    draw_once(shell)
     gc.collect()
     gc.freeze()  # a collection in a kernel would copy each page that it shares with us
-    return kernel.run
+    return kernel
+
+
+def draw_once(shell: Any) -> None:
+    """Let a plot be drawn when it is shown, and not before: for a window, and to find its edges."""
+    from IPython.core.pylabtools import activate_matplotlib
+    from matplotlib import pyplot
+    from matplotlib_inline.backend_inline import configure_inline_support, set_matplotlib_formats
+
+    activate_matplotlib("inline")
+    configure_inline_support(shell, "inline")
+    set_matplotlib_formats("png", bbox_inches=None, pil_kwargs={"compress_level": 1})
+    pyplot.uninstall_repl_displayhook()
 
 
 REHEARSAL = """
@@ -274,12 +302,13 @@ REHEARSAL = """
 from labsupport import PidMap, Sandbox, namespaces
 with Sandbox(new={"pid", "mount"}) as box:
     box.run(["ps", "-e"])
-    display(namespaces(box.pid), PidMap(box))
+    display(namespaces(box.pid))
+    PidMap({"box": box}).draw()
 import ipywidgets
 ipywidgets.IntSlider().close()
 from matplotlib import pyplot
 pyplot.plot([1, 2])
-pyplot.savefig("/dev/null", format="png")
+pyplot.show()
 import subprocess
 for line in COMMANDS:
     subprocess.run(line, shell=True, capture_output=True, timeout=60)
@@ -291,13 +320,12 @@ COMMANDS = (
 """What the first notebooks start: the student's browser need not fetch it file by file."""
 
 
-def _rehearse(shell: Any) -> None:
+def _rehearse(kernel: PageKernel) -> None:
     """Run what notebooks begin with in a process of its own, and import what it has imported."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        shell.user_ns["COMMANDS"] = COMMANDS
-        shell.run_cell(REHEARSAL)
+        kernel.rehearse()
         os.write(writing, " ".join(sys.modules).encode())
         os._exit(0)
     os.close(writing)

@@ -75,8 +75,10 @@ def texts(messages):
     return "".join(m["content"]["text"] for m in messages if m["header"]["msg_type"] == "stream")
 
 
-def be_kernel(line):
-    kernel.PageKernel.instance().run(line)
+class Prepared(kernel.PageKernel):
+    def prepare(self):
+        self.shell.user_ns["prepared"] = True
+        kernel.draw_once(self.shell)
 
 
 @pytest.fixture
@@ -85,9 +87,11 @@ def page(tmp_path, monkeypatch):
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
-        ours.close()
-        agent.Agent(theirs.fileno(), be_kernel).serve()
-        os._exit(1)
+        try:
+            ours.close()
+            agent.Agent(theirs.fileno(), Prepared.instance()).serve()
+        finally:
+            os._exit(1)  # or it would run the tests that follow
     theirs.close()
     page = Page(ours)
     page.order(order="start", channel=1)
@@ -168,6 +172,29 @@ def test_a_kernel_that_ends_is_told_and_may_be_started_again(page):
     page.order(order="start", channel=1)
     request = page.run("print('x' in globals())")
     assert texts(page.until("execute_reply", request)) == "False\n"
+
+
+def test_the_first_kernel_was_there_before_it_was_asked_for(page):
+    for first in ("True", "False"):
+        said = page.until("execute_reply", page.run("print('prepared' in globals())"))
+        assert texts(said) == f"{first}\n"
+        page.order(order="start", channel=1)
+
+
+COUNTED = """
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+real, drawn = Figure.draw, []
+Figure.draw = lambda *args: (drawn.append(1), real(*args))
+pyplot.plot([1, 2])
+"""
+
+
+def test_a_plot_is_drawn_once_and_shown(page):
+    heard = page.until("execute_reply", page.run(COUNTED))
+    shown = [m["content"]["data"] for m in heard if m["header"]["msg_type"] == "display_data"]
+    assert ["image/png" in data for data in shown] == [True]
+    assert texts(page.until("execute_reply", page.run("print(len(drawn))"))) == "1\n"
 
 
 def test_the_students_progress_is_given_and_told_when_it_has_grown(page):
