@@ -25,15 +25,17 @@
 
   // The one machine of this page: its worker, and the kernels that are processes in it.
   class PageMachine {
-    constructor(lib, contents) {
-      Object.assign(this, { lib, contents, kernels: new Map(), next: 1, asked: new Map(), busy: new Set() });
+    constructor(lib) {
+      Object.assign(this, { lib, kernels: new Map(), next: 1, asked: new Map(), busy: new Set() });
       this.bar = document.body.appendChild(document.createElement("div"));
       this.bar.setAttribute("role", "status");
       this.bar.style = "position:fixed;bottom:0;left:0;right:0;z-index:9999;padding:.5em 1em;font-size:14px;" +
         "color:var(--jp-ui-font-color1)";
-      const whole = { content: true, type: "file", format: "text" };
-      this.progress = contents.get(PROGRESS, whole).then(file => file.content, () => ""); // none yet
       this.boot();
+    }
+
+    get contents() {
+      return window.jupyterapp.serviceManager.contents;
     }
 
     boot() {
@@ -139,7 +141,8 @@
     }
 
     async giveProgress() {
-      this.progress = await this.progress;
+      const whole = { content: true, type: "file", format: "text" };
+      this.progress ??= await this.contents.get(PROGRESS, whole).then(file => file.content, () => ""); // none yet
       this.order({ order: "progress", text: this.progress });
     }
 
@@ -178,7 +181,7 @@
       this.busy.delete(channel);
       clearTimeout(this.timer);
       if (this.busy.size) return;
-      this.order({ order: "progress", size: this.progress.length });
+      this.order({ order: "progress", size: this.progress?.length ?? 0 });
       this.timer = setTimeout(() => this.keep(), SETTLED);
     }
 
@@ -221,7 +224,6 @@
         Object.assign(this, { id, name, location, sendMessage, isDisposed: false, session: "" });
         this.disposed = new Signal(this);
         this.open = new Map(); // requests that have not become idle
-        machine ??= window.labMachine = new PageMachine(lib, window.jupyterapp.serviceManager.contents);
         (this.ready = machine.start(this)).catch(() => {}); // the bar says it
       }
 
@@ -287,6 +289,7 @@
     const kernel = {
       id: `${NAME}:kernel`, autoStart: true, requires: [IKernelSpecs, IKernelClient],
       activate(app, specs, client) {
+        machine = window.labMachine = new PageMachine(lib); // it starts while JupyterLab does
         const spec = { name: "python3", display_name: "Python (Linux in this page)", language: "python", argv: [], resources: {} };
         const kernels = new Map();
         specs.register({ spec, create: async options => {
@@ -307,7 +310,7 @@
       id: `${NAME}:undo`, autoStart: true,
       activate(app) {
         const button = (label, tooltip, act) => new ToolbarButton({ label, tooltip, onClick: async () => {
-          if (machine) Notification.info(await machine[act](), { autoClose: 4000 });
+          Notification.info(await machine[act](), { autoClose: 4000 });
         } });
         app.docRegistry.addWidgetExtension("Notebook", { createNew(panel) {
           const back = button("↶ Back", "Put the machine back to before the last cell: memory, processes, mounts, cgroups. Your text stays.", "back");
