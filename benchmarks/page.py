@@ -29,7 +29,7 @@ CELLS = {
     "the first cell": "%load_ext labsupport\nfrom labsupport import Cgroup, PidMap, Sandbox",
     "print(1)": "print(1)",
     "a sandbox with ps": "with Sandbox(new={'pid', 'mount'}) as box:\n    box.run(['ps', '-e'])",
-    "the first map": "with Sandbox(new={'pid', 'mount'}) as box:\n    display(PidMap(box))",
+    "the first map": "with Sandbox(new={'pid', 'mount'}) as box:\n    PidMap({'box': box}).draw()",
     "a plot": "from matplotlib import pyplot\npyplot.plot([1, 2]);",
     "an OOM kill": (
         "with Cgroup(memory='16M') as group, Sandbox(cgroup=group) as box:\n"
