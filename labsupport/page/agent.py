@@ -27,8 +27,6 @@ from labsupport.course import progress
 HEADER = Struct(">IH")
 LINE = "/dev/hvc0"
 CHUNK = 1 << 16
-REST_SECONDS = 10
-"""Until the reader's processor has likely done with opening the page, or with going back."""
 
 
 class Frames:
@@ -130,6 +128,7 @@ class Agent:
     ) -> None:
         if order == "clock":
             time.clock_settime(time.CLOCK_REALTIME, at)
+        elif order == "rehearse":
             self._rehearse()
         elif order == "start":
             self._end(channel)
@@ -158,7 +157,6 @@ class Agent:
         if (pid := os.fork()) == 0:
             if os.fork() == 0:
                 os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-                time.sleep(REST_SECONDS)
                 self.kernel.rehearse()
             os._exit(0)
         os.waitpid(pid, 0)  # the first process of the machine waits for the other one

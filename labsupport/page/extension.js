@@ -22,6 +22,7 @@
     "What to do: free some space, and download your notebooks (File, Download).";
   const PROGRESS = "my_progress.jsonl"; // beside the notebooks, where the reader can download it
   const SETTLED = 700; // ms without a running cell, after which this moment is kept
+  const UNUSED = 8000; // ms without one, after which the machine may warm up
 
   // The one machine of this page: its worker, and the kernels that are processes in it.
   class PageMachine {
@@ -40,6 +41,7 @@
 
     boot() {
       this.worker?.terminate();
+      clearTimeout(this.warming);
       this.now = this.before = null;
       this.turn = 0;
       this.busy.clear();
@@ -52,7 +54,7 @@
         this.worker.onmessage = ({ data }) => this.take(data, done, stopped);
         this.worker.onerror = error => stopped(error.message || "its worker could not be loaded");
       });
-      this.ready.then(() => (this.watch(), this.keepFiles()), () => {});
+      this.ready.then(() => (this.watch(), this.keepFiles(), this.warmUp()), () => {});
       this.fetch();
     }
 
@@ -175,6 +177,7 @@
       }
       this.busy.add(channel);
       clearTimeout(this.timer);
+      clearTimeout(this.warming);
     }
 
     ends(channel) {
@@ -183,6 +186,14 @@
       if (this.busy.size) return;
       this.order({ order: "progress", size: this.progress?.length ?? 0 });
       this.timer = setTimeout(() => this.keep(), SETTLED);
+      if (this.cold) this.warmUp();
+    }
+
+    // A machine that has just been restored is slow, until it has run most code: it does while the reader reads.
+    warmUp() {
+      this.cold = true;
+      clearTimeout(this.warming);
+      this.warming = setTimeout(() => (this.order({ order: "rehearse" }), (this.cold = false)), UNUSED);
     }
 
     async keep() {
@@ -199,6 +210,7 @@
       await this.ask({ what: "restore", moment: before.number });
       this.now = before;
       this.busy.clear();
+      this.warmUp();
       await this.giveProgress();
       for (const [channel, kernel] of this.kernels) {
         kernel.idle();

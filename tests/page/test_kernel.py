@@ -8,12 +8,14 @@ import socket
 import time
 import uuid
 from collections import deque
+from pathlib import Path
 
 import pytest
 
 from labsupport.course import progress
 from labsupport.errors import LabError
 from labsupport.page import agent, build, kernel, pack
+from tests.waiting import wait_until
 
 
 class Page:
@@ -80,9 +82,13 @@ class Prepared(kernel.PageKernel):
         self.shell.user_ns["prepared"] = True
         kernel.draw_once(self.shell)
 
+    def rehearse(self):
+        Path(os.environ["REHEARSED"]).write_text(str(os.sched_getscheduler(0)))
+
 
 @pytest.fixture
 def page(tmp_path, monkeypatch):
+    monkeypatch.setenv("REHEARSED", str(tmp_path / "rehearsed"))
     monkeypatch.setenv(progress.VARIABLE, str(tmp_path / progress.FILE))
     ours, theirs = socket.socketpair()
     pid = os.fork()
@@ -179,6 +185,13 @@ def test_the_first_kernel_was_there_before_it_was_asked_for(page):
         said = page.until("execute_reply", page.run("print('prepared' in globals())"))
         assert texts(said) == f"{first}\n"
         page.order(order="start", channel=1)
+
+
+def test_what_notebooks_do_is_rehearsed_where_nobody_is_disturbed(page, tmp_path):
+    page.order(order="rehearse")
+    assert texts(page.until("execute_reply", page.run("print(1)"))) == "1\n"
+    told = tmp_path / "rehearsed"
+    assert wait_until(lambda: told.exists() and told.read_text()) == str(os.SCHED_IDLE)
 
 
 COUNTED = """
