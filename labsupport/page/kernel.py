@@ -156,8 +156,9 @@ class PageKernel(IPythonKernel):
 
     def rehearse(self) -> None:
         """Run what notebooks begin with."""
-        self.shell.user_ns["COMMANDS"] = COMMANDS
-        self.shell.run_cell(REHEARSAL)
+        shell: Any = self.shell
+        shell.user_ns["COMMANDS"] = COMMANDS
+        shell.run_cell(REHEARSAL)
 
     async def _serve(self) -> None:
         self.arrived = asyncio.Event()
