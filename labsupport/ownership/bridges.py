@@ -2,20 +2,22 @@
 
 An engine would take Docker's usual `docker0`, which may be the machine's own. Ours has a name, a
 range of addresses and a note of its owner: the link's alias, which ip(8) shows. Only what has
-such an alias, or what the engine's own database names, is ever removed. Packet filters and address
-translation are left alone, so these networks end at this machine.
+such an alias is ever removed, and the engine's networks: by its database, and should that be gone
+by its range, to which no route led when it began. Packet filters and address translation are left
+alone, so these networks end at this machine.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from labsupport.errors import NetworkRefused
@@ -77,10 +79,21 @@ def remove(name: str) -> None:
             _ip("link", "delete", link)
 
 
-def remove_all(name: str, data_root: str) -> None:
-    """Remove an engine's bridge, and those of the networks that are in its database."""
-    for each in [*made_by_engine(Path(data_root)), name]:
+def remove_all(bridge: Bridge, data_root: str) -> None:
+    """Remove an engine's bridge, and those of its networks."""
+    for each in {*made_by_engine(Path(data_root)), *in_range(bridge.networks), bridge.name}:
         remove(each)
+
+
+def in_range(networks: IPv4Network) -> list[str]:
+    """Find the bridges of networks by their addresses."""
+    links = json.loads(_ip("-json", "-4", "address", "show", "type", "bridge"))
+    return [
+        link["ifname"]
+        for link in links
+        if _OF_NETWORK.fullmatch(link.get("ifname", ""))
+        and any(IPv4Address(each["local"]) in networks for each in link["addr_info"])
+    ]
 
 
 def made_by_engine(data_root: Path) -> list[str]:
@@ -125,7 +138,7 @@ def _routes() -> list[IPv4Network]:
     return found
 
 
-def _ip(*words: str) -> None:
+def _ip(*words: str) -> str:
     try:
         done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
@@ -134,3 +147,4 @@ def _ip(*words: str) -> None:
         ) from error
     if done.returncode:
         raise NetworkRefused(f"ip {' '.join(words)}", done.stderr.strip())
+    return done.stdout

@@ -191,7 +191,7 @@ def _make_folder(folder: str, ends: ExitStack) -> None:
 
 
 def _with_bridge(command: list[str], data: str, ends: ExitStack) -> list[str]:
-    """Make a bridge, have it removed with the networks in an engine's database, and name it."""
+    """Make a bridge, have it removed with those of the engine's networks, and name it."""
     from labsupport.errors import NetworkRefused
     from labsupport.ownership import bridges  # which is not light
 
@@ -200,7 +200,7 @@ def _with_bridge(command: list[str], data: str, ends: ExitStack) -> list[str]:
     except NetworkRefused as error:
         print(error, file=sys.stderr)
         sys.exit(1)
-    ends.callback(bridges.remove_all, bridge.name, data)
+    ends.callback(bridges.remove_all, bridge, data)
     words = {"{bridge}": bridge.name, "{networks}": str(bridge.networks)}
     for word, value in words.items():
         command = [part.replace(word, value) for part in command]

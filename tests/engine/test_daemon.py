@@ -105,6 +105,15 @@ def test_a_bridge_whose_reaper_was_killed_is_found_by_its_alias():
         assert links_of(reaper.pid) == set()
 
 
+@needs_dockerd
+def test_an_engines_networks_go_with_it_when_its_files_have_gone_before():
+    with Engine.start_private() as engine:
+        network = engine.client.networks.create("own")
+        shutil.rmtree(folder_of(engine) / "data", ignore_errors=True)
+        assert f"br-{network.short_id}" in all_links()
+    assert f"br-{network.short_id}" not in all_links()
+
+
 def test_ports_are_published_on_the_loopback_and_names_are_known(engine):
     client, image = engine.client, base_image(engine)
     network = client.networks.create("talk")

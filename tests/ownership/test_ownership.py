@@ -189,6 +189,22 @@ def test_only_what_is_named_after_a_network_goes_with_an_engine(tmp_path, monkey
     assert bridges.made_by_engine(tmp_path) == ["br-0123456789ab"]
 
 
+NEIGHBOURS = """
+for at in br-0123456789ab=10.128.128.1 br-ba9876543210=10.129.128.1 lan=10.128.129.1; do
+    ip link add ${at%=*} type bridge
+    ip address add ${at#*=}/24 dev ${at%=*}
+done
+exec "$0" -c 'from labsupport.ownership import bridges
+print(*bridges.in_range(bridges.Bridge("labengine0", bridges.RANGES[0]).networks))'
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_only_a_network_in_its_range_goes_with_an_engine_without_a_database():
+    argv = ["unshare", "--net", "sh", "-ec", NEIGHBOURS, sys.executable]
+    assert subprocess.check_output(argv, text=True).split() == ["br-0123456789ab"]
+
+
 def test_a_zombie_owns_nothing():
     owner = subprocess.Popen(["true"])
     mark = marks.mark(owner.pid)
