@@ -129,8 +129,12 @@ def base_image(engine: Engine) -> Image:
 def course_image(
     engine: Engine, tag: str, layers: Sequence[bytes], made_by: Sequence[str]
 ) -> Image:
-    """Return an image that all notebooks share and that stays; loaded unless it is there."""
-    from docker.errors import ImageNotFound  # not here where the archive is made
+    """Return an image that all notebooks share and that stays; loaded unless it is there.
+
+    Raises `LabError`: the engine does not take it.
+    """
+    from docker.errors import DockerException, ImageNotFound  # not here where the archive is made
+    from requests.exceptions import RequestException
 
     images = engine.client.images
     try:
@@ -140,8 +144,12 @@ def course_image(
     else:
         if image.attrs["RootFS"]["Layers"] == _diff_ids(layers):
             return image
-    images.load(archive(tag, layers, made_by, Cmd=["sh"], Labels={IMAGE_OWNER: COURSE}))
-    return images.get(tag)
+    try:
+        images.load(archive(tag, layers, made_by, Cmd=["sh"], Labels={IMAGE_OWNER: COURSE}))
+        return images.get(tag)
+    except (DockerException, RequestException) as error:
+        remedy = "`docker info` tells whether the engine is well; start it again"
+        raise LabError(f"the image {tag} could not be loaded", str(error), remedy) from error
 
 
 def busybox_layer() -> bytes:

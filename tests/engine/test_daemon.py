@@ -111,6 +111,8 @@ def test_an_engines_networks_go_with_it_when_its_files_have_gone_before():
         network = engine.client.networks.create("own")
         shutil.rmtree(folder_of(engine) / "data", ignore_errors=True)
         assert f"br-{network.short_id}" in all_links()
+        with pytest.raises(LabError, match="could not be loaded"):
+            base_image(engine)
     assert f"br-{network.short_id}" not in all_links()
 
 
