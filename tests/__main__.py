@@ -177,6 +177,12 @@ def notebooks_in_vm(
     return Stage(title, argv, report, env, **who)
 
 
+def faults_in_vm() -> Stage:
+    """Run the rounds of faults as root of the Lab VM, whose machine is as fresh as its kernel."""
+    argv = [sys.executable, "-m", "labsupport", "vm", "--", sys.executable, *PYTEST, "tests/faults"]
+    return Stage("rounds of faults in the Lab VM", argv)
+
+
 def must_have(kernel: Path) -> list[str]:
     """Return what the Lab VM offers with this kernel: a skip for lack of it is a failure."""
     lacking = NEVER_IN_VM | ELSEWHERE
@@ -311,6 +317,8 @@ def all_stages(kinds: set[str], extra: Sequence[str], reports: Path) -> Iterator
         with vm_kernels() as found:
             for kernel in found:
                 yield notebooks_in_vm(kernel, reports / f"{kernel.name}.xml", extra)
+    if "vm" in kinds and thorough() and has_vm():
+        yield faults_in_vm()
     if "browser" in kinds:
         with engine_for_notebooks() as engine:
             yield browser(reports / "browser.xml", extra, {**AT_HOST, **engine})
