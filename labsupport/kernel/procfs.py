@@ -335,7 +335,7 @@ def readable(pid: int | str) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Line:
+class Extent:
     """One line of a map: `count` numbers from `inside` on are those from `outside` on."""
 
     inside: int
@@ -350,12 +350,12 @@ class IdMap:
     Whom the map does not know shows up inside as the overflow user, 65534, called nobody.
     """
 
-    lines: tuple[Line, ...]
+    lines: tuple[Extent, ...]
 
     @classmethod
     def parse(cls, text: str) -> IdMap:
         """Read the text of a uid_map or gid_map file."""
-        return cls(tuple(Line(*map(int, line.split())) for line in text.splitlines()))
+        return cls(tuple(Extent(*map(int, line.split())) for line in text.splitlines()))
 
     def outside(self, inside: int) -> int | None:
         """The number that `inside` stands for; None: it stands for nobody."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from labsupport.course.exercises import AGAIN, Exercise, Verdict
 from labsupport.kernel.mounts import mounts
-from labsupport.kernel.procfs import Line, namespaces, processes, uid_map
+from labsupport.kernel.procfs import Extent, namespaces, processes, uid_map
 from labsupport.ownership import marks
 from labsupport.sandbox.process import Process
 from labsupport.sandbox.rootfs import FolderOf
@@ -137,7 +137,7 @@ class WriteTheMap(Exercise):
         found = uid_map(self.pid)
         if not found.lines:
             return Verdict(False, f"the uid_map of process {self.pid} is empty.")
-        if found.lines != (Line(self._inside, self._outside, 1),):
+        if found.lines != (Extent(self._inside, self._outside, 1),):
             saw = f"by the map, {str(found).strip('<>')}. A map can be written only once."
             return Verdict(False, f"{saw} {AGAIN}")
         owner = self._owner_of_a_file()
