@@ -128,6 +128,16 @@ def test_back_and_fresh_turn_the_machine_back(start):
     assert "NameError" in run("y")
 
 
+CLASSES = "import subprocess; print(subprocess.getoutput('ps -eo cls,args'))"
+
+
+def test_a_fresh_machine_rehearses_while_nobody_runs_a_cell(start):
+    start.page.evaluate("() => window.labMachine.fresh()")
+    start.page.wait_for_function("() => !window.labMachine.cold", timeout=300_000)
+    said = start.page.evaluate(EXECUTE, CLASSES)
+    assert "IDL python3 -m labsupport.page.agent" in said
+
+
 KILLED = """
 import glob, os, subprocess, time
 for path in filter(os.path.isfile, sorted(glob.glob("/usr/lib/i386-linux-gnu/*"))[:300]):
