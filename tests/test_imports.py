@@ -37,7 +37,7 @@ NEEDS = {
     "race": {"sandbox", "course", "doctor", "engine", "build", "vm"},
     "recap": {*("sandbox", "course", "doctor", "engine", "build", "image", "cgroup", "vm")},
     "vm": {"doctor"},
-    "page": {"course", "doctor", "making"},
+    "page": {"sandbox", "course", "doctor", "making"},
     "making": {"build", "course", "doctor", "engine", "vm"},
 }
 """Which other rooms a room may import."""

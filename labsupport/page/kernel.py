@@ -147,7 +147,7 @@ class PageKernel(IPythonKernel):
 
     def prepare(self) -> None:
         """Make a first sandbox: the process that later ones are forked from is then there."""
-        from labsupport import Sandbox
+        from labsupport.sandbox.sandbox import Sandbox
 
         with Sandbox(new={"pid", "mount"}) as box:
             box.run(["ps", "-e"])

@@ -31,6 +31,11 @@ THE_KERNELS_WORD = {
     "helper killed": "died with <Signals.SIGKILL",
 }
 """What an error may say. In a notebook there is no traceback: see `needs.SHORT`."""
+IGNORED = re.compile(
+    r"^Exception ignored in: <finalize .*\n(?:.*\n)*?KeyboardInterrupt: *$", re.MULTILINE
+)
+"""What CPython prints, and nobody can catch, when an interrupt comes while an object is finalized;
+https://docs.python.org/3/library/signal.html#note-on-signal-handlers-and-exceptions"""
 APART = """
 mkdir -p "$0"; mount -t tmpfs none "$0"; mount --rbind /sys/fs/cgroup "$0"
 mount -t sysfs none /sys; mount --rbind "$0" /sys/fs/cgroup; umount -l "$0"; umount "$0"; rmdir "$0"
@@ -62,9 +67,10 @@ def play(number: int, folder: str) -> dict[str, Any]:
 
 def unclear(seen: dict[str, Any]) -> list[str]:
     """Name the errors that had a traceback, except for the kernel's own word for what was done."""
-    if "Traceback" not in seen["said"]:
+    said = IGNORED.sub("", seen["said"]) if seen["fault"] == "interrupt" else seen["said"]
+    if "Traceback" not in said:
         return []
-    ends = re.findall(r"^[\w.]*(?:Error|Exception|Interrupt)(?::.*|)$", seen["said"], re.MULTILINE)
+    ends = re.findall(r"^[\w.]*(?:Error|Exception|Interrupt)(?::.*|)$", said, re.MULTILINE)
     words = THE_KERNELS_WORD.get(seen["fault"], "nothing").split("|")
     return [end for end in ends if not any(word in end for word in words)]
 
