@@ -25,7 +25,7 @@ Table = list[tuple[object, ...]]
 WIDTH = 10.0  # inches
 TOP, BOTTOM, ROW = 1.05, 0.62, 0.56
 LEAST_SECONDS, LEAST_BYTES = 0.2, 1e6  # no scale ends earlier
-WORDS = {"time": 1.3, "memory": 1.6, "disk": 2.0}  # a scale's length, in longest bars
+WORDS = {"time": 1.3, "memory": 2.6, "disk": 2.0}  # a scale's length, in longest bars
 COLOURS = {
     "process": style.HOST, "virtual environment": style.HOST, "our sandbox": style.FIRST,
     "container": style.SECOND,
