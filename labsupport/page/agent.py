@@ -155,10 +155,12 @@ class Agent:
         translated, for whoever runs it, and is three times as fast.
         """
         if (pid := os.fork()) == 0:
-            if os.fork() == 0:
-                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-                self.kernel.rehearse()
-            os._exit(0)
+            try:
+                if os.fork() == 0:
+                    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+                    self.kernel.rehearse()
+            finally:
+                os._exit(0)  # or a second agent would read the line
         os.waitpid(pid, 0)  # the first process of the machine waits for the other one
 
     def _start(self, channel: int) -> None:
