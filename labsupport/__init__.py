@@ -10,10 +10,10 @@ if TYPE_CHECKING:  # `typing` itself is not loaded: helper processes import this
 
 
 def _make_environment_ordinary() -> None:
-    """Take text for UTF-8, as our files are, and have a home, here and in what we start.
+    """Take text for UTF-8, have a home, and find system programs, here and in what we start.
 
     A locale may be an older one; a user may be a number without a name, whose home is then `/`, as
-    container engines have it.
+    container engines have it; Debian's PATH for users names no folder with `chroot` or `nft`.
     """
     import _locale
     import os
@@ -23,6 +23,9 @@ def _make_environment_ordinary() -> None:
         _locale.setlocale(_locale.LC_CTYPE, "C.UTF-8")
     if os.path.expanduser("~") == "~":
         os.environ["HOME"] = "/"
+    path = os.environ.get("PATH", os.defpath).split(":")
+    path += [folder for folder in ("/usr/local/sbin", "/usr/sbin", "/sbin") if folder not in path]
+    os.environ["PATH"] = ":".join(path)
 
 
 _make_environment_ordinary()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+USERS_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"  # as Debian has it
 KEPT = ("LANG", "LC_ALL", "CI", "CHROMIUM", "TERM", "PYTHONDONTWRITEBYTECODE")
 
 
@@ -28,7 +28,7 @@ class User:
         """Return what runs `argv` as this user, in an environment of their own (`env` added)."""
         kept = {name: os.environ[name] for name in os.environ if name in KEPT or name[:4] == "LAB_"}
         mine = {"HOME": str(self.home), "USER": self.name, "LOGNAME": self.name}
-        scratch = {"TMPDIR": str(self.home / "tmp"), "PATH": SYSTEM_PATH}
+        scratch = {"TMPDIR": str(self.home / "tmp"), "PATH": USERS_PATH}
         words = [f"{name}={value}" for name, value in {**kept, **mine, **scratch, **env}.items()]
         return ["runuser", "-u", self.name, "--", "env", "-i", *words, *argv]
 

@@ -233,14 +233,12 @@ class Disk(Closing):
 
 
 SWAP_ON = """
-PATH="$PATH:/usr/sbin:/sbin"
 [ -e /sys/block/zram0 ] || modprobe zram  # Debian's User-Mode Linux has it as a module
 echo 96M > /sys/block/zram0/disksize
 mkswap --quiet /dev/zram0
 swapon /dev/zram0
 """
 SWAP_OFF = """
-PATH="$PATH:/usr/sbin:/sbin"
 if grep -q zram0 /proc/swaps; then swapoff /dev/zram0; fi
 echo 1 > /sys/block/zram0/reset
 """

@@ -52,13 +52,6 @@ def need() -> Path:
 
 
 _WITHOUT_SETTINGS = {"DOCKER_CONFIG": "/nowhere"}  # as in notebooks: a user's plug-ins are not seen
-SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
-"""Where system programs are; not on every user's PATH."""
-
-
-def find_program(name: str) -> str | None:
-    """Find a program on the PATH or where system programs are."""
-    return shutil.which(name, path=os.environ.get("PATH", os.defpath) + ":" + SBIN)
 
 
 def join_group(path: str) -> str:
@@ -268,7 +261,7 @@ def engine(seconds: float = _ANSWER_SECONDS) -> str:
     if address:
         return address
     known = refusals.gather()
-    has_docker = find_program("dockerd") is not None
+    has_docker = shutil.which("dockerd") is not None
     if known.in_vm and has_docker:
         return "dockerd, started on first use"
     is_ill = any(not error.errno for error in failures.values())  # it answers, but not well
@@ -290,7 +283,7 @@ def may_be_private(known: refusals.Facts) -> bool:
     """Tell whether this process may start an engine for itself alone: as the machine's root."""
     users = Path("/proc/self/uid_map").read_text().split()
     is_root = known.euid == 0 and known.privileged and users == ALL_USERS
-    return is_root and find_program("dockerd") is not None
+    return is_root and shutil.which("dockerd") is not None
 
 
 def why_no_engine(
@@ -332,7 +325,7 @@ def registry() -> str:
 
 def command_line() -> str:
     """The program docker; which engine it speaks to depends on its environment."""
-    if program := find_program("docker"):
+    if program := shutil.which("docker"):
         return program
     raise Refused(
         "the command docker is not installed (notebooks speak to the engine by its API)",
@@ -346,7 +339,7 @@ def compose() -> str:
 
     argv = [command_line(), "compose", "version"]
     if subprocess.run(argv, env=_WITHOUT_SETTINGS, capture_output=True, check=False).returncode:
-        if not find_program("docker-compose"):
+        if not shutil.which("docker-compose"):
             install = refusals.gather().install("docker-compose", "docker compose")
             raise Refused("docker compose is not installed", install)
         return "docker-compose"
@@ -358,7 +351,7 @@ def packages_of_docker() -> list[str]:
     import subprocess
 
     split = ["docker-cli", "docker-buildx", "docker-compose"]
-    if apt := find_program("apt-cache"):
+    if apt := shutil.which("apt-cache"):
         asked = subprocess.run([apt, "show", split[0]], capture_output=True, check=False)
         return ["docker.io"] if asked.returncode else split
     return ["docker.io"]

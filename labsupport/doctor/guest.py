@@ -273,10 +273,10 @@ def _release(kernel: str) -> str:
 
 
 def _trace_a_child() -> None:
-    pid = os.fork()
+    us, pid = os.getpid(), os.fork()
     if pid == 0:
         try:
-            sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+            sc.end_with(us)
             sc.ptrace(sc.PTRACE_TRACEME, 0)
             os.kill(os.getpid(), signal.SIGSTOP)
         except OSError as error:

@@ -15,6 +15,7 @@ import json
 import os
 import pwd
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -24,7 +25,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labsupport.doctor import guest, qemu
-from labsupport.doctor.addresses import find_program
 from labsupport.doctor.runner import Outcome
 from labsupport.doctor.tries import CAPABILITIES
 from labsupport.errors import LabError, nearest
@@ -346,7 +346,7 @@ def vm_offers(name: str, vm: str) -> bool:
     program = _PROGRAMS.get(name, "sh")
     lacking = NEVER_IN_VM | (NOT_IN_DEBIANS if vm.endswith("/linux.uml") else frozenset())
     never = {*lacking, "browser", "engine.compose", "registry"}
-    return name not in never and find_program(program) is not None
+    return name not in never and shutil.which(program) is not None
 
 
 def _way_out(name: str, no: Refusal, vm: str | None) -> Refusal:

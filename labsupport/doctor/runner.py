@@ -74,14 +74,14 @@ def start(probes: Mapping[str, Callable[[], str]], *, new_group: bool = False) -
     that, SIGTERM lets a probe clean up on its way out.
     """
     reading, writing = os.pipe()
-    pid = os.fork()
+    us, pid = os.getpid(), os.fork()
     if pid:
         os.close(writing)
         return pid, reading
     status = 1
     try:
         os.close(reading)
-        sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+        sc.end_with(us)
         if new_group:
             os.setpgid(0, 0)
             signal.signal(signal.SIGTERM, _leave)

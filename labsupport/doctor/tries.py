@@ -24,7 +24,6 @@ from functools import cache, partial
 from pathlib import Path
 
 from labsupport.doctor import addresses, guest, runner
-from labsupport.doctor.addresses import find_program
 from labsupport.doctor.runner import Batch, Failed, Refused, inside, run, step
 from labsupport.kernel import proc, refusals
 from labsupport.kernel import syscalls as sc
@@ -35,10 +34,10 @@ from labsupport.kernel.refusals import MOUNT_OVERLAY, MOUNT_PROC, READ_FILTER, W
 @contextlib.contextmanager
 def _child(run_there: Callable[[], object]) -> Iterator[int]:
     """Fork a child that runs a function and ends; it is killed at the end of the block."""
-    pid = os.fork()
+    us, pid = os.getpid(), os.fork()
     if pid == 0:
         try:
-            sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+            sc.end_with(us)
             run_there()
         finally:
             os._exit(1)
@@ -253,7 +252,7 @@ def _in_a_network(program: str, package: str, *arguments: str) -> str:
     """Run a program in a new network namespace; return what it says, or how it complains."""
     import subprocess
 
-    found = find_program(program)
+    found = shutil.which(program)
     if found is None:
         install = refusals.gather().install(package, program)
         raise Refused(f"the program {program} is not installed", install)

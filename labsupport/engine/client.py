@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -213,7 +214,7 @@ def _refused(path: Path, asked_by: str) -> LabError:
 
 
 def _installed() -> str:
-    return next(filter(addresses.find_program, ("dockerd", "podman")), "")
+    return next(filter(shutil.which, ("dockerd", "podman")), "")
 
 
 def _start_it() -> str:

@@ -41,11 +41,6 @@ _OPTIONS: Mapping[str, object] = {"iptables": False, "ip6tables": False, "log-le
 _NETWORKS = ("--bridge={bridge}", "--default-address-pool=base={networks},size=24")
 
 
-def _path() -> str:
-    """Where programs are looked for: also where only root's PATH looks."""
-    return f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
-
-
 def scratch() -> Path:
     """Return a folder for files that are too large for memory: on the disk once it is prepared.
 
@@ -73,7 +68,7 @@ def prepare(data: Path = DATA) -> None:
 
 
 def _run(argv: Sequence[str]) -> None:
-    environment = {**os.environ, "PATH": _path()}
+    environment = dict(os.environ)
     try:
         done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
@@ -201,7 +196,7 @@ def _start(
     with _notifications(folder / "notify") as ready:
         process = subprocess.Popen(
             argv,
-            env={**environment, "PATH": f"{_legacy(folder)}:{_path()}"},
+            env={**environment, "PATH": f"{_legacy(folder)}:{os.environ['PATH']}"},
             stdin=subprocess.PIPE if prefix else subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -225,7 +220,7 @@ def _legacy(folder: Path) -> Path:
     programs = folder / "bin"
     programs.mkdir(exist_ok=True)
     for name in ("iptables", "ip6tables"):
-        legacy = shutil.which(f"{name}-legacy", path=_path())
+        legacy = shutil.which(f"{name}-legacy")
         if legacy and not (programs / name).is_symlink():
             (programs / name).symlink_to(legacy)
     return programs
@@ -278,7 +273,7 @@ def _cover_settings() -> None:
 
 
 def _program() -> str:
-    if not (dockerd := shutil.which("dockerd", path=_path())):
+    if not (dockerd := shutil.which("dockerd")):
         raise LabError(
             "there is no Docker engine",
             "no program `dockerd` was found",

@@ -7,12 +7,12 @@ runtime specification) and a root file system. `runc spec` writes the usual sett
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labsupport.doctor.addresses import find_program
 from labsupport.errors import RuntimeMissing
 
 RUNTIMES = ("runc", "crun")
@@ -24,7 +24,7 @@ def find_runtime() -> str:
     Raises `RuntimeMissing`: there is none.
     """
     for name in RUNTIMES:
-        if found := find_program(name):
+        if found := shutil.which(name):
             return found
     raise RuntimeMissing(
         "there is no container runtime",

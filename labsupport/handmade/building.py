@@ -91,11 +91,12 @@ def start(steps: Iterable[Step]) -> NoReturn:
     settings["filter"] = bytes.fromhex(settings["filter"])
     journal = _Journal(settings.pop("journal", ""))
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    us = os.getpid()
     if pid := os.fork():
         theirs.close()
         _serve(ours, pid)
     ours.close()
-    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+    linux.end_with(us)
     _become(Container(**settings, pid=os.getpid(), line=theirs), list(steps), journal)
 
 

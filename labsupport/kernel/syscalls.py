@@ -231,6 +231,16 @@ def prctl(option: int, argument: int = 0) -> int:
     return _check(_libc.prctl(option, argument, 0, 0, 0), call)
 
 
+def end_with(parent: int, number: int = 9) -> None:
+    """Get a signal (SIGKILL) when `parent`, who forked us, ends; end at once if it has.
+
+    PR_SET_PDEATHSIG(2const) knows nothing of a death before the call.
+    """
+    prctl(PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
 def set_name(name: str) -> None:
     """Name the calling thread, at most 15 bytes, as ps(1) shows it; prctl(2)."""
     raw = c_char_p(os.fsencode(name))  # not a buffer, whose type would be made just for its length

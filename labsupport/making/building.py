@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, Self
@@ -184,7 +185,7 @@ def run(
         errors="replace",
         start_new_session=True,
         pass_fds=pass_fds,
-        preexec_fn=end_with_parent,  # noqa: PLW1509 (no threads here)
+        preexec_fn=ends_with_us(),  # noqa: PLW1509 (no threads here)
     )
     try:
         for line in process.stdout or ():
@@ -245,9 +246,9 @@ def _runs_programs(place: Path) -> bool:
     return not os.statvfs(place).f_flag & os.ST_NOEXEC
 
 
-def end_with_parent() -> None:
-    """Have this process end when its parent does; for `preexec_fn`."""
-    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGTERM)
+def ends_with_us() -> Callable[[], None]:
+    """Return a `preexec_fn` by which a program gets SIGTERM when we end."""
+    return partial(syscalls.end_with, os.getpid(), signal.SIGTERM)
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:

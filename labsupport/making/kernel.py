@@ -244,7 +244,7 @@ def read_member(archive: Path, name: str) -> subprocess.CompletedProcess[str]:
     argv = ["tar", "--extract", "--to-stdout", "--occurrence=1", "--wildcards"]
     argv += ["--no-wildcards-match-slash", f"--file={archive}", f"*/{name}"]
     return subprocess.run(
-        argv, capture_output=True, text=True, check=False, preexec_fn=building.end_with_parent
+        argv, capture_output=True, text=True, check=False, preexec_fn=building.ends_with_us()
     )
 
 

@@ -178,15 +178,14 @@ def recipe_hash(recipe: Recipe = CLOUD) -> str:
 # From Debian's packages to a disk image and its kernel, as any user.
 
 TOOLS = ("mmdebstrap", "mke2fs", "qemu-img")
-PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 _STEPS = 270  # as of Debian 13
 _APT = "sudo apt-get install mmdebstrap debian-archive-keyring e2fsprogs qemu-utils uidmap"
 
 
 def require_tools() -> None:
     """Raise `LabError` unless all that makes a disk is installed."""
-    missing = [tool for tool in TOOLS if not shutil.which(tool, path=PATH)]
-    if os.geteuid() != 0 and not shutil.which("newuidmap", path=PATH):
+    missing = [tool for tool in TOOLS if not shutil.which(tool)]
+    if os.geteuid() != 0 and not shutil.which("newuidmap"):
         missing.append("newuidmap (which lets an ordinary user own files as root inside)")
     if missing:
         raise LabError("a disk cannot be made here", f"not found: {', '.join(missing)}", _APT)
@@ -239,7 +238,7 @@ def _options(recipe: Recipe, files: Path, folder: Path, descriptor: int) -> list
 def _debian(options: Sequence[str], folder: Path, descriptor: int, mirror: str) -> None:
     # root of an ordinary user's build has no right to pass through that user's folders
     scratch = str(folder) if os.geteuid() == 0 else "/var/tmp"  # noqa: S108 (mmdebstrap makes a folder of its own there)
-    environment = {**os.environ, "PATH": PATH, "TMPDIR": scratch}
+    environment = {**os.environ, "TMPDIR": scratch}
     target = (SUITE, Path(os.devnull), mirror)
     status, log = building.debian(options, target, _STEPS, folder, environment, [descriptor])
     if status:

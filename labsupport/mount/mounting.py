@@ -202,7 +202,7 @@ class Drive(Closing):
 def _require_disks() -> None:
     if not may_make_namespaces():
         raise MissingCapability("a disk", "only root may mount one", "run it in the Lab VM")
-    if _mkfs() is None:
+    if shutil.which("mkfs.ext4") is None:
         why = "the program is not installed"
         raise MissingCapability("mkfs.ext4", why, "sudo apt install e2fsprogs")
     if "\text4\n" not in Path("/proc/filesystems").read_text():
@@ -211,16 +211,11 @@ def _require_disks() -> None:
 
 def _make_ext4(image: Path, content: Path, name: str) -> None:
     """Make an ext4 without a journal (it is small) that holds what is in the folder `content`."""
-    argv = [_mkfs() or "mkfs.ext4", *["-q", "-O", "^has_journal", "-m", "0", "-L"], name]
+    argv = ["mkfs.ext4", *["-q", "-O", "^has_journal", "-m", "0", "-L"], name]
     argv += ["-d", str(content), str(image)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
         raise MissingCapability("a file system", f"mkfs.ext4: {done.stderr.strip()}")
-
-
-def _mkfs() -> str | None:
-    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-    return shutil.which("mkfs.ext4", path=path)
 
 
 # ---- copies of a mount namespace: does a mount made after the copy it show on the other side?

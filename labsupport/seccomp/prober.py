@@ -78,10 +78,11 @@ def command(function: str, *arguments: str) -> list[str]:
 
 def _child(fork: Callable[[], int], be: Callable[..., None], *arguments: Any) -> int:
     """Start a child that calls a function and ends, at the latest when we do; return its number."""
+    us = os.getpid()
     if pid := fork():
         return pid
     try:
-        sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+        sc.end_with(us)
         be(*arguments)
     finally:
         os._exit(127)

@@ -256,3 +256,22 @@ def test_waiting_ends_with_the_process_or_the_patience(sleeper):
 def test_an_owner_that_is_hidden_lives(how):
     code = f"from labsupport.ownership import marks; print(marks.is_alive({marks.mark()!r}))"
     assert where_others_are_hidden(how, code) == ["True"]
+
+
+ASKS_LATE = """
+import os, time
+from labsupport.kernel import syscalls
+
+if os.fork() == 0:
+    parent = os.getpid()
+    if os.fork() == 0:
+        while os.getppid() == parent:
+            time.sleep(0.001)
+        syscalls.end_with(parent)
+        os.write(1, b"alive")
+    os._exit(0)
+"""
+
+
+def test_who_asks_to_end_with_a_parent_that_has_ended_ends():
+    assert subprocess.check_output([sys.executable, "-c", ASKS_LATE]) == b""
