@@ -234,10 +234,11 @@ def prctl(option: int, argument: int = 0) -> int:
 def end_with(parent: int, number: int = 9) -> None:
     """Get a signal (SIGKILL) when `parent`, who forked us, ends; end at once if it has.
 
-    PR_SET_PDEATHSIG(2const) knows nothing of a death before the call.
+    PR_SET_PDEATHSIG(2const) knows nothing of a death before the call; nor do we of a parent in
+    another PID namespace, whose number is 0.
     """
     prctl(PR_SET_PDEATHSIG, number)
-    if os.getppid() != parent:
+    if os.getppid() not in (parent, 0):
         os._exit(1)
 
 

@@ -7,6 +7,7 @@ network, and leaves nothing behind.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,6 @@ from pathlib import Path
 
 from labsupport.build.workbench import Workbench
 from labsupport.cgroup.life import new_name
-from labsupport.doctor.addresses import find_program
 from labsupport.doctor.machine import probe
 from labsupport.engine import oci_runtime
 from labsupport.engine.client import Engine
@@ -41,13 +41,13 @@ def ways(engine: Engine, archive: Path) -> Mapping[str, Way]:
         "our own sandbox": partial(in_sandbox, archive),
         engine.kind: partial(in_engine, archive, engine=engine),
     }
-    if runc := find_program("runc"):
+    if runc := shutil.which("runc"):
         found["runc"] = partial(in_runtime, archive, program=runc)
     if probe().cgroup_version != 2:  # crun, which podman uses, refuses machines that have both
         return found
-    if crun := find_program("crun"):
+    if crun := shutil.which("crun"):
         found["crun"] = partial(in_runtime, archive, program=crun)
-    podman = find_program("podman")
+    podman = shutil.which("podman")
     if podman and engine.kind != "podman" and os.geteuid() == 0:
         found["podman"] = partial(in_podman, archive, program=podman)
     return found

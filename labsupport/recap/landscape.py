@@ -7,13 +7,13 @@ of themselves, their processes now. What each is made of is not shown here, so i
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from labsupport.doctor.addresses import find_program
 from labsupport.figure.table import PlainTable
 from labsupport.kernel.procfs import ProcessSnapshot, processes
 
@@ -114,7 +114,7 @@ def landscape() -> list[Found]:
 
 
 def _find(technology: Technology, here: Iterable[ProcessSnapshot]) -> Found:
-    path = find_program(technology.program) or ""
+    path = shutil.which(technology.program) or ""
     names = {technology.program[:15], technology.daemon[:15]} - {""}  # as comm is cut; proc(5)
     running = tuple(process for process in here if process.name in names)
     return Found(technology, path, _version(path) if path else "", running)
