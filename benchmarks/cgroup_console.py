@@ -7,8 +7,6 @@ reading the group's files, painting what changed, encoding the picture; and of t
 alone. (The browser's part is not in it.)
 """
 
-from __future__ import annotations
-
 import asyncio
 import sys
 import time

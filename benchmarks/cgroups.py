@@ -6,8 +6,6 @@ Making a group means: all trees, four limits, a process moved in; then the proce
 the group removed. The same system calls in a bare loop are measured too, for comparison.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import statistics

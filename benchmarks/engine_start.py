@@ -7,8 +7,6 @@ Everything is timed inside, by the guest's clock; medians. "memory" is what the 
 host's.
 """
 
-from __future__ import annotations
-
 import json
 import statistics
 import sys

@@ -10,8 +10,6 @@ runs in a process of its own, in turn; it prints the median seconds and the peak
 process.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -6,8 +6,6 @@ The kernel that is measured is the one that would be booted; LAB_KERNEL chooses 
 how many are started at the same moment (0: none). The machine should be quiet.
 """
 
-from __future__ import annotations
-
 import os
 import statistics
 import sys

@@ -6,8 +6,6 @@ The image has two layers of 10,000 files each over busybox, half of them replace
 Medians and the slowest, in milliseconds; what the browser is given, in kB.
 """
 
-from __future__ import annotations
-
 import json
 import statistics
 import sys

@@ -5,8 +5,6 @@
 It sets up four sandboxes, two cables and four addresses; the ratio is to `unshare --net true`.
 """
 
-from __future__ import annotations
-
 import statistics
 import subprocess
 import sys

@@ -7,8 +7,6 @@ First its machine alone, in Node; then the whole page in Chromium, from a server
 The machine computes about twenty times as slowly as the one that it runs on.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import tempfile

@@ -6,8 +6,6 @@ It asks for ten frames a second, and counts the time of this process: reading /p
 painting what changed, encoding the picture. (The browser's part is not in it.)
 """
 
-from __future__ import annotations
-
 import asyncio
 import sys
 import time

@@ -8,8 +8,6 @@ They take turns. The process that asks is blown up to 300 MB first, as a noteboo
 is.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -6,8 +6,6 @@ The filter is the default one of a Docker container, if a private engine can be 
 otherwise an allow list of nine system calls in ten. Medians and the slowest, in milliseconds.
 """
 
-from __future__ import annotations
-
 import os
 import statistics
 import subprocess

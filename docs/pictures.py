@@ -5,8 +5,6 @@ kernel: `--here`): a memory hog, a fork bomb and a disk writer in a control grou
 other three are outputs of the saved notebooks.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import io

@@ -1,7 +1,5 @@
 """Write words.md from the docstrings of the public words: `.venv/bin/python docs/words.py`."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Iterator

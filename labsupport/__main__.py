@@ -4,8 +4,6 @@ Each command is a module, which is loaded only when the command is used. A comma
 not installed (the tests, outside of a checkout) is not offered.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -5,8 +5,6 @@ processes send their notes to the notebook. Nothing here is written by hand: a s
 taken cannot be shown.
 """
 
-from __future__ import annotations
-
 import html
 import shlex
 from collections.abc import Iterator, Sequence

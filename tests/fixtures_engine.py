@@ -1,7 +1,5 @@
 """An engine for the tests of one module, or a skip; and a place where none is found."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from pathlib import Path

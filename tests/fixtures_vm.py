@@ -1,7 +1,5 @@
 """A guest for the tests of one module, and a look at what guests leave on the host."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 import time

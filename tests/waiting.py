@@ -1,7 +1,5 @@
 """Waiting for what comes a moment later, and owners: programs that are killed as by `kill -9`."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import textwrap

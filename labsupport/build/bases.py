@@ -192,12 +192,7 @@ def _is_static(program: Path) -> bool:
 
 
 def make_image(
-    engine: Engine,
-    tag: str,
-    files: Mapping[str, File],
-    *,
-    on_busybox: bool = False,
-    **config: Any,
+    engine: Engine, tag: str, files: Mapping[str, File], *, on_busybox: bool = False, **config: Any
 ) -> Image:
     """Make an image of one layer (or put it on the course's base image), and load it.
 

@@ -190,8 +190,7 @@ class Changed(_OnABench):
             return Verdict(False, f"the image has no file `{found}` in /srv/shelf.")
         if found not in kinds:
             return Verdict(
-                False,
-                f"the container's own layer knows nothing of `{found}`: it is as it was.",
+                False, f"the container's own layer knows nothing of `{found}`: it is as it was."
             )
         if word := {1: "added", 2: "deleted"}.get(kinds[found]):
             return Verdict(False, f"`{found}` was {word}, not changed.")

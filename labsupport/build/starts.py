@@ -5,8 +5,6 @@ becomes the list `/bin/sh -c LINE`). What an engine starts is ENTRYPOINT's list 
 it, and arguments take CMD's place.
 """
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass

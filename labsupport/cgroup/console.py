@@ -5,8 +5,6 @@ slider shows what the kernel accepted. The curves are the kernel's counters, the
 that it reported.
 """
 
-from __future__ import annotations
-
 import asyncio
 import html
 import os
@@ -17,15 +15,7 @@ from typing import Any
 import ipywidgets
 
 from labsupport.cgroup import curves, dangers
-from labsupport.cgroup.curves import (
-    MIB,
-    Curves,
-    End,
-    GroupRecord,
-    Plot,
-    Sample,
-    Strike,
-)
+from labsupport.cgroup.curves import MIB, Curves, End, GroupRecord, Plot, Sample, Strike
 from labsupport.cgroup.dangers import Danger
 from labsupport.cgroup.files import device_of
 from labsupport.cgroup.group import Cgroup

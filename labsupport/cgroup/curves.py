@@ -5,8 +5,6 @@ A limit is a dashed line with its value, usage a solid one; where the kernel str
 throttled stretch, refused forks) there is a mark with its name and time.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import time

@@ -5,8 +5,6 @@ kernel that it is in it, and what the limit is, and ends without having done any
 none. Each ends by itself after `seconds`, with its group, and with the notebook, however that ends.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import stat

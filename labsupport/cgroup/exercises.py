@@ -1,7 +1,5 @@
 """The exercises of notebook 06, control groups."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

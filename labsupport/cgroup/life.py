@@ -7,8 +7,6 @@ group (systemd's `Delegate=yes`) may arrange what is below it freely: move its p
 group of their own, then hand down.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

@@ -4,8 +4,6 @@ Redis answers one question after the other on a Unix socket. Each question makes
 thousand numbers, which takes a few milliseconds of CPU time: what a noisy neighbour takes away.
 """
 
-from __future__ import annotations
-
 import random
 import socket
 import statistics

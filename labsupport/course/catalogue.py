@@ -4,8 +4,6 @@ Nothing is listed twice by hand: a map, a table of contents or a table of correc
 from here cannot drift from the notebooks.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import re

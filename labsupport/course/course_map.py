@@ -3,8 +3,6 @@
 What counts is the first real guess at each question, and the first check that each exercise passed.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

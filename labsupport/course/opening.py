@@ -3,8 +3,6 @@
 `./lab` comes here. JupyterLab runs in this very process, so that ending it ends everything.
 """
 
-from __future__ import annotations
-
 import argparse
 import glob
 import logging

@@ -3,8 +3,6 @@
 No SDK is loaded, so that `./lab doctor` and `Engine.connect` look at the same places.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

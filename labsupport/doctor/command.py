@@ -1,7 +1,5 @@
 """`./lab doctor`: what this machine can do, where notebooks would run, what elsewhere would add."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -6,8 +6,6 @@ User-Mode Linux is a kernel that runs as an ordinary program: it traces its own 
 ptrace(2), and its memory is a file that is mapped, and executed from.
 """
 
-from __future__ import annotations
-
 import ctypes
 import fcntl
 import mmap
@@ -342,10 +340,7 @@ def _open() -> int:
                 + refusals.gather().as_root("modprobe kvm_intel"),
             ) from error
         if error.errno in (EACCES, EPERM):
-            raise Refused(
-                "this user may not open /dev/kvm",
-                join_group("/dev/kvm"),
-            ) from error
+            raise Refused("this user may not open /dev/kvm", join_group("/dev/kvm")) from error
         raise
 
 

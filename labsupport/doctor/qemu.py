@@ -3,8 +3,6 @@
 The disk is made once by `./lab vm-disk`, and never written to afterwards.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -5,8 +5,6 @@ millisecond; whatever a child does to its namespaces ends with it. A probe that 
 time is asked to stop, then killed with all that it started; its answer says so.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -4,8 +4,6 @@ A process without CAP_SYS_ADMIN first gets it in a user namespace of its own, as
 See namespaces(7) and user_namespaces(7).
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import gc

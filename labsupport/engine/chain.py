@@ -6,8 +6,6 @@ process. Nothing of this is taken from a manual: after each request each of them
 again, by the socket that it listens at, by its parent, by its control group.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

@@ -5,8 +5,6 @@ sd_notify(3). In the Lab VM its images, and files too large for memory, are on a
 the host gives the guest (`LAB_DISK`, see labsupport.vm.guest); without one, they are in memory.
 """
 
-from __future__ import annotations
-
 import atexit
 import fcntl
 import json

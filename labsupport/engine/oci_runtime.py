@@ -4,8 +4,6 @@ What such a runtime is given is a *bundle*: a folder with `config.json` (its for
 runtime specification) and a root file system. `runc spec` writes the usual settings.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

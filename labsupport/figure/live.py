@@ -5,8 +5,6 @@ in the kernel (an Agg canvas is several times cheaper than redrawing the cell's 
 stopped, the cell's output also holds a still picture, for readers without a kernel.
 """
 
-from __future__ import annotations
-
 import asyncio
 import io
 import time

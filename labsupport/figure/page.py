@@ -8,8 +8,6 @@ A picture is a function of plain data that fills a page:
     page.show(words(data), table(data))
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -98,11 +96,7 @@ class Page:
             look["linestyle"] = DASHES
         corner = (left + pad, top + pad)
         patch = FancyBboxPatch(
-            corner,
-            width - 2 * pad,
-            height - 2 * pad,
-            boxstyle=f"round,pad={pad}",
-            **(look | more),
+            corner, width - 2 * pad, height - 2 * pad, boxstyle=f"round,pad={pad}", **(look | more)
         )
         self.axes.add_artist(patch)
         return patch

@@ -4,8 +4,6 @@ Colours are the Okabe-Ito set, safe for colour-blind eyes. Colour means *who*, a
 word, shape or hatch goes with it.
 """
 
-from __future__ import annotations
-
 import base64
 import html
 import io

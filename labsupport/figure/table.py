@@ -4,8 +4,6 @@
 can end with. A cell is text, or `Markup`, which is HTML already (`code` and `marked` make it).
 """
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Iterable, Sequence

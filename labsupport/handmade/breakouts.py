@@ -7,8 +7,6 @@ picture is a row of lamps, one for each way out; a lamp is on if the container k
 The poster sets all rows below each other, from the process to the container.
 """
 
-from __future__ import annotations
-
 import os
 import secrets
 import signal

@@ -1,7 +1,5 @@
 """The exercises of notebook 08, build a container: each is judged by trying, or by what runs."""
 
-from __future__ import annotations
-
 import os
 import shlex
 from collections.abc import Collection

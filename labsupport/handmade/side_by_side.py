@@ -4,8 +4,6 @@ What confines a running program is read from /proc, whatever built its container
 asked.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The exercises of notebook 10, layers: each is judged by the image that the engine built."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Mapping, Sequence

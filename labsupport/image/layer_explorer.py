@@ -4,8 +4,6 @@ In the stacks the lowest layer is at the bottom. A layer that two images share i
 both at the same height.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate

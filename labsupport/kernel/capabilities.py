@@ -4,8 +4,6 @@ Every process has five sets of them; capabilities(7). A capability that is newer
 called CAP_ and its number.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 A mount namespace *is* this table. The line's fields are explained in proc_pid_mountinfo(5).
 """
 
-from __future__ import annotations
-
 import errno
 import functools
 import os

@@ -4,8 +4,6 @@ pyroute2 writes and reads the messages. Its own sockets are not used: they want 
 their own, but Jupyter's is running; and ours are made in a sandbox and handed over.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import itertools
 import os

@@ -4,8 +4,6 @@
 tested on a machine that refuses nothing.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Collection

@@ -1,7 +1,5 @@
 """A machine's start, watched: its stages as they pass, and what it says on its console."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Sequence
 

@@ -4,8 +4,6 @@ They are asked the same way everywhere, by one small shell script, which needs n
 coreutils. What is read is the kernel's: /proc, uname(2), statfs(2).
 """
 
-from __future__ import annotations
-
 import subprocess
 import time
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """The exercises of notebook 12: judged by the machine's answers, at its ports and by SSH."""
 
-from __future__ import annotations
-
 import time
 import urllib.error
 import urllib.request

@@ -1,7 +1,5 @@
 """QEMU's command line for one machine, and its monitor, by which ports are opened and closed."""
 
-from __future__ import annotations
-
 import json
 import socket
 from dataclasses import dataclass

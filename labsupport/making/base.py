@@ -1,7 +1,5 @@
 """`./lab base`: make the base image of the tutorials' app once, and keep it as an archive."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -51,7 +49,7 @@ disable-pip-version-check = true
 # in an image there is nobody but root, and one Python
 root-user-action = ignore
 break-system-packages = true
-""",
+"""
 }
 _LEFT_OUT = re.compile(
     # documentation except licences, translations, character sets other than UTF-8

@@ -1,7 +1,5 @@
 """Where something large is built: a folder that goes whatever happens, steps that end with us."""
 
-from __future__ import annotations
-
 import argparse
 import fcntl
 import os

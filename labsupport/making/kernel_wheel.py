@@ -5,8 +5,6 @@
 part of the source, and names the archive that has the rest.
 """
 
-from __future__ import annotations
-
 import argparse
 import base64
 import hashlib

@@ -1,7 +1,5 @@
 """`./lab links`: write into the README what depends on where this repository is."""
 
-from __future__ import annotations
-
 import argparse
 import re
 from collections.abc import Sequence

@@ -7,8 +7,6 @@ skipped except for lack of what no Lab VM has (the notice stays, and says so), a
 a path of this machine.
 """
 
-from __future__ import annotations
-
 import argparse
 import base64
 import html

@@ -5,8 +5,6 @@ unless `--here` says that this machine may be used. There it is root, as in the 
 forge its verdict: the report shows the cells, so that a reader sees what passed.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import io

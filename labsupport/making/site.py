@@ -5,8 +5,6 @@ their text alternatives, each page has a button that opens it on Binder (if the 
 known), and the first page and the table of contents are made from the notebooks themselves.
 """
 
-from __future__ import annotations
-
 import argparse
 import base64
 import hashlib

@@ -3,8 +3,6 @@
 What the page ships is free software of others, and most of it asks for just that.
 """
 
-from __future__ import annotations
-
 import html
 import json
 import re

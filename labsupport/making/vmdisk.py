@@ -1,7 +1,5 @@
 """`./lab vm-disk`: make the disk of the tutorial's virtual machine once, and keep it."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

@@ -5,8 +5,6 @@ to break out and to read a file that is outside. All of it happens in the sandbo
 namespace. It prints what happened as JSON.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,7 +1,5 @@
 """The exercises of notebook 03, file systems."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from labsupport.course.exercises import AGAIN, Exercise, Verdict

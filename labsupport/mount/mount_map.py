@@ -4,8 +4,6 @@ Grey is a file system that another of the tables has, too; in colour is what onl
 All of it is as /proc/PID/mountinfo has it: a file system is known by its number, major:minor.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Mounting in a sandbox, as mount(8) does: drives, copies of a namespace, and who is in the way."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

@@ -5,8 +5,6 @@ or, with an *opaque* folder (an extended attribute), nothing below counts in her
 Documentation/filesystems/overlayfs.rst.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

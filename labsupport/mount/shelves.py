@@ -1,7 +1,5 @@
 """Layers as shelves: a column is a name, a row a layer, the uppermost first."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from labsupport.figure import style

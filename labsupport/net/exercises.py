@@ -1,7 +1,5 @@
 """The exercises of notebook 04, networks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from labsupport.course.exercises import Exercise, Verdict

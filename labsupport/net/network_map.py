@@ -5,8 +5,6 @@ end that is switched off. All of it is what the kernel says. Of networks that ar
 the one named first is on the left, its neighbours are in the next column, and so on.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import socket
@@ -207,10 +205,7 @@ def arrange(snapshot: Snapshot) -> tuple[list[Place], float]:
 
 
 def _place(
-    columns: Sequence[Sequence[Network]],
-    top: float,
-    places: list[Place],
-    twice: frozenset[str],
+    columns: Sequence[Sequence[Network]], top: float, places: list[Place], twice: frozenset[str]
 ) -> float:
     """Place networks that belong together; return where the next may begin."""
     width = (RIGHT - LEFT - 2.6 - CABLE * (len(columns) - 1)) / len(columns)

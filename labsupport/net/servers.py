@@ -4,8 +4,6 @@ The lecture's example has nginx and MySQL. Their packages start services on the 
 httpd and Redis are as real, and run only when and where an experiment starts them.
 """
 
-from __future__ import annotations
-
 import shutil
 import signal
 import socket

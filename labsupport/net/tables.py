@@ -1,7 +1,5 @@
 """What else the kernel keeps for each network: the rules of its packet filter, and who listens."""
 
-from __future__ import annotations
-
 import errno
 import re
 import shutil
@@ -10,13 +8,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from labsupport.kernel.netlink import (
-    HEADER,
-    NLM_F_DUMP,
-    NLM_F_REQUEST,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-)
+from labsupport.kernel.netlink import HEADER, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR
 from labsupport.sandbox.sandbox import Sandbox
 
 NETLINK_SOCK_DIAG, NETLINK_NETFILTER = 4, 12

@@ -3,8 +3,6 @@
 The kernel's own counter of the receiving link says how much has come in.
 """
 
-from __future__ import annotations
-
 import asyncio
 import signal
 import time

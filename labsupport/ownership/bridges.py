@@ -7,8 +7,6 @@ by its range, to which no route led when it began. Packet filters and address tr
 alone, so these networks end at this machine.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

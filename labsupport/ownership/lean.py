@@ -5,8 +5,6 @@ package is found by this file's own place; these modules import no `typing` and 
 which would take 20 ms on a host and 0.1 s in a guest.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys

@@ -7,8 +7,6 @@ failed is found here by its mark: `./lab clean` removes it by hand, and the firs
 notebook does so unasked. Nothing without our mark is ever touched.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import functools

@@ -1,7 +1,5 @@
 """The exercises of notebook 02, process IDs."""
 
-from __future__ import annotations
-
 import sys
 from contextlib import suppress
 

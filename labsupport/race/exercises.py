@@ -1,7 +1,5 @@
 """The exercises of notebook 01: tell contained processes from others, and build walls to order."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from collections.abc import Sequence

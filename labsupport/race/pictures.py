@@ -4,8 +4,6 @@ Every bar begins at zero, and is as long as what it stands for. In the matrix ea
 measured figure, or the result of a break-out: the app tried, and the host looked afterwards.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ Starting blocks, so one thread of its own does it for the whole race: helper pro
 of sandboxes end with the thread that made them.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import platform

@@ -4,8 +4,6 @@ A runner is prepared once (an environment is made, an image is loaded), then sta
 asked; `start()` returns when the app's first answer is there.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import os

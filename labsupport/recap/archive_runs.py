@@ -4,8 +4,6 @@ Each way takes the archive (as `docker save` writes it) and a program, runs it t
 network, and leaves nothing behind.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

@@ -4,8 +4,6 @@ The machine is a Lab VM with an engine in it. A Unix socket outside is joined to
 inside, so that `docker --host` and the SDK reach it as they reach any other engine.
 """
 
-from __future__ import annotations
-
 import shutil
 import socket
 import sys

@@ -4,8 +4,6 @@ The table holds what this machine says: which programs are installed, the versio
 of themselves, their processes now. What each is made of is not shown here, so it has a source.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess
@@ -133,13 +131,7 @@ def _version(path: str) -> str:
 def by_layer(found: Sequence[Found], kernel_release: str) -> PlainTable:
     """Return a row for each, linked to its source; the kernel lies above what brings one."""
     rows = [(_row(each), each.technology.source) for each in found]
-    kernel = (
-        "the kernel",
-        KERNEL,
-        f"✓ {kernel_release}",
-        "",
-        "what those above ask for walls",
-    )
+    kernel = ("the kernel", KERNEL, f"✓ {kernel_release}", "", "what those above ask for walls")
     below = next(n for n, each in enumerate(found) if each.technology.layer == MACHINE)
     rows.insert(below, (kernel, ""))
     here = ", ".join(_some(sum(f.is_here for f in found if f.technology.layer == name), name)

@@ -1,7 +1,5 @@
 """The exercises of notebook 11: ship a new version in few bytes; an image that does not start."""
 
-from __future__ import annotations
-
 import io
 import os
 import tarfile

@@ -5,8 +5,6 @@ machine. So `./lab registry` has apt fetch and verify the package, and takes the
 into this Python's environment, which the Lab VM sees, too. That needs no root and starts nothing.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import shutil

@@ -5,8 +5,6 @@ its log. An engine speaks plain HTTP to the loopback (and to nobody else), so th
 certificates. It ends with the process that started it, `kill -9` included, and its files with it.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import secrets

@@ -1,7 +1,5 @@
 """A registry's program while it runs: its settings, its log as it is written, and its end."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

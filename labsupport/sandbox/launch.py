@@ -1,7 +1,5 @@
 """The notebook's side of a sandbox: ask for its helper processes, and say why they were refused."""
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import errno

@@ -1,7 +1,5 @@
 """A program that runs in a sandbox, seen from the notebook."""
 
-from __future__ import annotations
-
 import os
 import select
 import signal

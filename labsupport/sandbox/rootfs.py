@@ -3,8 +3,6 @@
 A program in it sees a shell and some 270 small programs, and none of the host's files.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -43,10 +43,7 @@ Words = str | Sequence[str | float | os.PathLike[str]]
 
 
 def check_options(
-    new: set[str],
-    rootfs: str | os.PathLike[str] | None,
-    hostname: str | None,
-    uid: int | None,
+    new: set[str], rootfs: str | os.PathLike[str] | None, hostname: str | None, uid: int | None
 ) -> None:
     """Refuse what cannot be, before anything is made, by `NamespaceRefused` or `LabError`.
 

@@ -11,8 +11,6 @@ Seccomp allows more instructions than are known here. These are the ones that li
 engines, make filters of.
 """
 
-from __future__ import annotations
-
 import operator
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The exercises of notebook 07, system calls and privileges."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable
 from pathlib import Path

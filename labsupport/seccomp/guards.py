@@ -20,8 +20,6 @@ One call is made for good: `reboot_inside` a PID namespace, where the kernel end
 PID 1, and nothing else.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import subprocess

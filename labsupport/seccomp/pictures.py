@@ -1,7 +1,5 @@
 """What is refused, who has which privilege, and who said no: the pictures of notebook 07."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from textwrap import fill, wrap

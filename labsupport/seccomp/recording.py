@@ -3,8 +3,6 @@
 What is recorded is one run: a filter that allows just these may be too strict for another one.
 """
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import tempfile

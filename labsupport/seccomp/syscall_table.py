@@ -4,8 +4,6 @@ Names and numbers come from the kernel's own sources, by way of the package `sys
 follows each release. How far this kernel's table reaches is asked of the kernel.
 """
 
-from __future__ import annotations
-
 import errno
 import functools
 import os

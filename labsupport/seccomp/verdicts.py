@@ -4,8 +4,6 @@ Reading says it for all arguments at once: an action, an errno, and what it depe
 done by a helper process, where no call is really made. The two ways are independent of each other.
 """
 
-from __future__ import annotations
-
 import errno as errors
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """The exercises of notebook 05, more namespaces."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from collections import Counter

@@ -4,8 +4,6 @@ A real OCI runtime (runc, which Docker uses, too) is run in a `Sandbox` with a u
 unprivileged user; so it ends with the notebook, as every sandbox does.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from typing import Self

@@ -1,7 +1,5 @@
 """`./lab vm`: a root shell in a Lab VM, or one program with its input, output and exit status."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import signal

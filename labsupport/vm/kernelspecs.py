@@ -4,8 +4,6 @@
 two more let a student choose the place by hand.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -5,8 +5,6 @@ process becomes ipykernel. Otherwise it boots a guest, runs ipykernel in it, and
 when the kernel ends, when Jupyter has gone, or when the guest has died, and the guest ends with it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

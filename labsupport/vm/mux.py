@@ -8,8 +8,6 @@ that has filled its 4,096 bytes throttles the line and is never woken again.
 Only fast modules are imported: the guest's first process starts with this file.
 """
 
-from __future__ import annotations
-
 import os
 import selectors
 from collections.abc import Callable, Iterator

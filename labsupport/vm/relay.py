@@ -4,8 +4,6 @@ Only bytes are passed on: ZeroMQ's own protocol, its encryption and Jupyter's si
 the two ends. In the guest the kernel has Unix sockets, which take fewer system calls than TCP.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import socket

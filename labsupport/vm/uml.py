@@ -1,7 +1,5 @@
 """User-Mode Linux, the Lab VM's kernel: its command line, and what its death means."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """The translator by itself, with a real Apertium: in a sandbox whose root is the app's base."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from pathlib import Path

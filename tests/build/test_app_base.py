@@ -1,7 +1,5 @@
 """The base of the tutorials' app in a real engine, and the app's two images made on it (30 s)."""
 
-from __future__ import annotations
-
 import io
 import os
 import re
@@ -83,10 +81,7 @@ def run(engine):
 @pytest.fixture(scope="module")
 def files(archive):
     """Every path in the base, with its size; that of a folder is 0."""
-    with (
-        tarfile.open(archive) as tar,
-        tarfile.open(fileobj=tar.extractfile("layer.tar")) as layer,
-    ):
+    with tarfile.open(archive) as tar, tarfile.open(fileobj=tar.extractfile("layer.tar")) as layer:
         return {member.name: member.size for member in layer}
 
 

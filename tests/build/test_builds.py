@@ -1,7 +1,5 @@
 """Builds on real engines: BuildKit and the classic builder of a private Docker, and Podman's."""
 
-from __future__ import annotations
-
 import re
 import signal
 import subprocess

@@ -71,10 +71,7 @@ def test_without_a_limit_none_starts(kind):
 
 
 def test_without_a_limit_no_writer_starts(loop):
-    with (
-        Cgroup() as group,
-        pytest.raises(LabError, match="nothing limits io"),
-    ):
+    with Cgroup() as group, pytest.raises(LabError, match="nothing limits io"):
         dangers.writer(group, loop)
 
 

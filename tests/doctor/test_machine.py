@@ -621,13 +621,7 @@ def test_what_is_pretended_missing_is_missing(monkeypatch):
     assert probe().can("seccomp")
 
 
-@pytest.mark.parametrize(
-    "ask",
-    [
-        lambda m: m.can("ns.pdi"),
-        lambda m: m.pretending("psi, ns.pdi"),
-    ],
-)
+@pytest.mark.parametrize("ask", [lambda m: m.can("ns.pdi"), lambda m: m.pretending("psi, ns.pdi")])
 def test_a_misspelt_capability_is_an_error_that_suggests_the_right_one(ask):
     with pytest.raises(LabError, match=r"did you mean 'ns\.pid'"):
         ask(machine())

@@ -1,7 +1,5 @@
 """What several tests of engines need: a private one, its traces, and a fake that only refuses."""
 
-from __future__ import annotations
-
 import http.server
 import json
 import os

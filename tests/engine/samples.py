@@ -39,7 +39,4 @@ def of_chain(made):
     return picture.page(made), picture.words(made), picture.table(made)
 
 
-PAGES = {
-    "chain": lambda: of_chain(WHOLE),
-    "chain-elsewhere": lambda: of_chain(ELSEWHERE),
-}
+PAGES = {"chain": lambda: of_chain(WHOLE), "chain-elsewhere": lambda: of_chain(ELSEWHERE)}

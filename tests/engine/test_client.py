@@ -1,7 +1,5 @@
 """What an engine says about itself, and the course's base image (3 s)."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

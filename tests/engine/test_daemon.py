@@ -1,7 +1,5 @@
 """An engine of our own: apart from the machine's, and gone without a trace (about 10 s)."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal
@@ -20,14 +18,7 @@ from labsupport.engine import daemon
 from labsupport.engine.client import Engine
 from labsupport.errors import LabError
 from labsupport.ownership import bridges
-from tests.engine.help import (
-    folder_of,
-    is_alive,
-    needs_dockerd,
-    said_by,
-    start_sleeper,
-    traces,
-)
+from tests.engine.help import folder_of, is_alive, needs_dockerd, said_by, start_sleeper, traces
 from tests.waiting import wait_until
 
 SERVES = ["sh", "-c", "mkdir /web; echo hello > /web/index.html; httpd -f -p 80 -h /web"]

@@ -1,7 +1,5 @@
 """Which engine is found, and why none was (3 s)."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import http.server

@@ -1,7 +1,5 @@
 """The engine inside the Lab VM, seen by the guest's kernel (about 15 s, one guest)."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The same words on a real Podman service of our own (8 s)."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -33,7 +33,4 @@ def layers(shown):
     return layer_explorer.page(shown), layer_explorer.words(shown), layer_explorer.table(shown)
 
 
-PAGES = {
-    "layers of one image": lambda: layers(ONE),
-    "layers of two": lambda: layers(TWO),
-}
+PAGES = {"layers of one image": lambda: layers(ONE), "layers of two": lambda: layers(TWO)}

@@ -1,7 +1,5 @@
 """A machine as a cloud rents it, in QEMU: three boots, each 20 s of computing without KVM."""
 
-from __future__ import annotations
-
 import errno
 import os
 import socket

@@ -1,7 +1,5 @@
 """Making the app's base: what goes in, always the same bytes; made only once; why it cannot be."""
 
-from __future__ import annotations
-
 import io
 import shutil
 import tarfile

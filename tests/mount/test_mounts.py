@@ -167,8 +167,7 @@ def test_a_mount_on_a_mount_keeps_it_busy(box):
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["-t", "nosuchfs", "x", "/srv/one"], ["--bind", "/nowhere", "/srv/one"]],
+    "arguments", [["-t", "nosuchfs", "x", "/srv/one"], ["--bind", "/nowhere", "/srv/one"]]
 )
 def test_a_mount_that_fails_has_the_words_of_mount(box, arguments):
     with pytest.raises(LabError, match=r"/srv/one: not mounted: mount: .+\n"):

@@ -1,7 +1,5 @@
 """The reaper ends all that a program has started, however far it has run (1 s)."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

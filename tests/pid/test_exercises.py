@@ -68,8 +68,7 @@ def test_closing_the_whole_sandbox_is_told(first):
 
 
 @pytest.mark.parametrize(
-    ("before", "levels"),
-    [([], 0), (["unshare", "--pid"], 0), (["unshare", "--pid", "--fork"], 1)],
+    ("before", "levels"), [([], 0), (["unshare", "--pid"], 0), (["unshare", "--pid", "--fork"], 1)]
 )
 @pytest.mark.wrong("02.2")
 def test_too_few_levels_are_counted(begun, before, levels):

@@ -1,7 +1,5 @@
 """A real registry, asked over HTTP, by an engine, and after a `kill -9` (about 8 s)."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Login, push, pull and clean-up with a real engine and a real registry (about 15 s)."""
 
-from __future__ import annotations
-
 import io
 import tarfile
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What tutorial T3 begins with: hello-world, the app's folder, the command docker (about 12 s)."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -6,11 +6,7 @@ import socket
 import pytest
 
 from labsupport import Sandbox, namespaces
-from labsupport.errors import (
-    LabError,
-    NetworkRefused,
-    NoAnswer,
-)
+from labsupport.errors import LabError, NetworkRefused, NoAnswer
 from labsupport.net.servers import web_server
 from tests.waiting import wait_until
 

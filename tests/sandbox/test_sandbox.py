@@ -16,12 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from labsupport import Drive, PidMap, Sandbox, Terminal, mounts, namespaces, processes
-from labsupport.errors import (
-    LabError,
-    NamespaceRefused,
-    ProgramNotFound,
-    TimedOut,
-)
+from labsupport.errors import LabError, NamespaceRefused, ProgramNotFound, TimedOut
 from labsupport.kernel import refusals
 from labsupport.kernel.procfs import all_pids
 from labsupport.kernel.syscalls import CLONE_NEWPID

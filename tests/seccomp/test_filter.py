@@ -102,10 +102,7 @@ def test_an_architecture_without_a_table_says_so(monkeypatch):
         ),
         (
             "clone",
-            [
-                (0, MASKED, 0x10000000, 0x10000000),
-                (3, MORE, 5),
-            ],
+            [(0, MASKED, 0x10000000, 0x10000000), (3, MORE, 5)],
             (0, 3),
             "(args[0] & 0x10000000) == 0x10000000",
         ),

@@ -4,8 +4,6 @@ The fast tests (2 s) build a stand-in: an archive with a Makefile that has the k
 compiles ten lines of C. The real thing takes five minutes and runs with LAB_BUILD_KERNEL=1.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import shutil
@@ -215,9 +213,7 @@ def test_a_dropped_symbol_ends_the_build_and_is_named(tmp_path, scratch):
 
     with pytest.raises(LabError, match="CONFIG_PSI=y") as caught:
         builder.build(tmp_path / "out", archive)
-    assert caught.value.why.endswith(
-        "CONFIG_PSI=y",
-    )
+    assert caught.value.why.endswith("CONFIG_PSI=y")
     assert list(scratch.iterdir()) == list((tmp_path / "out").iterdir()) == []
 
 

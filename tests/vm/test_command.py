@@ -1,7 +1,5 @@
 """`./lab vm` as a student types it: with pipes, and at a real terminal. About 4 s."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import pty

@@ -1,7 +1,5 @@
 """The guest's disk takes the host's space while it is used, and nothing afterwards (about 5 s)."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

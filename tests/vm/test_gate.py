@@ -1,7 +1,5 @@
 """Guests start one by one on each CPU. About 2 s."""
 
-from __future__ import annotations
-
 import os
 import socket
 import threading

@@ -1,7 +1,5 @@
 """A guest is a machine of its own over the host's files, and leaves nothing. About 15 s."""
 
-from __future__ import annotations
-
 import os
 import runpy
 import signal

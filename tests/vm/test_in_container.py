@@ -4,8 +4,6 @@ The container has this machine's own files under a bare root, read-only, so ther
 download or to build. Its process 1 is not an init, as is usual there.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -1,7 +1,5 @@
 """The kernelspecs that `./lab kernels` installs. About 1 s."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,7 +1,5 @@
 """A Jupyter kernel in the guest, used as Jupyter uses it: by its kernelspec. About 60 s."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """Frames, windows and credit on the line, without a guest. Well under a second."""
 
-from __future__ import annotations
-
 import os
 import socket
 from collections.abc import Iterator
@@ -35,9 +33,7 @@ def test_frames_arrive_as_they_were_sent_however_they_are_cut(
     assert found == [(mux.DATA, 7, b"hello"), (mux.END, 8, b"")]
 
 
-def test_a_frame_may_be_larger_than_64_kilobytes(
-    ends: tuple[socket.socket, socket.socket],
-) -> None:
+def test_a_frame_may_be_larger_than_64_kilobytes(ends: tuple[socket.socket, socket.socket]) -> None:
     """As the environment of somebody who has many variables."""
     sender, receiver = Line(ends[0].fileno()), Line(ends[1].fileno())
     sender.send(mux.SETUP, 0, b"x" * 100_000)
@@ -47,9 +43,7 @@ def test_a_frame_may_be_larger_than_64_kilobytes(
     assert found == [(mux.SETUP, 0, b"x" * 100_000)]
 
 
-def test_no_more_than_the_window_is_under_way(
-    ends: tuple[socket.socket, socket.socket],
-) -> None:
+def test_no_more_than_the_window_is_under_way(ends: tuple[socket.socket, socket.socket]) -> None:
     host = Line(ends[0].fileno(), window=mux.LINE_WINDOW)
     guest = Line(ends[1].fileno(), acknowledge=1024)
     host.send(mux.DATA, 1, b"x" * 20_000)

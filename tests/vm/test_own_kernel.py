@@ -1,7 +1,5 @@
 """What our own kernel is built for, tried in it (one guest, 8 s)."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

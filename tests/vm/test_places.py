@@ -1,7 +1,5 @@
 """Where a notebook runs, for every kind of machine and wish. No guest; about 1 s."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

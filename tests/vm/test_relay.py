@@ -1,7 +1,5 @@
 """Who may connect to a kernel's ports on the host. No guest; about 1 s."""
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess

@@ -1,7 +1,5 @@
 """What can be wrong with the host, in one sentence each, before or instead of a boot. 3 s."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

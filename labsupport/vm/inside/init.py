@@ -4,8 +4,6 @@ The root is the host's file system, read-only, under a layer in memory that take
 error ends this process, and with it the guest; the traceback is on the guest's console.
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

@@ -6,8 +6,6 @@ back: that makes the guest's kernel map all these pages in one go, in 10 ms. Pyt
 come from the C library's heap for that: `PYTHONMALLOC=malloc` has to be in the environment.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import threading
