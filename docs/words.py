@@ -12,7 +12,7 @@ from labsupport.sandbox import shell
 PAGE = Path(__file__).with_suffix(".md")
 HEAD = """# The words of the notebooks
 
-`docs/words.py` makes this page from the docstrings, and a test holds that it is current. In a
+`docs/words.py` makes this page from the docstrings, and a test checks that it is current. In a
 notebook, `from labsupport import Sandbox` brings a word, `help(Sandbox)` says what this page says,
 and `%load_ext labsupport` brings `%%shell`.
 """
