@@ -78,8 +78,10 @@ def remove(name: str) -> None:
 
 
 def remove_all(bridge: Bridge, data_root: str) -> None:
-    """Remove an engine's bridge, and those of its networks."""
-    for each in {*made_by_engine(Path(data_root)), *in_range(bridge.networks), bridge.name}:
+    """Remove an engine's bridge, and those of its networks; last what ip(8) has to find first."""
+    for each in [bridge.name, *made_by_engine(Path(data_root))]:
+        remove(each)
+    for each in in_range(bridge.networks):
         remove(each)
 
 
