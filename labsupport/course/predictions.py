@@ -162,7 +162,8 @@ class Outcome:
     def _with_unit(self, value: str | float | None) -> str:
         if value is None:
             return "-"
-        text = value if isinstance(value, str) else f"{value:,.6g}"
+        exact = "," if isinstance(value, int) else ",.6g"
+        text = value if isinstance(value, str) else format(value, exact)
         return f"{text} {self.unit}".rstrip()
 
     def __repr__(self) -> str:

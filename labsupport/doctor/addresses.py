@@ -273,7 +273,7 @@ def _listens(address: str) -> str:
         _connect(address).close()
     except OSError as error:
         remedy = f"look at it: docker --host {address} info"
-        raise Refused(f"nobody can be reached at {address}: {error}", remedy) from error
+        raise Refused(f"nothing answers at {address}: {error}", remedy) from error
     return f"{address} (somebody listens; it was not asked, since it needs keys)"
 
 

@@ -197,7 +197,7 @@ def own_root(c: Container) -> None:
 
 
 def own_pids(c: Container) -> None:
-    """A child as process 1, while who forked it waits outside."""
+    """A child as process 1, while its parent waits outside."""
     linux.unshare(linux.CLONE_NEWPID)
     if child := os.fork():
         wait_and_exit(child)

@@ -94,7 +94,7 @@ _ROWS: tuple[tuple[str, Callable[[Portrait], str], str], ...] = (
     ("own namespaces", lambda of: " ".join(sorted(of.own)), "its own view of each kind of thing"),
     ("root inside is, outside",
      lambda of: "user 0: root" if of.root_is == 0 else f"user {of.root_is}",
-     "who breaks out as root is nobody, if it is not 0"),
+     "root that breaks out is nobody, unless it is 0"),
     ("capabilities (CapEff)", lambda of: str(of.capabilities), "how much of root's power is left"),
     ("no_new_privs", lambda of: "yes" if of.no_new_privs else "no",
      "set-uid programs such as su give nothing"),
@@ -124,7 +124,7 @@ def compare(of: Mapping[str, Portrait]) -> PlainTable:
     )
     finding = f"{len(differ)} of {len(rows)} things differ between {', '.join(of)}"
     if alone:
-        finding = f"{len(rows)} things that the kernel says of {', '.join(of)}"
+        finding = f"{', '.join(of)}: {len(rows)} things that the kernel says about it"
     return PlainTable(finding, ("", *of, "what it is good for"), rows)
 
 

@@ -87,7 +87,7 @@ def kernels(places: Sequence[Seen]) -> PlainTable:
     questions = {
         "kernel (uname -r)": lambda s: s.kernel,
         "boot id": lambda s: f"{s.boot_id[:8]}…",
-        "that kernel runs since": lambda s: _duration(s.up_seconds),
+        "that kernel has run for": lambda s: _duration(s.up_seconds),
         "PID 1": lambda s: s.first or "-",
         "processes": lambda s: str(s.processes),
         "memory (MemTotal)": lambda s: _amount(s.memory_bytes),

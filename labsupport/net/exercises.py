@@ -148,7 +148,7 @@ BREAKS = {
 
 
 class FindTheFault(_Scene):
-    """One thing is wrong on the way from a client over a router to a server."""
+    """One thing is wrong on the way from a client through a router to a server."""
 
     name = "04.2"
     hints = (
@@ -178,10 +178,10 @@ class FindTheFault(_Scene):
 
     def task(self) -> str:
         return (
-            "exercise.client should reach the server at 10.0.2.2, port 80, over exercise.router, "
-            "and does not: one thing is wrong on the way. Find it, and mend only that. All cables "
-            "are there, the client is 10.0.1.1, the server 10.0.2.2, and the router should be "
-            "10.0.1.254 and 10.0.2.254."
+            "exercise.client should reach the server at 10.0.2.2, port 80, through "
+            "exercise.router, and does not: one thing is wrong on the way. Find it, and mend only "
+            "that. All cables are there, the client is 10.0.1.1, the server 10.0.2.2, and the "
+            "router should be 10.0.1.254 and 10.0.2.254."
         )
 
     def look(self) -> Verdict:

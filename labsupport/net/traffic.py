@@ -147,7 +147,7 @@ HIGH = 5.0  # MB/s at the upper end of a live picture
 def finding(recordings: Mapping[float, Recording]) -> str:
     """Say in one line what the picture shows; `recordings` are by limit in bytes per second."""
     worst = max(abs(each.bytes_per_second() / limit - 1) for limit, each in recordings.items())
-    return f"Real downloads keep to the limit: at most {worst:.0%} beside it"
+    return f"Real downloads keep to the limit: at most {100 * worst:.0f} % off"
 
 
 def words(recordings: Mapping[float, Recording]) -> str:

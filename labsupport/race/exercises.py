@@ -18,7 +18,7 @@ SLEEPERS = ("sleep", "busybox", "coreutils")  # the program behind that name, by
 
 
 class TellThemApart(Exercise):
-    """Five alike programs: end those that share all their namespaces with this notebook."""
+    """Of five programs, end those that share all their namespaces with this notebook."""
 
     name = "01.1"
     moment = 0.5

@@ -77,7 +77,8 @@ def requests_table(requests: Sequence[Request]) -> PlainTable:
     """Return a row for each request of a log: `requests_table(registry.log())`."""
     stored = sum(each.stored_bytes for each in requests)
     sent = sum(each.sent_bytes for each in requests if each.blob and each.method == "GET")
-    finding = f"{len(requests)} requests: {amount(stored)} came in, {amount(sent)} went out"
+    bytes_ = f"of images, {amount(stored)} came in and {amount(sent)} went out"
+    finding = f"{len(requests)} requests: {bytes_}"
     return PlainTable(finding, HEADS, tuple(map(_request_row, requests)))
 
 

@@ -53,8 +53,8 @@ class JustWhatItNeeds(Exercise):
     def task(self) -> str:
         return (
             f"Write a filter and call it `exercise.filter`. Under it the program "
-            f"`{' '.join(self._program)}` works as ever; the system call `{self._call}` fails with "
-            f"{self._errno}; and no more than {MOST_ALLOWED} system calls are allowed in all. "
+            f"`{' '.join(self._program)}` works as before; the system call `{self._call}` fails "
+            f"with {self._errno}; and no more than {MOST_ALLOWED} system calls are allowed in all. "
             "(`exercise.program` holds the program.)"
         )
 

@@ -25,7 +25,7 @@ from labsupport.kernel.procfs import status_fields
 from labsupport.seccomp import bpf
 from labsupport.seccomp.bpf import Instruction
 from labsupport.seccomp.syscall_table import BYPASS_SECCOMP, number_of, numbers, unknown
-from labsupport.seccomp.verdicts import Agreement, Verdict, action_of, compare, judge, said
+from labsupport.seccomp.verdicts import Agreement, Verdict, answer_in_words, compare, judge
 
 # seccomp.h
 SCMP_ACT_KILL_PROCESS = 0x80000000
@@ -122,7 +122,7 @@ class Filter:
 def _explained(program: Sequence[Instruction]) -> list[str]:
     lines = bpf.listing(program)
     return [
-        f"{line}  {said(*action_of(each.k))}" if each.code == bpf.RETURN else line
+        f"{line}  {answer_in_words(each.k)}" if each.code == bpf.RETURN else line
         for line, each in zip(lines, program, strict=True)
     ]
 

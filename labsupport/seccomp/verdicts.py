@@ -78,6 +78,11 @@ def said(action: str, errno: str | None) -> str:
     return f"refused with {errno}" if action == "errno" else _SAID[action]
 
 
+def answer_in_words(answer: int) -> str:
+    """Say a filter's answer in words; seccomp(2): 0 kills the thread that called, and no other."""
+    return said(*action_of(answer)) if answer & ACTION_FULL else "the thread is killed"
+
+
 def errno_name(number: int) -> str:
     """Name an error, as in "EPERM"."""
     return errors.errorcode.get(number, f"errno {number}")
@@ -106,9 +111,10 @@ def judge(programs: Sequence[Sequence[Instruction]], number: int) -> Verdict:
     """Judge one system call under filters, oldest first, for all arguments at once."""
     ways = _combined([bpf.paths(each, number, audit_arch()) for each in reversed(programs)])
     name = _name(number)
-    action, errno = action_of(answer(programs, number, ()))
+    first = answer(programs, number, ())
+    action, errno = action_of(first)
     if len({way.answer for way in ways}) == 1:
-        return Verdict(number, name, action, errno, said(action, errno), group=group_of(name))
+        return Verdict(number, name, action, errno, answer_in_words(first), group=group_of(name))
     places = arguments_in(condition for way in ways for condition in way.conditions)
     return Verdict(number, name, action, errno, "; ".join(_cases(ways)), places, group_of(name))
 
@@ -143,8 +149,8 @@ def _cases(ways: Sequence[Path]) -> Iterator[str]:
         if way.answer != rest:
             when.setdefault(way.answer, []).append(in_words(way.conditions))
     for outcome, texts in when.items():
-        yield f"{said(*action_of(outcome))} if {' or '.join(dict.fromkeys(texts))}"
-    yield f"{said(*action_of(rest))} otherwise"
+        yield f"{answer_in_words(outcome)} if {' or '.join(dict.fromkeys(texts))}"
+    yield f"{answer_in_words(rest)} otherwise"
 
 
 @dataclass(frozen=True)

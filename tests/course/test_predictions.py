@@ -38,8 +38,8 @@ def test_a_guess_is_right_where_it_is_near_enough(said, answer, how, met):
 
 
 def test_the_answer_names_its_witness_and_both_values():
-    outcome = guessed(345, within=0).beside(4711, says="the registry")
-    assert "you: 345 · the registry: 4,711 · not as you said" in repr(outcome)
+    outcome = guessed(345, within=0).beside(4_711_001, says="the registry")
+    assert "you: 345 · the registry: 4,711,001 · not as you said" in repr(outcome)
     assert ">345</td>" in outcome._repr_html_()
     assert ">the registry</th>" in outcome._repr_html_()
 

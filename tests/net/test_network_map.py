@@ -108,5 +108,5 @@ def test_measured_and_limit_stand_side_by_side():
     [axes] = traffic.figure(DOWNLOADS).axes
     shown = {text.get_text() for text in axes.texts}
     assert {"limit 1 MB/s", "measured 0.96", "limit 2 MB/s", "measured 1.90"} <= shown
-    assert "at most 5% beside it" in traffic.finding(DOWNLOADS)
+    assert "at most 5 % off" in traffic.finding(DOWNLOADS)
     assert traffic.table(DOWNLOADS)[1] == ("1", "0.96", "96%")

@@ -31,7 +31,7 @@ def test_a_log_says_who_asked_and_what_came_of_it():
     ]  # fmt: skip
     table = requests_table(log)
 
-    assert table.finding == "3 requests: 2.09 kB came in, 2.09 kB went out"
+    assert table.finding == "3 requests: of images, 2.09 kB came in and 2.09 kB went out"
     first, second, third = table.rows
     assert first == ("the engine", "`GET /v2/`", "401 who are you?", "", "0")
     assert second[1] == "`PUT /v2/s/app/blobs/uploads/12ab… (it was a1a1a1a1…)`"

@@ -150,6 +150,7 @@ def test_a_filter_reads_as_lines():
     assert any(f"A == {number_of('mkdir'):#x}" in line for line in lines)
     assert lines[0].endswith("A = architecture")
     assert any(line.endswith("refused with EPERM") for line in lines)
+    assert lines[-1].endswith("return 0x00000000  the thread is killed")
 
 
 def random_program(chance, length=24):
