@@ -8,7 +8,7 @@ that it reported.
 import asyncio
 import html
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -75,6 +75,7 @@ def names_of_limits(group: Cgroup) -> dict[str, str]:
 READINGS_PER_SECOND = 10 if os.environ.get("LAB_IN_VM") == "1" else 20
 READINGS_PER_FRAME = 4
 DANGER_SECONDS = 5.0
+HOG_SECONDS = 60.0  # a slow computer takes its time to fill the memory
 AGAIN_SECONDS = 10.0  # how long it watches when a button is pressed after its cell has ended
 
 
@@ -82,8 +83,9 @@ class CgroupConsole:
     """Watches a group and acts on it: `await console.run(seconds=8)`.
 
     Its sliders write the group's limits. Its buttons start a memory hog, a CPU burner, a fork bomb
-    or, given `disk=` (a loop device), a disk writer in the group, each for five seconds. From
-    Python the same is `console.set("memory", "64M")` and `console.start("hog")`.
+    or, given `disk=` (a loop device), a disk writer in the group, each for five seconds; a hog that
+    nobody kills ends after a minute. From Python the same is `console.set("memory", "64M")` and
+    `console.start("hog")`.
 
     `samples`, `strikes`, `ends` and `count()` tell what `run()` has recorded. Shown by itself, it
     is still until one of its controls is used; then, as after `run()`, it watches for a while,
@@ -160,7 +162,7 @@ class CgroupConsole:
             "bomb": dangers.bomb,
             "writer": partial(dangers.writer, device=self.disk or ""),
         }
-        danger = starts[what](self.group, seconds=DANGER_SECONDS)
+        danger = starts[what](self.group, seconds=HOG_SECONDS if what == "hog" else DANGER_SECONDS)
         self.dangers.append(danger)
         self._say(f"{PROGRAMS[what][0]} started, PID {danger.pid}")
         self._notice_end(danger)
@@ -189,16 +191,17 @@ class CgroupConsole:
 
     # --- watching it ---------------------------------------------------------------------------
 
-    async def run(self, seconds: float = 8, actions: Mapping[float, str] | None = None) -> Curves:
+    async def run(self, seconds: float = 8, programs: Iterable[str] = ()) -> Curves:
         """Watch the group for some seconds, or until Stop, and return what was recorded.
 
-        `actions` are done meanwhile: `{1.0: "hog", 3.0: "stop"}`.
+        `programs`, such as `["hog", "bomb"]`, are started one after another, each when the one
+        before has ended; it goes on until they all have.
         """
         await self._end_task()
         self._start_again(seconds)
         self._record = self._shown
         shown = self._shown_in_cell()
-        await self._watch(seconds, actions or {})
+        await self._watch(seconds, programs)
         self._leave_still(shown)
         return self.data
 
@@ -223,22 +226,30 @@ class CgroupConsole:
         self._show_controls()
         self.refresh()
 
-    async def _watch(self, seconds: float, actions: Mapping[float, str]) -> None:
-        loop = asyncio.get_running_loop()
-        timers = [loop.call_later(when, self._do, what) for when, what in actions.items()]
+    async def _watch(self, seconds: float, programs: Iterable[str]) -> None:
+        loop, turns = asyncio.get_running_loop(), self._turns(programs)
         with self.group.events() as events:
             loop.add_reader(events.fileno(), self._struck, events)
             try:
-                await self.picture.keep_going(self._read, seconds, READINGS_PER_SECOND)
+                await self.picture.keep_going(
+                    self._read, seconds, READINGS_PER_SECOND, lambda: next(turns, False)
+                )
             finally:
                 loop.remove_reader(events.fileno())
-                for timer in timers:
-                    timer.cancel()
         self.refresh()
         self.picture.alt = curves.words(self.data)
 
+    def _turns(self, programs: Iterable[str]) -> Iterator[bool]:
+        """Start each program when the one before has ended; say so while one runs."""
+        for name in programs:
+            danger = self.start(name)
+            while danger.returncode is None:
+                yield True
+
     def _read(self) -> None:
         self._readings += 1
+        if self._shown.now > self._seconds:
+            self._seconds *= 1.25  # the axis grows
         if self._readings % READINGS_PER_FRAME:
             self._shown.sample()
         else:
@@ -313,7 +324,7 @@ class CgroupConsole:
 
     async def _watch_on(self) -> None:
         try:
-            await self._watch(AGAIN_SECONDS, {})
+            await self._watch(AGAIN_SECONDS, ())
         except CgroupClosed as closed:  # by a later cell
             self._say(closed.what)
 

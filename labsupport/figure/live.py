@@ -106,9 +106,13 @@ class LivePicture(anywidget.AnyWidget):
     stopping = traitlets.Bool(False).tag(sync=True)
 
     async def keep_going(
-        self, step: Callable[[], Any], seconds: float, frames_per_second: float
+        self,
+        step: Callable[[], Any],
+        seconds: float,
+        frames_per_second: float,
+        work_is_left: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Call `step` at a fixed rate until the time is up or Stop was pressed.
+        """Call `step` at a fixed rate until time is up and no work is left, or Stop was pressed.
 
         An interrupt of the cell ends it as well, and is passed on.
         """
@@ -116,12 +120,15 @@ class LivePicture(anywidget.AnyWidget):
         began = time.monotonic()
         frame = 0
         try:
-            while not self.stopping and (now := time.monotonic() - began) < seconds:
+            while not self.stopping:
+                left, now = work_is_left(), time.monotonic() - began
+                if not left and now >= seconds:
+                    break
                 step()
                 # a slow step costs frames, never a queue of late ones
                 frame = max(frame + 1, int(now * frames_per_second))
                 pause = frame / frames_per_second - (time.monotonic() - began)
-                await asyncio.sleep(min(max(0.0, pause), max(0.0, seconds - now)))
+                await asyncio.sleep(max(0.0, pause if left else min(pause, seconds - now)))
         finally:
             self.running = False
 
