@@ -23,8 +23,7 @@ from labsupport.ownership import marks
 
 LINKS = Path("/sys/class/net")
 RANGES = tuple(IPv4Network("10.128.0.0/10").subnets(new_prefix=16))
-"""One for each engine of ours; its number is in the bridge's name."""
-_NAME = "labengine%d"
+"""One for each engine of ours."""
 _OF_NETWORK = re.compile(r"br-[0-9a-f]{12}")
 
 
@@ -46,6 +45,9 @@ class Bridge:
         return list(self.range.subnets(prefixlen_diff=1))[1]
 
 
+POSSIBLE = tuple(Bridge(f"labengine{number}", range_) for number, range_ in enumerate(RANGES))
+
+
 def make() -> Bridge:
     """Make a bridge that belongs to this process, in a range that no route leads to.
 
@@ -54,9 +56,8 @@ def make() -> Bridge:
     for leftover in find():
         leftover.remove()
     routes = _routes()
-    for number, range_ in enumerate(RANGES):
-        bridge = Bridge(_NAME % number, range_)
-        if any(range_.overlaps(route) for route in routes) or (LINKS / bridge.name).exists():
+    for bridge in POSSIBLE:
+        if any(bridge.range.overlaps(route) for route in routes) or (LINKS / bridge.name).exists():
             continue
         try:
             _ip("link", "add", bridge.name, "type", "bridge")
@@ -77,12 +78,14 @@ def remove(name: str) -> None:
             _ip("link", "delete", link)
 
 
-def remove_all(bridge: Bridge, data_root: str) -> None:
-    """Remove an engine's bridge, and those of its networks; last what ip(8) has to find first."""
-    for each in [bridge.name, *made_by_engine(Path(data_root))]:
-        remove(each)
-    for each in in_range(bridge.networks):
-        remove(each)
+def remove_all(bridge: Bridge, data_root: str = "") -> None:
+    """Remove the bridges of an engine's networks, and last its own, which tells whose they are."""
+    try:
+        known = made_by_engine(Path(data_root)) if data_root else []
+        for each in {*known, *in_range(bridge.networks)}:
+            remove(each)
+    finally:
+        remove(bridge.name)
 
 
 def in_range(networks: IPv4Network) -> list[str]:
@@ -110,12 +113,12 @@ def made_by_engine(data_root: Path) -> list[str]:
 
 
 def find() -> Iterator[marks.Leftover]:
-    """Find the bridges whose owner has ended without removing them."""
-    for link in LINKS.glob(_NAME.replace("%d", "*")):
+    """Find the bridges whose owner has ended without removing them; their networks' go along."""
+    for bridge in POSSIBLE:
         with contextlib.suppress(FileNotFoundError):  # another notebook may be sweeping, too
-            owner = marks.OWNED_NAME.match((link / "ifalias").read_text())
+            owner = marks.OWNED_NAME.match((LINKS / bridge.name / "ifalias").read_text())
             if owner and not marks.is_alive(":".join(owner.groups())):
-                yield marks.Leftover(f"bridge {link.name}", partial(remove, link.name))
+                yield marks.Leftover(f"bridge {bridge.name}", partial(remove_all, bridge))
 
 
 def _ports(bridge: str) -> list[str]:

@@ -9,6 +9,7 @@ notebook does so unasked. Nothing without our mark is ever touched.
 
 import argparse
 import contextlib
+import errno
 import functools
 import os
 import re
@@ -18,6 +19,7 @@ import signal
 import stat
 import sys
 import tempfile
+import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -155,15 +157,21 @@ def _folders() -> Iterator[Leftover]:
 
 
 def _remove_folder(folder: Path) -> None:
-    """Remove a folder that another notebook may be sweeping, too.
+    """Remove a folder that others may be sweeping, and in which the dying may still write.
 
     Raises `LabError`: something is mounted there, which would be emptied.
     """
     if mounted := proc.mounts_in(folder):
         raise LabError("it was not removed", f"mounted there: {', '.join(mounted)}", "umount that")
+    until = time.monotonic() + KILLED_SECONDS
     while folder.is_dir():
-        with contextlib.suppress(FileNotFoundError):
+        try:
             shutil.rmtree(folder)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or time.monotonic() > until:
+                raise
 
 
 def _processes() -> Iterator[Leftover]:

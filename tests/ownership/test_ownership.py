@@ -126,6 +126,20 @@ def test_many_may_sweep_the_same_folders_at_once(dead_mark, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_goes_although_the_dying_still_write_there(tmp_path, monkeypatch):
+    (folder := tmp_path / "ours").mkdir()
+    late, remove = [folder / "late"], os.rmdir
+
+    def as_it_is_removed(path, **options):
+        if late:
+            late.pop().touch()
+        remove(path, **options)
+
+    monkeypatch.setattr(os, "rmdir", as_it_is_removed)
+    marks._remove_folder(folder)
+    assert not folder.exists()
+
+
 def test_one_leftover_that_stays_does_not_stop_the_others(monkeypatch, capsys):
     removed = []
 
@@ -190,19 +204,21 @@ def test_only_what_is_named_after_a_network_goes_with_an_engine(tmp_path, monkey
 
 
 NEIGHBOURS = """
-for at in br-0123456789ab=10.128.128.1 br-ba9876543210=10.129.128.1 lan=10.128.129.1; do
+for at in labengine0=10.128.0.1 br-0123456789ab=10.128.128.1 br-ba9876543210=10.129.128.1 \\
+    lan=10.128.129.1; do
     ip link add ${at%=*} type bridge
     ip address add ${at#*=}/24 dev ${at%=*}
 done
-exec "$0" -c 'from labsupport.ownership import bridges
-print(*bridges.in_range(bridges.Bridge("labengine0", bridges.RANGES[0]).networks))'
+"$0" -c 'from labsupport.ownership import bridges; bridges.remove_all(bridges.POSSIBLE[0])'
+ip -brief link show type bridge
 """
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_only_a_network_in_its_range_goes_with_an_engine_without_a_database():
     argv = ["unshare", "--net", "sh", "-ec", NEIGHBOURS, sys.executable]
-    assert subprocess.check_output(argv, text=True).split() == ["br-0123456789ab"]
+    left = subprocess.check_output(argv, text=True).splitlines()
+    assert [line.split()[0] for line in left] == ["br-ba9876543210", "lan"]
 
 
 def test_a_zombie_owns_nothing():
@@ -287,4 +303,8 @@ def test_only_a_dead_owners_bridge_is_found(dead_mark, tmp_path, monkeypatch):
     for name, alias in aliases.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "ifalias").write_text(f"{alias}\n")
-    assert [left.what for left in bridges.find()] == ["bridge labengine0"]
+    removed = []
+    monkeypatch.setattr(bridges, "remove_all", removed.append)
+    for left in bridges.find():
+        left.remove()
+    assert removed == [bridges.POSSIBLE[0]]  # with its networks
