@@ -25,12 +25,14 @@ NUMBERS = [int(ONLY)] if ONLY else range(300 if thorough() else 30)
 THE_KERNELS_WORD = {
     "folder full": "[Errno 28] No space left",
     "read-only folder": "[Errno 30] Read-only file system",
-    "few files": "[Errno 24] Too many open files|too many open files",  # an engine says the latter
+    "few files": "[Errno 24] Too many open files",
     "folder gone": "[Errno 2] No such file",
     "few processes": "[Errno 11] Resource temporarily unavailable|can't start new thread",
     "helper killed": "died with <Signals.SIGKILL",
 }
 """What an error may say. In a notebook there is no traceback: see `needs.SHORT`."""
+THE_ENGINES_WORD = ("requests.exceptions.HTTPError: ", "docker.errors.APIError: ")
+"""How the Docker SDK, which a student calls, tells what an engine answers."""
 IGNORED = re.compile(
     r"^Exception ignored in: <finalize .*\n(?:.*\n)*?KeyboardInterrupt: *$", re.MULTILINE
 )
@@ -71,6 +73,7 @@ def unclear(seen: dict[str, Any]) -> list[str]:
     if "Traceback" not in said:
         return []
     ends = re.findall(r"^[\w.]*(?:Error|Exception|Interrupt)(?::.*|)$", said, re.MULTILINE)
+    ends = [end for end in ends if not end.startswith(THE_ENGINES_WORD)]
     words = THE_KERNELS_WORD.get(seen["fault"], "nothing").split("|")
     return [end for end in ends if not any(word in end for word in words)]
 
