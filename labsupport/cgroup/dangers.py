@@ -206,7 +206,7 @@ def _no_limit(group: Cgroup, kind: str, word: str, example: object) -> LabError:
 
 
 class Disk(Closing):
-    """A block device of zeroes: `with Disk("16M") as disk: disk.device` is such as /dev/loop0.
+    """A block device of zeroes: `with Disk("16M") as disk:`; `disk.device` is, say, /dev/loop0.
 
     It lives in a file without a name; the kernel takes both apart when it is closed, or when the
     notebook's process ends, however it ends.
