@@ -48,6 +48,9 @@ ONE_NUMBER_ONLY = _put(
     "labsupport.kernel:procfs.status",
     'lambda pid="self": replace(real(pid), pids=real(pid).pids[:1])',
 )
+KEEPS_NO_WORDS = _put(
+    "labsupport.sandbox.shell:Teller._print", "lambda self, text: print(text, end='')"
+)
 SEES_ALL = _put("labsupport.kernel:procfs.members", "lambda box: procfs.all_pids()")
 OUTLIVES = _put("labsupport:Sandbox.close", "lambda self: None")
 STARTS_NOBODY = _put("labsupport:PidMap.set_helpers", "lambda self, name, count: None")
@@ -450,6 +453,11 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
         Mutant("a container is made for another processor", LOOKS_AT_NO_PLATFORM, "engine"),
         Mutant("no machine is between", NO_MACHINE_BETWEEN, "engine engine.cli vm"),
         Mutant("a shim hangs on its daemon", SHIM_OF_A_DAEMON, "engine"),
+    ],
+    "14_ebpf.ipynb": [
+        Mutant("Sandbox forgets CLONE_NEWPID", _forgets("CLONE_NEWPID"), "bpf.trace"),
+        Mutant("a process has one number only", ONE_NUMBER_ONLY, "bpf.trace"),
+        Mutant("what the shell says is not kept", KEEPS_NO_WORDS, "bpf.trace"),
     ],
     "04_network_namespaces.ipynb": [
         Mutant("Sandbox forgets CLONE_NEWNET", _forgets("CLONE_NEWNET")),

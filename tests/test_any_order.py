@@ -27,7 +27,7 @@ NOTEBOOKS = [
     if path.stem[:2] not in ("12",)  # a machine boots for a minute, and its own tests do this
 ]
 EVERY_CHANGE = ("02", "03")
-CLEANS = ("01", "02", "03", "04", "05", "06", "07", "08", "13")
+CLEANS = ("01", "02", "03", "04", "05", "06", "07", "08", "13", "14")
 OWN_WORDS = {name for name, kind in vars(errors).items() if isinstance(kind, type)}
 CELL_SECONDS = 120
 PATIENCE_SECONDS = 5

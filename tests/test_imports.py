@@ -28,6 +28,7 @@ NEEDS = {
     "users": {"sandbox", "course", "engine"},
     "cgroup": {"sandbox", "course", "net"},
     "seccomp": {"sandbox", "course"},
+    "ebpf": {"sandbox", "course"},
     "handmade": {"sandbox", "course", "cgroup", "net", "seccomp", "engine"},
     "engine": {"doctor"},
     "build": {"engine", "course"},

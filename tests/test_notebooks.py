@@ -88,8 +88,8 @@ def test_it_opens_and_closes_as_all_do(path):
         assert f"({neighbour.name})" in last, f"no link to {neighbour.name}"
 
 
-def test_they_are_fourteen():
-    assert [path.stem[:2] for path in NOTEBOOKS] == [f"{number:02}" for number in range(14)]
+def test_they_are_fifteen():
+    assert [path.stem[:2] for path in NOTEBOOKS] == [f"{number:02}" for number in range(15)]
 
 
 def test_each_claim_of_the_lecture_is_shown_by_a_checked_cell():

@@ -33,6 +33,7 @@ ROOMS = {
     "11": "registry",
     "12": "machine",
     "13": "recap",
+    "14": "ebpf",
 }
 """The rooms whose `exercises` modules have those of the notebooks."""
 AGAIN = "Start again with exercise.start()."

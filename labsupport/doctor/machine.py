@@ -103,8 +103,8 @@ CORE = (
 )
 """What the core notebooks need; a place that lacks any of it is not chosen by itself."""
 
-NEVER_IN_VM = frozenset({"kvm", "vm", "qemu"})
-"""What no Lab VM has, since it is a virtual machine itself."""
+NEVER_IN_VM = frozenset({"kvm", "vm", "qemu", "bpf.trace"})
+"""What no Lab VM has: it is a virtual machine itself, and User-Mode Linux has no tracepoints."""
 
 NOT_IN_DEBIANS = frozenset({"ns.time", "seccomp.read", "psi", "nftables"})
 """What Debian's ready-made User-Mode Linux lacks, and our own build has."""

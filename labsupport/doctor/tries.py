@@ -26,7 +26,13 @@ from labsupport.doctor.runner import Batch, Failed, Refused, inside, run, step
 from labsupport.kernel import proc, refusals
 from labsupport.kernel import syscalls as sc
 from labsupport.kernel.mounts import CONTROL, V1_NAME, Hierarchy, cgroup_mounts, find, words
-from labsupport.kernel.refusals import MOUNT_OVERLAY, MOUNT_PROC, READ_FILTER, WATCH_A_PROCESS
+from labsupport.kernel.refusals import (
+    MOUNT_OVERLAY,
+    MOUNT_PROC,
+    READ_FILTER,
+    TRACE_CALLS,
+    WATCH_A_PROCESS,
+)
 
 
 @contextlib.contextmanager
@@ -312,6 +318,31 @@ def read_filter() -> str:
     return f"read back {count} instructions"
 
 
+# Can a program of ours in the kernel see every system call? bpf(2), bpftrace(8).
+
+_TRACING = Path("/sys/kernel/tracing")
+_RETURN_ZERO = struct.pack("=BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0)  # linux/bpf.h
+
+
+def trace_calls() -> str:
+    """A program at every system call, and what bpftrace needs to write a better one."""
+    with step(TRACE_CALLS):
+        os.close(sc.bpf_raw_tracepoint("sys_enter", _RETURN_ZERO))
+    if not Path("/sys/kernel/btf/vmlinux").exists():
+        remedy = "a kernel with CONFIG_DEBUG_INFO_BTF"
+        raise Refused("this kernel does not describe its own structures (BTF)", remedy)
+    enter(sc.CLONE_NEWNS, "making a mount namespace")
+    make_mounts_private()
+    if not (_TRACING / "events").exists():
+        with step("mounting tracefs"):
+            sc.mount("tracefs", str(_TRACING), "tracefs")
+    for program in ("bpftrace", "bpftool"):
+        if shutil.which(program) is None:
+            remedy = refusals.gather().install(program, program)
+            raise Refused(f"the program {program} is not installed", remedy)
+    return "seen by a program of ours"
+
+
 # Can we limit memory, CPU, processes and disk traffic, in cgroup v1 or v2? cgroups(7). A group is
 # made below a writable parent, its limit is set and read back, a child is put into it, and the
 # group is removed. Our own process never moves.
@@ -520,6 +551,9 @@ CAPABILITIES = {
     "seccomp.read": Capability(
         "reading the filter of a live process", read_filter, option="CHECKPOINT_RESTORE"
     ),
+    "bpf.trace": Capability(
+        "watching system calls in the kernel (eBPF)", trace_calls, option="FTRACE_SYSCALLS"
+    ),
     "engine": Capability("a container engine (Docker or Podman)", addresses.engine),
     "engine.cli": Capability("the command docker, as typed in a terminal", addresses.command_line),
     "engine.compose": Capability("docker compose: several containers at once", addresses.compose),
@@ -535,7 +569,7 @@ CAPABILITIES = {
 # the next would see: a seccomp filter stays, and so does a PID namespace for a process's children.
 TOGETHER = (
     ("ns.mount", "overlay", "ns.uts", "ns.ipc", "ns.cgroup", "ns.net", "ns.time", "net.admin",
-     "nftables"),
+     "nftables", "bpf.trace"),
     *(("kvm",), ("ns.pid",), ("ns.user",), ("seccomp",), ("seccomp.read",)),
     ("cgroup.memory", "cgroup.cpu", "cgroup.pids", "cgroup.io"),
     ("psi", "browser", "engine", "engine.cli", "engine.compose", "registry"),

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from errno import EACCES, EINVAL, ENODEV, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM, EROFS
+from errno import EACCES, EINVAL, ENODEV, ENOENT, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM, EROFS
 from pathlib import Path
 
 from labsupport.kernel import proc
@@ -21,6 +21,7 @@ MOUNT_PROC = "mounting a fresh /proc"
 MOUNT_OVERLAY = "mounting an overlay"
 READ_FILTER = "reading the filter of a live process"
 TRACE_A_CHILD = "tracing a child with ptrace"
+TRACE_CALLS = "hanging a program on every system call (bpf)"
 WATCH_A_PROCESS = "watching a process (pidfd_open, clone3)"
 
 Answer = tuple[str, str]
@@ -41,6 +42,8 @@ class Facts:
     proc_masked: bool = False
     """Something is mounted over parts of /proc, as container engines do."""
     apparmor_restricts_userns: bool = False
+    bpf_disabled: str | None = None
+    """kernel.unprivileged_bpf_disabled: 0 no, 1 for good, 2 until root allows it."""
     userns_clone: bool = True
     """Debian's own switch, kernel.unprivileged_userns_clone."""
     namespace_limits: dict[str, int] = field(default_factory=dict)
@@ -87,6 +90,7 @@ def gather() -> Facts:
         in_vm=os.environ.get("LAB_IN_VM") == "1",
         proc_masked=_is_proc_masked(),
         apparmor_restricts_userns=_sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1",
+        bpf_disabled=_sysctl("kernel/unprivileged_bpf_disabled"),
         userns_clone=_sysctl("kernel/unprivileged_userns_clone") != "0",
         namespace_limits=_namespace_limits(),
         has_apt=shutil.which("apt-get") is not None,
@@ -130,7 +134,7 @@ def explain(
         return _limit_reached(step, kinds, known)
     if errno in (EPERM, EACCES):
         return _forbidden(step, kinds, known)
-    if errno in (EINVAL, ENOSYS, ENODEV, EOPNOTSUPP) and option:
+    if errno in (EINVAL, ENOENT, ENOSYS, ENODEV, EOPNOTSUPP) and option:
         return _not_in_this_kernel(step, errno, option)
     return _said(step, errno), "mount it writable" if errno == EROFS else ""
 
@@ -160,8 +164,8 @@ def _limit_reached(step: str, kinds: Collection[str], known: Facts) -> Answer:
 
 
 def _forbidden(step: str, kinds: Collection[str], known: Facts) -> Answer:
-    if step == READ_FILTER:
-        return _filter_not_for_us(known)
+    if step in (READ_FILTER, TRACE_CALLS):
+        return _only_root_of_all(step, known)
     if step == TRACE_A_CHILD:
         return (
             "ptrace is forbidden here (Yama's kernel.yama.ptrace_scope, or a seccomp filter)",
@@ -217,6 +221,18 @@ def _filter_not_for_us(known: Facts) -> Answer:
         )
     return (
         "only root (CAP_SYS_ADMIN outside of any user namespace) may read a live filter",
+        "run ./lab as root",
+    )
+
+
+def _only_root_of_all(step: str, known: Facts) -> Answer:
+    if step == READ_FILTER:
+        return _filter_not_for_us(known)
+    if known.seccomp:
+        return _filtered(step, known)
+    return (
+        "only root of the machine itself may watch everybody's system calls "
+        f"(kernel.unprivileged_bpf_disabled is {known.bpf_disabled})",
         "run ./lab as root",
     )
 

@@ -62,6 +62,11 @@ SECCOMP_IOCTL_NOTIF_RECV = 0xC0502100
 SECCOMP_IOCTL_NOTIF_SEND = 0xC0182101
 SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1
 
+# linux/bpf.h
+_BPF_PROG_LOAD = 5
+_BPF_RAW_TRACEPOINT_OPEN = 17
+_BPF_PROG_TYPE_RAW_TRACEPOINT = 17
+
 # linux/ptrace.h
 PTRACE_TRACEME = 0
 PTRACE_DETACH = 17
@@ -96,6 +101,7 @@ _NR_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "i686": 217}
 NR_EXECVE = {"x86_64": 59, "aarch64": 221, "i686": 11}
 _NR_CLONE = {"x86_64": 56, "aarch64": 220, "i686": 120}
 _NR_SECCOMP = {"x86_64": 317, "aarch64": 277, "i686": 354}
+_NR_BPF = {"x86_64": 321, "aarch64": 280, "i686": 357}
 # and these are the same on all
 _NR_CLONE3 = 435
 
@@ -344,6 +350,29 @@ def seccomp_new_listener(program: bytes) -> int:
     )  # fmt: skip
     call = "seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, "
     return _check(result, f"{call}{{{len(program) // 8} instructions}})")
+
+
+def bpf_raw_tracepoint(name: str, program: bytes) -> int:
+    """Load a program, hang it on a raw tracepoint, and return the descriptor that holds it; bpf(2).
+
+    `program` is an array of `struct bpf_insn`, 8 bytes each.
+    """
+    code, licence, place = map(ctypes.create_string_buffer, (program, b"GPL", name.encode()))
+    head = _BPF_PROG_TYPE_RAW_TRACEPOINT | len(program) // 8 << 32  # two fields of 32 bits
+    loaded = _bpf(_BPF_PROG_LOAD, head, ctypes.addressof(code), ctypes.addressof(licence))
+    try:
+        return _bpf(_BPF_RAW_TRACEPOINT_OPEN, ctypes.addressof(place), loaded)
+    finally:
+        os.close(loaded)
+
+
+def _bpf(command: int, *fields: int) -> int:
+    """Give the beginning of a `union bpf_attr`, in fields of 64 bits; the rest is zero."""
+    attributes = (c_uint64 * len(fields))(*fields)
+    size = c_uint32(ctypes.sizeof(attributes))
+    number = c_long(_NR_BPF[os.uname().machine])
+    result = _libc.syscall(number, c_int(command), ctypes.byref(attributes), size)
+    return _check(result, f"bpf({command})")
 
 
 def ptrace(request: int, pid: int, address: int = 0, data: int = 0) -> int:

@@ -31,7 +31,7 @@ MARKER = ".made-by-lab-site"
 """The file that tells a folder which may be replaced."""
 PAGES = ("TEACHING.md", "CONTRIBUTING.md")
 TITLE = "Containers, live"
-NOT_LIVE = "12"  # its virtual machine has no room in the page
+NOT_LIVE = {"12", "14"}  # neither a virtual machine nor a tracepoint has room in the page
 _BOOK = "from jupyter_book.cli.main import main; main()"
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 
@@ -112,7 +112,7 @@ def prepare(source: Path, repository: str | None, page: str | None) -> None:
                 cell["source"] = _links("".join(cell["source"]), repository)
             for output in cell.get("outputs", []):
                 _keep_words(output, source / STATIC)
-        if page and chapter.number != NOT_LIVE:
+        if page and chapter.number not in NOT_LIVE:
             _open_live(notebook["cells"][0], page, chapter.file)
         (source / chapter.file).write_text(json.dumps(notebook))
     pages = [name for name in PAGES if (CHECKOUT / name).exists()]

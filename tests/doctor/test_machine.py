@@ -28,7 +28,7 @@ from labsupport.doctor.tries import CAPABILITIES
 from labsupport.errors import EngineDown, LabError
 from labsupport.kernel.mounts import CONTROLLERS, Hierarchy, find, version
 from labsupport.kernel.proc import CAP_SYS_ADMIN
-from labsupport.kernel.refusals import MOUNT_PROC, READ_FILTER, Facts, explain
+from labsupport.kernel.refusals import MOUNT_PROC, READ_FILTER, TRACE_CALLS, Facts, explain
 from tests.toys import CHECKOUT
 
 IS_ROOT = os.geteuid() == 0
@@ -111,6 +111,18 @@ def test_a_filter_can_be_read_by_root_only(found):
         assert "only root" in told["seccomp.read"]["reason"]
     elif "CONFIG_CHECKPOINT_RESTORE" not in told["seccomp.read"].get("remedy", ""):
         assert told["seccomp.read"] == {"can": True, "found": "read back 4 instructions"}
+
+
+def test_system_calls_are_watched_by_root_only(found):
+    run, told = found
+    if run is not subprocess.run or not IS_ROOT:
+        assert "only root of the machine itself" in told["bpf.trace"]["reason"]
+        return
+    program = "tracepoint:raw_syscalls:sys_enter { exit(); }"
+    tracing = "[ -d /sys/kernel/tracing/events ] || mount -t tracefs tracefs /sys/kernel/tracing"
+    typed = ["unshare", "--mount", "sh", "-ec", f"{tracing}; bpftrace -e '{program}'"]
+    installed = shutil.which("bpftool") is not None
+    assert told["bpf.trace"]["can"] == (installed and can_do(run, *typed))
 
 
 def test_pressure_is_there_if_its_files_can_be_read(found):
@@ -530,6 +542,9 @@ MAP = "becoming root in a user namespace"
         ("ns.time", "making a time namespace", EINVAL, ROOT_FACTS, "this kernel", "CONFIG_TIME_NS"),
         ("seccomp.read", READ_FILTER, EINVAL, ROOT_FACTS, "kernel", "CONFIG_CHECKPOINT_RESTORE"),
         ("seccomp.read", READ_FILTER, EACCES, USER_FACTS, "only root", "as root"),
+        ("bpf.trace", TRACE_CALLS, EPERM, Facts(euid=1000, bpf_disabled="2"), "is 2", "as root"),
+        ("bpf.trace", TRACE_CALLS, EPERM, Facts(seccomp=2), "seccomp filter", ""),
+        ("bpf.trace", TRACE_CALLS, ENOENT, ROOT_FACTS, "kernel", "CONFIG_FTRACE_SYSCALLS"),
         ("ns.pid", MOUNT_PROC, EPERM, Facts(proc_masked=True), "covered", "systempaths"),
         ("ns.pid", MAP, EPERM, USER_FACTS, "no rule that this course knows", "dmesg"),
     ],
