@@ -29,6 +29,8 @@ from labsupport.ownership import marks
 DATA = Path("/run/labsupport/engine/data")
 GUEST_FOLDER = DATA.parent
 USUAL_SOCKET = Path("/var/run/docker.sock")
+LATE = "timeout waiting for containerd"
+"""What dockerd says after 15 s; containerd is in memory then, and is faster a second time."""
 READY_SECONDS = 120.0  # two, as a rule; where every instruction is emulated, twenty and more
 LAST_LINES = 5
 
@@ -140,7 +142,12 @@ def in_guest(folder: Path = GUEST_FOLDER) -> Daemon:
         _cover_settings()
         prepare(folder / "data")
         with (folder / "log").open("w+b") as log:
-            _start([], [dockerd], folder, {}, log)
+            try:
+                _start([], [dockerd], folder, {}, log)
+            except LabError as error:
+                if LATE not in error.why:
+                    raise
+                _start([], [dockerd], folder, {}, log)
         if USUAL_SOCKET.is_symlink() or not USUAL_SOCKET.exists():
             USUAL_SOCKET.unlink(missing_ok=True)
             USUAL_SOCKET.symlink_to(folder / "docker.sock")

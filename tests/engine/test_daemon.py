@@ -195,6 +195,29 @@ def test_a_temporary_folder_too_deep_for_a_socket_is_told(tmp_path, monkeypatch)
     assert list(deep.iterdir()) == []
 
 
+IS_LATE = """#!{python}
+import os, pathlib, socket, sys, time
+tried = pathlib.Path({tried!r})
+if not tried.exists():
+    tried.touch()
+    sys.exit("failed to start containerd: timeout waiting for containerd to start")
+socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+"""
+
+
+def test_a_containerd_that_was_late_gets_a_second_chance(tmp_path, monkeypatch):
+    fake, tried = tmp_path / "dockerd", tmp_path / "tried"
+    fake.write_text(IS_LATE.format(python=sys.executable, tried=str(tried)))
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(daemon, "_cover_settings", lambda: None)
+    monkeypatch.setattr(daemon, "prepare", lambda data: None)
+    monkeypatch.setattr(daemon, "USUAL_SOCKET", tmp_path / "docker.sock")
+    with tempfile.TemporaryDirectory(prefix="lab-") as folder:
+        assert daemon.in_guest(Path(folder)).folder == Path(folder)
+    assert tried.exists()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_daemon_that_is_never_ready_is_ended(tmp_path, monkeypatch):
     fake = tmp_path / "dockerd"
