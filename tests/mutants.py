@@ -51,6 +51,7 @@ ONE_NUMBER_ONLY = _put(
 KEEPS_NO_WORDS = _put(
     "labsupport.sandbox.shell:Teller._print", "lambda self, text: print(text, end='')"
 )
+ALL_INSIDE = _put("labsupport.ebpf.calls:Call.is_inside", "property(lambda self: True)")
 SEES_ALL = _put("labsupport.kernel:procfs.members", "lambda box: procfs.all_pids()")
 OUTLIVES = _put("labsupport:Sandbox.close", "lambda self: None")
 STARTS_NOBODY = _put("labsupport:PidMap.set_helpers", "lambda self, name, count: None")
@@ -458,6 +459,7 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
         Mutant("Sandbox forgets CLONE_NEWPID", _forgets("CLONE_NEWPID"), "bpf.trace"),
         Mutant("a process has one number only", ONE_NUMBER_ONLY, "bpf.trace"),
         Mutant("what the shell says is not kept", KEEPS_NO_WORDS, "bpf.trace"),
+        Mutant("everything is executed in the container", ALL_INSIDE, "bpf.trace engine"),
     ],
     "04_network_namespaces.ipynb": [
         Mutant("Sandbox forgets CLONE_NEWNET", _forgets("CLONE_NEWNET")),
