@@ -237,7 +237,7 @@ class Lights:
         """Say in one line how many attempts were kept in, and which of them newly."""
         count, held = len(self.lights), len(self.held)
         text = {0: f"All {count} attempts break out", count: f"All {held} are kept in"}
-        said = text.get(held, f"{held} of {count} attempts are kept in")
+        said = text.get(held, f"{held} of {count} attempts {'is' if held == 1 else 'are'} kept in")
         new = [light.words for light in self.changed() if light.held]
         return f"{said}. New: {', '.join(new)}" if new else said
 

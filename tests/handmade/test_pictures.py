@@ -13,7 +13,7 @@ from tests.handmade.samples import LIGHTS, POSTER, row
     ("held", "finding"),
     [
         ((False, False, False), "All 3 attempts break out"),
-        ((True, False, False), "1 of 3 attempts are kept in"),
+        ((True, False, False), "1 of 3 attempts is kept in"),
         ((True, True, True), "All 3 are kept in"),
     ],
 )
