@@ -169,11 +169,8 @@ def busybox_layer() -> bytes:
 def _busybox() -> Path:
     found = shutil.which("busybox")
     if not found or not _is_static(Path(found)):
-        raise LabError(
-            "the base image cannot be made",
-            f"{found} needs shared libraries" if found else "no program `busybox` was found",
-            "sudo apt-get install busybox-static",
-        )
+        why = f"{found} needs shared libraries" if found else "no program `busybox` was found"
+        raise LabError("the base image cannot be made", why, "sudo apt-get install busybox-static")
     return Path(found).resolve()
 
 

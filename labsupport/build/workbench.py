@@ -81,11 +81,8 @@ class Workbench(Closing):
         try:
             return self.engine.client.images.get(self.images.get(name, name))
         except ImageNotFound:
-            raise LabError(
-                f"there is no image {name!r}",
-                nearest(name, self.images),
-                "bench.build(…) makes one",
-            ) from None
+            why = nearest(name, self.images)
+            raise LabError(f"there is no image {name!r}", why, "bench.build(…) makes one") from None
 
     def create(self, image: str, /, *arguments: str, **options: Any) -> Container:
         """Make a container of an image, without starting it: `docker create IMAGE ARGUMENTS`.

@@ -136,11 +136,9 @@ def writer(group: Cgroup, device: str, *, seconds: float = 10) -> Danger:
     """
     found = os.stat(device)
     if not stat.S_ISBLK(found.st_mode) or os.major(found.st_rdev) != LOOP_MAJOR:
-        raise CgroupRefused(
-            f"the writer was not started: {device} would be overwritten",
-            "it writes to loop devices only",
-            "make a loop device: losetup --find --show FILE",
-        )
+        what = f"the writer was not started: {device} would be overwritten"
+        remedy = "make a loop device: losetup --find --show FILE"
+        raise CgroupRefused(what, "it writes to loop devices only", remedy)
     disk = device_of(device)
     if disk not in group.limits.io:
         raise _no_limit(group, "writer", "io", {disk: "1M"})
@@ -174,11 +172,9 @@ def _await_start(process: Process, kind: str, group: Cgroup) -> None:
     except ProcessGone:
         if process.returncode != REFUSED:
             raise
-        raise LabError(
-            f"the {kind} was not started in {group}",
-            process.errors.strip(),
-            "set the limit first: group.set(...), or Cgroup(...)",
-        ) from None
+        why = process.errors.strip()
+        remedy = "set the limit first: group.set(...), or Cgroup(...)"
+        raise LabError(f"the {kind} was not started in {group}", why, remedy) from None
 
 
 def _check(
@@ -195,11 +191,9 @@ def _no_limit(group: Cgroup, kind: str, word: str, example: object) -> LabError:
         raise MissingController(
             f"the {kind} was not started", f"the group has no {word} controller"
         )
-    return LabError(
-        f"the {kind} was not started",
-        f"nothing limits {word} in {group}, so it would take what this machine has",
-        f"set the limit first: group.set({word}={example!r})",
-    )
+    why = f"nothing limits {word} in {group}, so it would take what this machine has"
+    remedy = f"set the limit first: group.set({word}={example!r})"
+    return LabError(f"the {kind} was not started", why, remedy)
 
 
 # --- an empty disk to write to, and swap space; loop(4), swapon(8), blockdev/zram ----------------

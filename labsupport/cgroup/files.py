@@ -131,11 +131,9 @@ def _cpus(amount: object) -> float:
     most = os.cpu_count() or 1
     if _is_number(amount) and LEAST_CPU <= amount <= most:
         return float(amount)
-    raise LabError(
-        f"cpu={amount!r} is not a share of this machine's {most} CPUs",
-        f"the kernel takes at least {LEAST_CPU} (1 ms in every 100 ms)",
-        "write 0.2 for a fifth of one CPU, 1 for a whole one",
-    )
+    why = f"the kernel takes at least {LEAST_CPU} (1 ms in every 100 ms)"
+    remedy = "write 0.2 for a fifth of one CPU, 1 for a whole one"
+    raise LabError(f"cpu={amount!r} is not a share of this machine's {most} CPUs", why, remedy)
 
 
 def _is_number(amount: object) -> TypeGuard[int | float]:
@@ -489,11 +487,9 @@ class GroupFiles:
         steps = [("memory", memory)]
         if "swap" in self._limits:
             if memory is None and swap is not None:
-                raise LabError(
-                    f"swap={swap} without a limit for memory",
-                    f"cgroup v1 limits memory and swap together ({TOTAL})",
-                    "give memory= as well, or set swap=None",
-                )
+                why = f"cgroup v1 limits memory and swap together ({TOTAL})"
+                remedy = "give memory= as well, or set swap=None"
+                raise LabError(f"swap={swap} without a limit for memory", why, remedy)
             steps.append(("swap", None if swap is None else memory + swap))
             # the kernel wants the total to be the larger of the two at every moment
             if memory is None or memory > folder.number(TOTAL):

@@ -87,18 +87,14 @@ def _writable(tree: Hierarchy) -> list[Path]:
     Raises `CgroupRefused`: this user may not make a group on this tree.
     """
     if tree.read_only:
-        raise CgroupRefused(
-            f"no group can be made in {tree.mount}",
-            "it is mounted read-only, as in an ordinary container",
-            f"start the container with --privileged; {LAB_VM}",
-        )
+        why = "it is mounted read-only, as in an ordinary container"
+        remedy = f"start the container with --privileged; {LAB_VM}"
+        raise CgroupRefused(f"no group can be made in {tree.mount}", why, remedy)
     if found := [folder for folder in tree.parents() if os.access(folder, os.W_OK)]:
         return found
-    raise CgroupRefused(
-        f"this user may not make a group below {tree.own}",
-        "its folder belongs to somebody else",
-        f"{'run ./lab as root' if tree.version == 1 else REMEDY}; {LAB_VM}",
-    )
+    why = "its folder belongs to somebody else"
+    remedy = f"{'run ./lab as root' if tree.version == 1 else REMEDY}; {LAB_VM}"
+    raise CgroupRefused(f"this user may not make a group below {tree.own}", why, remedy)
 
 
 def _hand_down_somewhere(folders: Sequence[Path], controllers: set[str]) -> Path:
@@ -159,11 +155,9 @@ def hand_down(folder: Path, controllers: Iterable[str]) -> None:
     except OSError as error:
         if error.errno == errno.ENOENT:
             on = ", ".join(words(folder / "cgroup.controllers")) or "none"
-            raise MissingController(
-                f"{folder} cannot hand down {', '.join(missing)}",
-                f"it was itself given: {on}",
-                f"as root, in the group above: echo {line} > {folder.parent / SWITCH}",
-            ) from error
+            what = f"{folder} cannot hand down {', '.join(missing)}"
+            remedy = f"as root, in the group above: echo {line} > {folder.parent / SWITCH}"
+            raise MissingController(what, f"it was itself given: {on}", remedy) from error
         raise refusal(error, folder / SWITCH, f"write {line!r} to") from error
 
 
@@ -189,11 +183,9 @@ def freezer_of(folders: Sequence[Folder]) -> Folder:
     for folder in folders:
         if folder.version == 2 or folder.has("freezer.state"):
             return folder
-    raise MissingController(
-        "groups cannot be frozen here",
-        "the v1 controller freezer is not mounted",
-        "as root: mount -t cgroup -o freezer freezer /sys/fs/cgroup/freezer",
-    )
+    why = "the v1 controller freezer is not mounted"
+    remedy = "as root: mount -t cgroup -o freezer freezer /sys/fs/cgroup/freezer"
+    raise MissingController("groups cannot be frozen here", why, remedy)
 
 
 def freeze(folder: Folder) -> None:
@@ -342,11 +334,8 @@ def until(true: Callable[[], bool], complaint: str) -> None:
     end, pause = time.monotonic() + SECONDS, 0.0002
     while not true():
         if time.monotonic() > end:
-            raise TimedOut(
-                complaint,
-                f"waited for {SECONDS:g} s",
-                "see what it does: ps -eo pid,stat,wchan,args",
-            )
+            remedy = "see what it does: ps -eo pid,stat,wchan,args"
+            raise TimedOut(complaint, f"waited for {SECONDS:g} s", remedy)
         time.sleep(pause)
         pause = min(2 * pause, 0.02)
 

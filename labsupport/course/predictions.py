@@ -202,9 +202,7 @@ def predict(
     """
     ways = [bool(choices), kind != "", within is not None, factor is not None]
     if sum(ways) != 1 or kind not in ("", "yes/no") or isinstance(choices, str):
-        raise LabError(
-            "predict() does not know how this question is answered",
-            f"choices={choices!r}, kind={kind!r}, within={within!r}, factor={factor!r}",
-            'give one of choices=["…", "…"], kind="yes/no", within=0.1 and factor=2',
-        )
+        why = f"choices={choices!r}, kind={kind!r}, within={within!r}, factor={factor!r}"
+        remedy = 'give one of choices=["…", "…"], kind="yes/no", within=0.1 and factor=2'
+        raise LabError("predict() does not know how this question is answered", why, remedy)
     return Prediction(question, YES_NO if kind else choices, within or 0.0, factor, unit)

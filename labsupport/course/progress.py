@@ -55,11 +55,9 @@ def note(kind: str, **facts: Any) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise ProgressNotKept(
-            "your progress cannot be kept",
-            f"{file().name} cannot be written: {error.strerror}",
-            f"let {VARIABLE} name a file that you may write, and restart the kernel",
-        ) from error
+        why = f"{file().name} cannot be written: {error.strerror}"
+        remedy = f"let {VARIABLE} name a file that you may write, and restart the kernel"
+        raise ProgressNotKept("your progress cannot be kept", why, remedy) from error
 
 
 def events() -> list[Event]:
@@ -80,11 +78,9 @@ def _parsed(text: str) -> Iterator[Event]:
             facts = json.loads(line)
             yield Event(facts.pop("kind"), facts.pop("at"), facts)
         except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise ProgressUnreadable(
-                "your progress cannot be read",
-                f"line {number} of {file().name} is not an event: {line[:60]!r}",
-                f"remove that line, or move {file().name} away to begin again",
-            ) from error
+            why = f"line {number} of {file().name} is not an event: {line[:60]!r}"
+            remedy = f"remove that line, or move {file().name} away to begin again"
+            raise ProgressUnreadable("your progress cannot be read", why, remedy) from error
 
 
 def _now() -> str:

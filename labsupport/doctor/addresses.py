@@ -42,11 +42,8 @@ def need() -> Path:
     """
     if found := find():
         return found
-    raise LabError(
-        "there is no registry",
-        f"no program {' or '.join(NAMES)} is installed, and {KEPT} is not there",
-        REMEDY,
-    )
+    why = f"no program {' or '.join(NAMES)} is installed, and {KEPT} is not there"
+    raise LabError("there is no registry", why, REMEDY)
 
 
 _WITHOUT_SETTINGS = {"DOCKER_CONFIG": "/nowhere"}  # as in notebooks: a user's plug-ins are not seen
@@ -123,10 +120,8 @@ def _check(found: Chosen) -> None:
         raise EngineDown(f"{names}, which is not an address", remedy=remedy)
     if parts.scheme == "ssh":
         forward = f"ssh -fNL /tmp/docker.sock:/var/run/docker.sock {parts.netloc}"
-        raise EngineDown(
-            f"{names}, and the course's Docker SDK does not speak SSH",
-            remedy=f"{forward}; export DOCKER_HOST=unix:///tmp/docker.sock",
-        )
+        what = f"{names}, and the course's Docker SDK does not speak SSH"
+        raise EngineDown(what, remedy=f"{forward}; export DOCKER_HOST=unix:///tmp/docker.sock")
 
 
 def _parts(address: str) -> SplitResult:
@@ -172,11 +167,9 @@ def _context(folder: Path, name: str) -> Chosen:
     try:
         address = json.loads(file.read_bytes())["Endpoints"]["docker"]["Host"]
     except FileNotFoundError as error:
-        raise EngineDown(
-            "Docker's current context does not exist",
-            f"it should be {name!r}, and there is no {file}",
-            "docker context ls; docker context use default",
-        ) from error
+        why = f"it should be {name!r}, and there is no {file}"
+        remedy = "docker context ls; docker context use default"
+        raise EngineDown("Docker's current context does not exist", why, remedy) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EngineDown(
             "Docker's context cannot be read", f"{file}: {error!r}", "docker context ls"
@@ -290,10 +283,8 @@ def why_no_engine(
     """Explain from the sockets' failures, the most telling first, why no engine answers."""
     by_errno = {error.errno: address for address, error in reversed(failures.items())}
     if address := by_errno.get(EACCES):
-        return Refused(
-            f"this user may not use the engine's socket {address}",
-            join_group(urlsplit(address).path),
-        )
+        remedy = join_group(urlsplit(address).path)
+        return Refused(f"this user may not use the engine's socket {address}", remedy)
     if address := by_errno.get(ECONNREFUSED):
         return Refused(f"nothing listens at {address}: the daemon is down", known.start("docker"))
     for address, error in failures.items():
@@ -315,20 +306,16 @@ def registry() -> str:
     """A registry's program."""
     if program := find():
         return f"the program {program.name}"  # not its path: this is read in saved notebooks
-    raise Refused(
-        "the program docker-registry is not here",
-        "./lab registry (it fetches the program, and installs nothing)",
-    )
+    remedy = "./lab registry (it fetches the program, and installs nothing)"
+    raise Refused("the program docker-registry is not here", remedy)
 
 
 def command_line() -> str:
     """The program docker; which engine it speaks to depends on its environment."""
     if program := shutil.which("docker"):
         return program
-    raise Refused(
-        "the command docker is not installed (notebooks speak to the engine by its API)",
-        refusals.gather().install(" ".join(packages_of_docker()), "docker"),
-    )
+    reason = "the command docker is not installed (notebooks speak to the engine by its API)"
+    raise Refused(reason, refusals.gather().install(" ".join(packages_of_docker()), "docker"))
 
 
 def compose() -> str:

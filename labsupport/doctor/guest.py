@@ -81,11 +81,9 @@ def find_kernel() -> Path:
         return own
     packaged = shutil.which("linux.uml", path=f"{os.environ.get('PATH', os.defpath)}:/usr/bin")
     if packaged and loses_registers(packaged):
-        raise LabError(
-            "the distribution's User-Mode Linux cannot run on this CPU",
-            f"{packaged} is older than Linux 6.13 and cannot restore the registers of AMX",
-            _how(f"our own can: {OWN}"),
-        )
+        why = f"{packaged} is older than Linux 6.13 and cannot restore the registers of AMX"
+        remedy = _how(f"our own can: {OWN}")
+        raise LabError("the distribution's User-Mode Linux cannot run on this CPU", why, remedy)
     if packaged:
         return _checked(Path(packaged))
     raise LabError(
@@ -159,19 +157,15 @@ def _checked(path: Path) -> Path:
 def check(memory_bytes: int) -> None:
     """Raise a `LabError` if this machine lacks what a guest with that much memory needs."""
     if memory_bytes < LEAST_MEMORY:
-        raise LabError(
-            "the guest would have too little memory",
-            f"{memory_bytes // _MIB} MB were asked for",
-            f"give it {LEAST_MEMORY // _MIB} MB or more; a notebook needs 256 MB",
-        )
+        why = f"{memory_bytes // _MIB} MB were asked for"
+        remedy = f"give it {LEAST_MEMORY // _MIB} MB or more; a notebook needs 256 MB"
+        raise LabError("the guest would have too little memory", why, remedy)
     find_kernel()
     left = _memory_left()
     if left < _HOST_MEMORY:
-        raise LabError(
-            "the Lab VM does not fit into this machine's memory",
-            f"{left // _MIB} MB are left, and a guest starts with {_HOST_MEMORY // _MIB} MB",
-            "shut down other notebooks (Running Terminals and Kernels), then start again",
-        )
+        why = f"{left // _MIB} MB are left, and a guest starts with {_HOST_MEMORY // _MIB} MB"
+        remedy = "shut down other notebooks (Running Terminals and Kernels), then start again"
+        raise LabError("the Lab VM does not fit into this machine's memory", why, remedy)
     scope = Path("/proc/sys/kernel/yama/ptrace_scope")
     value = int(scope.read_text()) if scope.exists() else 0
     if not yama_allows(value, proc.has_capability(proc.CAP_SYS_PTRACE)):
@@ -206,11 +200,9 @@ def memory_folder(memory_bytes: int) -> str:
             "free some space, set TMPDIR to a folder that has more, or give the guest less "
             "memory (LAB_MEMORY=256M)",
         )
-    raise LabError(
-        "no folder for the guest's memory",
-        f"{', '.join(noexec or places)}: mounted noexec, or not writable",
-        "set TMPDIR to a folder that you may write to on a file system mounted without noexec",
-    )
+    why = f"{', '.join(noexec or places)}: mounted noexec, or not writable"
+    remedy = "set TMPDIR to a folder that you may write to on a file system mounted without noexec"
+    raise LabError("no folder for the guest's memory", why, remedy)
 
 
 def ptrace_forbidden(why: str) -> LabError:

@@ -55,11 +55,9 @@ def find_disk() -> BaseDisk:
     for folder in (user_disks(), SYSTEM_DISKS):
         if found := read_disk(folder / NAME):
             return found
-    raise LabError(
-        "there is no disk for a virtual machine",
-        f"there is no {NAME} in {user_disks()} or {SYSTEM_DISKS}",
-        "./lab vm-disk (once: one to three minutes, 0.2 GB)",
-    )
+    why = f"there is no {NAME} in {user_disks()} or {SYSTEM_DISKS}"
+    remedy = "./lab vm-disk (once: one to three minutes, 0.2 GB)"
+    raise LabError("there is no disk for a virtual machine", why, remedy)
 
 
 def read_disk(folder: Path) -> BaseDisk | None:
@@ -107,9 +105,6 @@ def check() -> str:
         raise LabError("the course's virtual machine is an x86-64", f"this is {os.uname().machine}")
     if missing := [name for name in _PACKAGES if not shutil.which(name)]:
         packages = " ".join(dict.fromkeys(_PACKAGES[name] for name in missing))
-        raise LabError(
-            "QEMU is not complete here",
-            f"not installed: {', '.join(missing)}",
-            f"sudo apt-get install {packages}; then: ./lab vm-disk",
-        )
+        remedy = f"sudo apt-get install {packages}; then: ./lab vm-disk"
+        raise LabError("QEMU is not complete here", f"not installed: {', '.join(missing)}", remedy)
     return f"QEMU, and a disk with Linux {find_disk().release}"

@@ -245,10 +245,8 @@ def nftables() -> str:
     """A table added by nft(8) in a network namespace of our own."""
     said = _in_a_network("nft", "nftables", "add table inet probe; list tables")
     if "table inet probe" not in said:
-        raise Refused(
-            f"nft cannot add a table: {said or 'nothing, and the table is not there'}",
-            "a kernel with CONFIG_NF_TABLES and _NF_TABLES_INET",
-        )
+        reason = f"nft cannot add a table: {said or 'nothing, and the table is not there'}"
+        raise Refused(reason, "a kernel with CONFIG_NF_TABLES and _NF_TABLES_INET")
     return "table added by nft"
 
 
@@ -395,10 +393,8 @@ def why_no_parent(
             f"{parent}/cgroup.subtree_control",
         )
     on = ", ".join(words(parent / "cgroup.subtree_control")) or "none"
-    return Refused(
-        f"controller {controller} is off below {parent} (on: {on})",
-        f"as root: echo +{controller} > {parent}/cgroup.subtree_control",
-    )
+    reason = f"controller {controller} is off below {parent} (on: {on})"
+    return Refused(reason, f"as root: echo +{controller} > {parent}/cgroup.subtree_control")
 
 
 @contextlib.contextmanager
@@ -437,15 +433,11 @@ def _why_no_hierarchy(controller: str) -> Refused:
     enabled = {name: flag == "1" for name, _, _, flag in lines}
     name = V1_NAME.get(controller, controller)
     if name not in enabled:
-        return Refused(
-            f"this kernel has no controller {controller}",
-            f"a kernel with CONFIG_{_CONFIG[controller]}",
-        )
+        reason = f"this kernel has no controller {controller}"
+        return Refused(reason, f"a kernel with CONFIG_{_CONFIG[controller]}")
     if not enabled[name]:
-        return Refused(
-            f"the controller {controller} is switched off in the kernel's command line",
-            f"remove cgroup_disable={name} there",
-        )
+        reason = f"the controller {controller} is switched off in the kernel's command line"
+        return Refused(reason, f"remove cgroup_disable={name} there")
     for kind, _, point, _ in cgroup_mounts():
         if kind == "cgroup2":
             on = ", ".join(words(point / "cgroup.controllers")) or "none"
@@ -460,10 +452,8 @@ def _why_no_hierarchy(controller: str) -> Refused:
 def _disk() -> str:
     """Return a disk's number; the experiments make disks of their own, out of files."""
     if not os.access(CONTROL, os.R_OK | os.W_OK):
-        raise Refused(
-            f"no disk can be made whose traffic could be limited: no {CONTROL}, or not ours",
-            no_loop_device(refusals.gather(), is_there=os.path.exists(CONTROL)),
-        )
+        reason = f"no disk can be made whose traffic could be limited: no {CONTROL}, or not ours"
+        raise Refused(reason, no_loop_device(refusals.gather(), is_there=os.path.exists(CONTROL)))
     for device in sorted(Path("/sys/block").iterdir()):
         return (device / "dev").read_text().strip()
     raise Refused("there is no disk whose traffic could be limited")
@@ -489,10 +479,8 @@ def psi() -> str:
     """Pressure stall information for CPU, memory and disks can be read."""
     folder = Path("/proc/pressure")
     if not folder.exists():
-        raise Refused(
-            "this kernel gives no pressure information (/proc/pressure is missing)",
-            "a kernel with CONFIG_PSI, started with psi=1",
-        )
+        reason = "this kernel gives no pressure information (/proc/pressure is missing)"
+        raise Refused(reason, "a kernel with CONFIG_PSI, started with psi=1")
     try:
         lines = [(folder / name).read_text() for name in ("cpu", "memory", "io")]
     except OSError as error:

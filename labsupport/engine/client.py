@@ -144,17 +144,13 @@ def agreed_version(said: dict[str, Any], address: str) -> str:
     newest, oldest = said["ApiVersion"], said.get("MinAPIVersion") or said["ApiVersion"]
     who = f"version {said.get('Version', '?')} speaks API {oldest} to {newest}"
     if version_lt(newest, OLDEST_API):
-        raise LabError(
-            f"the engine at {address} is too old",
-            f"{who}, and {OLDEST_API} is needed",
-            "upgrade it to Docker 20.10 or Podman 4, or a later one",
-        )
+        why = f"{who}, and {OLDEST_API} is needed"
+        remedy = "upgrade it to Docker 20.10 or Podman 4, or a later one"
+        raise LabError(f"the engine at {address} is too old", why, remedy)
     if version_lt(NEWEST_API, oldest):
-        raise LabError(
-            f"the engine at {address} is too new for this course's Docker SDK",
-            f"{who}, and the SDK speaks {NEWEST_API} at most",
-            "pip install --upgrade docker",
-        )
+        what = f"the engine at {address} is too new for this course's Docker SDK"
+        remedy = "pip install --upgrade docker"
+        raise LabError(what, f"{who}, and the SDK speaks {NEWEST_API} at most", remedy)
     return newest if version_lt(newest, NEWEST_API) else NEWEST_API
 
 
@@ -198,19 +194,15 @@ def _none_answered(refusals: dict[Path, int]) -> Exception:
         if silent:
             why = f"{silent[0]} is there, but nobody listens on it"
         return EngineDown("no container engine answers", why, f"{_start_it()}; {_VM}")
-    return LabError(
-        "there is no container engine",
-        "neither Docker nor Podman has a socket or a program here",
-        f"sudo apt-get install docker.io, {_VM}",
-    )
+    what = "there is no container engine"
+    remedy = f"sudo apt-get install docker.io, {_VM}"
+    return LabError(what, "neither Docker nor Podman has a socket or a program here", remedy)
 
 
 def _refused(path: Path, asked_by: str) -> LabError:
-    return LabError(
-        "the engine does not let you in",
-        f"you may not open {path} ({asked_by}); anyone who may is root in effect",
-        f"sudo usermod -aG docker $USER, and log in again; {_VM}",
-    )
+    why = f"you may not open {path} ({asked_by}); anyone who may is root in effect"
+    remedy = f"sudo usermod -aG docker $USER, and log in again; {_VM}"
+    return LabError("the engine does not let you in", why, remedy)
 
 
 def _installed() -> str:

@@ -112,11 +112,9 @@ def _said(*argv: str) -> str:
 
 
 def _missing() -> NoReturn:
-    raise LabError(
-        "there is no command `docker` here",
-        "nothing of that name is on the PATH",
-        refusals.gather().install(" ".join(packages_of_docker()), "docker"),
-    )
+    why = "nothing of that name is on the PATH"
+    remedy = refusals.gather().install(" ".join(packages_of_docker()), "docker")
+    raise LabError("there is no command `docker` here", why, remedy)
 
 
 def seen_in_proc(*arguments: str) -> tuple[str, str]:

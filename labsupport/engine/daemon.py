@@ -279,9 +279,6 @@ def _cover_settings() -> None:
 
 def _program() -> str:
     if not (dockerd := shutil.which("dockerd")):
-        raise LabError(
-            "there is no Docker engine",
-            "no program `dockerd` was found",
-            "sudo apt-get install docker.io (the Lab VM uses the programs of its host)",
-        )
+        remedy = "sudo apt-get install docker.io (the Lab VM uses the programs of its host)"
+        raise LabError("there is no Docker engine", "no program `dockerd` was found", remedy)
     return dockerd

@@ -73,11 +73,9 @@ def require_free(engine: Engine, *names: str) -> None:
     for thing in theirs:
         for name in names:
             if thing.kind == "image" and name in thing.name.split(", "):
-                raise LabError(
-                    f"there is an image {name} already",
-                    f"it is {thing.whose}; a build of that name would take the name away from it",
-                    f"give it another one: docker tag {name} my-{name}; docker rmi {name}",
-                )
+                why = f"it is {thing.whose}; a build of that name would take the name away from it"
+                remedy = f"give it another one: docker tag {name} my-{name}; docker rmi {name}"
+                raise LabError(f"there is an image {name} already", why, remedy)
 
 
 def clean_up(engine: Engine) -> tuple[Thing, ...]:

@@ -24,11 +24,9 @@ def find_runtime() -> str:
     for name in RUNTIMES:
         if found := shutil.which(name):
             return found
-    raise RuntimeMissing(
-        "there is no container runtime",
-        f"none of {', '.join(RUNTIMES)} is installed",
-        "sudo apt-get install runc (docker.io brings it)",
-    )
+    why = f"none of {', '.join(RUNTIMES)} is installed"
+    remedy = "sudo apt-get install runc (docker.io brings it)"
+    raise RuntimeMissing("there is no container runtime", why, remedy)
 
 
 @dataclass(frozen=True)

@@ -377,11 +377,9 @@ def _ours(function: FunctionType) -> FunctionType:
     ours = getattr(building, function.__name__, None)
     if isinstance(ours, FunctionType):
         return ours
-    raise LabError(
-        f"a line of {function.__name__} is still `...`",
-        "there is no solution that could stand in for it",
-        "write it, or take the `...` out",
-    )
+    why = "there is no solution that could stand in for it"
+    remedy = "write it, or take the `...` out"
+    raise LabError(f"a line of {function.__name__} is still `...`", why, remedy)
 
 
 def _lacks_a_line(function: FunctionType) -> bool:
@@ -397,11 +395,8 @@ def _text(function: FunctionType) -> str:
     try:
         return textwrap.dedent(inspect.getsource(function)).rstrip()
     except OSError as error:
-        raise LabError(
-            f"the source of {function.__name__} cannot be found",
-            str(error),
-            "define it in a cell of its own, with def",
-        ) from error
+        what = f"the source of {function.__name__} cannot be found"
+        raise LabError(what, str(error), "define it in a cell of its own, with def") from error
 
 
 def explain(told: Sequence[Mapping[str, Any]], script: Script) -> StepFailed:

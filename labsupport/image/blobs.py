@@ -170,11 +170,9 @@ class Hashing:
 def compare(what: str, said: str, found: str) -> None:
     """Raise `BadLayer` unless something has the digest that the image says, if it says one."""
     if said and said != found:
-        raise BadLayer(
-            f"{what} does not match its digest",
-            f"the image says {said}, and its content has {found}",
-            "it was changed or damaged: save or copy it again, from a source that you trust",
-        )
+        why = f"the image says {said}, and its content has {found}"
+        remedy = "it was changed or damaged: save or copy it again, from a source that you trust"
+        raise BadLayer(f"{what} does not match its digest", why, remedy)
 
 
 def decompressed(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -421,11 +419,8 @@ class Archive:
         if member.isdir():
             return
         if name in self._members or name in self._links:
-            raise LabError(
-                f"the archive has more than one {member.name[:200]!r}",
-                "which of them is meant cannot be told",
-                "save the image again",
-            )
+            what = f"the archive has more than one {member.name[:200]!r}"
+            raise LabError(what, "which of them is meant cannot be told", "save the image again")
         if member.issym() and not member.linkname.startswith("/"):
             self._links[name] = name.rpartition("/")[0], member.linkname
         elif member.issym() or member.islnk():

@@ -101,11 +101,9 @@ def _write(file: BinaryIO, chunk: bytes) -> None:
         while rest:
             rest = rest[file.write(rest) :]
     except OSError as error:
-        raise LabError(
-            f"the image cannot be kept in {scratch()}",
-            str(error.strerror),
-            "make room there, or name another folder: export TMPDIR=…",
-        ) from error
+        why = str(error.strerror)
+        remedy = "make room there, or name another folder: export TMPDIR=…"
+        raise LabError(f"the image cannot be kept in {scratch()}", why, remedy) from error
 
 
 @contextmanager
@@ -445,10 +443,8 @@ class Image(Closing):
 def _diff_ids(parts: Parts) -> list[str]:
     diff_ids = parts.config["rootfs"]["diff_ids"].items()
     if len(diff_ids) != len(parts.layers):
-        raise LabError(
-            "the configuration does not fit the layers",
-            f"it names {len(diff_ids)} digests of layers, and there are {len(parts.layers)}",
-        )
+        why = f"it names {len(diff_ids)} digests of layers, and there are {len(parts.layers)}"
+        raise LabError("the configuration does not fit the layers", why)
     return [diff_id.digest() for diff_id in diff_ids]
 
 

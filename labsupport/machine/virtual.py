@@ -37,11 +37,8 @@ def amount(text: str, least: int, most: int) -> int:
     match = re.fullmatch(r"(\d+)([MG])", text.strip().upper())
     found = int(match[1]) * _UNITS[match[2]] if match else 0
     if not least <= found <= most:
-        raise LabError(
-            f"a machine cannot have {text!r} of it",
-            "",
-            f"write it as “512M” or “4G”, from {least >> 20}M to {most >> 20}M",
-        )
+        remedy = f"write it as “512M” or “4G”, from {least >> 20}M to {most >> 20}M"
+        raise LabError(f"a machine cannot have {text!r} of it", "", remedy)
     return found
 
 
@@ -50,11 +47,9 @@ def require_space() -> None:
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     if free < LEAST_SPACE:
-        raise LabError(
-            "a machine's disk needs space",
-            f"{free >> 20} MB are free in {folder}, and it may grow to {LEAST_SPACE >> 20} MB",
-            "name a folder with space: TMPDIR=FOLDER ./lab",
-        )
+        why = f"{free >> 20} MB are free in {folder}, and it may grow to {LEAST_SPACE >> 20} MB"
+        remedy = "name a folder with space: TMPDIR=FOLDER ./lab"
+        raise LabError("a machine's disk needs space", why, remedy)
 
 
 def free_port() -> int:

@@ -240,11 +240,8 @@ def _debian(options: Sequence[str], folder: Path, descriptor: int, mirror: str) 
     target = (SUITE, Path(os.devnull), mirror)
     status, log = building.debian(options, target, _STEPS, folder, environment, [descriptor])
     if status:
-        raise LabError(
-            f"mmdebstrap ended with status {status}",
-            log,
-            "connect to a network, and see the lines above",
-        )
+        remedy = "connect to a network, and see the lines above"
+        raise LabError(f"mmdebstrap ended with status {status}", log, remedy)
 
 
 SPACE_BYTES = 3_000_000_000

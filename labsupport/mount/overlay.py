@@ -215,10 +215,8 @@ def overlay_of(pid: int, point: str = "/") -> OverlayMount:
     lowers += [text for key, text in options if key == "lowerdir+"]
     uppers = [text for key, text in options if key == "upperdir"]
     if mount.fstype != "overlay" or not lowers:
-        raise LabError(
-            f"process {pid} has no overlay at {point}",
-            f"the kernel says that {mount.fstype} is mounted there",
-        )
+        why = f"the kernel says that {mount.fstype} is mounted there"
+        raise LabError(f"process {pid} has no overlay at {point}", why)
     upper = Path(_plain(uppers[0])) if uppers else None
     # Docker writes short links, relative to where all its layers lie, if the line would be too long
     start = upper.parent.parent if upper else Path("/")

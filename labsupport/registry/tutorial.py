@@ -68,11 +68,8 @@ class AppFolder(Closing):
 
     def __init__(self) -> None:
         if not APP.is_dir():
-            raise LabError(
-                "the tutorials' app is not here",
-                f"there is no folder {APP}",
-                "use a checkout of the course: git clone …",
-            )
+            remedy = "use a checkout of the course: git clone …"
+            raise LabError("the tutorials' app is not here", f"there is no folder {APP}", remedy)
         self._folder = Path(tempfile.mkdtemp(prefix=marks.prefix("app")))
         self.path = self._folder / APP.name
         shutil.copytree(APP, self.path, ignore=shutil.ignore_patterns("__pycache__"))

@@ -324,11 +324,9 @@ def thaw_below(pid: int) -> None:
 
 def _still_there(holder: int) -> TimedOut:
     found = [f"PID {pid}, state {proc.stat(pid)[0]}" for pid in proc.children(holder)]
-    return TimedOut(
-        "the sandbox's programs have not ended",
-        f"SIGKILL was sent {THAW_SECONDS + END_SECONDS:g} s ago to {'; '.join(found)}",
-        "see what it waits for: ps -eo pid,stat,wchan,args (D: a disk, or a frozen group)",
-    )
+    why = f"SIGKILL was sent {THAW_SECONDS + END_SECONDS:g} s ago to {'; '.join(found)}"
+    remedy = "see what it waits for: ps -eo pid,stat,wchan,args (D: a disk, or a frozen group)"
+    return TimedOut("the sandbox's programs have not ended", why, remedy)
 
 
 def read_report(fd: int) -> dict[str, Any]:

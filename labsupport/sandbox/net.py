@@ -46,11 +46,9 @@ class Net:
 
     def __init__(self, box: Sandbox) -> None:
         if "net" not in box.new or _network_of(box.holder_pid) == _network_of("self"):
-            raise LabError(
-                "this sandbox has no network of its own",
-                "it shares this machine's, which experiments must not change",
-                'make it with Sandbox(new={"net"})',
-            )
+            why = "it shares this machine's, which experiments must not change"
+            remedy = 'make it with Sandbox(new={"net"})'
+            raise LabError("this sandbox has no network of its own", why, remedy)
         self.box = box
         self.kernel = Netlink(box.open_socket(socket.AF_NETLINK, socket.SOCK_RAW))
 

@@ -83,11 +83,9 @@ class Process:
         """
         if self._code is None:
             if not select.select([self._status], [], [], timeout)[0]:
-                raise TimedOut(
-                    f"{trace.command(self.argv)} has not ended",
-                    f"it was given {timeout:g} seconds",
-                    "give it more time with timeout=, or end it with .signal(signal.SIGKILL)",
-                )
+                why = f"it was given {timeout:g} seconds"
+                remedy = "give it more time with timeout=, or end it with .signal(signal.SIGKILL)"
+                raise TimedOut(f"{trace.command(self.argv)} has not ended", why, remedy)
             self._read_status()
         assert self._code is not None  # noqa: S101 (for the type checker)
         return self._code
@@ -102,15 +100,11 @@ class Process:
         while text not in self.output + self.errors:
             ended = select.select([self._status], [], [], 0.005)[0]
             if ended and text not in self.output + self.errors:
-                raise ProcessGone(
-                    f"{trace.command(self.argv)} {self.ending} before it printed {text!r}",
-                    (self.output + self.errors)[-500:].strip(),
-                )
+                what = f"{trace.command(self.argv)} {self.ending} before it printed {text!r}"
+                raise ProcessGone(what, (self.output + self.errors)[-500:].strip())
             if time.monotonic() > until:
-                raise TimedOut(
-                    f"{trace.command(self.argv)} did not print {text!r}",
-                    f"it was given {timeout:g} seconds",
-                )
+                why = f"it was given {timeout:g} seconds"
+                raise TimedOut(f"{trace.command(self.argv)} did not print {text!r}", why)
 
     def _read_status(self) -> None:
         raw = os.read(self._status, STATUS.size)

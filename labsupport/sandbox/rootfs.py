@@ -96,9 +96,7 @@ def _static_busybox() -> Path:
     found = shutil.which("busybox")
     # a program that asks for a loader would find none in there; ELF names it in a PT_INTERP header
     if found is None or b"/ld-" in Path(found).read_bytes()[:4096]:
-        raise MissingCapability(
-            "a statically linked busybox",
-            f"{found} needs libraries" if found else "busybox is not installed",
-            "sudo apt install busybox-static",
-        )
+        why = f"{found} needs libraries" if found else "busybox is not installed"
+        remedy = "sudo apt install busybox-static"
+        raise MissingCapability("a statically linked busybox", why, remedy)
     return Path(os.path.realpath(found))

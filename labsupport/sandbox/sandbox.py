@@ -55,20 +55,16 @@ def check_options(
         ("uid", uid, "user"),
     ):
         if value is not None and kind not in new:
-            raise NamespaceRefused(
-                f"{option}= needs a new {kind} namespace",
-                "without one it would change this machine, not a sandbox",
-                f'add "{kind}" to new=',
-            )
+            why = "without one it would change this machine, not a sandbox"
+            remedy = f'add "{kind}" to new='
+            raise NamespaceRefused(f"{option}= needs a new {kind} namespace", why, remedy)
     _check_values(hostname, uid)
     if rootfs is not None and not (isinstance(rootfs, str | os.PathLike) and Path(rootfs).is_dir()):
         raise LabError(f"rootfs={rootfs!s} is not a folder", "", "small_root() makes one")
     if uid not in (None, os.geteuid()) and os.geteuid() != 0:
-        raise NamespaceRefused(
-            f"uid={uid} is another user",
-            f"you are {os.geteuid()}, and only root can become another user",
-            "leave uid= out: then you are root inside",
-        )
+        why = f"you are {os.geteuid()}, and only root can become another user"
+        remedy = "leave uid= out: then you are root inside"
+        raise NamespaceRefused(f"uid={uid} is another user", why, remedy)
 
 
 def _check_values(hostname: str | None, uid: int | None) -> None:
@@ -76,17 +72,13 @@ def _check_values(hostname: str | None, uid: int | None) -> None:
     if not isinstance(hostname, str | None):
         raise mistaken(hostname, "a host name", 'hostname="web"')
     if hostname is not None and len(os.fsencode(hostname)) > HOST_NAME_MAX:
-        raise LabError(
-            f"a host name of {len(os.fsencode(hostname))} bytes is too long",
-            f"the kernel keeps {HOST_NAME_MAX}; sethostname(2)",
-            "choose a shorter one",
-        )
+        what = f"a host name of {len(os.fsencode(hostname))} bytes is too long"
+        remedy = "choose a shorter one"
+        raise LabError(what, f"the kernel keeps {HOST_NAME_MAX}; sethostname(2)", remedy)
     if uid is not None and (not isinstance(uid, int) or not 0 <= uid < NO_USER):
-        raise LabError(
-            f"uid={uid!r} is not the number of a user",
-            f"numbers are 0 to {NO_USER - 1}",
-            f"`id -u {uid if isinstance(uid, str) else 'NAME'}` prints the number of a user",
-        )
+        why = f"numbers are 0 to {NO_USER - 1}"
+        remedy = f"`id -u {uid if isinstance(uid, str) else 'NAME'}` prints the number of a user"
+        raise LabError(f"uid={uid!r} is not the number of a user", why, remedy)
 
 
 class Group(Protocol):
@@ -400,11 +392,9 @@ class Sandbox(Closing):
             raise _not_open()
         init = self._init
         if init and init.returncode is not None and init.lasting:
-            raise LabError(
-                f"the sandbox has ended with its PID 1, {trace.command(init.argv)}",
-                f"it {init.ending}, and the kernel ends a PID namespace together with its PID 1",
-                "make a new Sandbox",
-            )
+            what = f"the sandbox has ended with its PID 1, {trace.command(init.argv)}"
+            why = f"it {init.ending}, and the kernel ends a PID namespace together with its PID 1"
+            raise LabError(what, why, "make a new Sandbox")
         return self._channel
 
     def _recipe(self, launch: Launch) -> tuple[str, list[str]]:

@@ -213,11 +213,9 @@ def _runner(inside: Any) -> Runner:
     container = getattr(inside, "container", inside)
     if hasattr(container, "exec_run"):
         return lambda text, hear: _run_in_container(container, text, hear)
-    raise LabError(
-        f"%%shell cannot run in {type(inside).__name__} {inside!r:.60}",
-        "it is neither a sandbox nor a container",
-        "write “%%shell in NAME” with the name of one of these",
-    )
+    why = "it is neither a sandbox nor a container"
+    remedy = "write “%%shell in NAME” with the name of one of these"
+    raise LabError(f"%%shell cannot run in {type(inside).__name__} {inside!r:.60}", why, remedy)
 
 
 def _here() -> str:

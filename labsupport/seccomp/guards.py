@@ -184,11 +184,9 @@ def _known(calls: Iterable[str]) -> tuple[str, ...]:
 def _require(needed: set[str]) -> None:
     lacking = needed - {""} - capabilities().effective
     if lacking:
-        raise LabError(
-            "who said no cannot be found out here",
-            f"this process lacks {', '.join(sorted(lacking))}, so those gates cannot be opened",
-            'be root on the machine, or choose the kernel "Lab VM" for this notebook',
-        )
+        why = f"this process lacks {', '.join(sorted(lacking))}, so those gates cannot be opened"
+        remedy = 'be root on the machine, or choose the kernel "Lab VM" for this notebook'
+        raise LabError("who said no cannot be found out here", why, remedy)
 
 
 def _ask(
@@ -244,9 +242,7 @@ def reboot_inside(box: Sandbox) -> None:
 def _new_namespace(box: Sandbox, kind: str) -> int:
     found = prober.namespace(box.pid, kind)
     if found == prober.namespace("self", kind):
-        raise LabError(
-            "reboot is not called",
-            f"the sandbox has no {kind} namespace of its own",
-            'make it with Sandbox(new={"user", "pid", "mount"})',
-        )
+        why = f"the sandbox has no {kind} namespace of its own"
+        remedy = 'make it with Sandbox(new={"user", "pid", "mount"})'
+        raise LabError("reboot is not called", why, remedy)
     return found

@@ -74,11 +74,9 @@ def audit_arch() -> int:
     """Return the number by which filters know this architecture."""
     machine = os.uname().machine
     if machine not in AUDIT_ARCH:
-        raise LabError(
-            f"the system calls of {machine} are not covered",
-            f"covered are {', '.join(sorted(AUDIT_ARCH))}",
-            "use a machine with one of these processors",
-        )
+        why = f"covered are {', '.join(sorted(AUDIT_ARCH))}"
+        remedy = "use a machine with one of these processors"
+        raise LabError(f"the system calls of {machine} are not covered", why, remedy)
     return AUDIT_ARCH[machine]
 
 

@@ -120,11 +120,9 @@ def _open(pid: int, kind: Kind) -> int:
 
 
 def _not_here(kind: str) -> LabError:
-    return LabError(
-        f"this kernel has no {kind} namespaces",
-        f"there is no /proc/self/ns/{kind}: it was built without them",
-        "choose the kernel “this machine”, if that one has it: ./lab doctor tells",
-    )
+    why = f"there is no /proc/self/ns/{kind}: it was built without them"
+    remedy = "choose the kernel “this machine”, if that one has it: ./lab doctor tells"
+    return LabError(f"this kernel has no {kind} namespaces", why, remedy)
 
 
 def _owner(fd: int) -> int | None:

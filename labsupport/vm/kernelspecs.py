@@ -44,11 +44,9 @@ def install(prefix: str | Path = sys.prefix) -> list[Path]:
         if Path(prefix) == Path(sys.prefix):
             _list_fonts()
     except OSError as error:
-        raise LabError(
-            "the kernels cannot be installed",
-            f"{error.filename}: {error.strerror}",
-            "run ./lab kernels as the owner of the environment, or give another --prefix",
-        ) from error
+        why = f"{error.filename}: {error.strerror}"
+        remedy = "run ./lab kernels as the owner of the environment, or give another --prefix"
+        raise LabError("the kernels cannot be installed", why, remedy) from error
     return [kernels / name for name in SPECS]
 
 

@@ -90,17 +90,13 @@ def _require_private(connection: Mapping[str, Any]) -> None:
         return
     host = connection["ip"]
     if not (host == "localhost" or ip_address(host).is_loopback):
-        raise LabError(
-            "the Lab VM's kernel listens on this machine only",
-            f"the connection file asks for {host}",
-            "leave Jupyter's KernelManager.ip at 127.0.0.1",
-        )
+        why = f"the connection file asks for {host}"
+        remedy = "leave Jupyter's KernelManager.ip at 127.0.0.1"
+        raise LabError("the Lab VM's kernel listens on this machine only", why, remedy)
     if not connection.get("key"):
-        raise LabError(
-            "the Lab VM's kernel accepts signed messages only",
-            "the connection file has no key, so any user of this machine could run code in it",
-            "leave Jupyter's Session.key as it is",
-        )
+        why = "the connection file has no key, so any user of this machine could run code in it"
+        remedy = "leave Jupyter's Session.key as it is"
+        raise LabError("the Lab VM's kernel accepts signed messages only", why, remedy)
 
 
 def _join(guest: LabVM, listener: socket.socket, path: str, _events: int) -> None:

@@ -69,11 +69,9 @@ def jail(bases: str) -> list[str]:
     network, and no process but its own. Raises `LabError`.
     """
     if not (bwrap := shutil.which("bwrap")):
-        raise LabError(
-            "a stranger's code cannot be run here",
-            "what keeps it from your own files is not installed (bubblewrap)",
-            "sudo apt-get install bubblewrap",
-        )
+        why = "what keeps it from your own files is not installed (bubblewrap)"
+        remedy = "sudo apt-get install bubblewrap"
+        raise LabError("a stranger's code cannot be run here", why, remedy)
     places = {sys.prefix, sys.base_prefix, str(COURSE), str(find_kernel().parent), bases}
     seen = [each for each in [*_SEEN, *sorted(places)] if os.path.exists(each)]
     return [
@@ -87,11 +85,9 @@ def jail(bases: str) -> list[str]:
 def explain(console: str, was_up: bool) -> LabError:
     """Say what ended a guest, from the last lines of its console, and whether it ever was up."""
     if "No space left on device" in console or "Bus error" in console:
-        return LabError(
-            "the Lab VM ran out of space for its memory",
-            f"it is in a file in {os.environ.get('TMPDIR', 'the temporary folder')}",
-            "free some space, or set TMPDIR to a folder that has more",
-        )
+        why = f"it is in a file in {os.environ.get('TMPDIR', 'the temporary folder')}"
+        remedy = "free some space, or set TMPDIR to a folder that has more"
+        return LabError("the Lab VM ran out of space for its memory", why, remedy)
     if "ptrace" in console and ("not permitted" in console or "child exited" in console):
         return ptrace_forbidden("the kernel refused it")
     if not was_up and "Kernel panic" not in console:
