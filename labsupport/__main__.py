@@ -34,7 +34,6 @@ class Command(NamedTuple):
         return find_spec(f"labsupport.{self.home}") is not None
 
     def run(self, arguments: Sequence[str]) -> int:
-        """Run it and return its exit status."""
         if self.home.endswith("/"):
             return _IN_CHECKOUT[self.name](list(arguments))
         module = import_module(f"labsupport.{self.home}")

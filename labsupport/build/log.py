@@ -218,7 +218,6 @@ class BuildKitReader(Reader):
 
     @property
     def steps(self) -> list[BuildStep]:
-        """The steps so far, by stage and number."""
         return sorted(self._by_vertex.values(), key=self._place)
 
     def _place(self, step: BuildStep) -> tuple[int, int]:
@@ -226,7 +225,6 @@ class BuildKitReader(Reader):
         return self._stages.index(step.stage) if known else len(self._stages), step.number
 
     def take(self, line: str, at_seconds: float) -> None:
-        """Take a line."""
         found = _VERTEX.fullmatch(_COLOUR.sub("", line).rstrip())
         if not found:
             if line.strip() and not line.startswith(("---", " > ", "#")):
@@ -285,11 +283,9 @@ class StepReader(Reader):
 
     @property
     def steps(self) -> list[BuildStep]:
-        """The steps so far."""
         return list(self._steps)
 
     def take(self, line: str, at_seconds: float) -> None:
-        """Take a line."""
         line = _COLOUR.sub("", line).rstrip("\r\n")
         found = _STEP.match(line)
         if found and self._is_next(found):

@@ -55,7 +55,6 @@ class Strike:
 
     @property
     def words(self) -> str:
-        """Say it as its mark does."""
         at = f"{self.at_seconds:.1f} s"
         if self.kind == "oom_kill":
             return f"OOM kill, {at}" if self.count == 1 else f"{self.count} OOM kills, {at}"
@@ -170,7 +169,6 @@ class GroupRecord:
         return self._clock() - self.began
 
     def sample(self) -> Sample:
-        """Read the group's counters and limits now."""
         now, usage, limits = self.now, self.group.usage(), self.group.limits
         self._count_throttling(now, usage.throttled_periods)
         cpus, written = self._rates(
@@ -220,7 +218,6 @@ class GroupRecord:
         self._throttled = periods
 
     def struck(self, event: Event) -> None:
-        """Note what the kernel told."""
         self._add(event.kind, event.at_seconds - self.began, event.new)
 
     def _add(self, kind: str, at: float, count: int) -> None:
@@ -233,7 +230,6 @@ class GroupRecord:
             self.strikes.append(Strike(kind, at, at, count))
 
     def curves(self, seconds: float, files: Mapping[str, str]) -> Curves:
-        """Return what there is to draw, on an axis of `seconds`."""
         return Curves(tuple(self.samples), tuple(self.strikes), files, seconds)
 
 
@@ -327,7 +323,6 @@ class Plot:
         self._under: Any = None  # what does not move: axes and headings
 
     def draw(self, data: Curves) -> None:
-        """Show this data."""
         self._title.set_text(finding(data))
         for panel in self._panels:
             panel.draw(data)
@@ -377,7 +372,6 @@ class Panel:
         axes.spines[["top", "right"]].set_visible(False)
 
     def draw(self, data: Curves) -> None:
-        """Show this data."""
         samples = [sample for sample in data.samples if sample.at_seconds <= data.seconds]
         at = [sample.at_seconds for sample in samples]
         values, limits = (

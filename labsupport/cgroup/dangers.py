@@ -53,7 +53,6 @@ class Danger:
 
     @property
     def pid(self) -> int:
-        """Its number here."""
         return self.process.pid
 
     @property

@@ -200,14 +200,12 @@ class Folder:
         self._descriptors: dict[str, int] = {}
 
     def make(self) -> None:
-        """Make the group on this tree."""
         try:
             self.path.mkdir()
         except OSError as error:
             raise refusal(error, self.path, "make") from error
 
     def has(self, file: str) -> bool:
-        """Tell whether the group has such a file."""
         return file in self._descriptors or (self.path / file).exists()
 
     def read(self, file: str) -> str:
@@ -224,7 +222,6 @@ class Folder:
         return after(name, 1)(self.read(file)) if name else int(self.read(file))
 
     def write(self, file: str, text: str) -> None:
-        """Write to a file, in one call, as echo does."""
         try:
             put(self.path / file, text)
         except OSError as error:
@@ -498,7 +495,6 @@ class GroupFiles:
             _set_v1_memory(folder, FILES[1][word][1], amount)
 
     def limits(self) -> Limits:
-        """Read all limits back."""
         said = {
             word: value_of(folder, word, folder.read(file))
             for word, (folder, file) in self._limits.items()
@@ -526,7 +522,6 @@ class GroupFiles:
         return Usage(**found)
 
     def limit_files(self) -> LimitFiles:
-        """Return the limits' files with what they say."""
         return LimitFiles(
             (word, (folder.path / file, folder.read(file)))
             for word, (folder, file) in self._limits.items()

@@ -111,7 +111,6 @@ class Cgroup(Closing):
         return self
 
     def _make(self, name: str) -> None:
-        """Make its folder on each tree."""
         made: dict[Path, Folder] = {}
         try:
             for place in self._places.values():

@@ -39,7 +39,6 @@ class Score:
 
     @property
     def begun(self) -> bool:
-        """Whether anything of it has been done."""
         return bool(self.guessed or self.skipped or self.tried)
 
 

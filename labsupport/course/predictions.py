@@ -148,14 +148,12 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """The outcome in words."""
         return {None: "you made no guess", True: "as you said ✓", False: "not as you said"}[
             self.met
         ]
 
     @property
     def words(self) -> str:
-        """Guess, answer and verdict on one line."""
         said = f"{self.says}: {self._with_unit(self.measured)} · {self.verdict}"
         return f"you: {self._with_unit(self.guess)} · {said}"
 

@@ -162,7 +162,6 @@ class Moment:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """The roles that were played then."""
         return tuple(member.role for member in self.members)
 
 

@@ -50,7 +50,6 @@ class Belongings:
         return cls(tuple(_read(engine)))
 
     def whose(self, *owners: str) -> tuple[Thing, ...]:
-        """Return what belongs to one of `owners`."""
         return tuple(thing for thing in self.things if thing.whose in owners)
 
     @property

@@ -200,7 +200,6 @@ class Light:
 
     @property
     def word(self) -> str:
-        """The outcome in a word or two."""
         return ("lent" if self.lent else "held") if self.held else "got out"
 
 
@@ -234,7 +233,6 @@ class Lights:
         return [light for light in self if was.get(light.name, light.held) != light.held]
 
     def finding(self) -> str:
-        """Say in one line how many attempts were kept in, and which of them newly."""
         count, held = len(self.lights), len(self.held)
         text = {0: f"All {count} attempts break out", count: f"All {held} are kept in"}
         said = text.get(held, f"{held} of {count} attempts {'is' if held == 1 else 'are'} kept in")
@@ -242,14 +240,12 @@ class Lights:
         return f"{said}. New: {', '.join(new)}" if new else said
 
     def words(self) -> str:
-        """Say what has changed, and what has not: the picture's text alternative."""
         new = self.changed() if self.before else self.lights
         parts = [f"{each.words}: {each.word} ({each.evidence})." for each in new]
         same = [f"{each.words}: {each.word}." for each in self if each not in new]
         return " ".join([f"{self.finding()}.", *parts, *same])
 
     def table(self) -> list[tuple[object, ...]]:
-        """Return a row for each light, with a row of headings first."""
         rows = [(each.name, each.words, each.attempt, each.word, each.evidence) for each in self]
         return [("kind", "what", "attempt inside", "light", "evidence"), *rows]
 
@@ -264,7 +260,6 @@ class Lights:
         ]
 
     def page(self) -> Page:
-        """Draw a lamp for each light, and the evidence of what has changed."""
         lines = self.told()
         high = _EVIDENCE - LINE / 2 + (len(lines) + 0.6) * LINE if lines else _EVIDENCE - 0.8
         sheet = Page(high, self.finding(), inches=8)
@@ -315,7 +310,6 @@ class Poster:
     rows: tuple[Lights, ...]
 
     def finding(self) -> str:
-        """Say in one line how it ended, and whose lines did it."""
         last = self.rows[-1]
         steps, count = len(last.steps), len(last.lights)
         said = f"{steps} steps keep in {len(last.held)} of {count} attempts to break out"
@@ -327,7 +321,6 @@ class Poster:
         return [step for step in self.rows[row].steps if step not in before]
 
     def words(self) -> str:
-        """Say all of it: the picture's text alternative."""
         rows = [
             f"{self._name(number)}: {', '.join(each.words for each in row if each.held) or 'none'}."
             for number, row in enumerate(self.rows)
@@ -335,7 +328,6 @@ class Poster:
         return " ".join([f"{self.finding()}. Kept in, after each step:", *rows])
 
     def table(self) -> list[tuple[object, ...]]:
-        """Return a row for each container, with a row of headings first."""
         rows = [
             (self._name(number), *(each.word for each in row))
             for number, row in enumerate(self.rows)
@@ -343,7 +335,6 @@ class Poster:
         return [("after", *(each.words for each in self.rows[-1])), *rows]
 
     def page(self) -> Page:
-        """Draw a row of lamps for each container; what a step has switched on is ringed."""
         sheet = Page(_TOP + _ROW * len(self.rows) + 3.4, self.finding(), inches=_UNIT)
         count = len(self.rows[-1].lights)
         xs = [100 - _COLUMN * (count - number - 0.5) for number in range(count)]

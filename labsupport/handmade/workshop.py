@@ -296,7 +296,6 @@ class Script:
         return _code_lines(self.text)
 
     def finding(self) -> str:
-        """Say how long it is, and how long what it stands on."""
         base = inspect.getsource(building).partition("# The nine steps")[0]
         lent = f" ({len(self.lent)} of them with our line)" if self.lent else ""
         return (

@@ -156,7 +156,6 @@ class Hashing:
         self._hash = hashlib.sha256()
 
     def flow(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Pass the chunks on."""
         for chunk in chunks:
             self._hash.update(chunk)
             yield chunk
@@ -390,7 +389,6 @@ class Blob:
         return is_compressed(self._pread(min(8, self.size_bytes), self.offset))
 
     def part(self, offset: int, size_bytes: int) -> Blob:
-        """Return a part of it."""
         return replace(self, offset=self.offset + offset, size_bytes=size_bytes)
 
     def _pread(self, size: int, at: int) -> bytes:

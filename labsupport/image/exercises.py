@@ -84,7 +84,6 @@ class _OfABuild(Exercise):
         return done
 
     def image(self, build: Build) -> Image:
-        """Read what was built."""
         return Image.of(self.engine, str(build.image_id))
 
     def own_bytes(self, build: Build) -> int:

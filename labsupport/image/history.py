@@ -64,12 +64,10 @@ class History(Tabled):
 
     @property
     def size_bytes(self) -> int:
-        """All of it."""
         return sum(line.size_bytes for line in self.lines)
 
     @property
     def largest(self) -> Line:
-        """The line that added most."""
         return max(self.lines, key=lambda line: line.size_bytes)
 
     def share(self, line: Line) -> float:
@@ -78,7 +76,6 @@ class History(Tabled):
 
     @property
     def table(self) -> PlainTable:
-        """A row for each instruction: the layer that it made, its size, its share of the image."""
         share = f"{self.share(self.largest):.0f} %"
         return PlainTable(
             f"{self.name}: {amount(self.size_bytes)}, {share} of it in one layer",

@@ -69,7 +69,6 @@ class Bar:
         return sum(f.size_bytes for f in self.files if f.hidden_by and f.what != "deleted")
 
     def count(self, what: str) -> int:
-        """How many names it has "added", "changed" or "deleted"."""
         return sum(file.what == what for file in self.files)
 
     @property
@@ -91,7 +90,6 @@ class Tower:
 
     @property
     def heading(self) -> str:
-        """The image in a few words."""
         return f"{self.name}: {amount(self.size_bytes)}, {len(self.bars)} layers"
 
 

@@ -155,7 +155,6 @@ class Files:
         self._meter = meter
 
     def is_folder(self, path: str) -> bool:
-        """Whether there is a folder of that name."""
         return path in self.entries and self.entries[path].kind == "folder"
 
     def put(self, entry: Entry) -> None:

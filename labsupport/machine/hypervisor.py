@@ -41,7 +41,6 @@ class Accelerator:
 
     @property
     def options(self) -> list[str]:
-        """QEMU's options for it."""
         many = ",thread=multi,tb-size=256" if self.name == "tcg" else ""
         return ["-accel", self.name + many, "-cpu", self.cpu]
 
@@ -111,7 +110,6 @@ class Monitor:
         return str(self._ask("human-monitor-command", **{"command-line": line}))
 
     def close(self) -> None:
-        """Hang up."""
         self._lines.close()
         self._connection.close()
 

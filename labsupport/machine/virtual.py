@@ -371,7 +371,6 @@ class Stage:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
         return self.ended_seconds - self.began_seconds
 
 

@@ -57,7 +57,6 @@ class LayerFolder:
 
     @property
     def size_bytes(self) -> int:
-        """All its files together."""
         return sum(entry.size_bytes for entry in self.entries.values())
 
     def names(self) -> list[str]:

@@ -30,7 +30,6 @@ class Shelves:
         self.lies = {path: stack.lies_in(path) for path in paths}
 
     def finding(self) -> str:
-        """Say in one line what the picture shows."""
         lies = list(self.lies.values())
         where = [each.name for each in self.stack.layers if each.name in lies]
         parts = [f"{lies.count(name)} in {self._name(name)}" for name in where]
@@ -40,7 +39,6 @@ class Shelves:
         return f"{files} seen: {', '.join(parts)}{hidden}" if parts else f"No name is seen{hidden}"
 
     def words(self) -> str:
-        """Say all of it: the picture's text alternative."""
         return " ".join([f"{self.finding()}.", *map(self._sentence, self.paths)])
 
     def _sentence(self, path: str) -> str:
@@ -54,7 +52,6 @@ class Shelves:
         return f"{path}: {f'lies in {self._name(where)}' if where else 'not to be seen'}{also}."
 
     def table(self) -> Table:
-        """The same as rows: a name, where it lies, and what each layer has."""
         head = ("name", "lies in", *(self._name(each.name) for each in self.stack.layers))
         return [head, *map(self._row, self.paths)]
 
@@ -67,7 +64,6 @@ class Shelves:
         return self.names.get(layer, layer)
 
     def page(self) -> Page:
-        """Draw the shelves."""
         high = _TOP + (1 + len(self.stack.layers)) * _SHELF + _BOTTOM
         sheet = Page(high, self.finding(), inches=WIDTH)
         wide = (99 - _NAMES) / len(self.paths)

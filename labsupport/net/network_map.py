@@ -42,7 +42,6 @@ class Network:
         return found[0] if found and self.page else ""
 
     def link(self, name: str) -> Link:
-        """Return the link of that name."""
         return next(each for each in self.links if each.name == name)
 
 
@@ -139,11 +138,9 @@ class Place:
 
     @property
     def height(self) -> float:
-        """From the upper edge to the lower."""
         return TAB + len(self.rows) * ROW
 
     def row_of(self, link: str) -> float:
-        """The middle of a link's row."""
         return next(at for at, row in self.rows if row.link == link)
 
 

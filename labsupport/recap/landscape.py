@@ -91,12 +91,10 @@ class Found:
 
     @property
     def is_here(self) -> bool:
-        """Whether its program is installed."""
         return bool(self.path)
 
     @property
     def state(self) -> str:
-        """In a few words."""
         if not self.is_here:
             return self.technology.note or "not here"
         number = re.search(r"\d+\.\d+(\.\d+)?", self.version)

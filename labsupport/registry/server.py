@@ -227,7 +227,6 @@ class Running:
 
     @property
     def is_running(self) -> bool:
-        """Whether it still does."""
         return self._process.poll() is None
 
     def end(self) -> None:

@@ -64,7 +64,6 @@ class Trip(Tabled):
 
     @property
     def table(self) -> PlainTable:
-        """A row for each layer, from the uppermost down."""
         sent = f"{len(self.travelled)} of {len(self.layers)} layers sent, {amount(self.line_bytes)}"
         rows = (
             (f"`{instruction(layer.made_by)}`", _short(layer.digest), amount(layer.blob_bytes),

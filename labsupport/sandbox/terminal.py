@@ -58,7 +58,6 @@ class PseudoTerminal:
         os.set_blocking(self._master, False)
 
     def fileno(self) -> int:
-        """The descriptor to wait on."""
         return self._master
 
     def read(self) -> bytes:
@@ -71,7 +70,6 @@ class PseudoTerminal:
             return b""
 
     def write(self, data: bytes) -> None:
-        """Type."""
         os.write(self._master, data)
 
     def resize(self, rows: int, columns: int) -> None:
@@ -165,7 +163,6 @@ _CSS = """
 
 
 def _module() -> str:
-    """Put xterm.js, which is a module of its own, and ours into one."""
     source = (_XTERM / "xterm.mjs").read_text()
     if _EXPORT not in source:
         raise RuntimeError(f"{_XTERM}/xterm.mjs does not end in {_EXPORT}")
@@ -198,7 +195,6 @@ class TerminalWidget(anywidget.AnyWidget):
         self.on_msg(self._received)
 
     def write(self, text: str) -> None:
-        """Show output, control characters and all."""
         self.send({"output": text})
 
     def _received(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:

@@ -60,26 +60,22 @@ class Grid:
         self.groups = {n: [v for v in verdicts if v.group == n] for n in (*GROUPS, FILES)}
 
     def finding(self) -> str:
-        """Say in one line how many calls are refused."""
         counts = _count(self.verdicts)
         some = f", {counts['depends']} in part" if counts["depends"] else ""
         total = len(self.verdicts)
         return f"{self.who}: {counts['denied'] or 'none'} of {total} calls refused{some}"
 
     def words(self) -> str:
-        """Say all of it: the picture's text alternative."""
         told = (f"{name}: {_told(members)}." for name, members in self.groups.items())
         return " ".join([f"{self.finding()}.", *told])
 
     def table(self) -> list[tuple[object, ...]]:
-        """A row for each call that is not simply allowed."""
         told = [each for each in self.verdicts if each.kind != "allowed"]
         rows = [(each.number, each.name, each.group, each.reason) for each in told]
         others = ("", f"{len(self.verdicts) - len(told)} others", "", "allowed")
         return [("number", "system call", "about", "verdict"), *rows, others]
 
     def page(self) -> Page:
-        """Draw a band for each group: its name, its squares, the names of what is refused."""
         bands = [(name, each, wrap(_told(each), LETTERS)) for name, each in self.groups.items()]
         highs = [max(-(-len(m) // ACROSS) * CELL, len(t) * NAME_LINE) + GAP for _, m, t in bands]
         sheet = Page(GRID_TOP + sum(highs) + 4, self.finding())
@@ -96,7 +92,6 @@ class Grid:
         return sheet
 
     def show(self) -> None:
-        """Show it in the notebook, with its words and the table behind it."""
         self.page().show(self.words(), self.table())
 
     def _key(self, sheet: Page, middle: float) -> None:
@@ -173,7 +168,6 @@ class Gates:
         self.found, self.who, self.label = found, who, label
 
     def finding(self) -> str:
-        """Say in one line what the picture shows, and of whom."""
         there = [each for each in self.found if not each.missing]
         refused = [each for each in there if each.closed]
         twice = sum(SECCOMP in each.closed and len(each.closed) > 1 for each in refused)
@@ -182,12 +176,10 @@ class Gates:
         return f"{text}, {twice} twice" if twice else text
 
     def words(self) -> str:
-        """Say all of it: the picture's text alternative."""
         label = f"Its label is {self.label}, which was not tried." if self.label else UNLABELLED
         return " ".join([f"{self.finding()}.", *map(_sentence, self.found), label])
 
     def table(self) -> list[tuple[object, ...]]:
-        """The same as rows: a call, what the program sees, and what each guard alone says."""
         rows = [
             (each.call, each.errno or "success", *(_said(each, gate) or "open" for gate in HEADS))
             for each in self.found
@@ -195,7 +187,6 @@ class Gates:
         return [("system call", "seen", *HEADS), *rows]
 
     def page(self) -> Page:
-        """Draw a row for each call, with its way through the gates."""
         end = TOP + ROW * len(self.found)
         sheet = Page(end + BOTTOM, self.finding())
         for guard, middle in COLUMNS.items():
@@ -214,7 +205,6 @@ class Gates:
         return sheet
 
     def show(self) -> None:
-        """Show the chain of gates in the notebook, with its words and the table behind it."""
         self.page().show(self.words(), self.table())
 
 

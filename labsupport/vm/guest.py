@@ -155,7 +155,6 @@ class Program(Channel):
         return self.status is not None
 
     def frame(self, kind: int, payload: bytes) -> None:
-        """Deal with a frame from the guest."""
         if kind == mux.EXIT:
             self.status = mux.NUMBER.unpack(payload)[0]
             self.close()
@@ -192,7 +191,6 @@ class Captured(Program):
         return self._output[kind].decode(errors="replace")
 
     def frame(self, kind: int, payload: bytes) -> None:
-        """Deal with a frame from the guest."""
         if kind == mux.CREDIT:
             self._room += mux.NUMBER.unpack(payload)[0]
             self._feed_some()
@@ -200,7 +198,6 @@ class Captured(Program):
             super().frame(kind, payload)
 
     def received(self, kind: int, payload: bytes) -> None:
-        """Keep what the program has written."""
         self._output[kind] += payload
         self.passed_on(len(payload))
 

@@ -197,7 +197,6 @@ class Kernel(Program):
     """ipykernel in the guest; what it writes besides its messages goes to the server's log."""
 
     def received(self, kind: int, payload: bytes) -> None:
-        """Pass it on."""
         os.write(2 if kind == mux.ERRORS else 1, payload)
         self.passed_on(len(payload))
 

@@ -49,7 +49,6 @@ class Relay:
             guest.mux.watch(listener.fileno(), partial(_join, guest, listener, path))
 
     def close(self) -> None:
-        """Stop listening."""
         for listener, _path in self._listeners:
             if listener.family == socket.AF_UNIX:
                 Path(listener.getsockname()).unlink(missing_ok=True)
@@ -78,7 +77,6 @@ class Knock(Channel):
         self.send(mux.CONNECT, path.encode())
 
     def frame(self, kind: int, payload: bytes) -> None:
-        """Close the connection."""
         if kind == mux.OPENED:
             self.send(mux.END)
             self.close()

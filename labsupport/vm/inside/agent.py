@@ -210,7 +210,6 @@ class Program(Channel):
             self.read_from(ours[2], mux.ERRORS)
 
     def frame(self, kind: int, payload: bytes) -> None:
-        """Deal with a frame from the host."""
         if kind == mux.SIGNAL:
             if self.status is None:
                 os.killpg(self.pid, payload[0])
