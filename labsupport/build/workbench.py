@@ -72,10 +72,7 @@ class Workbench(Closing):
         return build
 
     def image(self, name: str) -> Image:
-        """Return an image by its name on this bench, or in the engine.
-
-        Raises `LabError`: there is none with that name.
-        """
+        """Return an image by its name on this bench, or in the engine. Raises `LabError`."""
         from docker.errors import ImageNotFound
 
         try:

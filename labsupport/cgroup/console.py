@@ -145,11 +145,7 @@ class CgroupConsole:
     # --- acting on the group -------------------------------------------------------------------
 
     def start(self, what: str) -> Danger:
-        """Start "hog", "burner", "bomb" or "writer" in the group.
-
-        Raises `LabError`: there is no program of that name, or the group lacks the limit that it
-        needs.
-        """
+        """Start "hog", "burner", "bomb" or "writer" in the group. Raises `LabError`."""
         if what not in PROGRAMS:
             raise LabError(f"unknown program {what!r}", nearest(what, PROGRAMS))
         if what == "writer" and self.disk is None:

@@ -327,10 +327,7 @@ def _removed(path: str) -> bool:
 
 
 def until(true: Callable[[], bool], complaint: str) -> None:
-    """Wait until a condition holds, checking less and less often.
-
-    Raises `TimedOut`: it does not hold after five seconds.
-    """
+    """Wait until a condition holds, checking less and less often. Raises `TimedOut`."""
     end, pause = time.monotonic() + SECONDS, 0.0002
     while not true():
         if time.monotonic() > end:

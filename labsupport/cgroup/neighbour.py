@@ -86,10 +86,7 @@ class Neighbour(Closing):
         return self.open()
 
     def measure(self, label: str, seconds: float = 2.0) -> ResponseTimes:
-        """Ask one question after another for `seconds`, and time each answer.
-
-        Raises `TimedOut`: it did not answer within ten seconds.
-        """
+        """Ask one question after another for `seconds`, and time each answer. Raises `TimedOut`."""
         return together({label: self}, seconds)[0]
 
     def _timed(self) -> float:

@@ -43,10 +43,7 @@ class Score:
 
 
 def scores() -> list[Score]:
-    """Count, for each notebook, what the student's own file has.
-
-    Raises `ProgressUnreadable` if that file holds something else.
-    """
+    """Count, for each notebook, what the student's own file has. Raises `ProgressUnreadable`."""
     done = progress.events()
     answers, verdicts = predictions(done), exercises(done)
     return [_score(chapter, answers, verdicts) for chapter in chapters()]

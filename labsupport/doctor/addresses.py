@@ -36,10 +36,7 @@ def find() -> Path | None:
 
 
 def need() -> Path:
-    """Find the program.
-
-    Raises `LabError`: there is none.
-    """
+    """Find the program. Raises `LabError`."""
     if found := find():
         return found
     why = f"no program {' or '.join(NAMES)} is installed, and {KEPT} is not there"

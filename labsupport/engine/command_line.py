@@ -43,10 +43,7 @@ class Builder:
 
 
 def builder_of(engine: Engine) -> Builder:
-    """Find the builder of an engine: BuildKit where it is.
-
-    Raises `LabError`: there is no command to build with.
-    """
+    """Find the builder of an engine: BuildKit where it is. Raises `LabError`."""
     where = {"DOCKER_HOST": engine.address}
     if engine.kind == "podman" and (podman := shutil.which("podman")):
         remote = (podman, "--remote", f"--url={engine.address}", "build", "--layers")

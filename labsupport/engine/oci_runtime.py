@@ -17,10 +17,7 @@ RUNTIMES = ("runc", "crun")
 
 
 def find_runtime() -> str:
-    """Find an OCI runtime; runc comes with every Docker.
-
-    Raises `RuntimeMissing`: there is none.
-    """
+    """Find an OCI runtime; runc comes with every Docker. Raises `RuntimeMissing`."""
     for name in RUNTIMES:
         if found := shutil.which(name):
             return found

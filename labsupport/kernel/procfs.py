@@ -373,10 +373,7 @@ class IdMap:
 
 
 def uid_map(pid: int | str = "self") -> IdMap:
-    """Read the user map of a process's user namespace.
-
-    Raises `ProcessGone`: there is no such process.
-    """
+    """Read the user map of a process's user namespace. Raises `ProcessGone`."""
     with readable(pid):
         return IdMap.parse(Path(f"/proc/{pid}/uid_map").read_text())
 

@@ -139,10 +139,7 @@ class Drive(Closing):
         return f"{os.major(device)}:{os.minor(device)}"
 
     def mount(self, box: Sandbox, point: str) -> None:
-        """Mount it in a sandbox; `box.shell()` then shows the commands.
-
-        Raises `LabError`: the drive is closed, or the kernel said no.
-        """
+        """Mount it in a sandbox; `box.shell()` then shows the commands. Raises `LabError`."""
         procfs.as_box(box)
         if self._closed:
             what = f"{self.name} cannot be mounted"

@@ -307,17 +307,11 @@ class Overlay(Closing):
 
     @property
     def mounted(self) -> Mount:
-        """The line of the sandbox's mount table.
-
-        Raises `NotMounted`: it is not there, since `unmount()`.
-        """
+        """The line of the sandbox's mount table. Raises `NotMounted`."""
         return mounts(of=self.box).at(f"{FOLDER}/{MERGED}")
 
     def look(self) -> Stack:
-        """Read every layer's folder, and the merged tree.
-
-        Raises `NotMounted`: there is no merged tree, since `unmount()`.
-        """
+        """Read every layer's folder, and the merged tree. Raises `NotMounted`."""
         _ = self.mounted
         names = [*([self.upper] if self.upper else []), *reversed(self.lowers)]
         layers = (read_layer(name, self.folder(name), name == self.upper) for name in names)

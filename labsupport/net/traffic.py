@@ -104,10 +104,7 @@ class Download:
         return netlink.received_bytes(self.receiver.net.kernel, self._index), bucket
 
     def read(self) -> Reading:
-        """Read the counter, and the limit, now.
-
-        Raises `NoAnswer`: the download has ended.
-        """
+        """Read the counter, and the limit, now. Raises `NoAnswer`."""
         if self.process.returncode is not None:
             raise NoAnswer(f"the download {self.process.ending}", self.process.errors.strip())
         received, bucket = self._count()

@@ -74,10 +74,7 @@ class Race:
 
     @property
     def ran(self) -> dict[str, Entrant]:
-        """Those that have answered, by name.
-
-        Raises `LabError`: none has.
-        """
+        """Those that have answered, by name. Raises `LabError`."""
         found = {name: each for name, each in self.entrants.items() if each.starts}
         if not found:
             raise LabError("nothing has been started yet")

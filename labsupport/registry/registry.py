@@ -53,10 +53,7 @@ class Registry(Closing):
 
     @classmethod
     def start(cls) -> Self:
-        """Start one on a free port of the loopback.
-
-        Raises `LabError`: there is no such program here, it ended at once or did not get ready.
-        """
+        """Start one on a free port of the loopback. Raises `LabError`."""
         folder = Path(tempfile.mkdtemp(prefix=marks.prefix("registry")))
         password = secrets.token_urlsafe(24)
         (folder / "users").write_text(f"{USER}:{_hash(password)}\n")
@@ -136,10 +133,7 @@ class Registry(Closing):
 
     @contextmanager
     def open(self, what: str) -> Iterator[HTTPResponse]:
-        """Open `/v2/` + `what` to be read, as somebody who has logged in.
-
-        Raises `LabError`: it does not answer, or has no such thing.
-        """
+        """Open `/v2/` + `what` to be read, as somebody who has logged in. Raises `LabError`."""
         words = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
         question = Question(
             f"http://{self.address}/v2/{what}",

@@ -61,10 +61,7 @@ class Net:
         return netlink.links(self.kernel)
 
     def link(self, name: str) -> netlink.Link:
-        """Read the link of that name.
-
-        Raises `LabError`: there is none; the message lists those that are.
-        """
+        """Read the link of that name. Raises `LabError`."""
         found = {each.name: each for each in self.links()}
         if name not in found:
             raise LabError(f"there is no link {name!r} in this network", nearest(name, found))

@@ -77,10 +77,7 @@ class Process:
             return
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end and return its return code.
-
-        Raises `TimedOut`: it still runs after `timeout` seconds.
-        """
+        """Wait for its end and return its return code. Raises `TimedOut`."""
         if self._code is None:
             if not select.select([self._status], [], [], timeout)[0]:
                 why = f"it was given {timeout:g} seconds"

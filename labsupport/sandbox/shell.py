@@ -83,10 +83,7 @@ def wishes(line: str) -> Wishes:
 
 
 def run_cell(line: str, cell: str) -> None:
-    """Run the cell's lines; see the top of this module.
-
-    Raises `LabError`: a line failed, or there is nothing to run.
-    """
+    """Run the cell's lines; see the top of this module. Raises `LabError`."""
     from IPython import get_ipython
 
     shell: Any = get_ipython()

@@ -43,11 +43,7 @@ class RootlessContainer(Closing):
         self._box: Sandbox | None = None
 
     def open(self) -> Self:
-        """Start it.
-
-        Raises `LabError`: the runtime gave up; the message has its words; `TimedOut`: the
-        container's program did not start.
-        """
+        """Start it. Raises `LabError`, `TimedOut`."""
         try:
             made = bundle(
                 self._folder.path, self._root.path, PROGRAM, rootless=True, read_only=True
