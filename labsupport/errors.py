@@ -150,15 +150,9 @@ class BuildFailed(LabError):
     """
 
     def __init__(
-        self,
-        why: str,
-        steps: Iterable[Any] = (),
-        step: Any = None,
-        *,
-        exit_status: int | None = None,
-        what: str = "the build failed",
-        remedy: str = "",
-    ) -> None:
+        self, why: str, steps: Iterable[Any] = (), step: Any = None, *,
+        exit_status: int | None = None, what: str = "the build failed", remedy: str = "",
+    ) -> None:  # fmt: skip
         self.steps, self.step, self.exit_status = tuple(steps), step, exit_status
         self.output = step.output if step else ""
         at = f" in step {step.name}, {step.instruction}" if step else ""

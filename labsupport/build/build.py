@@ -54,15 +54,9 @@ class Build:
 
     @classmethod
     def run(
-        cls,
-        engine: Engine,
-        context: str | Path | Files,
-        tag: str = "",
-        dockerfile: str = "Dockerfile",
-        *,
-        cache: bool = True,
-        network: str = "",
-    ) -> Build:
+        cls, engine: Engine, context: str | Path | Files, tag: str = "",
+        dockerfile: str = "Dockerfile", *, cache: bool = True, network: str = "",
+    ) -> Build:  # fmt: skip
         """Build an image as `docker build -t TAG -f DOCKERFILE CONTEXT` does.
 
         `context` is a folder, of which `.dockerignore` leaves out what it names, or a mapping of

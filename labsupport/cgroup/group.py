@@ -61,17 +61,10 @@ class Cgroup(Closing):
     """
 
     def __init__(
-        self,
-        *unnamed: object,
-        memory: Amount | None = None,
-        swap: Amount | None = None,
-        pids: int | None = None,
-        cpu: float | None = None,
-        cpu_weight: int | None = None,
-        io: Disks | None = None,
-        name: str = "",
-        **unknown: Any,
-    ) -> None:
+        self, *unnamed: object, memory: Amount | None = None, swap: Amount | None = None,
+        pids: int | None = None, cpu: float | None = None, cpu_weight: int | None = None,
+        io: Disks | None = None, name: str = "", **unknown: Any,
+    ) -> None:  # fmt: skip
         if unnamed:
             what = f"{unnamed[0]!r}: a limit of what?"
             raise LabError(what, "", 'name it: Cgroup(memory="64M", pids=20, cpu=0.2)')

@@ -80,17 +80,12 @@ def _score(
     outcomes = [answers[question]["met"] for question in chapter.questions if question in answers]
     tried = [verdicts[name]["passed"] for name in chapter.exercises if name in verdicts]
     return Score(
-        number=chapter.number,
-        title=chapter.title,
-        file=chapter.file,
-        questions=len(chapter.questions),
-        guessed=sum(outcome is not None for outcome in outcomes),
+        number=chapter.number, title=chapter.title, file=chapter.file,
+        questions=len(chapter.questions), guessed=sum(outcome is not None for outcome in outcomes),
         met=sum(outcome is True for outcome in outcomes),
-        skipped=sum(outcome is None for outcome in outcomes),
-        exercises=len(chapter.exercises),
-        tried=len(tried),
-        passed=sum(map(bool, tried)),
-    )
+        skipped=sum(outcome is None for outcome in outcomes), exercises=len(chapter.exercises),
+        tried=len(tried), passed=sum(map(bool, tried)),
+    )  # fmt: skip
 
 
 KEY = "guesses: ● right, ○ not, - left out; exercises: ■ solved, □ tried; · still open"

@@ -30,13 +30,9 @@ class Prediction:
     """
 
     def __init__(
-        self,
-        question: str,
-        choices: Sequence[str] = (),
-        within: float = 0.0,
-        factor: float | None = None,
-        unit: str = "",
-    ) -> None:
+        self, question: str, choices: Sequence[str] = (), within: float = 0.0,
+        factor: float | None = None, unit: str = "",
+    ) -> None:  # fmt: skip
         self.question, self.choices = question, tuple(map(str, choices))
         self.within, self.factor, self.unit = within, factor, unit
         self._guess: str | float | None = None
@@ -176,14 +172,9 @@ class Outcome:
 
 
 def predict(
-    question: str,
-    *,
-    choices: Sequence[str] = (),
-    kind: str = "",
-    within: float | None = None,
-    factor: float | None = None,
-    unit: str = "",
-) -> Prediction:
+    question: str, *, choices: Sequence[str] = (), kind: str = "", within: float | None = None,
+    factor: float | None = None, unit: str = "",
+) -> Prediction:  # fmt: skip
     """Ask before something is run; give exactly one of the ways to answer.
 
     Args:

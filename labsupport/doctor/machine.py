@@ -299,12 +299,9 @@ def _ask_the_helper() -> dict[str, Outcome]:
     package_home, began = str(Path(__file__).parents[2]), str(time.monotonic())
     helper = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _HELPER, package_home, kernel, began],
-        env=marks.environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
+        env=marks.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
         check=False,
-    )
+    )  # fmt: skip
     if helper.returncode:
         said = helper.stderr.strip().splitlines() or [f"exit status {helper.returncode}"]
         raise LabError("this machine could not be probed", said[-1], "please report this")

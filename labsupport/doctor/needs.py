@@ -113,13 +113,9 @@ class Cells:
         display(bundle(missing, lost, again, seen_elsewhere(self._cell_id, self._folder)), raw=True)
 
     def explain(
-        self,
-        shell: InteractiveShell,
-        kind: type[BaseException],
-        error: Any,
-        traceback: TracebackType,
-        tb_offset: int | None = None,
-    ) -> None:
+        self, shell: InteractiveShell, kind: type[BaseException], error: Any,
+        traceback: TracebackType, tb_offset: int | None = None,
+    ) -> None:  # fmt: skip
         """Show an error; where a remedy is known, with that in place of a traceback."""
         explained = self._of_another_cell if issubclass(kind, NameError) else _of_shortage
         if words := explained(error):

@@ -94,14 +94,10 @@ class ApiCalls:
         # a streamed answer is left to its receiver
         made = "" if options.get("stream") or request.method != "POST" else _id_in(response.content)
         call = ApiCall(
-            number=len(self.calls) + 1,
-            method=request.method,
-            path=path,
-            status=response.status_code,
-            at_seconds=time.monotonic() - self._began,
-            seconds=response.elapsed.total_seconds(),
-            made=made,
-        )
+            number=len(self.calls) + 1, method=request.method, path=path,
+            status=response.status_code, at_seconds=time.monotonic() - self._began,
+            seconds=response.elapsed.total_seconds(), made=made,
+        )  # fmt: skip
         self.calls.append(call)
         if self._on_call:
             self._on_call(call)

@@ -183,12 +183,9 @@ def private() -> Daemon:
 
 
 def _start(
-    prefix: Sequence[str],
-    dockerd: Sequence[str],
-    folder: Path,
-    options: Mapping[str, object],
+    prefix: Sequence[str], dockerd: Sequence[str], folder: Path, options: Mapping[str, object],
     log: IO[bytes],
-) -> subprocess.Popen[bytes]:
+) -> subprocess.Popen[bytes]:  # fmt: skip
     (folder / "daemon.json").write_text(json.dumps({**_OPTIONS, **options}))
     argv = [*prefix, *dockerd, f"--config-file={folder / 'daemon.json'}"]
     argv += [f"--data-root={folder / 'data'}", f"--exec-root={folder / 'exec'}"]
@@ -200,13 +197,10 @@ def _start(
     environment |= own
     with _notifications(folder / "notify") as ready:
         process = subprocess.Popen(
-            argv,
-            env={**environment, "PATH": f"{_legacy(folder)}:{os.environ['PATH']}"},
-            stdin=subprocess.PIPE if prefix else subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            argv, env={**environment, "PATH": f"{_legacy(folder)}:{os.environ['PATH']}"},
+            stdin=subprocess.PIPE if prefix else subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True,
-        )
+        )  # fmt: skip
         try:
             _wait(ready, process, log)
         except BaseException:  # an interrupted cell, too

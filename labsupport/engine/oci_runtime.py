@@ -55,15 +55,9 @@ class Bundle:
 
 
 def bundle(
-    folder: Path,
-    root: Path,
-    argv: Sequence[str],
-    *,
-    cgroup: str = "",
-    rootless: bool = False,
-    read_only: bool = False,
-    program: str = "",
-) -> Bundle:
+    folder: Path, root: Path, argv: Sequence[str], *, cgroup: str = "", rootless: bool = False,
+    read_only: bool = False, program: str = "",
+) -> Bundle:  # fmt: skip
     """Make a bundle in an empty folder: the usual settings, and this root file system and program.
 
     `cgroup` is the path of the control group that the runtime makes (and removes). `rootless`: for

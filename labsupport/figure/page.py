@@ -29,14 +29,9 @@ class Page:
     """A sheet, `width` by `height` units, y downwards, `inches` wide; or `axes` made one."""
 
     def __init__(
-        self,
-        height: float,
-        title: str = "",
-        *,
-        width: float = 100,
-        inches: float = 8.6,
+        self, height: float, title: str = "", *, width: float = 100, inches: float = 8.6,
         axes: Axes | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         if axes is None:
             axes = style.new_figure(inches, inches * height / width).add_axes((0, 0, 1, 1))
         axes.set(xlim=(0, width), ylim=(height, 0), position=(0, 0, 1, 1))
@@ -52,18 +47,9 @@ class Page:
         return cast("Figure", self.axes.figure)
 
     def text(
-        self,
-        x: float,
-        y: float,
-        words: str,
-        size: str = "small",
-        colour: str = style.INK,
-        *,
-        bold: bool = False,
-        mono: bool = False,
-        centre: bool = False,
-        **more: Any,
-    ) -> Text:
+        self, x: float, y: float, words: str, size: str = "small", colour: str = style.INK, *,
+        bold: bool = False, mono: bool = False, centre: bool = False, **more: Any,
+    ) -> Text:  # fmt: skip
         """Write words that begin at x, or have their middle there; `more` goes to `Axes.text`."""
         look: dict[str, Any] = {
             "size": style.size(size),
@@ -78,18 +64,9 @@ class Page:
         return self.axes.text(x, y, words, usetex=False, **(look | more))
 
     def box(
-        self,
-        left: float,
-        top: float,
-        width: float,
-        height: float,
-        colour: str = style.INK,
-        *,
-        fill: ColorType = "none",
-        dashed: bool = False,
-        pad: float = 0.3,
-        **more: Any,
-    ) -> FancyBboxPatch:
+        self, left: float, top: float, width: float, height: float, colour: str = style.INK, *,
+        fill: ColorType = "none", dashed: bool = False, pad: float = 0.3, **more: Any,
+    ) -> FancyBboxPatch:  # fmt: skip
         """Draw a round box; `fill` may be (colour, alpha), and `more` goes to `FancyBboxPatch`."""
         look: dict[str, Any] = {"edgecolor": colour, "facecolor": fill, "linewidth": 1.8}
         if dashed:

@@ -36,13 +36,9 @@ def _code(found: re.Match[str]) -> str:
 
 
 def html_table(
-    head: Sequence[str],
-    rows: Iterable[Sequence[object]],
-    caption: str = "",
-    *,
-    named: bool = True,
+    head: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "", *, named: bool = True,
     looks: Sequence[str] = (),
-) -> str:
+) -> str:  # fmt: skip
     """Write a table as HTML, its words to the left.
 
     The first cell of a row names it, unless `named` is False. `looks` are CSS properties for each

@@ -57,12 +57,9 @@ def capabilities(pid: int | str = "self") -> CapabilitySets:
     fields = status_fields(pid)
     sets = {name: frozenset(decode(int(fields[key], 16))) for name, key in _FIELDS.items()}
     return CapabilitySets(
-        **sets,
-        no_new_privs=fields["NoNewPrivs"] == "1",
-        seccomp=_MODES[fields["Seccomp"]],
-        uid=int(fields["Uid"].split()[1]),
-        known=names(),
-    )
+        **sets, no_new_privs=fields["NoNewPrivs"] == "1", seccomp=_MODES[fields["Seccomp"]],
+        uid=int(fields["Uid"].split()[1]), known=names(),
+    )  # fmt: skip
 
 
 @functools.cache

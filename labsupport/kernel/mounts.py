@@ -158,19 +158,11 @@ def parse(line: str) -> Mount:
     tags = dict(tag.partition(":")[::2] for tag in optional if tag)
     shared, master = map(tags.get, ("shared", "master"))
     return Mount(
-        id=int(number),
-        parent_id=int(parent),
-        device=device,
-        root=root,
-        point=point,
-        options=tuple(options.split(",")),
-        fstype=fstype,
-        source=source,
-        super_options=tuple(super_options.split(",")),
-        shared=_number(shared),
-        master=_number(master),
-        unbindable="unbindable" in tags,
-    )
+        id=int(number), parent_id=int(parent), device=device, root=root, point=point,
+        options=tuple(options.split(",")), fstype=fstype, source=source,
+        super_options=tuple(super_options.split(",")), shared=_number(shared),
+        master=_number(master), unbindable="unbindable" in tags,
+    )  # fmt: skip
 
 
 def _collect(mount: Mount, children: dict[int, list[Mount]], found: dict[str, Mount]) -> None:

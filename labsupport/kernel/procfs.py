@@ -156,12 +156,9 @@ def status(pid: int | str = "self") -> Status:
     """Read what is asked for most often of /proc/PID/status. Raises `ProcessGone`."""
     fields = status_fields(pid)
     return Status(
-        name=fields["Name"],
-        state=fields["State"][0],
-        parent_pid=int(fields["PPid"]),
-        pids=tuple(map(int, fields["NSpid"].split())),
-        uid=int(fields["Uid"].split()[0]),
-    )
+        name=fields["Name"], state=fields["State"][0], parent_pid=int(fields["PPid"]),
+        pids=tuple(map(int, fields["NSpid"].split())), uid=int(fields["Uid"].split()[0]),
+    )  # fmt: skip
 
 
 def namespaces(pid: int | str = "self") -> dict[str, int]:
@@ -223,15 +220,10 @@ def snapshot(pid: int) -> ProcessSnapshot:
     """Read one process. Raises `ProcessGone`."""
     now = status(pid)
     return ProcessSnapshot(
-        pid=pid,
-        pids=now.pids,
-        name=now.name,
-        command=command(pid),
-        state=now.state,
-        parent_pid=now.parent_pid,
-        namespaces=namespaces(pid),
+        pid=pid, pids=now.pids, name=now.name, command=command(pid), state=now.state,
+        parent_pid=now.parent_pid, namespaces=namespaces(pid),
         pid_namespaces=tuple(pid_namespaces(pid)[::-1]),
-    )
+    )  # fmt: skip
 
 
 def processes(of: Box | Iterable[Box] | None = None) -> list[ProcessSnapshot]:

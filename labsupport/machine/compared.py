@@ -63,16 +63,11 @@ def look_around(where: str, run: Run | None = None, before: Sequence[str] = ()) 
     if done.returncode or "processes" not in told:
         raise LabError(f"nothing can be seen from {where}", done.stderr.strip())
     return Seen(
-        where=where,
-        kernel=told["kernel"],
-        boot_id=told["boot_id"],
-        up_seconds=int(told["up"]),
-        first=told["first"] if run else "",
-        memory_bytes=int(told["memory"]) << 10,
-        cpus=int(told["cpus"]),
-        disk_bytes=int(told["disk"]) << 10,
+        where=where, kernel=told["kernel"], boot_id=told["boot_id"], up_seconds=int(told["up"]),
+        first=told["first"] if run else "", memory_bytes=int(told["memory"]) << 10,
+        cpus=int(told["cpus"]), disk_bytes=int(told["disk"]) << 10,
         processes=int(told["processes"]),
-    )
+    )  # fmt: skip
 
 
 def _here(argv: Sequence[str]) -> Completed:

@@ -57,15 +57,9 @@ def choose() -> Accelerator:
 
 
 def command(
-    hardware: Hardware,
-    disk: BaseDisk,
-    folder: Path,
-    *,
-    accelerator: Accelerator,
-    key: str,
-    port: int,
-    monitor: int,
-) -> list[str]:
+    hardware: Hardware, disk: BaseDisk, folder: Path, *, accelerator: Accelerator, key: str,
+    port: int, monitor: int,
+) -> list[str]:  # fmt: skip
     """Return the command that switches the machine on.
 
     Its SSH port is `port` on this machine's loopback; it can reach neither this machine nor a

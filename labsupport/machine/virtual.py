@@ -162,14 +162,10 @@ class VirtualMachine(Closing):
                 key=self._public_key, port=self.port, monitor=theirs.fileno(),
             )  # fmt: skip
             self._keeper = subprocess.Popen(
-                [*marks.reaping("--guest"), "--", *argv],
-                stdin=keepers.fileno(),
-                stdout=self._errors,
-                stderr=self._errors,
-                env=marks.environment(),
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+                [*marks.reaping("--guest"), "--", *argv], stdin=keepers.fileno(),
+                stdout=self._errors, stderr=self._errors, env=marks.environment(),
+                pass_fds=[theirs.fileno()], start_new_session=True,
+            )  # fmt: skip
         self._monitor = hypervisor.Monitor(ours)
         self.open_ports = {}
         self._begin(Progress())

@@ -317,12 +317,9 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def configure(
-    folder: Path,
-    fragment: Fragment,
-    source: str,
-    platform: Sequence[str] = UML,
+    folder: Path, fragment: Fragment, source: str, platform: Sequence[str] = UML,
     begin: str = "x86_64_defconfig",
-) -> None:
+) -> None:  # fmt: skip
     """Lay a fragment over the configuration `begin`. Raises `LabError`: a line was dropped."""
     run(make(begin, platform), folder)
     config = folder / ".config"

@@ -107,13 +107,9 @@ class Shelves:
                 self._draw_entry(sheet, layer, entry, place, colour)
 
     def _draw_entry(
-        self,
-        sheet: Page,
-        layer: LayerFolder,
-        entry: Entry,
-        place: tuple[float, float, float, float],
-        colour: str,
-    ) -> None:
+        self, sheet: Page, layer: LayerFolder, entry: Entry,
+        place: tuple[float, float, float, float], colour: str,
+    ) -> None:  # fmt: skip
         merged = layer is self.stack.merged
         seen = merged or self.lies[entry.path] == layer.name
         mark = entry.kind in _MARKS and not merged

@@ -61,12 +61,9 @@ def in_cgroup(procs_paths: Sequence[str], argv: list[str]) -> list[str]:
 
 
 def unshare(
-    new: Collection[str],
-    argv: Sequence[str],
-    rootfs: str | None,
-    hostname: str | None,
+    new: Collection[str], argv: Sequence[str], rootfs: str | None, hostname: str | None,
     uid: int | None,
-) -> list[str]:
+) -> list[str]:  # fmt: skip
     """Make the namespaces and run `argv` as the first program in them."""
     options = [kind.option for kind in kinds(new)]
     if "user" in new:

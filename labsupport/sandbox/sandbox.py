@@ -264,13 +264,9 @@ class Sandbox(Closing):
         return self._init.pid
 
     def start(
-        self,
-        argv: Words,
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: str | os.PathLike[str] | None = None,
-        stdin: int | None = None,
-    ) -> Process:
+        self, argv: Words, *, env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None, stdin: int | None = None,
+    ) -> Process:  # fmt: skip
         """Start a program and return at once, with the program already executing.
 
         It is PID 1 if nothing runs in the sandbox, and joins what runs there otherwise. When such
@@ -351,14 +347,9 @@ class Sandbox(Closing):
         return trace.Steps("The same in a terminal, and the system calls", tuple(self._steps))
 
     def _launch(
-        self,
-        words: list[str],
-        env: Mapping[str, str] | None,
-        cwd: str | os.PathLike[str] | None,
-        stdin: int | None,
-        *,
-        lasting: bool,
-    ) -> Launch:
+        self, words: list[str], env: Mapping[str, str] | None, cwd: str | os.PathLike[str] | None,
+        stdin: int | None, *, lasting: bool,
+    ) -> Launch:  # fmt: skip
         channel = self._ready_channel()
         elsewhere = self.rootfs or self.uid is not None  # others may be unable to enter our folder
         folder = os.fspath(cwd) if cwd else "/" if elsewhere else str(Path.cwd())

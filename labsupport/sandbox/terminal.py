@@ -184,12 +184,9 @@ class TerminalWidget(anywidget.AnyWidget):
     running = traitlets.Bool(True).tag(sync=True)
 
     def __init__(
-        self,
-        on_keys: Callable[[str], None],
-        on_close: Callable[[], None],
-        so_far: Callable[[], str],
-        **traits: Any,
-    ) -> None:
+        self, on_keys: Callable[[str], None], on_close: Callable[[], None],
+        so_far: Callable[[], str], **traits: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**traits)
         self._on_keys, self._on_close, self._so_far = on_keys, on_close, so_far
         self.on_msg(self._received)

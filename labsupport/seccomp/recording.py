@@ -58,14 +58,9 @@ def record(argv: str | Sequence[str], *, timeout: float = 60) -> Observed:
     with tempfile.TemporaryFile() as result:
         options = (str(result.fileno()), str(timeout), program, *argv[1:])
         done = subprocess.run(
-            prober.command("record", *options),
-            input="",
-            capture_output=True,
-            text=True,
-            errors="replace",
-            pass_fds=[result.fileno()],
-            check=False,
-        )
+            prober.command("record", *options), input="", capture_output=True, text=True,
+            errors="replace", pass_fds=[result.fileno()], check=False,
+        )  # fmt: skip
         seconds = time.monotonic() - began
         result.seek(0)
         answer = result.read().decode()

@@ -175,13 +175,9 @@ def ask(function: str, request: object, what: str) -> Any:
     """
     try:
         done = subprocess.run(
-            prober.command(function),
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
+            prober.command(function), input=json.dumps(request), capture_output=True, text=True,
+            timeout=SECONDS, check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise TimedOut(what, f"there was no answer within {SECONDS} s") from error
     return understood(done.stdout, done.stderr, what)

@@ -124,16 +124,10 @@ class Program(Channel):
     """
 
     def __init__(
-        self,
-        loop: Mux,
-        number: int,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: str | Path | None = None,
-        terminal: tuple[int, int] | None = None,
+        self, loop: Mux, number: int, argv: Sequence[str], *, env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None, terminal: tuple[int, int] | None = None,
         files: Mapping[str, str] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(loop, number)
         self.argv = tuple(map(os.fspath, argv))
         self.status: int | None = None
@@ -226,13 +220,9 @@ class LabVM(Closing):
 
     @classmethod
     def boot(
-        cls,
-        memory: str = DEFAULT_MEMORY,
-        *,
-        share: Sequence[str | Path] = (),
-        slot: gate.Slot | None = None,
-        jailed: bool = False,
-    ) -> LabVM:
+        cls, memory: str = DEFAULT_MEMORY, *, share: Sequence[str | Path] = (),
+        slot: gate.Slot | None = None, jailed: bool = False,
+    ) -> LabVM:  # fmt: skip
         """Boot a guest with that much memory (`"512M"`, `"1G"`), and wait until it is ready.
 
         The folders in `share` are the host's own in the guest, under the same path, for reading and
@@ -292,12 +282,9 @@ class LabVM(Closing):
                 raise TimedOut(f"{argv[0]} in the guest", said)
             self.turn(left)
         return Completed(
-            tuple(argv),
-            program.text(mux.DATA),
-            program.text(mux.ERRORS),
-            program.status or 0,
+            tuple(argv), program.text(mux.DATA), program.text(mux.ERRORS), program.status or 0,
             time.monotonic() - began,
-        )
+        )  # fmt: skip
 
     def close(self) -> None:
         """Power the guest off. Nothing of it is left; may be called twice."""
@@ -356,13 +343,9 @@ class LabVM(Closing):
             try:
                 self._keeper = subprocess.Popen(
                     [*marks.reaping("--guest", f"--cpu={slot.cpu}"), "--", *argv],
-                    stdin=keepers.fileno(),
-                    stdout=console,
-                    stderr=console,
-                    env=uml.environment(self.memory_bytes),
-                    pass_fds=given,
-                    start_new_session=True,
-                )
+                    stdin=keepers.fileno(), stdout=console, stderr=console,
+                    env=uml.environment(self.memory_bytes), pass_fds=given, start_new_session=True,
+                )  # fmt: skip
             finally:
                 os.close(console)
                 if disk is not None:

@@ -136,13 +136,10 @@ class Session:
         if parent is not None:
             guest.mux.watch(parent, lambda _events: self._end())
         self._kernel = Kernel(
-            guest.mux,
-            guest.number(),
+            guest.mux, guest.number(),
             [sys.executable, "-m", kernel.__name__, "-f", CONNECTION_FILE, *more],
-            env=kernel.ENVIRONMENT,
-            cwd=Path.cwd(),
-            files={CONNECTION_FILE: relay.file_in_guest()},
-        )
+            env=kernel.ENVIRONMENT, cwd=Path.cwd(), files={CONNECTION_FILE: relay.file_in_guest()},
+        )  # fmt: skip
         Knock(guest, f"{IN_GUEST}-1", self._started)
         relay.serve(guest)
 

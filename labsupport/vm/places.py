@@ -99,13 +99,10 @@ def gather(by_hand: str, environment: Mapping[str, str]) -> Facts:
     except LabError as error:
         no_vm = error
     return Facts(
-        by_hand=by_hand,
-        notebook=asked_by_notebook(environment.get("JPY_SESSION_NAME", "")),
-        wanted=wanted,
-        in_guest=environment.get("LAB_IN_VM") == "1",
-        lacking=lacking_here(),
+        by_hand=by_hand, notebook=asked_by_notebook(environment.get("JPY_SESSION_NAME", "")),
+        wanted=wanted, in_guest=environment.get("LAB_IN_VM") == "1", lacking=lacking_here(),
         no_vm=no_vm,
-    )
+    )  # fmt: skip
 
 
 def wants_kernel(environment: Mapping[str, str]) -> bool:

@@ -272,13 +272,9 @@ def _spawn(wishes: dict[str, Any], environment: dict[str, str], fds: tuple[int, 
     os.chdir(wishes["cwd"])
     try:
         return os.posix_spawnp(
-            argv[0],
-            argv,
-            environment,
-            file_actions=actions,
-            setsid=True,
+            argv[0], argv, environment, file_actions=actions, setsid=True,
             setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
-        )
+        )  # fmt: skip
     finally:
         os.chdir("/")
 
