@@ -139,12 +139,9 @@ def unit(report: Path, extra: Sequence[str], python: str = sys.executable, **who
 
 
 def notebooks(
-    report: Path,
-    extra: Sequence[str],
-    python: str = sys.executable,
-    env: Mapping[str, str] = AT_HOST,
-    **who,
-) -> Stage:
+    report: Path, extra: Sequence[str], python: str = sys.executable,
+    env: Mapping[str, str] = AT_HOST, **who,
+) -> Stage:  # fmt: skip
     """Run the notebooks on this machine itself."""
     argv = [python, *PYTEST, *HONEST, *MOSTLY_WAITING, IN_ORDER, *NBVAL, f"--junit-xml={report}"]
     argv += [*extra, *selection.notebooks_at_host()]

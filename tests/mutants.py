@@ -592,12 +592,9 @@ def is_caught(notebook: Path, code: str, scratch: Path, cell_seconds: int = 30) 
     applied, report = scratch / "applied", scratch / "report.xml"
     (startup / "00-mutant.py").write_text(f"{code}\nopen({str(applied)!r}, 'w').close()\n")
     run = run_nbval(
-        notebook,
-        report=report,
-        arguments=["--exitfirst", f"--nbval-cell-timeout={cell_seconds}"],
-        env={"IPYTHONDIR": str(scratch)},
-        seconds=max(300, 3 * cell_seconds),
-    )
+        notebook, report=report, arguments=["--exitfirst", f"--nbval-cell-timeout={cell_seconds}"],
+        env={"IPYTHONDIR": str(scratch)}, seconds=max(300, 3 * cell_seconds),
+    )  # fmt: skip
     if not applied.exists():
         raise MutantNotApplied(f"this did not run to its end:\n{code}\n{run.stdout}")
     return any(test.outcome == "failed" for test in verdicts(report)[notebook.stem])

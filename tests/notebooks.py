@@ -68,12 +68,9 @@ class HonestKernel(RunningKernel):
         self.reply = {}
         asked = {"status": "_exit_code"} if SHELL_LINE.search(cell_input) else {}
         return self.kc.execute(
-            cell_input,
-            store_history=False,
-            allow_stdin=allow_stdin,
-            stop_on_error=False,
+            cell_input, store_history=False, allow_stdin=allow_stdin, stop_on_error=False,
             user_expressions=asked,
-        )
+        )  # fmt: skip
 
     def get_message(self, stream: str, timeout: float | None = None) -> dict[str, Any]:
         """Wait for a message; raise `RuntimeError` as soon as the kernel is dead."""

@@ -73,14 +73,9 @@ class Script:
         record = {"RECORD": str(self.folder / "record"), "PATH": f"{self.programs}:/usr/bin:/bin"}
         return subprocess.run(
             [self.folder / "lab", *arguments],
-            env={"LAB_PYTHON": str(self.programs / "python"), **record, **self.env, **env},
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+            env={"LAB_PYTHON": str(self.programs / "python"), **record, **self.env, **env}, cwd="/",
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
 
     def asked(self) -> str:
         """Return what was asked of the stand-ins since the last time, a command a line."""

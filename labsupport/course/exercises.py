@@ -20,21 +20,10 @@ from labsupport.errors import LabError, ProgressNotKept
 from labsupport.figure.table import marked
 
 ROOMS = {
-    "01": "race",
-    "02": "pid",
-    "03": "mount",
-    "04": "net",
-    "05": "users",
-    "06": "cgroup",
-    "07": "seccomp",
-    "08": "handmade",
-    "09": "build",
-    "10": "image",
-    "11": "registry",
-    "12": "machine",
-    "13": "recap",
-    "14": "ebpf",
-}
+    "01": "race", "02": "pid", "03": "mount", "04": "net", "05": "users", "06": "cgroup",
+    "07": "seccomp", "08": "handmade", "09": "build", "10": "image", "11": "registry",
+    "12": "machine", "13": "recap", "14": "ebpf",
+}  # fmt: skip
 """The rooms whose `exercises` modules have those of the notebooks."""
 AGAIN = "Start again with exercise.start()."
 """What a verdict ends with where a mistake cannot be made good."""

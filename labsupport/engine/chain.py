@@ -315,12 +315,9 @@ INCHES = 10.0
 LANES = {"client": 7.8, "engine": 43.6, "containerd": 60.4, "shim": 77.2, "process": 94.0}
 HALF = {"client": 6.8, "engine": 6.6, "containerd": 6.6, "shim": 7.8, "process": 5.6}
 PLAIN = {
-    "client": "client",
-    "engine": "engine",
-    "containerd": "engine's helper",
-    "shim": "container's parent",
-    "process": "the container",
-}
+    "client": "client", "engine": "engine", "containerd": "engine's helper",
+    "shim": "container's parent", "process": "the container",
+}  # fmt: skip
 TOP, ROW, BOX, BOTTOM = 7.6, 4.4, 14.6, 7.8
 LABEL, LONGEST_SOCKET = 35, 20  # characters of a request, of a socket's name
 KEY = (

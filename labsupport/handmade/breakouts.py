@@ -412,16 +412,10 @@ class Host:
         page = f"http://127.0.0.1:{self._server.address[1]}/"
         self.workshop.fetch(page)  # a server that nobody can reach would prove nothing
         return {
-            "TOKEN": token,
-            "SECRET": str(secret),
-            "OUTSIDER": str(self._outsider()),
-            "PAGE": page,
-            "SEGMENT": segments[-1].split()[0],
-            "SHARED": str(self.workshop.root / "shared"),
-            "NEIGHBOUR": self._neighbour(token),
-            "CHILDREN": str(CHILDREN),
-            "SWARM": SWARM,
-        }
+            "TOKEN": token, "SECRET": str(secret), "OUTSIDER": str(self._outsider()), "PAGE": page,
+            "SEGMENT": segments[-1].split()[0], "SHARED": str(self.workshop.root / "shared"),
+            "NEIGHBOUR": self._neighbour(token), "CHILDREN": str(CHILDREN), "SWARM": SWARM,
+        }  # fmt: skip
 
     def _neighbour(self, token: str) -> str:
         """Put another container on the host's network, and return its address."""

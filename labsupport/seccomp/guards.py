@@ -38,17 +38,11 @@ from labsupport.seccomp.verdicts import ask, errno_name
 GUARDS = SECCOMP, CAPABILITY, NAMESPACE = "seccomp", "capability", "user namespace"
 CALL = "the call itself"
 NEEDS = {
-    "reboot": "CAP_SYS_BOOT",
-    "quotactl": "CAP_SYS_ADMIN",
-    "mount": "CAP_SYS_ADMIN",
-    "unshare": "CAP_SYS_ADMIN",
-    "sethostname": "CAP_SYS_ADMIN",
-    "swapon": "CAP_SYS_ADMIN",
-    "clock_settime": "CAP_SYS_TIME",
-    "keyctl": "",
-    "ptrace": "CAP_SYS_PTRACE",
+    "reboot": "CAP_SYS_BOOT", "quotactl": "CAP_SYS_ADMIN", "mount": "CAP_SYS_ADMIN",
+    "unshare": "CAP_SYS_ADMIN", "sethostname": "CAP_SYS_ADMIN", "swapon": "CAP_SYS_ADMIN",
+    "clock_settime": "CAP_SYS_TIME", "keyctl": "", "ptrace": "CAP_SYS_PTRACE",
     "chroot": "CAP_SYS_CHROOT",
-}
+}  # fmt: skip
 """The calls that can be tried, with the capability that each asks for ("" for none)."""
 SIGN = "EXDEV"
 """None of these calls fails with it: if a filter says it and it comes out, the filter was first."""

@@ -133,12 +133,9 @@ class Program(Channel):
         self.status: int | None = None
         self._failure: ProgramNotFound | None = None
         wishes = {
-            "argv": self.argv,
-            "environment": dict(env or {}),
-            "cwd": os.fspath(cwd or "/"),
-            "terminal": terminal,
-            "files": dict(files or {}),
-        }
+            "argv": self.argv, "environment": dict(env or {}), "cwd": os.fspath(cwd or "/"),
+            "terminal": terminal, "files": dict(files or {}),
+        }  # fmt: skip
         self.send(mux.START, json.dumps(wishes).encode())
 
     @property

@@ -57,18 +57,10 @@ def test_it_prints_arguments_input_and_output(cli):
     done = cli("-t", "Good morning", "-s", "en", "-d", "es")
 
     assert done.stdout.splitlines() == [
-        "argument     value",
-        "-----------  ------------",
-        "text         Good morning",
-        "source       en",
-        "destination  es",
-        "",
-        "Input:",
-        "Good morning",
-        "",
-        "Output:",
+        "argument     value", "-----------  ------------", "text         Good morning",
+        "source       en", "destination  es", "", "Input:", "Good morning", "", "Output:",
         "Buenos días",
-    ]
+    ]  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
 
 

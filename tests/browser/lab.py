@@ -48,13 +48,9 @@ def jupyterlab(root: Path, dark: bool = False) -> Iterator[Lab]:
         lab = Lab(base, token, root.resolve(), home / "progress.jsonl")
         with (home / "log").open("w") as log:
             server = subprocess.Popen(
-                _command(lab),
-                env={**os.environ, **_environment(home), **_variables(lab)},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+                _command(lab), env={**os.environ, **_environment(home), **_variables(lab)},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
         try:
             _wait_until_it_answers(lab, server, home / "log")
             yield lab
@@ -64,20 +60,12 @@ def jupyterlab(root: Path, dark: bool = False) -> Iterator[Lab]:
 
 def _command(lab: Lab) -> list[str]:
     return [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        "--no-browser",
-        "--ServerApp.ip=127.0.0.1",
-        f"--ServerApp.port={lab.base.rpartition(':')[2]}",
-        "--ServerApp.port_retries=0",
-        "--ServerApp.answer_yes=True",
-        f"--ServerApp.root_dir={lab.root}",
-        f"--ServerApp.allow_root={os.geteuid() == 0}",
-        "--LabApp.expose_app_in_browser=True",
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ]
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={lab.base.rpartition(':')[2]}", "--ServerApp.port_retries=0",
+        "--ServerApp.answer_yes=True", f"--ServerApp.root_dir={lab.root}",
+        f"--ServerApp.allow_root={os.geteuid() == 0}", "--LabApp.expose_app_in_browser=True",
+        "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]  # fmt: skip
 
 
 def _environment(home: Path) -> dict[str, str]:

@@ -61,12 +61,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         control(LIVE, "Stop"),
     )
     write_notebook(
-        folder / "bad.ipynb",
-        control(SLIDER + SHOW, "limit"),
-        f"from IPython.display import HTML\nHTML('<img src=\"{PIXEL}\">')",
-        "1 / 0",
-        "1 + 1",
-    )
+        folder / "bad.ipynb", control(SLIDER + SHOW, "limit"),
+        f"from IPython.display import HTML\nHTML('<img src=\"{PIXEL}\">')", "1 / 0", "1 + 1",
+    )  # fmt: skip
     return folder
 
 

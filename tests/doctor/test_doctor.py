@@ -15,14 +15,10 @@ from tests.toys import CHECKOUT
 
 def lab(*arguments, **environ):
     return subprocess.run(
-        [sys.executable, "-m", "labsupport", *arguments],
-        cwd=CHECKOUT,
+        [sys.executable, "-m", "labsupport", *arguments], cwd=CHECKOUT,
         env={**os.environ, "LAB_PRETEND_MISSING": "", "LAB_PLACE": "auto", **environ},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
 
 
 def test_the_json_has_its_stable_keys():
@@ -114,10 +110,7 @@ def test_every_command_that_is_offered_explains_itself():
 
 def test_a_reader_that_goes_away_causes_no_traceback():
     told = subprocess.run(
-        ["sh", "-c", f"{sys.executable} -m labsupport doctor | true"],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        ["sh", "-c", f"{sys.executable} -m labsupport doctor | true"], cwd=CHECKOUT,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert told.stderr == ""

@@ -65,12 +65,8 @@ print(json.dumps([engine.kind, engine.kernel_release, engine.cgroup_version,
 
 def test_it_runs_on_the_guests_kernel_with_cgroup_v2(first, guest):
     assert first == [
-        "docker",
-        guest.release,
-        2,
-        "overlay2",
-        "unix:///run/labsupport/engine/docker.sock",
-    ]
+        "docker", guest.release, 2, "overlay2", "unix:///run/labsupport/engine/docker.sock",
+    ]  # fmt: skip
 
 
 def test_its_images_are_on_the_guests_disk(first, guest):

@@ -77,14 +77,9 @@ def test_all_steps_make_a_container_that_is_its_own_in_all_kinds(shop):
 
 
 CLOSES = [
-    (own_mounts, {"mount"}),
-    (own_root, {"root"}),
-    (own_pids, {"pid"}),
-    (own_name, {"uts", "ipc"}),
-    (own_network, {"net"}),
-    (few_capabilities, {"capabilities"}),
-    (own_filter, {"seccomp"}),
-]
+    (own_mounts, {"mount"}), (own_root, {"root"}), (own_pids, {"pid"}), (own_name, {"uts", "ipc"}),
+    (own_network, {"net"}), (few_capabilities, {"capabilities"}), (own_filter, {"seccomp"}),
+]  # fmt: skip
 
 
 def test_a_process_keeps_nothing_in(host, shop):

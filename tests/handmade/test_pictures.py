@@ -48,17 +48,9 @@ def test_the_poster_has_a_row_for_each_step():
 
 def test_a_comparison_marks_what_differs():
     ours = Portrait(
-        own=frozenset({"pid"}),
-        root_is=0,
-        capabilities=8,
-        no_new_privs=True,
-        filters=1,
-        hidden=(),
-        read_only=(),
-        devices=("null", "tty", "zero"),
-        root="a folder on ext4",
-        cgroup="/",
-    )
+        own=frozenset({"pid"}), root_is=0, capabilities=8, no_new_privs=True, filters=1, hidden=(),
+        read_only=(), devices=("null", "tty", "zero"), root="a folder on ext4", cgroup="/",
+    )  # fmt: skip
     both = {"ours": ours, "theirs": replace(ours, root_is=100000)}
     assert differing(both) == ["root inside is, outside"]
     table = compare(both)

@@ -37,12 +37,9 @@ def test_each_name_lies_where_it_was_written(box):
     stack, names = own.look("/bin/busybox"), own.names()
     where = {path: names.get(stack.lies_in(path)) for path in stack.paths()}
     assert where == {
-        "bin/busybox": "image layer 1",
-        "etc/group": None,
-        "etc/passwd": "the container's",
-        "root": "the container's",
-        "var/note": "the container's",
-    }
+        "bin/busybox": "image layer 1", "etc/group": None, "etc/passwd": "the container's",
+        "root": "the container's", "var/note": "the container's",
+    }  # fmt: skip
     assert stack.layer("upper").entries["root"].kind == "opaque"
     assert "init (mount points)" in names.values()
 

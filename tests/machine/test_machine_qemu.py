@@ -249,11 +249,8 @@ def test_stages_are_read_from_pieces_of_text():
 
     assert progress.is_ready
     assert [(s.name, s.began_seconds, s.ended_seconds) for s in progress.stages(9)] == [
-        ("firmware", 0, 1),
-        ("kernel", 1, 2),
-        ("first file system", 2, 3),
-        ("system", 3, 4),
-    ]
+        ("firmware", 0, 1), ("kernel", 1, 2), ("first file system", 2, 3), ("system", 3, 4),
+    ]  # fmt: skip
     assert progress.host_key == KEY
     assert "Welcome to Debian!" in progress.text
     assert "Job x" not in progress.text

@@ -91,11 +91,8 @@ def test_a_living_owner_is_not_taken_for_a_dead_one_from_another_namespace(kinds
     code = "from labsupport.ownership import marks; marks.sweep(); print(marks.mark())"
     done = subprocess.run(
         ["unshare", "--fork", *kinds, sys.executable, "-c", code],
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        env={**os.environ, "TMPDIR": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     killed = marked.poll()
     marked.kill()
     marked.wait()
@@ -172,11 +169,8 @@ def test_nothing_is_removed_through_a_mount_or_a_link(dead_mark, tmp_path):
     script = 'mount --bind "$1" "$2"; exec "$3" -m labsupport clean'
     done = subprocess.run(
         ["unshare", "-m", "sh", "-ec", script, "sh", thesis.parent, point, sys.executable],
-        env={**os.environ, "TMPDIR": str(temporary)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        env={**os.environ, "TMPDIR": str(temporary)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
     assert thesis.exists()
     assert done.returncode == 1

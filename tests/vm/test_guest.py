@@ -31,11 +31,8 @@ def sh(guest: LabVM, script: str) -> str:
 def test_its_kernel_is_its_own_and_its_user_is_root(guest: LabVM) -> None:
     assert guest.release == sh(guest, "uname -r") != os.uname().release
     assert sh(guest, "hostname; id -u; echo $LAB_IN_VM $LAB_PLACE").split() == [
-        "lab",
-        "0",
-        "1",
-        "vm",
-    ]
+        "lab", "0", "1", "vm",
+    ]  # fmt: skip
 
 
 def test_it_is_told_which_kernel_its_own_runs_on(guest: LabVM) -> None:

@@ -25,13 +25,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 LOCKED = {
-    "user": "1000",
-    "cap_drop": ["ALL"],
-    "security_opt": ["no-new-privileges"],
-    "network_mode": "none",
-    "mem_limit": "2g",
-    "nano_cpus": 1_000_000_000,
-}
+    "user": "1000", "cap_drop": ["ALL"], "security_opt": ["no-new-privileges"],
+    "network_mode": "none", "mem_limit": "2g", "nano_cpus": 1_000_000_000,
+}  # fmt: skip
 CHARGED_MB = 350
 Run = Callable[..., str]
 
@@ -48,14 +44,9 @@ def run(vm_kernel: Path) -> Iterator[Run]:
 
         def run(*argv: str, **more: str) -> str:
             container = engine.client.containers.run(
-                "labtest/bare",
-                list(argv),
-                environment={**environment, **more},
-                volumes=volumes,
-                working_dir=more.get("PWD", "/"),
-                detach=True,
-                **LOCKED,
-            )
+                "labtest/bare", list(argv), environment={**environment, **more}, volumes=volumes,
+                working_dir=more.get("PWD", "/"), detach=True, **LOCKED,
+            )  # fmt: skip
             try:
                 status = container.wait(timeout=60)["StatusCode"]
                 assert status == 0, container.logs().decode()

@@ -131,12 +131,9 @@ def in_a_mount_namespace(code: str) -> str:
     if os.geteuid() != 0:
         pytest.skip("needs root, to mount")
     done = subprocess.run(
-        ["unshare", "--mount", sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+        ["unshare", "--mount", sys.executable, "-c", textwrap.dedent(code)], capture_output=True,
+        text=True, check=False, timeout=60,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
 

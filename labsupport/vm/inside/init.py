@@ -19,17 +19,9 @@ from labsupport.vm.inside import agent
 
 # What a container needs; the kernel asks for them by itself where modprobe(8) is installed.
 CONTAINERS = (
-    "veth",
-    "bridge",
-    "br_netfilter",
-    "ip_tables",
-    "iptable_filter",
-    "iptable_nat",
-    "xt_conntrack",
-    "xt_MASQUERADE",
-    "xt_addrtype",
-    "nf_tables",
-)
+    "veth", "bridge", "br_netfilter", "ip_tables", "iptable_filter", "iptable_nat", "xt_conntrack",
+    "xt_MASQUERADE", "xt_addrtype", "nf_tables",
+)  # fmt: skip
 
 
 def folder() -> str | None:
