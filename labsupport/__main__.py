@@ -66,10 +66,8 @@ FOR_THE_VM = {  # ./lab vm --help tells of them
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Hand the rest of the command line to the command it names; 2 means wrong usage.
-
-    What the terminal cannot show becomes a question mark.
-    """
+    """Hand the rest of the command line to the command it names; 2 means wrong usage."""
+    # what the terminal cannot show becomes a question mark
     words = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]

@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 
 
 def not_started(why: str) -> int:
-    """Return the status that `docker run` and `podman run` end with if nothing could be started.
-
-    Both derive it from the words of the error; Docker's API tells it, too, Podman's does not.
-    """
+    """Return the status that `docker run` and `podman run` end with if nothing could be started."""
+    # both derive it from the words of the error; Docker's API tells it, too, Podman's does not
     if "not found" in why or "no such file" in why:
         return 127
     return 126 if "permission denied" in why else 125

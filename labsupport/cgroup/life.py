@@ -128,10 +128,8 @@ def _is_delegated(folder: Path) -> bool:
 
 
 def _make_room(folder: Path) -> None:
-    """Move the processes of a delegated group into a group below it.
-
-    More may be forked while we do, so it is done until none is left.
-    """
+    """Move the processes of a delegated group into a group below it."""
+    # more may be forked while we do, so it is done until none is left
     room = folder / PROGRAMS
     room.mkdir(exist_ok=True)
     while pids := words(folder / "cgroup.procs"):
@@ -359,10 +357,8 @@ def find() -> Iterator[marks.Leftover]:
 
 
 def _ours() -> Iterator[tuple[Path, str]]:
-    """Yield the groups with our names that we may remove, and their marks; none below them.
-
-    They are a notebook's own, or those of its engine's containers.
-    """
+    """Yield the groups with our names that we may remove, and their marks; none below them."""
+    # they are a notebook's own, or those of its engine's containers
     for kind, _, point, options in cgroup_mounts():
         if kind not in ("cgroup", "cgroup2") or "ro" in options:
             continue

@@ -53,10 +53,8 @@ def has_display() -> bool:
 
 
 def keep_settings_out() -> None:
-    """Let nobody's own settings, kernels and extensions of Jupyter in, and write ours elsewhere.
-
-    Theirs may name parts that are not installed here. Those of this environment remain.
-    """
+    """Let nobody's own settings, kernels and extensions of Jupyter in, and write ours elsewhere."""
+    # theirs may name parts that are not installed here; those of this environment remain
     for name in [name for name in os.environ if name in _USERS_OWN]:
         del os.environ[name]
     folder = Path(platformdirs.user_cache_dir("labsupport"), "jupyter")

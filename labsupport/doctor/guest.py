@@ -174,10 +174,8 @@ def check(memory_bytes: int) -> None:
 
 
 def memory_folder(memory_bytes: int) -> str:
-    """Return a folder for the file that is the guest's memory. Raises `LabError`.
-
-    `/dev/shm` is the fastest; in a container it is often tiny or `noexec`.
-    """
+    """Return a folder for the file that is the guest's memory. Raises `LabError`."""
+    # `/dev/shm` is the fastest; in a container it is often tiny or `noexec`
     import tempfile
 
     chosen = os.environ.get("TMPDIR")

@@ -336,10 +336,8 @@ _PROGRAMS = {"engine": "dockerd", "engine.cli": "docker", "net.admin": "ip", "nf
 
 
 def vm_offers(name: str, vm: str) -> bool:
-    """Whether the Lab VM, described by `machine.found["vm"]`, can do what this machine cannot.
-
-    It sees this machine's programs, so what is refused for a missing program is refused there too.
-    """
+    """Whether the Lab VM, described by `machine.found["vm"]`, can do what this machine cannot."""
+    # it sees this machine's programs, so what is refused for a missing program is refused there too
     program = _PROGRAMS.get(name, "sh")
     lacking = NEVER_IN_VM | (NOT_IN_DEBIANS if vm.endswith("/linux.uml") else frozenset())
     never = {*lacking, "browser", "engine.compose", "registry"}

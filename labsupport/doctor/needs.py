@@ -190,10 +190,8 @@ def show_notice(missing: Missing, lost: list[str], again: bool) -> None:
 
 
 def uses(source: str) -> tuple[set[str], set[str]]:
-    """Return the names that a cell reads before it has bound them, and those that it binds.
-
-    A cell that is not Python reads and binds nothing. Of cell magics, `%%shell` is understood.
-    """
+    """Return the names that a cell reads before it has bound them, and those that it binds."""
+    # a cell that is not Python reads and binds nothing; of cell magics, `%%shell` is understood
     from IPython.core.inputtransformer2 import TransformerManager
 
     source = re.sub(r"\A(?:[ \t]*(?:#.*)?\n)+(?=%%)", "", source)  # as `# needs:` stands above

@@ -111,10 +111,8 @@ def finish(pid: int, reading: int) -> tuple[dict[str, Outcome], str]:
 
 
 def patience(start_seconds: float) -> float:
-    """Return how long a probe may take, from how long it took to start a Python.
-
-    Where every instruction is emulated, that is ten times as long as usual; so are the probes.
-    """
+    """Return how long a probe may take, from how long it took to start a Python."""
+    # where every instruction is emulated, that is ten times as long as usual; so are the probes
     return max(LIMIT_SECONDS, _LIMIT_IN_STARTS * start_seconds)
 
 
@@ -136,10 +134,8 @@ def inside(function: Callable[[], str]) -> str:
 
 
 def run(wanted: list[Batch], limit_seconds: float) -> dict[str, Outcome]:
-    """Run all batches side by side and return what each probe has found.
-
-    Where one probe is stuck or dies, those that came after it are run again, one by one.
-    """
+    """Run all batches side by side and return what each probe has found."""
+    # where one probe is stuck or dies, those that came after it are run again, one by one
     running = {}
     for batch in wanted:
         pid, reading = start(batch, new_group=True)

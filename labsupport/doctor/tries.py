@@ -576,10 +576,8 @@ def _watched(attempt: Callable[[], str]) -> str:
 
 
 def batches(kernel: str, limit: float) -> list[Batch]:
-    """Return all probes, sorted into children; what waits longest for others goes first.
-
-    A child has `limit` seconds, of which an engine gets half.
-    """
+    """Return all probes, sorted into children; what waits longest for others goes first."""
+    # a child has `limit` seconds, of which an engine gets half
     attempts = {name: each.attempt for name, each in CAPABILITIES.items() if each.attempt}
     attempts["engine"] = partial(addresses.engine, limit / 2)
     for name in attempts.keys() - ALONE:

@@ -57,10 +57,8 @@ def builder_of(engine: Engine) -> Builder:
 
 
 def buildkit_command() -> str | None:
-    """Return the first command `docker` on the PATH that builds with BuildKit; None if none does.
-
-    Docker 18.09 to 20.10 have it built in, later ones as the plug-in buildx.
-    """
+    """Find the first `docker` on the PATH that builds with BuildKit; None if none does."""
+    # Docker 18.09 to 20.10 have it built in, later ones as the plug-in buildx
     return next(filter(_builds_with_buildkit, _commands()), None)
 
 

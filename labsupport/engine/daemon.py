@@ -42,10 +42,8 @@ _NETWORKS = ("--bridge={bridge}", "--default-address-pool=base={networks},size=2
 
 
 def scratch() -> Path:
-    """Return a folder for files that are too large for memory: on the disk once it is prepared.
-
-    Where there is no such disk, it is the usual folder for temporary files.
-    """
+    """Return a folder for files that are too large for memory: on the disk once it is prepared."""
+    # where there is no such disk, it is the usual folder for temporary files
     folder = DATA / "scratch"  # Docker leaves alone what it does not know
     return folder if folder.is_dir() else Path(tempfile.gettempdir())
 

@@ -49,10 +49,8 @@ def images(client: DockerClient, **options: Any) -> list[dict[str, Any]]:
 
 
 def containers(client: DockerClient, **options: Any) -> list[Container]:
-    """Return the containers; `options` are those of `GET /containers/json`.
-
-    As the SDK's `list(ignore_removed=True)`, which does not know Podman's answer.
-    """
+    """Return the containers; `options` are those of `GET /containers/json`."""
+    # as the SDK's `list(ignore_removed=True)`, which does not know Podman's answer
     from docker.errors import APIError
 
     found = []
@@ -66,10 +64,8 @@ def containers(client: DockerClient, **options: Any) -> list[Container]:
 
 
 def is_gone(error: APIError) -> bool:
-    """Say whether the engine refused because the thing does not exist (any more).
-
-    Where it had the thing at the beginning of the request, Podman calls that an error of its own.
-    """
+    """Say whether the engine refused because the thing does not exist (any more)."""
+    # where it had the thing at the beginning of the request, Podman calls that an error of its own
     by_podman = error.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
     words = str(error.explanation)
     return error.status_code == HTTPStatus.NOT_FOUND or (
@@ -138,10 +134,8 @@ def _containers_left(client: DockerClient) -> Iterator[Container]:
 
 
 def children_first(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Sort images, as the engine lists them, so that each comes before what it was made of.
-
-    It takes the nameless ones of those along.
-    """
+    """Sort images, as the engine lists them, so that each comes before what it was made of."""
+    # it takes the nameless ones of those along
     parents = {image["Id"]: image.get("ParentId") for image in found}
 
     def depth(identity: str | None) -> int:

@@ -318,10 +318,8 @@ def _code_lines(source: str) -> int:
 
 
 def collect(steps: Steps) -> Script:
-    """Make a script of the steps, of the functions that they use, and of what must be imported.
-
-    Where a step, or what it uses, still has a line `...`, ours of the same name stands in for it.
-    """
+    """Make a script of the steps, of the functions that they use, and of what must be imported."""
+    # where a step, or what it uses, still has a line `...`, ours of the same name stands in for it
     sources: dict[str, str] = {}
     names, lent = [], []
     for step in steps:

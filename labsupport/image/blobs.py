@@ -95,10 +95,8 @@ class Meter:
 
 
 def plain_path(name: str) -> str:
-    """Return the absolute path that a member's name means in an image; `BadLayer` if it leads out.
-
-    `./etc/`, `etc`, `/etc` and `x/../etc` are the same, as for the engines.
-    """
+    """Return the absolute path of a member's name in an image; `BadLayer` if it leads out."""
+    # `./etc/`, `etc`, `/etc` and `x/../etc` are the same, as for the engines
     if len(name) > LONGEST_PATH:
         raise BadLayer(f"a path of {len(name)} characters", f"Linux has at most {LONGEST_PATH}")
     if "\0" in name:

@@ -90,10 +90,8 @@ class MountTable:
         return len(self.lines)
 
     def visible(self) -> dict[str, Mount]:
-        """Return what can be seen at each mount point: {point: the mount that lies on top}.
-
-        A mount over a point hides all that is mounted at it, or below it, from before.
-        """
+        """Return what can be seen at each mount point: {point: the mount that lies on top}."""
+        # a mount over a point hides all that is mounted at it, or below it, from before
         children: dict[int, list[Mount]] = {}
         for mount in self.lines:
             children.setdefault(mount.parent_id, []).append(mount)

@@ -72,10 +72,8 @@ def available_memory() -> int:
 
 
 def children(of: int | None = None) -> list[int]:
-    """The children of a process, by default ours, adopted ones and those that have ended included.
-
-    /proc/PID/task/TID/children would tell, but not every kernel has it.
-    """
+    """The children of a process, by default ours, adopted and ended ones included."""
+    # /proc/PID/task/TID/children would tell, but not every kernel has it
     parent = str(of or os.getpid())
     return [pid for pid in pids() if _parent(pid) == parent]
 

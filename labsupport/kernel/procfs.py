@@ -245,10 +245,8 @@ def processes(of: Box | Iterable[Box] | None = None) -> list[ProcessSnapshot]:
 
 
 def by_number_inside(found: Iterable[ProcessSnapshot]) -> list[ProcessSnapshot]:
-    """Order the processes of a sandbox by their numbers in there: PID 1 is the first.
-
-    By their numbers here it might not be: those start over at `kernel.pid_max`.
-    """
+    """Order the processes of a sandbox by their numbers in there: PID 1 is the first."""
+    # by their numbers here it might not be: those start over at `kernel.pid_max`
     return sorted(found, key=lambda process: (process.pids[1:], process.pid))
 
 
@@ -395,10 +393,8 @@ def listener(path: str | Path) -> int | None:
 
 
 def listens_at(pid: int) -> str:
-    """Return a Unix socket at which a process listens; "" if none, or if we may not know.
-
-    It has no name elsewhere: a file descriptor and a row of proc_net_unix(5) share an inode.
-    """
+    """Return a Unix socket at which a process listens; "" if none, or if we may not know."""
+    # it has no name elsewhere: a file descriptor and a row of proc_net_unix(5) share an inode
     try:
         files = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
         rows = [row.split() for row in Path(f"/proc/{pid}/net/unix").read_text().splitlines()]

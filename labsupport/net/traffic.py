@@ -55,10 +55,8 @@ class Recording:
         return (last.received_bytes - first.received_bytes) / (last.at_seconds - first.at_seconds)
 
     def kept_waiting(self) -> float:
-        """The share of the readings, after the first half second, at which packets waited.
-
-        As long as some do, it is the bucket that holds the download up.
-        """
+        """The share of the readings, after the first half second, at which packets waited."""
+        # as long as some do, it is the bucket that holds the download up
         used = [each for each in self.readings if each.at_seconds >= WARM_UP_SECONDS]
         return sum(each.waiting_bytes > 0 for each in used) / len(used)
 

@@ -100,10 +100,8 @@ def in_range(networks: IPv4Network) -> list[str]:
 
 
 def made_by_engine(data_root: Path) -> list[str]:
-    """Find the bridges of the networks in an engine's database.
-
-    The name of such a one is `br-` and the first 12 hexadecimal digits of the network's number.
-    """
+    """Find the bridges of the networks in an engine's database."""
+    # the name of such a one is `br-` and the first 12 hexadecimal digits of the network's number
     database = data_root / "network/files/local-kv.db"
     if not database.exists():
         return []
@@ -127,10 +125,8 @@ def _ports(bridge: str) -> list[str]:
 
 
 def _routes() -> list[IPv4Network]:
-    """Read where this machine's routes lead, except those as wide as "everything at work".
-
-    /proc/net/route has addresses as hexadecimal numbers in the processor's order of bytes.
-    """
+    """Read where this machine's routes lead, except those as wide as "everything at work"."""
+    # /proc/net/route has addresses as hexadecimal numbers in the processor's order of bytes
     found = []
     for line in Path("/proc/net/route").read_text().splitlines()[1:]:
         fields = line.split()

@@ -52,10 +52,8 @@ LEAN = Path(__file__).with_name("lean.py")
 
 
 def reaping(*options: str) -> list[str]:
-    """Return the start of a command that ends with this process: see `ownership.reaper`.
-
-    It has our mark, and so has what it starts: one that was stopped or killed clears nothing up.
-    """
+    """Return the start of a command that ends with this process: see `ownership.reaper`."""
+    # it has our mark, and so has what it starts: one that was stopped or killed clears nothing up
     reaper = [sys.executable, "-I", "-S", str(LEAN), REAPER]
     return ["env", f"{VARIABLE}={mark()}", *reaper, str(os.getpid()), *options]
 
@@ -124,10 +122,8 @@ def prefix(what: str) -> str:
 
 
 def is_alive(owner: str) -> bool:
-    """Tell whether the process that made the mark still runs; if in doubt, it does.
-
-    Of a mark from another home nothing can be known here.
-    """
+    """Tell whether the process that made the mark still runs; if in doubt, it does."""
+    # of a mark from another home nothing can be known here
     ours = re.fullmatch(rf"(\d{{1,10}}):\d+:{_home(os.getpid())}", owner)
     try:
         return not ours or (mark(int(ours[1])) == owner and proc.stat(ours[1])[0] != ZOMBIE)

@@ -208,10 +208,8 @@ def _with_bridge(command: list[str], data: str, ends: ExitStack) -> list[str]:
 
 
 def remove_folder(folder: str) -> None:
-    """Remove a folder and all that is in it, unless something is mounted there.
-
-    Somebody else may be faster.
-    """
+    """Remove a folder and all that is in it, unless something is mounted there."""
+    # somebody else may be faster
     import shutil
 
     if not proc.mounts_in(folder):

@@ -144,10 +144,8 @@ def become(request: dict[str, Any], streams: list[int], report: int) -> NoReturn
 
 
 def enter_folder(folder: str, lenient: bool) -> None:
-    """Enter a folder; if nobody asked for it by name, rather `/` than one that may not be entered.
-
-    Root of a new user namespace is nobody in particular to the owner of a home of mode 0700.
-    """
+    """Enter a folder; where nobody asked for it by name, `/` if it may not be entered."""
+    # root of a new user namespace is nobody in particular to the owner of a home of mode 0700
     try:
         os.chdir(folder)
     except PermissionError:

@@ -149,10 +149,8 @@ def _own_pidfd() -> int:
 
 @functools.cache
 def may_make_namespaces() -> bool:
-    """Whether this process had CAP_SYS_ADMIN when first asked, as its zygote then has, too.
-
-    Without it, all begins with a user namespace.
-    """
+    """Whether this process had CAP_SYS_ADMIN when first asked, as its zygote then has, too."""
+    # without it, all begins with a user namespace
     return proc.has_capability(proc.CAP_SYS_ADMIN)
 
 

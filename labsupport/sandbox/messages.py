@@ -68,10 +68,8 @@ class Stage:
 
 
 def receive(channel: socket.socket) -> tuple[bytes, list[int]]:
-    """Take one message and its descriptors; an empty message is the end.
-
-    Not by `socket.recv_fds`: it forgets its flags, and descriptors would leak into programs.
-    """
+    """Take one message and its descriptors; an empty message is the end."""
+    # not by `socket.recv_fds`: it forgets its flags, and descriptors would leak into programs
     data, ancillary, _, _ = channel.recvmsg(MESSAGE_BYTES, ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
     return data, descriptors(ancillary)
 

@@ -104,10 +104,8 @@ def run_cell(line: str, cell: str) -> None:
 
 
 def split(text: str) -> list[str]:
-    """Cut a text into commands, each of one line or of those that belong together.
-
-    Bash decides (`bash -n`): what is not complete yet goes on in the next line.
-    """
+    """Cut a text into commands, each of one line or of those that belong together."""
+    # Bash decides (`bash -n`): what is not complete yet goes on in the next line
     commands, begun = [], ""
     for line in text.splitlines():
         begun = f"{begun}\n{line}" if begun else line.strip()

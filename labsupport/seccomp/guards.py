@@ -72,10 +72,8 @@ class WhoSaidNo:
 
     @property
     def closed(self) -> tuple[str, ...]:
-        """The guards that refuse it, each by itself; the one that is asked first comes first.
-
-        Without the last, which refuses our harmless arguments on purpose.
-        """
+        """The guards that refuse it, each by itself; the one that is asked first comes first."""
+        # without the last, which refuses our harmless arguments on purpose
         alone = self.errnos["nothing"]
         shut = [guard for guard in GUARDS if self.errnos[guard] != alone]
         return tuple(shut if self.seccomp_first else [*shut[1:], *shut[:1]])

@@ -95,10 +95,8 @@ def action_of(answer: int) -> tuple[str, str | None]:
 
 
 def strictest(answers: Iterable[int]) -> int:
-    """Of the answers of several filters, newest first, the one that the kernel follows.
-
-    It is the most restrictive action; among equals, the answer of the newest filter.
-    """
+    """Of the answers of several filters, newest first, the one that the kernel follows."""
+    # it is the most restrictive action; among equals, the answer of the newest filter
     return min([*answers, ALLOW], key=_severity)
 
 
@@ -191,10 +189,8 @@ def understood(answer: str, complaint: str, what: str) -> Any:
 
 
 def every_call() -> list[Call]:
-    """Each system call of this kernel, with arguments that are all 0.
-
-    Without two: uprobe and uretprobe ignore filters, and end a process that makes them unasked.
-    """
+    """Each system call of this kernel, with arguments that are all 0."""
+    # without two: uprobe and uretprobe ignore filters, and end a process that makes them unasked
     return [(n, (0,) * 5) for n, name in names().items() if name not in BYPASS_SECCOMP]
 
 
@@ -236,10 +232,8 @@ class Agreement:
 
 
 def compare(programs: Sequence[bytes]) -> Agreement:
-    """Try every system call under filters, and compare with what the filters say.
-
-    A call whose verdict depends on arguments is tried with values on all sides of each test.
-    """
+    """Try every system call under filters, and compare with what the filters say."""
+    # a call whose verdict depends on arguments is tried with values on all sides of each test
     decoded = [decode(program) for program in programs]
     calls = [call for each in every_call() for call in samples(decoded, each[0])]
     return judged(decoded, try_calls(programs, calls))

@@ -151,10 +151,8 @@ def _of(ns_id: int | None, found: Iterable[tuple[T, str]]) -> tuple[T, ...]:
 
 
 def _may_be(ns_id: int | None, path: str) -> bool:
-    """Say whether the namespace at `path`, which has the number, is the one with that ID.
-
-    Where it cannot be asked, the number decides; what has gone meanwhile is not it.
-    """
+    """Say whether the namespace at `path`, which has the number, is the one with that ID."""
+    # where it cannot be asked, the number decides; what has gone meanwhile is not it
     if ns_id is None:
         return True
     try:

@@ -45,10 +45,8 @@ _IN_MEMORY = ("tmpfs", "ramfs")
 
 
 def open_disk() -> int | None:
-    """Open a new file and return its descriptor; None where no folder has the space.
-
-    It is in the folder for temporary files, or in `/var/tmp` if the first is in memory itself.
-    """
+    """Open a new file and return its descriptor; None where no folder has the space."""
+    # it is in the folder for temporary files, or in `/var/tmp` if the first is in memory itself
     folders = [os.environ.get("TMPDIR") or tempfile.gettempdir(), "/var/tmp"]  # noqa: S108
     folders.sort(key=lambda folder: file_system(folder) in _IN_MEMORY)
     for folder in folders:

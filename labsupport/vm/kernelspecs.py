@@ -51,10 +51,8 @@ def install(prefix: str | Path = sys.prefix) -> list[Path]:
 
 
 def _write(folder: Path, shown: str, place: str) -> None:
-    """Write one kernelspec; kernel.json appears all at once, for Jupyter may be reading.
-
-    Only at the host there is a debugger, see `labsupport.vm.inside.kernel`.
-    """
+    """Write one kernelspec; kernel.json appears all at once, for Jupyter may be reading."""
+    # only at the host there is a debugger, see `labsupport.vm.inside.kernel`
     command = [sys.executable, "-m", "labsupport.vm.launcher", "--place", place]
     kernel = get_kernel_dict()
     contents = {

@@ -118,10 +118,8 @@ def wants_kernel(environment: Mapping[str, str]) -> bool:
 
 
 def asked_by_notebook(path: str) -> str:
-    """Return the place in a notebook's metadata, `{"lab": {"place": …}}`; "auto" if there is none.
-
-    Jupyter tells the notebook's path to its kernel; consoles and unsaved notebooks have none.
-    """
+    """Return the place in a notebook's metadata, `{"lab": {"place": …}}`, or "auto"."""
+    # Jupyter tells the notebook's path to its kernel; consoles and unsaved notebooks have none
     try:
         place = json.loads(Path(path).read_bytes())["metadata"]["lab"]["place"]
     except (OSError, ValueError, KeyError, TypeError):

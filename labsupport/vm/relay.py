@@ -116,10 +116,8 @@ def _join(guest: LabVM, listener: socket.socket, path: str, _events: int) -> Non
 
 
 def _is_ours(client: socket.socket, port: int) -> bool:
-    """Whether this user, or root, has connected: others could take all descriptors that we have.
-
-    The kernel tells whose the other end of a connection is; proc_net(5).
-    """
+    """Whether this user, or root, has connected: others could take all descriptors that we have."""
+    # the kernel tells whose the other end of a connection is; proc_net(5)
     table = "/proc/net/tcp6" if client.family == socket.AF_INET6 else "/proc/net/tcp"
     ends = [f"{each:04X}" for each in (port, client.getsockname()[1])]
     with open(table) as file:

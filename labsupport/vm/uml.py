@@ -34,10 +34,8 @@ QUICKLY = ("pty.legacy_count=0", "lpj=10000000", f"initcall_blacklist={','.join(
 def command(
     memory_bytes: int, line: int, share: Sequence[str], disk: int | None = None
 ) -> list[str]:
-    """Return the command that boots a guest with its line and its disk on these descriptors.
-
-    Quotes are the kernel's own: it takes its command line apart at blanks.
-    """
+    """Return the command that boots a guest with its line and its disk on these descriptors."""
+    # quotes are the kernel's own: it takes its command line apart at blanks
     return [
         str(find_kernel()),
         f"mem={memory_bytes // 1024}K",
