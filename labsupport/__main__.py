@@ -43,7 +43,7 @@ class Command(NamedTuple):
 
 COMMANDS = [
     Command("open", "[NOTEBOOK]", "open the course in JupyterLab", "course.opening"),
-    Command("doctor", "[--json]", "what this machine can do, and why not", "doctor.command"),
+    Command("doctor", "[--json]", "what this machine can do, and why not", "doctor.machine"),
     Command("clean", "[--dry-run]", "remove what ended sessions left", "ownership.marks"),
     Command("base", "[--check]", "make the base image of the tutorials' app", "making.base"),
     Command("vm-disk", "[--check]", "make the disk of notebook 12's machine", "making.vmdisk"),

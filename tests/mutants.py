@@ -276,12 +276,12 @@ def log(self):
 Registry.log = log
 """
 CLEANS_TOO_MUCH = """
-from labsupport.engine import inventory
-real = inventory.clean_up
+from labsupport.engine import listing
+real = listing.clean_up
 def clean_up(engine):
     engine.client.images.remove("labsupport/busybox", force=True)
     return real(engine)
-inventory.clean_up = clean_up
+listing.clean_up = clean_up
 """
 FORGETS_THE_PROGRAM = _put(
     "labsupport.recap:archive_runs.in_runtime",
@@ -327,15 +327,15 @@ chain.first_engine = lambda: chain.procfs.named("dockerd", "podman")[0]
 chain._member = member
 """
 LISTS_FOR_LINES = _put(
-    "labsupport.build:starts.try_start",
+    "labsupport.build:workbench.try_start",
     "lambda bench, entrypoint, *given, **how: "
-    "real(bench, starts.ENTRYPOINTS[1] if entrypoint else entrypoint, *given, **how)",
+    "real(bench, workbench.ENTRYPOINTS[1] if entrypoint else entrypoint, *given, **how)",
 )
 LEAVES_IMAGES = """
 from labsupport.build import workbench
 workbench.remove_image = lambda client, identity: None
-from labsupport.engine import inventory
-inventory._let_go = lambda engine, thing: True
+from labsupport.engine import listing
+listing._let_go = lambda engine, thing: True
 """
 
 SEES_THE_LOWEST = """
@@ -362,7 +362,7 @@ WritableLayer.of = of
 """
 ALL_MAKE_LAYERS = """
 from dataclasses import replace
-from labsupport.image.history import History
+from labsupport.image.layer_explorer import History
 real = History.of
 def of(name, image):
     found = real(name, image)

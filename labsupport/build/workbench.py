@@ -8,19 +8,22 @@ image that was built on it, whichever of them the name belongs to meanwhile.
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
 import tempfile
 import textwrap
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labsupport.build.bases import base_image
 from labsupport.build.build import Build
 from labsupport.build.container import Ran, command_line, start_and_end
-from labsupport.engine.inventory import Belongings
-from labsupport.engine.listing import owner_labels, remove_image
+from labsupport.engine.listing import Belongings, owner_labels, remove_image
 from labsupport.errors import LabError, nearest
+from labsupport.figure.table import PlainTable
 from labsupport.ownership import marks
 from labsupport.ownership.marks import Closing
 
@@ -164,3 +167,94 @@ class Workbench(Closing):
     def __repr__(self) -> str:
         names = ", ".join(self.images) or "nothing yet"
         return f"<workbench of {self.engine.kind} {self.engine.version}: {names}>"
+
+
+# --- what finally runs: every form of ENTRYPOINT with every form of CMD, built and run ------------
+
+
+# says what it was given, which process it is, and who PID 1 is
+GREET = """#!/bin/sh
+echo "$*"
+echo "PID $$, and PID 1 is $(cat /proc/1/comm)" >&2
+"""
+BASE = "greet"
+ENTRYPOINTS = ("", 'ENTRYPOINT ["greet", "Hello"]', "ENTRYPOINT greet Hello")
+CMDS = ('CMD ["world"]', "CMD world")
+ARGUMENT = "Pavlos"
+
+
+@dataclass(frozen=True)
+class Start:
+    """One way to write it, and its outcome.
+
+    `entrypoint` and `cmd` are lines of the Dockerfile, `arguments` came after the image's name.
+    `first` is the name of PID 1 in the container; empty if our program never ran.
+    """
+
+    entrypoint: str
+    cmd: str
+    arguments: tuple[str, ...]
+    ran: Ran
+    first: str
+
+    @property
+    def said(self) -> str:
+        """What was printed; or, if our program did not run, why."""
+        if self.first:
+            return self.ran.output.strip()
+        last = (self.ran.said.splitlines() or ["nothing"])[-1]
+        return last.rpartition("exec: ")[2].removesuffix(": unknown")
+
+    def __repr__(self) -> str:
+        lines = ", ".join(part for part in (self.entrypoint, self.cmd, *self.arguments) if part)
+        return f"<{lines}: {self.said!r}, status {self.ran.status}>"
+
+
+def form(line: str) -> str:
+    """Which form an instruction has: `exec`, `shell` or, without one, `none`."""
+    words = line.partition(" ")[2]
+    return "exec" if words.startswith("[") else "shell" if words else "none"
+
+
+def try_starts(bench: Workbench, entrypoint: str) -> list[Start]:
+    """Build an image with each CMD and run it; and the first of them with an argument, too."""
+    # without a network of its own it starts in two thirds of the time, and greet needs none
+    return [
+        try_start(bench, entrypoint, cmd, *arguments, network="host")
+        for cmd, arguments in (*((cmd, ()) for cmd in CMDS), (CMDS[0], (ARGUMENT,)))
+    ]
+
+
+def try_start(
+    bench: Workbench, entrypoint: str, cmd: str, *arguments: str, network: str = "none"
+) -> Start:
+    """Build an image of two lines at most, unless it is there already, and run it.
+
+    Raises `TimedOut`: the program did not end within a minute.
+    """
+    if BASE not in bench.images:
+        bench.write("greet", GREET, executable=True)
+        bench.build("FROM labsupport/busybox\nCOPY greet /usr/local/bin/\n", BASE)
+    name = "-".join(["greet", form(entrypoint), form(cmd)])
+    if name not in bench.images:
+        bench.build("\n".join([f"FROM labsupport/{BASE}", entrypoint, cmd, ""]), name)
+    ran = bench.run(name, *arguments, network_mode=network)
+    return Start(entrypoint, cmd, arguments, ran, ran.errors.partition("PID 1 is ")[2].strip())
+
+
+def outcomes(starts: Sequence[Start]) -> PlainTable:
+    """Return a row for each start: what was written, what was started, what came of it."""
+    failed = sum(each.ran.status != 0 for each in starts)
+    head = ("ENTRYPOINT", "CMD", "arguments", "is started", "says", "exit status", "PID 1 is")
+    return PlainTable(
+        f"{len(starts)} ways to start a program; {failed} fail", head, tuple(map(_row, starts))
+    )
+
+
+def _row(each: Start) -> tuple[str, ...]:
+    written = (each.entrypoint.partition(" ")[2], each.cmd.partition(" ")[2])
+    started = f"`{shlex.join(each.ran.argv)}`"
+    return (
+        *(f"`{line}`" if line else "none" for line in written), " ".join(each.arguments),
+        started, each.said, str(each.ran.status), each.first or "nobody",
+    )  # fmt: skip

@@ -6,7 +6,7 @@ from labsupport.course.exercises import Exercise, Verdict
 from labsupport.errors import NoAnswer
 from labsupport.kernel.netlink import Link
 from labsupport.net.servers import Serving, serve
-from labsupport.net.tables import listening, rules
+from labsupport.sandbox.net import listening, rules
 from labsupport.sandbox.sandbox import Sandbox
 
 PATIENCE_SECONDS = 4  # a right answer is not refused because the machine is busy

@@ -18,7 +18,7 @@ from labsupport.figure.page import Page
 from labsupport.kernel import netlink
 from labsupport.kernel.netlink import Link
 from labsupport.kernel.procfs import namespaces
-from labsupport.net.tables import Rule, listening, rules
+from labsupport.sandbox.net import Rule, listening, rules
 from labsupport.sandbox.sandbox import Sandbox
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from labsupport import trace
 from labsupport.errors import LabError, MissingCapability, TimedOut
-from labsupport.net.tables import listening
 from labsupport.ownership import marks
+from labsupport.sandbox.net import listening
 from labsupport.sandbox.process import Process
 from labsupport.sandbox.sandbox import Sandbox
 

@@ -14,11 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
 from labsupport.errors import LabError
 from labsupport.figure import style
 from labsupport.figure.live import LivePicture, Shown
-from labsupport.figure.table import PlainTable
-from labsupport.race import pictures
+from labsupport.figure.table import PlainTable, amount
 from labsupport.race.runners import (
     AsProcess,
     Bait,
@@ -28,6 +31,7 @@ from labsupport.race.runners import (
     InSandbox,
     InVirtualMachine,
     Runner,
+    time_in_words,
 )
 
 RUNNERS: tuple[type[Runner], ...] = (
@@ -107,13 +111,13 @@ class Race:
             self._picture.running = False
             # whatever was being started is waited for, then ended
             await asyncio.shield(asyncio.wrap_future(self._thread.submit(self._release)))
-        self._picture.status = pictures.race_finding(self._everyone)
-        table = pictures.race_table(self._everyone)
+        self._picture.status = race_finding(self._everyone)
+        table = race_table(self._everyone)
         shown.leave(self._picture.png, self._picture.alt, table, self._picture.width)
 
     def matrix(self) -> PlainTable:
         """Return the lecture's wish list, each field measured."""
-        return pictures.matrix(self._everyone)
+        return matrix(self._everyone)
 
     def kernels(self) -> PlainTable:
         """Return what the app said of kernel and user space in each place."""
@@ -182,9 +186,9 @@ class Race:
         self.entrants = {**self.entrants, name: replace(self.entrants[name], **news)}
 
     def _paint(self) -> None:
-        figure = pictures.race_figure(self._everyone)
+        figure = race_figure(self._everyone)
         self._picture.width, self._picture.png = style.pixels(figure), style.png(figure)
-        self._picture.alt = pictures.race_words(self._everyone)
+        self._picture.alt = race_words(self._everyone)
 
     def _release(self) -> None:
         """End all entrants and remove what they made; in the thread that made it."""
@@ -193,3 +197,187 @@ class Race:
         self._runners = {}
         if self._bait:
             self._bait.end_victim()
+
+
+Entrants = Sequence[Entrant]
+Table = list[tuple[object, ...]]
+
+# --- the bars: until the first answer, memory, disk ---------------------------------------------
+
+WIDTH = 10.0  # inches
+TOP, BOTTOM, ROW = 1.05, 0.62, 0.56
+LEAST_SECONDS, LEAST_BYTES = 0.2, 1e6  # no scale ends earlier
+WORDS = {"time": 1.3, "memory": 2.6, "disk": 2.0}  # a scale's length, in longest bars
+COLOURS = {
+    "process": style.HOST, "virtual environment": style.HOST, "our sandbox": style.FIRST,
+    "container": style.SECOND,
+}  # fmt: skip
+
+
+def colour(name: str) -> str:
+    """Return the colour of an entrant; machines with a kernel of their own share one."""
+    return COLOURS.get(name, style.THIRD)
+
+
+def race_finding(entrants: Entrants) -> str:
+    """Say in one line how much longer than a process the others took."""
+    ran = [each for each in entrants if each.starts]
+    base = next((each.seconds for each in ran if each.name == "process"), 0.0)
+    if not base or len(ran) == 1:
+        return "Who answers first?"
+    told = [each for each in ran if each.name in ("container", "virtual machine")] or ran[-1:]
+    parts = [f"{each.name} {_times(each.seconds / base)}" for each in told]
+    return f"Process {time_in_words(base)}, {' that, '.join(parts)}{'' if told[1:] else ' that'}"
+
+
+def _times(factor: float) -> str:
+    return f"{factor:.1f}×" if factor < 9.5 else f"{factor:.0f}×"  # noqa: RUF001
+
+
+def race_words(entrants: Entrants) -> str:
+    """Say all of it: the picture's text alternative."""
+    return " ".join([f"{race_finding(entrants)}.", *map(_sentence, entrants)])
+
+
+def _sentence(each: Entrant) -> str:
+    if each.why_not:
+        return f"{each.name}: not here, {each.why_not}."
+    if not each.starts:
+        return f"{each.name}: has not run."
+    return (
+        f"{each.name}: {time_in_words(each.seconds)} ({_spread(each)}), "
+        f"{amount(each.memory_bytes)} of memory, {_disk(each)} on disk."
+    )
+
+
+def _spread(each: Entrant) -> str:
+    low, high = time_in_words(min(each.starts)), time_in_words(max(each.starts))
+    return f"{low} to {high}" if len(each.starts) > 1 else "one start"
+
+
+def _disk(each: Entrant) -> str:
+    own = amount(each.disk_bytes)
+    return f"{own} + {amount(each.borrowed_bytes)}" if each.borrowed_bytes else own
+
+
+def race_table(entrants: Entrants) -> Table:
+    """Return a row for each entrant, with a row of headings first."""
+    head = ("how", "first answer after (median)", "fastest", "slowest", "starts", "memory",
+            "brings on disk", "borrows of the host's files", "what it brings")  # fmt: skip
+    return [head, *map(_row, entrants)]
+
+
+def _row(each: Entrant) -> tuple[object, ...]:
+    if not each.starts:
+        return (each.name, each.why_not or "has not run", "", "", 0, "", "", "", "")
+    times = map(time_in_words, (each.seconds, min(each.starts), max(each.starts)))
+    sizes = (each.memory_bytes, each.disk_bytes, each.borrowed_bytes)
+    return (each.name, *times, len(each.starts), *map(amount, sizes), each.disk_words)
+
+
+def race_figure(entrants: Entrants) -> Figure:
+    """Draw the three panels."""
+    high = TOP + BOTTOM + ROW * len(entrants)
+    figure = style.new_figure(WIDTH, high)
+    figure.text(0.012, 1 - 0.28 / high, race_finding(entrants), _look("large", weight="bold"))
+    low, tall = BOTTOM / high, ROW * len(entrants) / high
+    time, memory, disk = (
+        figure.add_axes((left, low, wide, tall))
+        for left, wide in ((0.187, 0.35), (0.56, 0.15), (0.74, 0.25))
+    )
+    longest = [max(e.starts, default=0) for e in entrants]
+    _prepare(time, "time", "time to the first answer", longest)
+    _prepare(memory, "memory", "memory", [e.memory_bytes for e in entrants])
+    _prepare(disk, "disk", "files it needs", [e.disk_bytes + e.borrowed_bytes for e in entrants])
+    _label(time, entrants)
+    for row, each in enumerate(entrants):
+        _draw_time(time, row, each)
+        if each.starts:
+            _bar(memory, row, each.memory_bytes, each)
+            _say(memory, row, each.memory_bytes, amount(each.memory_bytes))
+            _bar(disk, row, each.disk_bytes, each)
+            _bar(disk, row, each.borrowed_bytes, each, each.disk_bytes, hatch="////")
+            _say(disk, row, each.disk_bytes + each.borrowed_bytes, _disk(each))
+    return figure
+
+
+def _look(size: str = "small", colour: str = style.INK, **more: Any) -> dict[str, Any]:
+    return {"size": style.size(size), "color": colour, "va": "center"} | more
+
+
+def _prepare(axes: Axes, kind: str, heading: str, values: Sequence[float]) -> None:
+    """Give a panel its scale from zero, with room for words behind the longest bar."""
+    least, in_words = {"time": (LEAST_SECONDS, time_in_words)}.get(kind, (LEAST_BYTES, amount))
+    longest = max(*values, least)
+    axes.set(xlim=(0, longest * WORDS[kind]), ylim=(len(values) - 0.4, -0.6), yticks=[])
+    axes.set_title(heading, _look("body", weight="bold", va="baseline"), loc="left", pad=8)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    round_ones = MaxNLocator(4 if kind == "time" else 2, steps=[1, 2, 5, 10])
+    ticks = [tick for tick in round_ones.tick_values(0, longest) if tick <= longest * 1.01]
+    axes.set_xticks(ticks, [in_words(tick).replace(".0", "") if tick else "0" for tick in ticks])
+    axes.tick_params(labelsize=style.size("small"), labelcolor=style.INK, length=0)
+    axes.grid(axis="x", color=style.PALE, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _label(axes: Axes, entrants: Entrants) -> None:
+    names = [each.name for each in entrants]
+    axes.set_yticks(range(len(names)), names, size=style.size("body"))
+    note = "bar: median;  points: each start;  hatched: the host's own Python, which is borrowed"
+    axes.figure.text(0.012, 0.02, note, _look(colour=style.QUIET, va="bottom"))
+
+
+def _draw_time(axes: Axes, row: int, each: Entrant) -> None:
+    quiet = _look(colour=style.QUIET)
+    left = axes.get_xlim()[1] / 60
+    if each.why_not:
+        why = each.why_not if len(each.why_not) <= 75 else f"{each.why_not[:74]}…"
+        axes.text(left, row, f"not here: {why}", quiet, style="italic", clip_on=False)
+    elif not each.starts:
+        axes.text(left, row, "waits for its turn", quiet)
+    else:
+        _bar(axes, row, each.seconds, each)
+        axes.plot(each.starts, [row] * len(each.starts), "o", color=style.INK, markersize=4.5,
+                  markerfacecolor=style.PAPER, clip_on=False)  # fmt: skip
+        _say(axes, row, max(each.starts), time_in_words(each.seconds))
+
+
+def _bar(
+    axes: Axes, row: int, value: float, each: Entrant, left: float = 0.0, hatch: str = ""
+) -> None:
+    tint = colour(each.name)
+    axes.barh(row, value, 0.56, left=left, facecolor="none" if hatch else tint, hatch=hatch,
+              edgecolor=tint if hatch else style.INK, linewidth=0.8)  # fmt: skip
+
+
+def _say(axes: Axes, row: int, end: float, words: str) -> None:
+    bold = _look("body", weight="bold")
+    axes.annotate(words, (end, row), (7, 0), textcoords="offset points", **bold)
+
+
+# --- the wish list as a matrix ------------------------------------------------------------------
+
+HEADS = (
+    "set up after", "file not read", "file not changed", "process not seen", "process not ended",
+    "own host name", "own kernel", "memory", "own files", "first answer after",
+)  # fmt: skip
+
+
+def matrix(entrants: Entrants) -> PlainTable:
+    """The lecture's wish list, a row for each entrant: ✓ the wall held, ✕ it did not."""
+    told = [
+        f"{each.name.replace('virtual environment', 'venv')} {sum(each.got.walls)}"
+        for each in entrants
+        if each.got and each.name != "process"
+    ]
+    finding = f"Walls that held: {', '.join(told)} of 6"
+    return PlainTable(finding, ("how", *HEADS), tuple((e.name, *_cells(e)) for e in entrants))
+
+
+def _cells(each: Entrant) -> tuple[str, ...]:
+    if each.got is None:
+        return (f"not here: {each.why_not or 'it has not run'}", *[""] * (len(HEADS) - 1))
+    set_up = time_in_words(each.set_up_seconds) if each.set_up_words else "0"
+    marks = tuple("✓" if held else "✕" for held in each.got.walls)
+    memory = amount(each.memory_bytes) if each.memory_bytes else "?"
+    return (set_up, *marks, memory, amount(each.disk_bytes), time_in_words(each.seconds))

@@ -2,8 +2,7 @@
 
 import pytest
 
-from labsupport.build.starts import CMDS, ENTRYPOINTS, outcomes, try_start
-from labsupport.build.workbench import Workbench
+from labsupport.build.workbench import CMDS, ENTRYPOINTS, Workbench, outcomes, try_start
 from labsupport.engine.client import Engine
 
 

@@ -8,8 +8,7 @@ from labsupport.build.build import Build, BuildStep
 from labsupport.build.log import instruction, is_ours, keyword
 from labsupport.errors import LabError
 from labsupport.figure.table import amount
-from labsupport.image.history import History
-from labsupport.image.layer_explorer import LayerExplorer, as_data, finding, towers
+from labsupport.image.layer_explorer import History, LayerExplorer, as_data, finding, towers
 from tests.image.samples import BASE, MINE, OTHER, OURS, TOOLS, image_of
 from tests.image_making import member
 

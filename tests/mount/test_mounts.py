@@ -10,8 +10,7 @@ import pytest
 from labsupport import Sandbox, mounts
 from labsupport.errors import LabError, NotMounted, ProcessGone
 from labsupport.kernel.mounts import MountTable, parse
-from labsupport.mount.escape import try_escape
-from labsupport.mount.mounting import copied_mounts, mount, propagation, run_in, unmount
+from labsupport.mount.mounting import copied_mounts, mount, propagation, run_in, try_escape, unmount
 from labsupport.sandbox.rootfs import small_root
 
 OWN = Path("/proc/self/mountinfo")

@@ -3,8 +3,8 @@
 from labsupport.kernel.netlink import Link, Route
 from labsupport.net import network_map, traffic
 from labsupport.net.network_map import End, Network, Snapshot
-from labsupport.net.tables import Rule
 from labsupport.net.traffic import Reading, Recording
+from labsupport.sandbox.net import Rule
 
 LO = Link(1, "lo", "loopback", up=False, carrier=True, mac="00:00:00:00:00:00")
 BRIDGE = Link(2, "br0", "bridge", up=True, carrier=True, mac="02:01")

@@ -6,7 +6,7 @@ from labsupport.figure import style
 from labsupport.net import network_map as view
 from labsupport.net import traffic
 from labsupport.net.network_map import Network, arrange
-from labsupport.net.tables import Rule
+from labsupport.sandbox.net import Rule
 from tests.net.samples import BRIDGED, DOWNLOADS, FULL, LO, PAIRS, WORDY, eth, snapshot  # fmt: skip
 
 TWO = snapshot([Network("a", 1, (LO,)), Network("b", 2, (LO,))])

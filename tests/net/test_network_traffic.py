@@ -8,8 +8,8 @@ from labsupport import Sandbox, namespaces, probe
 from labsupport.errors import NoAnswer
 from labsupport.net.network_map import End, network
 from labsupport.net.servers import web_server
-from labsupport.net.tables import Rule, parse, rules
 from labsupport.net.traffic import MEGABYTE, START, Bandwidth, Reading, Recording, download
+from labsupport.sandbox.net import Rule, parse, rules
 
 FILTER = """
 table inet test {

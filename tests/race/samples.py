@@ -1,6 +1,6 @@
 """Pictures of this room, from plain data."""
 
-from labsupport.race import pictures
+from labsupport.race import race
 from labsupport.race.runners import BreakOut, Entrant
 
 OPEN = BreakOut(True, True, True, True, False, False)
@@ -16,6 +16,6 @@ ENTRANTS = [
 
 PAGES = {
     "bars": lambda: (
-        pictures.race_figure(ENTRANTS), pictures.race_words(ENTRANTS), pictures.race_table(ENTRANTS)
+        race.race_figure(ENTRANTS), race.race_words(ENTRANTS), race.race_table(ENTRANTS)
     ),
 }  # fmt: skip

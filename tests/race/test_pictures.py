@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from labsupport.race import pictures
+from labsupport.race import race
 from tests.race.samples import CLOSED, ENTRANTS
 
 
@@ -14,11 +14,11 @@ def texts(figure):
 
 def test_the_title_sets_the_others_beside_a_process():
     title = "Process 40 ms, container 10× that, virtual machine 48×"  # noqa: RUF001
-    assert pictures.race_finding(ENTRANTS) == title
+    assert race.race_finding(ENTRANTS) == title
 
 
 def test_a_bar_is_as_long_as_its_median_and_every_start_is_a_point():
-    time = pictures.race_figure(ENTRANTS).axes[0]
+    time = race.race_figure(ENTRANTS).axes[0]
     assert [(bar.get_x(), bar.get_width()) for bar in time.patches] == [
         (0, 0.04),
         (0, 0.4),
@@ -30,23 +30,23 @@ def test_a_bar_is_as_long_as_its_median_and_every_start_is_a_point():
 
 
 def test_who_is_not_here_says_why_and_has_no_bar():
-    figure = pictures.race_figure(ENTRANTS)
+    figure = race.race_figure(ENTRANTS)
     assert "not here: it is one already" in texts(figure)
-    assert "another: not here, it is one already." in pictures.race_words(ENTRANTS)
-    assert pictures.race_table(ENTRANTS)[-1][1] == "it is one already"
+    assert "another: not here, it is one already." in race.race_words(ENTRANTS)
+    assert race.race_table(ENTRANTS)[-1][1] == "it is one already"
 
 
 @pytest.mark.parametrize("starts", [(0.43, 0.46, 0.48), (4.3, 4.4, 4.6), (44.0, 45.0, 46.0)])
 def test_the_slowest_ones_words_end_before_the_next_panel(starts):
     slowest = dataclasses.replace(ENTRANTS[2], starts=starts)
-    figure = pictures.race_figure([*ENTRANTS[:2], slowest])
+    figure = race.race_figure([*ENTRANTS[:2], slowest])
     time, memory, _ = figure.axes
     ends = [text.get_window_extent().x1 for text in time.texts]
     assert max(ends) < memory.get_window_extent().x0
 
 
 def test_what_is_borrowed_is_hatched_behind_what_is_brought():
-    figure = pictures.race_figure(ENTRANTS)
+    figure = race.race_figure(ENTRANTS)
     disk = figure.axes[2]
     bars = [(bar.get_x(), bar.get_width(), bool(bar.get_hatch())) for bar in disk.patches]
     assert bars[:2] == [(0, 900, False), (900, 46_000_000, True)]
@@ -58,7 +58,7 @@ def test_what_is_borrowed_is_hatched_behind_what_is_brought():
 
 
 def test_the_matrix_has_a_mark_for_each_wall_and_a_time_for_what_was_set_up():
-    table = pictures.matrix(ENTRANTS)
+    table = race.matrix(ENTRANTS)
     rows = {row[0]: row[1:] for row in table.rows}
     assert table.finding == "Walls that held: container 5, virtual machine 6 of 6"
     assert CLOSED.walls == (True,) * 5 + (False,)

@@ -10,8 +10,14 @@ from docker.errors import NotFound
 from labsupport.build.build import Build
 from labsupport.build.container import stranger
 from labsupport.doctor import addresses
-from labsupport.engine.inventory import MINE, SOMEBODYS, THE_COURSES, Belongings, clean_up
-from labsupport.engine.listing import owner_labels
+from labsupport.engine.listing import (
+    MINE,
+    SOMEBODYS,
+    THE_COURSES,
+    Belongings,
+    clean_up,
+    owner_labels,
+)
 from labsupport.errors import LabError
 from labsupport.registry import shipping
 from labsupport.registry.registry import Registry

@@ -11,8 +11,7 @@ from docker.errors import ImageNotFound
 from labsupport.build.bases import base_image, hello_program, make_image
 from labsupport.build.workbench import Workbench
 from labsupport.engine.command_line import engine_environment, seen_in_proc
-from labsupport.engine.inventory import clean_up, require_free
-from labsupport.engine.listing import IMAGE_OWNER
+from labsupport.engine.listing import IMAGE_OWNER, clean_up, require_free
 from labsupport.errors import LabError
 from labsupport.registry.tutorial import CPUS, AppFolder, hello_world
 
