@@ -441,28 +441,23 @@ class GroupFiles:
 
     @cached_property
     def _limits(self) -> dict[str, tuple[Folder, str]]:
-        return {
-            word: (folder, file)
-            for folder, name in self._each()
-            for word, (controller, file) in FILES[folder.version].items()
-            if controller == name and folder.has(file)
-        }
+        return dict(self._found(FILES))
 
     @cached_property
     def _counters(self) -> dict[str, tuple[Folder, str, Callable[[str], float | None]]]:
-        return {
-            field: (folder, file, read)
-            for folder, name in self._each()
-            for field, (controller, file, read) in COUNTERS[folder.version].items()
-            if controller == name and folder.has(file)
-        }
+        return dict(self._found(COUNTERS))
 
-    def _each(self) -> Iterator[tuple[Folder, str]]:
-        """Yield each controller with its folder; "" is what every group of v2 has."""
-        yield from ((folder, "") for folder in self.folders if folder.version == 2)
-        for name in ("memory", "pids", "cpuacct", "cpu", "io"):
-            if folder := self.of.get(name):
-                yield folder, name
+    def _found(self, table: Mapping[int, Mapping[str, tuple[Any, ...]]]) -> Iterator[Any]:
+        """Yield what the group has of a table, with its folder; each group of v2 has that of ""."""
+        places = [("", folder) for folder in self.folders if folder.version == 2]
+        names = ("memory", "pids", "cpuacct", "cpu", "io")
+        for name, folder in [
+            *places,
+            *((name, self.of[name]) for name in names if name in self.of),
+        ]:
+            for word, (controller, file, *how) in table[folder.version].items():
+                if controller == name and folder.has(file):
+                    yield word, (folder, file, *how)
 
     def limit(self, wanted: Mapping[str, Any]) -> None:
         """Set limits that `limits.understood` has checked; swap first, then the others."""

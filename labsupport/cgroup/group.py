@@ -35,12 +35,12 @@ from labsupport.cgroup.life import Place
 from labsupport.errors import CgroupClosed, LabError
 from labsupport.kernel import syscalls
 from labsupport.kernel.mounts import V1_NAME
-from labsupport.ownership.marks import Closing
+from labsupport.ownership.marks import Closing, Opening
 
 TICK_SECONDS = 0.02
 
 
-class Cgroup(Closing):
+class Cgroup(Opening):
     """A control group, from `open()` to `close()`, or for a `with` block.
 
     Closing it ends every process inside. Limits that are not given are not set, as for any program.
@@ -115,9 +115,6 @@ class Cgroup(Closing):
             life.remove([*made.values()])
             raise
         self._files = GroupFiles({key: made[place.parent] for key, place in self._places.items()})
-
-    def __enter__(self) -> Self:
-        return self.open()
 
     def close(self) -> None:
         """End everything in the group and remove it; may be called twice."""

@@ -16,7 +16,7 @@ from typing import Self
 from labsupport.cgroup.group import Cgroup
 from labsupport.errors import TimedOut
 from labsupport.net.servers import database
-from labsupport.ownership.marks import Closing
+from labsupport.ownership.marks import Opening
 from labsupport.sandbox.sandbox import Sandbox
 
 NUMBERS = 10_000  # sorting them takes 2 to 3 ms
@@ -50,7 +50,7 @@ class ResponseTimes:
         )
 
 
-class Neighbour(Closing):
+class Neighbour(Opening):
     """A database in a sandbox: `with Neighbour() as neighbour: neighbour.measure("alone")`.
 
     Args:
@@ -81,9 +81,6 @@ class Neighbour(Closing):
     def close(self) -> None:
         """End the server; may be called twice."""
         self._ends.close()
-
-    def __enter__(self) -> Self:
-        return self.open()
 
     def measure(self, label: str, seconds: float = 2.0) -> ResponseTimes:
         """Ask one question after another for `seconds`, and time each answer. Raises `TimedOut`."""

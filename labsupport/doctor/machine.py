@@ -202,18 +202,11 @@ class Machine:
 
     def headline(self) -> str:
         """Say in one line what machine this is."""
-        cgroups = {
-            None: "no cgroups",
-            "hybrid": "cgroups v1 and v2 (hybrid)",
-            1: "cgroups v1",
-            2: "cgroups v2",
-        }[self.cgroup_version]
-        where = {
-            "host": "this machine",
-            "vm": "the Lab VM",
-            "image": "the course's image",
-            "page": "the page's machine",
-        }
+        version = self.cgroup_version or "none"
+        cgroups = {"none": "no cgroups", "hybrid": "cgroups v1 and v2 (hybrid)", 1: "cgroups v1",
+                   2: "cgroups v2"}[version]  # fmt: skip
+        where = {"host": "this machine", "vm": "the Lab VM", "image": "the course's image",
+                 "page": "the page's machine"}  # fmt: skip
         outer = f" (outside: {self.outer_release})" if self.outer_release else ""
         return (
             f"{where[self.place]}: Linux {self.kernel_release} on {self.arch}{outer}, {cgroups}, "

@@ -11,7 +11,6 @@ import os
 import secrets
 import signal
 import textwrap
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,12 +18,12 @@ from pathlib import Path
 
 from matplotlib.patches import Circle
 
-from labsupport.errors import LabError, ProcessGone, TimedOut
+from labsupport.errors import LabError, TimedOut
 from labsupport.figure import style
 from labsupport.figure.page import Page
 from labsupport.handmade import building
 from labsupport.handmade.building import Step
-from labsupport.handmade.workshop import HOST_NAME, Handmade, Workshop
+from labsupport.handmade.workshop import HOST_NAME, Workshop
 from labsupport.kernel import proc
 from labsupport.kernel.procfs import status_fields
 from labsupport.net import servers
@@ -440,13 +439,17 @@ class Host:
         """Build a container of these steps, try every way out of it, and return its lights.
 
         Raises `StepFailed`, `LabError`: there is no such container; see `Workshop.start`;
-        `TimedOut`: the attempts do not come to an end.
+        `TimedOut`: the attempts do not come to an end; `ProcessGone`: the container does.
         """
         self._set_right()
         read, write = os.pipe()
         try:
             made = self.workshop.start(steps, _program(), env=self.targets, stdin=read)
-            _wait(made)
+            try:
+                made.process.expect(_END, _PATIENCE_SECONDS)
+            except TimedOut:
+                made.close()
+                raise
             outside = self._look_outside()
         finally:
             os.close(read)
@@ -507,18 +510,6 @@ def _program() -> list[str]:
     lines += [f'echo "== {a.name}"; ( {a.code} ) 2>&1; echo "== $?"' for a in ATTEMPTS]
     lines += [f'echo "{_END}"; read go_on', 'busybox umount "$HERE/mnt" 2> /dev/null; true']
     return ["busybox", "sh", "-c", "\n".join(lines)]
-
-
-def _wait(made: Handmade) -> None:
-    until = time.monotonic() + _PATIENCE_SECONDS
-    while _END not in made.process.output:
-        if made.process.returncode is not None and _END not in made.process.output:
-            said = made.process.output + made.process.errors
-            raise ProcessGone("the container ended before all was tried", said[-300:].strip())
-        if time.monotonic() > until:
-            made.close()
-            raise TimedOut("the attempts have not come to an end", made.process.output[-200:])
-        time.sleep(0.005)
 
 
 def _judged(

@@ -35,6 +35,7 @@ from labsupport.kernel import proc
 from labsupport.kernel.capabilities import capability_mask
 from labsupport.kernel.procfs import status
 from labsupport.ownership import marks
+from labsupport.ownership.marks import Opening
 from labsupport.sandbox.process import Process
 from labsupport.sandbox.rootfs import small_root
 from labsupport.sandbox.sandbox import Sandbox
@@ -75,7 +76,7 @@ Env = Mapping[str, str]
 SLEEP = ("sleep", "3600")
 
 
-class Workshop:
+class Workshop(Opening):
     """Where containers are built by hand; use it in a `with` statement, or `open()` and `close()`.
 
     `kept` (names of capabilities), `filter` and `cgroup` are settings for the next container.
@@ -113,12 +114,6 @@ class Workshop:
         if hasattr(self, "_folder"):
             self._folder.cleanup()
             self._root.close()
-
-    def __enter__(self) -> Self:
-        return self.open()
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @property
     def users(self) -> str:

@@ -185,11 +185,6 @@ def decompressed(chunks: Iterator[bytes]) -> Iterator[bytes]:
     return _undone(chunks, new) if new else chunks
 
 
-def is_compressed(first: bytes) -> bool:
-    """Tell by its first bytes whether a file is compressed, in a way that we know of."""
-    return first.startswith(tuple(_PIECEWISE)) or _is_zstd(first)
-
-
 def _is_zstd(first: bytes) -> bool:
     """Also where a frame without data comes first, as zstd:chunked has it; RFC 8878."""
     is_skippable = first[1:4] == b"\x2a\x4d\x18" and first[0] & 0xF0 == 0x50
@@ -384,7 +379,8 @@ class Blob:
     @property
     def is_compressed(self) -> bool:
         """Whether it is compressed, in a way that we know of."""
-        return is_compressed(self._pread(min(8, self.size_bytes), self.offset))
+        first = self._pread(min(8, self.size_bytes), self.offset)
+        return first.startswith(tuple(_PIECEWISE)) or _is_zstd(first)
 
     def part(self, offset: int, size_bytes: int) -> Blob:
         return replace(self, offset=self.offset + offset, size_bytes=size_bytes)
@@ -438,7 +434,8 @@ class Archive:
 def open_regular(path: Path) -> BinaryIO:
     """Open a file; raises `LabError` for a folder, a device, a pipe or what cannot be read."""
     try:
-        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (the caller closes it)
+        # without waiting: a pipe would wait for its writer; the caller closes it
+        file = open(path, "rb", opener=lambda p, f: os.open(p, f | os.O_NONBLOCK))  # noqa: SIM115
     except IsADirectoryError as error:
         remedy = f"pack it: tar -C {path} -cf image.tar ."
         raise LabError(f"{path} is not an archive", "it is a folder", remedy) from error
@@ -448,7 +445,3 @@ def open_regular(path: Path) -> BinaryIO:
         file.close()
         raise LabError(f"{path} is not an archive", "it is not an ordinary file")
     return file
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a pipe would wait for its writer

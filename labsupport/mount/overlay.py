@@ -20,7 +20,7 @@ from labsupport.errors import LabError, NotMounted
 from labsupport.kernel.mounts import Mount, mounts
 from labsupport.mount import mounting
 from labsupport.ownership import marks
-from labsupport.ownership.marks import Closing
+from labsupport.ownership.marks import Opening
 from labsupport.sandbox.sandbox import Sandbox
 from labsupport.trace import Completed
 
@@ -236,7 +236,7 @@ FOLDER = "/mnt"  # in the sandbox only
 MERGED, WORK = "merged", "work"
 
 
-class Overlay(Closing):
+class Overlay(Opening):
     """Layers that are seen as one: `with Overlay({"base": {"etc/motd": "Hello"}}) as overlay:`.
 
     `layers` are the read-only ones, the lowest first, each {path: text}. `upper` names the writable
@@ -336,9 +336,6 @@ class Overlay(Closing):
         mounting.unmount(self.box, FOLDER)
         self._on_disk = tempfile.TemporaryDirectory(prefix=marks.prefix("overlay"))
         mounting.mount(self.box, ["--bind", self._on_disk.name, FOLDER])
-
-    def __enter__(self) -> Self:
-        return self.open()
 
     def __repr__(self) -> str:
         try:

@@ -47,6 +47,17 @@ class Closing:
         self.close()
 
 
+class Opening(Closing):
+    """What a `with` statement opens, too."""
+
+    def open(self) -> Self:
+        """Make it."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+
 LEAN = Path(__file__).with_name("lean.py")
 """The program that runs a module of ours in a Python which starts fast."""
 

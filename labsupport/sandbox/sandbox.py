@@ -24,7 +24,7 @@ from labsupport import trace
 from labsupport.errors import LabError, NamespaceRefused, mistaken
 from labsupport.kernel.procfs import KINDS, kinds
 from labsupport.ownership import marks
-from labsupport.ownership.marks import Closing
+from labsupport.ownership.marks import Opening
 from labsupport.sandbox import launch as launching
 from labsupport.sandbox.launch import Launch, explain, spawn
 from labsupport.sandbox.process import Process
@@ -138,7 +138,7 @@ def _short(name: str) -> str:
     return name.lower().removeprefix("cap_")
 
 
-class Sandbox(Closing):
+class Sandbox(Opening):
     """New namespaces for programs; use it in a `with` statement.
 
     Args:
@@ -207,9 +207,6 @@ class Sandbox(Closing):
             launching.found_neighbourhood(self._holder_pid)
         self._enter_calls = tuple(answer["calls"])
         return self
-
-    def __enter__(self) -> Self:
-        return self.open()
 
     def close(self) -> None:
         """End every program inside and give the namespaces back; may be called twice.

@@ -11,7 +11,7 @@ from typing import Self
 from labsupport.engine.oci_runtime import bundle
 from labsupport.errors import LabError, RuntimeMissing, TimedOut
 from labsupport.kernel.procfs import processes
-from labsupport.ownership.marks import Closing
+from labsupport.ownership.marks import Opening
 from labsupport.sandbox.process import Process
 from labsupport.sandbox.rootfs import FolderOf, small_root
 from labsupport.sandbox.sandbox import Sandbox
@@ -27,7 +27,7 @@ def ordinary_uid() -> int:
     return os.geteuid() or UNPRIVILEGED
 
 
-class RootlessContainer(Closing):
+class RootlessContainer(Opening):
     """A small root file system in a container of an ordinary user, running `sleep`.
 
     `pid` is its first process, on this side, `uid` the user who owns it, `runtime` what runs it:
@@ -76,9 +76,6 @@ class RootlessContainer(Closing):
             self._box.close()
         self._root.close()
         self._folder.close()
-
-    def __enter__(self) -> Self:
-        return self.open()
 
     def __repr__(self) -> str:
         return f"<container of user {self.uid}, run by {self.runtime}: PID {self.pid}>"

@@ -140,7 +140,7 @@ class Session:
             [sys.executable, "-m", kernel.__name__, "-f", CONNECTION_FILE, *more],
             env=kernel.ENVIRONMENT, cwd=Path.cwd(), files={CONNECTION_FILE: relay.file_in_guest()},
         )  # fmt: skip
-        Knock(guest, f"{IN_GUEST}-1", self._started)
+        Knock(guest, f"{IN_GUEST}-1", slot.release)
         relay.serve(guest)
 
     def run(self) -> int:
@@ -150,7 +150,7 @@ class Session:
             left = began + LONGEST_START_SECONDS - time.monotonic()
             self.guest.turn(left if left > 0 else None)
             if left <= 0:
-                self._started()
+                self._release()
         if self._kernel.over:
             self._pass_on_last_words()
         status = self._kernel.status or 0
@@ -165,9 +165,6 @@ class Session:
         until = time.monotonic() + LAST_WORDS_SECONDS
         while self.guest.mux.channels and (left := until - time.monotonic()) > 0:
             self.guest.turn(left)
-
-    def _started(self) -> None:
-        self._release()
 
     def _end(self) -> None:
         self._over = True
