@@ -45,25 +45,32 @@ def archive(tag: str, layers: Sequence[bytes], made_by: Sequence[str], **config:
     `layers` are tar archives, the lowest first; `made_by` the instructions of its history, of which
     those beyond the last layer made no layer. `config` has the settings as images spell them.
     """
-    machine = os.uname().machine
-    history = [
-        {"created": CREATED, "created_by": words}
-        | ({"empty_layer": True} if number >= len(layers) else {})
-        for number, words in enumerate(made_by)
-    ]
-    settings = {
-        "architecture": ARCHITECTURES.get(machine, machine),
-        "os": "linux",
-        "created": CREATED,
-        "config": {"Env": [f"PATH={PATH}"], **config},
-        "rootfs": {"type": "layers", "diff_ids": _diff_ids(layers)},
-        "history": history,
-    }
+    settings = configuration(_diff_ids(layers), made_by, config)
     files = {f"layer{number}.tar": layer for number, layer in enumerate(layers)}
     manifest = [{"Config": "config.json", "RepoTags": [tag], "Layers": list(files)}]
     files["config.json"] = json.dumps(settings).encode()
     files["manifest.json"] = json.dumps(manifest).encode()
     return pack({name: a_file(content) for name, content in files.items()})
+
+
+def configuration(
+    diff_ids: Sequence[str], made_by: Sequence[str], config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return an image's configuration, as the OCI image specification has it; see `archive`."""
+    machine = os.uname().machine
+    history = [
+        {"created": CREATED, "created_by": words}
+        | ({"empty_layer": True} if number >= len(diff_ids) else {})
+        for number, words in enumerate(made_by)
+    ]
+    return {
+        "architecture": ARCHITECTURES.get(machine, machine),
+        "os": "linux",
+        "created": CREATED,
+        "config": {"Env": [f"PATH={PATH}"], **config},
+        "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
+        "history": history,
+    }
 
 
 def _diff_ids(layers: Sequence[bytes]) -> list[str]:
@@ -93,7 +100,8 @@ def _a_folder(mode: int) -> tuple[tarfile.TarInfo, bytes]:
     return member, b""
 
 
-def _a_link(target: str) -> tuple[tarfile.TarInfo, bytes]:
+def a_link(target: str) -> tuple[tarfile.TarInfo, bytes]:
+    """Return a symbolic link for `pack`."""
     member = tarfile.TarInfo()
     member.type, member.linkname, member.mode = tarfile.SYMTYPE, target, 0o777
     return member, b""
@@ -160,7 +168,7 @@ def busybox_layer() -> bytes:
     parents = {str(parent) for name in names for parent in Path(name).parents} - {"."}
     members = {name: _a_folder(0o755) for name in parents}
     members |= {name: _a_folder(mode) for name, mode in _FOLDERS.items()}
-    members |= {name: _a_link(os.path.relpath("bin/busybox", Path(name).parent)) for name in names}
+    members |= {name: a_link(os.path.relpath("bin/busybox", Path(name).parent)) for name in names}
     members |= {name: a_file(text.encode()) for name, text in _FILES.items()}
     members["bin/busybox"] = a_file(busybox.read_bytes(), 0o755)
     return pack(members)

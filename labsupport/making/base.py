@@ -17,8 +17,10 @@ from labsupport.build.bases import APP_BASE_TAG as TAG
 from labsupport.build.bases import (
     APP_WHEELS,
     ARCHIVE,
+    PATH,
     RECIPE,
     SYSTEM_BASES,
+    configuration,
     read_config,
     user_bases,
 )
@@ -37,7 +39,6 @@ PACKAGES = ("python3", "apertium", "apertium-eng-spa")
 PIP = "pip==26.3"
 WHEELS = tuple(f"{name}=={version}" for name, version in APP_WHEELS.items())
 WHEELS_FOLDER = "usr/share/python-wheels"
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = (f"PATH={PATH}", "LANG=C.UTF-8")
 SETTINGS = {
     "etc/pip.conf": f"""\
@@ -79,9 +80,6 @@ def recipe_hash() -> str:
 
 
 # From a root file system to an image archive, the same bytes whenever the files are the same.
-
-_CREATED = "1970-01-01T00:00:00Z"
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def write_layer(rootfs: Path, layer: Path) -> str:
@@ -135,26 +133,10 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _config(diff_id: str) -> dict[str, object]:
-    """Return the image's configuration, as the OCI image specification has it."""
-    packages = ", ".join(PACKAGES)
-    return {
-        "architecture": _ARCHITECTURES.get(os.uname().machine, os.uname().machine),
-        "os": "linux",
-        "created": _CREATED,
-        "config": {
-            "Env": list(ENVIRONMENT),
-            "Cmd": ["python3"],
-            "Labels": {IMAGE_OWNER: COURSE, RECIPE: recipe_hash()},
-        },
-        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-        "history": [
-            {
-                "created": _CREATED,
-                "created_by": f"./lab base # Debian {SUITE}: {packages}; pip and wheels",
-            },
-            {"created": _CREATED, "created_by": 'CMD ["python3"]', "empty_layer": True},
-        ],
-    }
+    made_by = f"./lab base # Debian {SUITE}: {', '.join(PACKAGES)}; pip and wheels"
+    labels = {IMAGE_OWNER: COURSE, RECIPE: recipe_hash()}
+    config = {"Env": list(ENVIRONMENT), "Cmd": ["python3"], "Labels": labels}
+    return configuration([diff_id], [made_by, 'CMD ["python3"]'], config)
 
 
 _STEPS = 190  # as of Debian 12

@@ -1,18 +1,17 @@
 """`./lab vm-disk`: make the disk of the tutorial's virtual machine once, and keep it."""
 
 import hashlib
-import io
 import json
 import os
 import shlex
 import shutil
 import sys
-import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from labsupport.build.bases import a_file, a_link, pack
 from labsupport.doctor import qemu as disks
 from labsupport.errors import LabError
 from labsupport.making import building
@@ -155,15 +154,10 @@ CLOUD = Recipe(
 
 def write_files(path: Path, recipe: Recipe) -> None:
     """Write a tar of the recipe's files and links, all of them root's."""
-    with tarfile.open(path, "w") as tar:
-        for name, text in recipe.files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(text.encode()), recipe.modes.get(name, 0o644)
-            tar.addfile(member, io.BytesIO(text.encode()))
-        for name, target in recipe.links.items():
-            member = tarfile.TarInfo(name)
-            member.type, member.linkname = tarfile.SYMTYPE, target
-            tar.addfile(member)
+    members = {name: a_link(target) for name, target in recipe.links.items()}
+    for name, text in recipe.files.items():
+        members[name] = a_file(text.encode(), recipe.modes.get(name, 0o644))
+    path.write_bytes(pack(members))
 
 
 def recipe_hash(recipe: Recipe = CLOUD) -> str:
