@@ -166,9 +166,7 @@ def _end(container: SdkContainer) -> None:
 def start_and_end(container: SdkContainer, command: str, began: float, patience: float) -> Ran:
     """Start a container that has been created, and wait for its end; `began` is monotonic time.
 
-    A container that cannot be started is an outcome, too.
-
-    Raises `TimedOut`: it did not end within `patience` seconds.
+    A container that cannot be started is an outcome, too. Raises `TimedOut`.
     """
     import requests
     from docker.errors import APIError

@@ -202,9 +202,7 @@ class Disk(Closing):
     """A block device of zeroes: `with Disk("16M") as disk:`; `disk.device` is, say, /dev/loop0.
 
     It lives in a file without a name; the kernel takes both apart when it is closed, or when the
-    notebook's process ends, however it ends.
-
-    Raises `MissingCapability`: this machine does not give us a loop device.
+    notebook's process ends, however it ends. Raises `MissingCapability`.
     """
 
     def __init__(self, size: Amount = "16M") -> None:
@@ -241,8 +239,7 @@ class SwapSpace:
     Swap is the whole machine's, so it is switched on in the Lab VM only, which is the student's;
     elsewhere nothing is changed. It is in memory, compressed (zram): a loop
     device is too slow for a hog, which would then be killed although there is swap left.
-
-    Raises `MissingCapability`: the Lab VM's kernel took no such swap space.
+    Raises `MissingCapability`.
     """
 
     made = False

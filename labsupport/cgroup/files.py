@@ -557,9 +557,7 @@ def files_of(pid: int | str) -> LimitFiles:
     """Return the limits' files of the group that a process is in, however it got there.
 
     A limit is missing if the group has no such file: no controller, or the topmost group of v2,
-    which has no limits at all.
-
-    Raises `ProcessGone`: there is no such process.
+    which has no limits at all. Raises `ProcessGone`.
     """
     try:
         lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()

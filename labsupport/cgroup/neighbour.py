@@ -109,8 +109,7 @@ def together(neighbours: Mapping[str, Neighbour], seconds: float = 2.0) -> list[
     """Ask several in turn, so that all meet the same machine; returns them by their labels.
 
     It takes `seconds`, and longer where there are fewer than twelve answers by then.
-
-    Raises `TimedOut`: one of them did not answer within ten seconds.
+    Raises `TimedOut`.
     """
     for _ in range(WARM_UP):
         for each in neighbours.values():

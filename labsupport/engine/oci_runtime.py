@@ -63,9 +63,7 @@ def bundle(
     `cgroup` is the path of the control group that the runtime makes (and removes). `rootless`: for
     somebody who is root in a user namespace only, as in a `Sandbox`; the container then has no
     network of its own. `read_only`: the container cannot write to its root. `program` is the
-    runtime's path, by default that of the first that is found.
-
-    Raises `RuntimeMissing`: neither runc nor crun is installed.
+    runtime's path, by default that of the first that is found. Raises `RuntimeMissing`.
     """
     program = program or find_runtime()
     words = [program, "spec"] + (["--rootless"] if rootless else [])

@@ -48,10 +48,7 @@ class Portrait:
 
 
 def portrait(pid: int) -> Portrait:
-    """Read what there is to know of a process.
-
-    Raises `ProcessGone`: it has ended, or is not ours to read.
-    """
+    """Read what there is to know of a process. Raises `ProcessGone`."""
     here, there, fields = namespaces(), namespaces(pid), status_fields(pid)
     table = mounts(pid)
     kernels = [each for each in table if each.point.startswith(KERNELS)]

@@ -157,9 +157,7 @@ class LayerExplorer:
 
     `builds` are builds by the same names: their cache hits are marked. `show()` gives stacks that
     answer to clicks and arrow keys and tell what the chosen layer adds, changes and deletes; the
-    saved output has a still picture.
-
-    Raises `ValueError`: it was given no image, or more than two.
+    saved output has a still picture. Raises `ValueError`.
     """
 
     def __init__(

@@ -417,10 +417,7 @@ def follow(path: str, entries: Mapping[str, Entry]) -> str:
 
 
 def find_file(entries: Mapping[str, Entry], path: str, where: str) -> Entry:
-    """Find the regular file that a path leads to, in a tree or in one layer.
-
-    Raises `LabError`, also for a folder or a link that leads nowhere.
-    """
+    """Find the regular file that a path leads to, in a tree or in one layer. Raises `LabError`."""
     here = follow(path, entries)
     entry = entries.get(here)
     if entry is None:

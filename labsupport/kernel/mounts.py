@@ -135,8 +135,7 @@ def mounts(of: Box | int | None = None) -> MountTable:
     """Read the mount table of a sandbox, of the process with that number, or our own.
 
     A sandbox is asked through the process that holds its namespaces: it need not run a program.
-
-    Raises `ProcessGone`: there is no such process, or it belongs to somebody else.
+    Raises `ProcessGone`.
     """
     pid = os.getpid() if of is None else of if isinstance(of, int) else as_box(of).holder_pid
     try:
@@ -300,8 +299,7 @@ def attach_loop(path: str) -> tuple[int, str]:
     """Show the file as a disk; return (descriptor, name such as /dev/loop0).
 
     The device is there for as long as the descriptor is open, or something of it is mounted.
-
-    Raises `MissingCapability`: this machine does not give us a loop device.
+    Raises `MissingCapability`.
     """
     image = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:

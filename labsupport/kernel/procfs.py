@@ -165,9 +165,7 @@ def namespaces(pid: int | str = "self") -> dict[str, int]:
     """Return {kind: inode number} of a process's namespaces, from /proc/PID/ns; namespaces(7).
 
     Two processes are in the same namespace exactly if the numbers are equal. Kinds that this kernel
-    does not have are left out.
-
-    Raises `ProcessGone`: there is no such process, or it belongs to somebody else.
+    does not have are left out. Raises `ProcessGone`.
     """
     if not isinstance(pid, int | str):
         raise mistaken(pid, "the number of a process", "namespaces(box.pid)")
@@ -231,8 +229,7 @@ def processes(of: Box | Iterable[Box] | None = None) -> list[ProcessSnapshot]:
 
     `of` is a sandbox or several: then only the processes in it, those in PID namespaces nested in
     it included, ordered by their numbers in there. Without it, all whose namespaces we may read.
-
-    Raises `LabError`: a sandbox is closed.
+    Raises `LabError`.
     """
     if of is None:
         return list(_snapshots(all_pids()))

@@ -77,8 +77,7 @@ def web_server(page: str = "Hello from PID 1\n", at: str | None = None) -> Serve
     """Return a web server on a free port of the loopback; the page is its only file.
 
     `at` is another address and port, such as "10.0.0.2:80", for a sandbox with its own network.
-
-    Raises `MissingCapability`: busybox is not installed.
+    Raises `MissingCapability`.
     """
     program = _find("busybox", "busybox-static")
     folder = Path(tempfile.mkdtemp(prefix=marks.prefix("web")))

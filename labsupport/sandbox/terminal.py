@@ -224,9 +224,7 @@ class Terminal(Closing):
     As the last line of a cell it is shown there. `type()` types, `await expect()` waits for words,
     `await line()` for a whole line with them,
     `transcript` is all that was printed, without control characters. It ends with `close()`, when
-    its cell is run again, and with the notebook.
-
-    Raises `LabError`: the sandbox is closed.
+    its cell is run again, and with the notebook. Raises `LabError`.
     """
 
     def __init__(

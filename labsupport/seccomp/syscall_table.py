@@ -96,9 +96,7 @@ def names() -> Mapping[int, str]:
 def number_of(name: str) -> int:
     """Return the number of a system call.
 
-    A call that is younger than this kernel has one, too: a filter may name it.
-
-    Raises `LabError`: there is none with that name; the message names the nearest.
+    A call that is younger than this kernel has one, too: a filter may name it. Raises `LabError`.
     """
     published = _published()
     if name not in published:

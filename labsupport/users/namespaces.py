@@ -218,9 +218,7 @@ class NamespaceTable(Tabled):
     The first column is this notebook. The others are sandboxes or PIDs, read now, or what was read
     of a process by other ways, as {kind: inode number}. None stands for what is not here: such a
     column is left out. A cell has the number of a namespace where it stands first, and elsewhere
-    says whose namespace it is.
-
-    Raises `ProcessGone`: a process has ended, or is not ours to read.
+    says whose namespace it is. Raises `ProcessGone`.
     """
 
     def __init__(self, others: Mapping[str, Box | int | Mapping[str, int] | None]) -> None:
