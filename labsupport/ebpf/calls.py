@@ -125,6 +125,8 @@ class Calls:
         else:
             sheet.arrow((start, y), (end, y), colour, linewidth=2)
         sheet.text(max(start, end) + 1.2, y, call.verb)
+        if call.is_inside:
+            sheet.text((start + end) / 2, y - 1.5, "in the container", centre=True)
 
 
 def _loop(sheet: Page, x: float, y: float, colour: str) -> None:
