@@ -114,4 +114,4 @@ def test_a_notebook_runs_in_the_lab_vm(run, number):
     """From the environment that `./lab` has made, which has the kernel of that name."""
     kernel = "--nbval-kernel-name=lab-vm"
     line = f".venv/bin/python -m pytest -q {NBVAL} {kernel} notebooks/{number}_*.ipynb"
-    assert " passed" in run(line)
+    assert " passed" in run(f"./lab kernels >&2; {line}")
