@@ -10,7 +10,7 @@ from labsupport.sandbox.process import Process
 from labsupport.sandbox.sandbox import Sandbox
 
 FRUIT = ("apple", "cherry", "fig", "lemon", "plum", "quince")
-HOSTS = ("east", "west")
+SIDES = ("east", "west")
 FOLDER = "/mnt"
 WAITS = "exec 2>/dev/null\nuntil true < {0}/{1}; do sleep 0.2; done\nexec tail -f {0}/{1}\n"
 """A script that waits for a file, and becomes another program when it is there."""
@@ -24,69 +24,73 @@ class WhatItWaitsFor(Exercise):
         "tracepoint:syscalls:sys_enter_openat sees each file that is opened, and "
         "str(args->filename) is its name. Watch for a second or two, as the cells above do.",
         'Between the tracepoint and its program stands a condition: /comm == "sh" && '
-        'curtask->nsproxy->uts_ns->name.nodename == "east"/. In that sandbox, `touch` makes '
+        'curtask->nsproxy->uts_ns->name.nodename == "HOST NAME"/. In that sandbox, `touch` makes '
         "the file.",
     )
     moment = 2.0
 
     def begin(self) -> None:
-        self._host = self.random.choice(HOSTS)
-        numbers = self.random.sample(range(100, 1000), len(HOSTS))
-        self._files = [f"{self.random.choice(FRUIT)}-{number}" for number in numbers]
-        self.east, self.west = (self._sandbox(host) for host in HOSTS)
+        self._side = self.random.choice(SIDES)
+        numbers = self.random.sample(range(100, 1000), len(SIDES))
+        files = [f"{self.random.choice(FRUIT)}-{number}" for number in numbers]
+        self._files = dict(zip(SIDES, files, strict=True))
+        self._hosts = {side: f"{side}-{self.random.randrange(100, 1000)}" for side in SIDES}
+        self.east, self.west = (self._sandbox(side) for side in SIDES)
         self._boxes = {"east": self.east, "west": self.west}
-        self._programs = {
-            host: _start(self._boxes[host], file)
-            for host, file in zip(HOSTS, self._files, strict=True)
-        }
+        self._programs = {side: _start(self._boxes[side], self._files[side]) for side in SIDES}
 
-    def _sandbox(self, host: str) -> Sandbox:
-        box = Sandbox(new={"pid", "mount", "uts"}, hostname=host).open()
+    def _sandbox(self, side: str) -> Sandbox:
+        box = Sandbox(new={"pid", "mount", "uts"}, hostname=self._hosts[side]).open()
         self.ends.callback(box.close)
         _ = box.pid  # which lives on when the program is ended
         box.run(["mount", "-t", "tmpfs", "tmpfs", FOLDER])
         return box
 
     def task(self) -> str:
+        east, west = self._hosts.values()
         return (
-            "In each of the sandboxes `exercise.east` and `exercise.west`, whose host names are "
-            f"east and west, a shell waits for a file in `{FOLDER}` and does not say which. Make "
-            f"the one in **{self._host}** go on: have the kernel tell you the file's name, and "
+            f"In the sandboxes `exercise.east` and `exercise.west`, whose host names are `{east}` "
+            f"and `{west}`, a shell waits for a file in `{FOLDER}`, and does not say which. Make "
+            f"the one in **{self._side}** go on: have the kernel tell you the file's name, and "
             "make that file there. Make no other file, and leave the other sandbox as it is."
         )
 
     def look(self) -> Verdict:
-        other = next(host for host in HOSTS if host != self._host)
-        ended = [host for host in HOSTS if self._programs[host].returncode is not None]
+        [other] = {*SIDES} - {self._side}
+        ended = [side for side in SIDES if self._programs[side].returncode is not None]
         if ended:
             return Verdict(False, f"the program in {ended[0]} has been ended. {AGAIN}")
-        if self._there(other):
-            return Verdict(False, f"there is something in `{FOLDER}` of {other}: "
-                                  f"{', '.join(self._there(other))}.")  # fmt: skip
-        there, file = self._there(self._host), self._files[HOSTS.index(self._host)]
-        if not there:
-            return Verdict(False, f"`{FOLDER}` of {self._host} is empty, and its shell waits.")
+        if stray := self._there(other):
+            saw = f"there is something in `{FOLDER}` of {other}: {', '.join(stray)}."
+            return Verdict(False, saw)
+        there, file = self._there(self._side), self._files[self._side]
         if there != [file]:
-            what = "files that nobody waits for" if file in there else "no file that it waits for"
-            return Verdict(False, f"`{FOLDER}` of {self._host} holds {what}: {', '.join(there)}.")
-        command = procfs.command(self._programs[self._host].pid)
+            return Verdict(False, f"`{FOLDER}` of {self._side} {_holds(there, file)}.")
+        command = procfs.command(self._programs[self._side].pid)
         if not command.startswith("tail"):
             return Verdict(False, f"the file is there, but the program still runs `{command}`.")
-        return Verdict(True, f"in {self._host} the shell found `{FOLDER}/{file}`, and became "
-                             f"`{command}`; in {other} it still waits.")  # fmt: skip
+        saw = f"in {self._side} the shell found `{FOLDER}/{file}`, and became `{command}`"
+        return Verdict(True, f"{saw}; in {other} it still waits.")
 
-    def _there(self, host: str) -> list[str]:
-        return sorted(os.listdir(f"/proc/{self._boxes[host].pid}/root{FOLDER}"))
+    def _there(self, side: str) -> list[str]:
+        return sorted(os.listdir(f"/proc/{self._boxes[side].pid}/root{FOLDER}"))
 
     def answer(self) -> str:
         return (
-            f"%%shell in exercise.{self._host}\n"
+            f"%%shell in exercise.{self._side}\n"
             "# In a cell before, in the sandbox with the tracepoints, this tells the name:\n"
             '# bpftrace -e \'tracepoint:syscalls:sys_enter_openat /comm == "sh" && '
-            f'curtask->nsproxy->uts_ns->name.nodename == "{self._host}"/ '
+            f'curtask->nsproxy->uts_ns->name.nodename == "{self._hosts[self._side]}"/ '
             "{ @[str(args->filename)] = count(); }' -c '/bin/sleep 1'\n"
-            f"touch {FOLDER}/{self._files[HOSTS.index(self._host)]}"
+            f"touch {FOLDER}/{self._files[self._side]}"
         )
+
+
+def _holds(there: list[str], file: str) -> str:
+    if not there:
+        return "is empty, and its shell waits"
+    what = "files that nobody waits for" if file in there else "no file that it waits for"
+    return f"holds {what}: {', '.join(there)}"
 
 
 def _start(box: Sandbox, file: str) -> Process:

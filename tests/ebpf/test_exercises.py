@@ -11,13 +11,13 @@ from tests.fixtures_course import refused
 def waiting(begun):
     """Return the exercise, the sandbox that is meant, the other one, and the file."""
     exercise = begun("14.1", 3)
-    meant = exercise._boxes[exercise._host]
+    meant = exercise._boxes[exercise._side]
     [other] = {exercise.east, exercise.west} - {meant}
     return exercise, meant, other, exercise.answer().split()[-1]
 
 
 def test_the_seeds_cover_both_sandboxes(begun):
-    assert {begun("14.1", seed)._host for seed in range(10)} == {"east", "west"}
+    assert {begun("14.1", seed)._side for seed in range(10)} == {"east", "west"}
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_a_file_that_is_not_the_one(waiting, in_meant, in_other, said):
 @pytest.mark.wrong("14.1")
 def test_another_program_in_its_place_is_a_cheat(waiting):
     exercise, meant, _, file = waiting
-    exercise._programs[exercise._host].signal(signal.SIGKILL)
-    exercise._programs[exercise._host].wait()
+    exercise._programs[exercise._side].signal(signal.SIGKILL)
+    exercise._programs[exercise._side].wait()
     meant.run(["touch", file])
     meant.start(["tail", "-f", file])
     assert "has been ended" in refused(exercise)
