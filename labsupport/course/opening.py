@@ -132,7 +132,8 @@ def serve(page: Path, port: int | None, browser: bool) -> None:
     server = LabApp.initialize_server(argv=settings(page, port, browser), config=config)
     for log in (server.log, logging.getLogger("tornado.general")):
         log.addFilter(is_a_fault)
-    signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+    for number in (signal.SIGHUP, signal.SIGINT):  # KeyboardInterrupt is lost while an object goes
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGTERM))
     server.io_loop.add_callback(announce, server, page, browser)
     with ExitStack() as open_course:
         if places.wants_kernel(os.environ):
