@@ -28,9 +28,7 @@ def main(argv: Sequence[str]) -> int:
 def write(path: Path, repository: str) -> None:
     """Replace the links in a file, and nothing else.
 
-    Raises:
-        LabError: this does not name a repository, or the file has no place for links.
-
+    Raises `LabError`: this does not name a repository, or the file has no place for links.
     """
     found = _NAME.fullmatch(repository)
     if not found:

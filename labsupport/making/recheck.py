@@ -73,9 +73,7 @@ def plain(text: str) -> str:
 def mark(name: str, path: Path = HAND_IN, *, here: bool = False) -> None:
     """Show one exercise of a file that was handed in, run once more: for an autograder's cell.
 
-    Raises:
-        LabError: it is not there, or does not pass again; an autograder gives no point then.
-
+    Raises `LabError`: it is not there, or does not pass again; an autograder gives no point then.
     """
     found = list(recheck(path, here=here, only=name))
     for exercise, outcome in found:

@@ -29,8 +29,7 @@ class LayerTrip:
     """One layer of a push, and its outcome.
 
     `made_by` is the instruction that made the layer; `blob_bytes` its size as the registry stores
-    it, compressed. `outcome` is "sent" if it went over the
-    line, else where it was already.
+    it, compressed. `outcome` is "sent" if it went over the line, else where it was already.
     """
 
     digest: str
