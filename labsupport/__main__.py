@@ -49,7 +49,7 @@ COMMANDS = [
     Command("vm-disk", "[--check]", "make the disk of notebook 12's machine", "making.vmdisk"),
     Command("vm", "[-- PROGRAM …]", "a shell or program in the Lab VM", "vm.command"),
     Command("kernels", "", "install the notebook kernels", "vm.kernelspecs"),
-    Command("registry", "[--anew]", "fetch a registry's program", "registry.fetching"),
+    Command("registry", "[--again]", "fetch a registry's program", "registry.fetching"),
     Command("notebooks", "[NAME …]", "run notebooks and save their outputs", "making.publishing"),
     Command("progress", "[--export FILE]", "what you have done so far", "course.course_map"),
     Command("recheck", "FILE …", "run handed-in answers once more", "making.recheck"),

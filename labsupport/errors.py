@@ -106,7 +106,7 @@ class InternalProcesses(LabError):
         self.group = group
         super().__init__(
             f"the kernel answered EBUSY in {group}",
-            "in cgroup v2 a group (but the topmost) has either processes of its own or groups "
+            "in cgroup v2 a group (except the root) has either processes of its own or groups "
             "below it that get controllers such as memory by its cgroup.subtree_control, "
             "never both",
             (f"{first_try}; or " if first_try else "")

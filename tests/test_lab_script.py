@@ -200,7 +200,7 @@ def test_it_sets_up_again_when_the_dependencies_change(lab):
     assert "-m venv" not in asked
 
 
-def test_an_interrupted_set_up_is_made_anew(lab):
+def test_an_interrupted_set_up_is_made_again(lab):
     lab.run("doctor")
     (lab.folder / ".venv" / "lab-unfinished").write_text("4194305\n")  # above any PID
     lab.asked()

@@ -556,7 +556,7 @@ def without_swap_file(file: str, wanted: int | None) -> None:
 def files_of(pid: int | str) -> LimitFiles:
     """Return the limits' files of the group that a process is in, however it got there.
 
-    A limit is missing if the group has no such file: no controller, or the topmost group of v2,
+    A limit is missing if the group has no such file: no controller, or the root group of v2,
     which has no limits at all. Raises `ProcessGone`.
     """
     try:

@@ -2,7 +2,7 @@
 
 On v2, controllers are handed down by `cgroup.subtree_control`: a group's controllers are switched
 on by the group above it. Only a group without processes of its own hands down memory or io (EBUSY;
-the topmost is exempt, and so are threaded controllers such as cpu and pids). A user who was given a
+the root is exempt, and so are threaded controllers such as cpu and pids). A user who was given a
 group (systemd's `Delegate=yes`) may arrange what is below it freely: move its processes into a
 group of their own, then hand down.
 """

@@ -49,7 +49,7 @@ class Shelves:
             if path in each.entries and each.name != where
         ]
         also = f" ({'; '.join(others)})" if others else ""
-        return f"{path}: {f'lies in {self._name(where)}' if where else 'not to be seen'}{also}."
+        return f"{path}: {f'lies in {self._name(where)}' if where else 'is not visible'}{also}."
 
     def table(self) -> Table:
         head = ("name", "lies in", *(self._name(each.name) for each in self.stack.layers))

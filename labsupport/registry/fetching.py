@@ -62,7 +62,7 @@ def _no(why: str, remedy: str) -> LabError:
 def main(argv: Sequence[str]) -> int:
     """`./lab registry`: fetch the program of a private registry, unless one is there."""
     parser = argparse.ArgumentParser(prog="lab registry", description=main.__doc__)
-    parser.add_argument("--anew", action="store_true", help="fetch it even if one is there")
-    found = None if parser.parse_args(argv).anew else find()
+    parser.add_argument("--again", action="store_true", help="fetch it even if one is there")
+    found = None if parser.parse_args(argv).again else find()
     print(f"there is one: {found}" if found else f"fetched: {fetch()}")
     return 0

@@ -141,7 +141,7 @@ class Log:
                 return address
             said = "\n".join(list(self._words)[-3:])
         raise LabError(
-            "the registry did not start", said or "it said nothing", "./lab registry --anew"
+            "the registry did not start", said or "it said nothing", "./lab registry --again"
         )
 
     def _address(self) -> str:

@@ -75,7 +75,7 @@ def test_bytes_that_another_name_still_shows_are_not_wasted(opened):
     assert (image.wasted_bytes, image.read("c")) == (100, bytes(50))
 
 
-def test_what_is_deleted_and_made_anew(opened):
+def test_what_is_deleted_and_made_again(opened):
     image = opened([
         [folder("d"), member("d/x", b"first"), member("e", b"old")],
         [member(".wh.d"), member("d/y", b"second"), member(".wh.e")],

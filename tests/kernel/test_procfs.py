@@ -181,7 +181,7 @@ with Sandbox() as box:
     not os.path.exists("/proc/sys/kernel/ns_last_pid"),
     reason="needs /proc/sys/kernel/ns_last_pid (CONFIG_CHECKPOINT_RESTORE)",
 )
-def test_pid_1_is_the_first_even_when_the_numbers_outside_have_begun_anew():
+def test_pid_1_is_the_first_even_when_the_numbers_outside_start_again():
     """In a PID namespace of our own, where numbers may be set."""
     with Sandbox() as outer:
         done = outer.run([sys.executable, "-c", BEGIN_ANEW])

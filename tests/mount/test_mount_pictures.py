@@ -73,7 +73,7 @@ def test_the_map_reads_the_kernel(monkeypatch):
 def test_shelves_tell_of_every_name_where_it_lies():
     words = SHELVES.words()
     assert words.startswith("2 names are seen: 1 in the container's, 1 in base; 2 hidden.")
-    assert "a: not to be seen (the container's has deleted; base has 5 B)." in words
+    assert "a: is not visible (the container's has deleted; base has 5 B)." in words
     assert "b: lies in base." in words
     table = SHELVES.table()
     assert table[0] == ("name", "lies in", "the container's", "base")

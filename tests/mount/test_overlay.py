@@ -57,7 +57,7 @@ def test_a_deleted_name_is_a_device_0_0_above_files_that_stay(overlay):
     assert content(overlay, "base", "etc/motd") == "Hello\n"
 
 
-def test_a_folder_made_anew_is_opaque(overlay):
+def test_a_folder_made_again_is_opaque(overlay):
     overlay.run(["rm", "-r", "srv/photos"])
     overlay.run(["mkdir", "srv/photos"])
     folder = overlay.folder("upper") / "srv/photos"
