@@ -89,7 +89,7 @@ def live(life: Callable[..., None], *facts: Any) -> NoReturn:
     """Run a forked child's whole life; it never returns into its parent's code."""
     try:
         life(*facts)
-    except (BrokenPipeError, ConnectionResetError):  # the notebook has gone
+    except (BrokenPipeError, ConnectionResetError, EOFError):  # the notebook, or a child, has gone
         os._exit(71)
     except BaseException:
         # unlike traceback's functions it needs no import, which would fail in a new root
