@@ -13,6 +13,7 @@ from labsupport.build.container import Ran
 from labsupport.build.workbench import Workbench
 from labsupport.course.exercises import Exercise, Verdict
 from labsupport.engine.client import Engine
+from labsupport.engine.daemon import PATIENCE
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -23,7 +24,7 @@ SHELF = ("apple", "bread", "cheese", "honey", "lemon", "onion", "pepper", "salt"
 FILES = tuple(f"/srv/shelf/{name}.txt" for name in SHELF)
 USERS = (1000, 2000, 4711, 65534)
 FOLDERS = ("diary", "ledger", "logbook")
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 20.0 * PATIENCE
 LONG_AGO = 1_000_000_000  # Docker misses a change that keeps a file's length and its second
 
 # It names a file that it only reads, and leaves the one that it changes as long as it was.

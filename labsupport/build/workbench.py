@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from labsupport.build.bases import base_image
 from labsupport.build.build import Build
 from labsupport.build.container import Ran, command_line, start_and_end
+from labsupport.engine.daemon import PATIENCE
 from labsupport.engine.listing import Belongings, owner_labels, remove_image
 from labsupport.errors import LabError, nearest
 from labsupport.figure.table import PlainTable
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from labsupport.engine.client import Engine
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 60 * PATIENCE
 NAMESPACE = "labsupport/"
 
 

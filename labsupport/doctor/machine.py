@@ -326,7 +326,8 @@ def _outcome(no: LabError) -> Outcome:
     return {"reason": f"{no.what}: {no.why}" if no.why else no.what, "remedy": no.remedy}
 
 
-_PROGRAMS = {"engine": "dockerd", "engine.cli": "docker", "net.admin": "ip", "nftables": "nft"}
+_PROGRAMS = {"engine": "dockerd", "engine.cli": "docker", "engine.builds": "docker",
+             "net.admin": "ip", "nftables": "nft"}  # fmt: skip
 
 
 def vm_offers(name: str, vm: str) -> bool:

@@ -545,6 +545,7 @@ CAPABILITIES = {
     "engine": Capability("a container engine (Docker or Podman)", addresses.engine),
     "engine.cli": Capability("the command docker, as typed in a terminal", addresses.command_line),
     "engine.compose": Capability("docker compose: several containers at once", addresses.compose),
+    "engine.builds": Capability("builds on a whole Debian, with BuildKit", addresses.builds),
     "registry": Capability("a private image registry", addresses.registry),
     "vm": Capability("the Lab VM (User-Mode Linux)", None),
     "kvm": Capability("hardware virtualisation (KVM)", guest.kvm),
@@ -560,7 +561,8 @@ TOGETHER = (
      "nftables", "bpf.trace"),
     *(("kvm",), ("ns.pid",), ("ns.user",), ("seccomp",), ("seccomp.read",)),
     ("cgroup.memory", "cgroup.cpu", "cgroup.pids", "cgroup.io"),
-    ("psi", "browser", "engine", "engine.cli", "engine.compose", "registry"),
+    ("psi", "browser", "engine", "engine.cli", "engine.compose",
+     "engine.builds", "registry"),
 )  # fmt: skip
 
 

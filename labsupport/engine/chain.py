@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import unquote
 
 from labsupport.engine.client import Engine
+from labsupport.engine.daemon import PATIENCE
 from labsupport.errors import ProcessGone
 from labsupport.figure import style
 from labsupport.figure.page import Page
@@ -121,8 +122,8 @@ def _id_in(content: bytes) -> str:
 
 
 ROLES = ("client", "engine", "containerd", "shim", "process")
-LAST_WORDS_SECONDS = 5.0
-EXECVE_SECONDS = 2.0
+LAST_WORDS_SECONDS = 5.0 * PATIENCE
+EXECVE_SECONDS = 2.0 * PATIENCE
 RUNTIME_INIT = "runc:["  # what runc calls itself in the container, until it executes the program
 ENGINES = ("dockerd", "podman")
 NOBODY = Status("", "", 0, (), 0)

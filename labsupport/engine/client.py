@@ -25,6 +25,7 @@ from labsupport.doctor import addresses
 from labsupport.doctor.addresses import LONGEST_SOCKET_PATH, Chosen, usual_sockets
 from labsupport.engine import daemon, listing
 from labsupport.engine.command_line import engine_environment
+from labsupport.engine.daemon import PATIENCE
 from labsupport.errors import EngineDown, LabError
 from labsupport.figure.table import html_table
 from labsupport.kernel.refusals import gather
@@ -117,7 +118,9 @@ def connect(to: Chosen) -> docker.DockerClient:
     except (DockerException, TLSParameterError, ValueError) as error:  # a port that is not a number
         raise _down(to, str(error)) from error
     # a build or a push may be silent for long, so from here on the patience is the SDK's own
-    return make(version=agreed_version(said, to.address), timeout=DEFAULT_TIMEOUT_SECONDS)
+    return make(
+        version=agreed_version(said, to.address), timeout=PATIENCE * DEFAULT_TIMEOUT_SECONDS
+    )
 
 
 def _version(make: Callable[..., docker.DockerClient], address: str) -> dict[str, Any]:
@@ -231,13 +234,13 @@ class Engine(Description, Closing):
     def connect(cls) -> Engine:
         """Connect to the engine of this place.
 
-        In the Lab VM that is the guest's own, started now if it is not running. Elsewhere it is the
-        one in `DOCKER_HOST` or in Docker's current context, else the first of the usual sockets
-        that answers, else, for root, a private one that ends with this process. Raises `LabError`,
-        or `EngineDown` where one should answer.
+        In the Lab VM and in the page that is the guest's own, started now if it is not running.
+        Elsewhere it is the one in `DOCKER_HOST` or in Docker's current context, else the first of
+        the usual sockets that answers, else, for root, a private one that ends with this process.
+        Raises `LabError`, or `EngineDown` where one should answer.
         """
-        if os.environ.get("LAB_IN_VM") == "1":
-            own = Chosen(daemon.in_guest().address, "the Lab VM")
+        if place := daemon.guest():
+            own = Chosen(daemon.in_guest().address, place)
             engine = cls._of(connect(own), own.address)
         else:
             engine = cls._of(*find(start=True))

@@ -31,7 +31,9 @@ GUEST_FOLDER = DATA.parent
 USUAL_SOCKET = Path("/var/run/docker.sock")
 LATE = "timeout waiting for containerd"
 """What dockerd says after 15 s; containerd is in memory then, and is faster a second time."""
-READY_SECONDS = 120.0  # two, as a rule; where every instruction is emulated, twenty and more
+PATIENCE = 8 if os.environ.get("LAB_IN_PAGE") == "1" else 1
+"""How many times as long as elsewhere an engine may take: the page emulates each instruction."""
+READY_SECONDS = 120.0 * PATIENCE  # two, as a rule; where a machine is emulated, twenty and more
 LAST_LINES = 5
 
 # No firewall rules: in the guest there is no outside to translate addresses for, and they take two
@@ -126,8 +128,15 @@ def forget_if_ended() -> None:
             _of_this_process = None
 
 
+def guest() -> str:
+    """Name the guest that this is, which has one engine for its whole life; "" elsewhere."""
+    if os.environ.get("LAB_IN_VM") == "1":
+        return "the Lab VM"
+    return "the page's machine" if os.environ.get("LAB_IN_PAGE") == "1" else ""
+
+
 def in_guest(folder: Path = GUEST_FOLDER) -> Daemon:
-    """Find the guest's own daemon, or start it: ready in about two seconds.
+    """Find the guest's own daemon, or start it: in two seconds, in the page in half a minute.
 
     It lives as long as the guest. It also answers at the usual address, so that `docker` in a
     terminal finds it.
@@ -140,16 +149,45 @@ def in_guest(folder: Path = GUEST_FOLDER) -> Daemon:
         _cover_settings()
         prepare(folder / "data")
         with (folder / "log").open("w+b") as log:
+            argv = [dockerd, *_containerd(folder, log)]
             try:
-                _start([], [dockerd], folder, {}, log)
+                _start([], argv, folder, _of_guest(), log)
             except LabError as error:
                 if LATE not in error.why:
                     raise
-                _start([], [dockerd], folder, {}, log)
+                _start([], argv, folder, _of_guest(), log)
         if USUAL_SOCKET.is_symlink() or not USUAL_SOCKET.exists():
             USUAL_SOCKET.unlink(missing_ok=True)
             USUAL_SOCKET.symlink_to(folder / "docker.sock")
     return Daemon(folder)
+
+
+def _of_guest() -> Mapping[str, object]:
+    """Return the page's own options: crun makes a container in a tenth of runc's instructions."""
+    crun = shutil.which("crun") if os.environ.get("LAB_IN_PAGE") == "1" else None
+    return {"default-runtime": "crun", "runtimes": {"crun": {"path": crun}}} if crun else {}
+
+
+_CONTAINERD = """version = 2
+root = "{folder}/data/containerd"
+state = "{folder}/exec/containerd"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = "{folder}/containerd.sock"
+"""
+
+
+def _containerd(folder: Path, log: IO[bytes]) -> list[str]:
+    """Start containerd in the page, where it takes longer than the 15 s for which dockerd waits.
+
+    Returns the options that tell dockerd where it is; none elsewhere.
+    """
+    if os.environ.get("LAB_IN_PAGE") != "1":
+        return []
+    settings = folder / "containerd.toml"
+    settings.write_text(_CONTAINERD.format(folder=folder))
+    _launch(["containerd", f"--config={settings}"], folder, log)
+    return [f"--containerd={folder / 'containerd.sock'}"]
 
 
 def private() -> Daemon:
@@ -189,6 +227,13 @@ def _start(
     argv += [f"--data-root={folder / 'data'}", f"--exec-root={folder / 'exec'}"]
     argv += [f"--pidfile={folder / 'pid'}", f"--host=unix://{folder / 'docker.sock'}"]
     (folder / "pid").unlink(missing_ok=True)
+    return _launch(argv, folder, log, stdin=subprocess.PIPE if prefix else subprocess.DEVNULL)
+
+
+def _launch(
+    argv: Sequence[str], folder: Path, log: IO[bytes], stdin: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
+    """Start a program that says when it is ready, and wait for that."""
     environment = {name: text for name, text in os.environ.items() if name != "DOCKER_HOST"}
     # containerd leaves a file with its stacks in TMPDIR when dockerd loses patience with it
     own = {"HOME": str(folder), "TMPDIR": str(folder), "NOTIFY_SOCKET": str(folder / "notify")}
@@ -196,7 +241,7 @@ def _start(
     with _notifications(folder / "notify") as ready:
         process = subprocess.Popen(
             argv, env={**environment, "PATH": f"{_legacy(folder)}:{os.environ['PATH']}"},
-            stdin=subprocess.PIPE if prefix else subprocess.DEVNULL, stdout=log, stderr=log,
+            stdin=stdin, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
         try:
@@ -212,10 +257,14 @@ def _legacy(folder: Path) -> Path:
     """Make a folder in which iptables is the legacy one.
 
     Docker's name server redirects a container's questions by it, and Debian's User-Mode Linux
-    does not take the rules of the one that is built on nftables.
+    does not take the rules of the one that is built on nftables. BuildKit looks for a `runc`;
+    the page has room for one runtime.
     """
     programs = folder / "bin"
     programs.mkdir(exist_ok=True)
+    crun = shutil.which("crun")
+    if crun and not shutil.which("runc") and not (programs / "runc").is_symlink():
+        (programs / "runc").symlink_to(crun)
     for name in ("iptables", "ip6tables"):
         legacy = shutil.which(f"{name}-legacy")
         if legacy and not (programs / name).is_symlink():

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
+from labsupport.engine.daemon import PATIENCE
 from labsupport.errors import LabError
 from labsupport.figure.table import PlainTable, amount
 from labsupport.ownership import marks
@@ -25,8 +26,8 @@ from labsupport.ownership import marks
 
 OWN_AGENT = "labsupport"
 """The `User-Agent` of our own questions, which do not belong to the story."""
-READY_SECONDS = 30.0
-ANSWER_SECONDS = 10.0
+READY_SECONDS = 30.0 * PATIENCE
+ANSWER_SECONDS = 10.0 * PATIENCE
 _LISTENING = "listening on "
 _BLOB = re.compile(r"/blobs/(sha256:[0-9a-f]{64})|digest=(sha256(?::|%3A)[0-9a-f]{64})")
 

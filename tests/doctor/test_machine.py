@@ -400,6 +400,12 @@ def engine_at(path, answer, after=0):
         server.shutdown(socket.SHUT_RDWR)
 
 
+def test_the_page_starts_an_engine_and_has_no_room_for_large_builds():
+    told = doctor(LAB_IN_PAGE="1", DOCKER_HOST="unix:///nowhere")
+    assert told["engine"]["can"] == (shutil.which("dockerd") is not None)
+    assert "BuildKit" in told["engine.builds"]["reason"]
+
+
 def test_an_engine_that_its_socket_starts_is_waited_for(tmp_path):
     with engine_at(tmp_path / "s", b"HTTP/1.0 200 OK\r\n\r\nOK", after=2) as address:
         assert doctor(DOCKER_HOST=address)["engine"] == {"can": True, "found": address}

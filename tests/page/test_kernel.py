@@ -11,6 +11,7 @@ from collections import deque
 from pathlib import Path
 
 import pytest
+from IPython.core.history import HistoryManager
 
 from labsupport.course import progress
 from labsupport.errors import LabError
@@ -95,6 +96,7 @@ def page(tmp_path, monkeypatch):
     if pid == 0:
         try:
             ours.close()
+            HistoryManager.enabled.default_value = False  # as in the page: kernels are forks of one
             agent.Agent(theirs.fileno(), Prepared.instance()).serve()
         finally:
             os._exit(1)  # or it would run the tests that follow
