@@ -399,7 +399,9 @@ def why_no_parent(
 
 @contextlib.contextmanager
 def _new_group(parent: Path) -> Iterator[Path]:
-    group = parent / f"lab-probe-{os.getpid()}"
+    from labsupport.ownership import marks  # should we be killed, it is swept
+
+    group = parent / f"{marks.prefix('probe')}group"
     with step(f"making a cgroup in {parent}"):
         group.mkdir()
     try:

@@ -22,6 +22,7 @@ from unittest.mock import Mock
 import pytest
 
 from labsupport import Engine, probe
+from labsupport.cgroup import life
 from labsupport.doctor import addresses, guest, runner, tries
 from labsupport.doctor.machine import CORE, Machine, Refusal, vm_offers
 from labsupport.doctor.tries import CAPABILITIES
@@ -30,6 +31,7 @@ from labsupport.kernel.mounts import CONTROLLERS, Hierarchy, find, version
 from labsupport.kernel.proc import CAP_SYS_ADMIN
 from labsupport.kernel.refusals import MOUNT_PROC, READ_FILTER, TRACE_CALLS, Facts, explain
 from tests.toys import CHECKOUT
+from tests.waiting import wait_until
 
 IS_ROOT = os.geteuid() == 0
 NAMESPACES = [name for name in CAPABILITIES if name.startswith("ns.")]
@@ -170,9 +172,16 @@ def traces():
         line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()
     )
     places = {find(name) for name in CONTROLLERS} - {None}
-    groups = [g for place in places for g in place.mount.glob("**/lab-probe-*")]
+    groups = {g for place in places for g in place.mount.glob("**/labsupport-probe-*")}
     links = [name for _, name in socket.if_nameindex() if name.startswith("probe")]
     return mounts, groups, links
+
+
+def nothing_more_than(before):
+    """Assert that there is nothing new, once the probings of others have ended, too."""
+    mounts, groups, links = before
+    wait_until(lambda: not traces()[1] - groups)
+    assert traces()[::2] == (mounts, links)
 
 
 @pytest.mark.parametrize("who", ["self", "ordinary user"])
@@ -182,7 +191,7 @@ def test_nothing_is_left_of_five_probings(request, who):
     before = traces()
     for _ in range(5):
         doctor(run=run, LAB_TEST_MARK=mark)
-    assert traces() == before
+    nothing_more_than(before)
     assert marked_processes(mark) == []
 
 
@@ -227,7 +236,30 @@ def test_a_stuck_probe_is_ended_with_its_children_and_says_so():
     assert "ended by SIGSYS" in said
     assert said.count("there was no answer within 0.3 s") == (2 if IS_ROOT else 1)
     assert marked_processes(mark) == []
-    assert traces() == before
+    nothing_more_than(before)
+
+
+WAITS_IN_A_GROUP = """
+import signal, sys
+sys.path.insert(0, sys.argv[1])
+from labsupport.doctor import tries
+from labsupport.kernel.mounts import find
+with tries._new_group(find("pids").own) as group:
+    print(group, flush=True)
+    signal.pause()
+"""
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root: it makes a control group")
+def test_the_group_of_a_killed_probe_is_swept():
+    argv = [sys.executable, "-c", WAITS_IN_A_GROUP, str(CHECKOUT)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as probing:
+        group = Path(probing.stdout.readline().strip())
+        assert group.is_dir()
+        probing.kill()
+    [left] = [left for left in life.find() if group.name in left.what]
+    left.remove()
+    assert not group.exists()
 
 
 # ---- real refusals ---------------------------------------------------------------------------
