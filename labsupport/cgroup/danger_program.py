@@ -92,11 +92,17 @@ def hog(step: int, most: int, pause: float) -> None:
 
 
 def burner(threads: int) -> None:
-    """Compute without end, in `threads` processes (Python's threads would take turns)."""
+    """Compute without end, in `threads` processes (Python's threads would take turns).
+
+    Where there is one for each CPU, each has its own: left to the balancing between CPUs, groups of
+    weights 1 : 3 were seen to share 1 : 4.
+    """
+    cpus, number = sorted(os.sched_getaffinity(0)), 0
     with contextlib.suppress(BlockingIOError):  # EAGAIN: a bomb has taken all places
-        for _ in range(threads - 1):
-            if os.fork() == 0:
-                break
+        while number < threads - 1 and os.fork():
+            number += 1
+    if threads >= len(cpus):
+        os.sched_setaffinity(0, {cpus[number % len(cpus)]})
     while True:
         pass
 
