@@ -48,6 +48,8 @@ c.SimpleLocalProcessSpawner.home_dir_template = {folder!r} + "/{{username}}"
 c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
 c.Spawner.args = ["--allow-root", "--MappingKernelManager.kernel_info_timeout={patience}",
                   "--KernelManager.transport=ipc"]  # of twenty servers, two may choose a port
+c.Spawner.environment = {{  # a socket's path has 107 bytes at most
+    "JUPYTER_RUNTIME_DIR": lambda spawner: {folder!r} + f"/{{spawner.user.name}}/.r"}}
 c.Spawner.env_keep = ["PATH", "LANG", "LC_ALL", "LAB_PLACE", "LAB_KERNEL", "LAB_MEMORY", "TMPDIR"]
 c.Spawner.http_timeout = c.Spawner.start_timeout = {patience}
 c.JupyterHub.concurrent_spawn_limit = 0
