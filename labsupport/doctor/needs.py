@@ -190,7 +190,10 @@ def show_notice(missing: Missing, lost: list[str], again: bool) -> None:
 
 
 def uses(source: str) -> tuple[set[str], set[str]]:
-    """Return the names that a cell reads before it has bound them, and those that it binds."""
+    """Return the names that a cell reads before it has bound them, and those that it binds.
+
+    A name that it asks for, by `"name" in globals()`, it can do without: so are things cleaned up.
+    """
     # a cell that is not Python reads and binds nothing; of cell magics, `%%shell` is understood
     from IPython.core.inputtransformer2 import TransformerManager
 
@@ -202,7 +205,8 @@ def uses(source: str) -> tuple[set[str], set[str]]:
         code = compile(plain, "cell", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     except (SyntaxError, ValueError):
         return set(), set()
-    return _followed(_names(code))
+    loads, binds = _followed(_names(code))
+    return loads - {*re.findall(r"[\"'](\w+)[\"'] in globals\(\)", source)}, binds
 
 
 def _followed(names: Iterator[tuple[str, str]]) -> tuple[set[str], set[str]]:

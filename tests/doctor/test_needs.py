@@ -183,6 +183,7 @@ def test_the_whole_notice_is_shown_once_for_cells_in_a_row(shell):
         ("%%shell pid=web.pid n=len(all)\nkill $pid", {"web", "len", "all"}, set()),
         ("%%time\nx = y", set(), set()),
         ("# needs: ns.pid\n%%shell in box as said\nls", {"box"}, {"said"}),
+        ('if "box" in globals():\n    box.close()\nother', {"globals", "other"}, set()),
     ],
 )
 def test_what_a_cell_uses(cell, loads, binds):
