@@ -112,11 +112,15 @@ def is_a_fault(record: logging.LogRecord) -> bool:
     """Tell whether a line of the log is about more than a first visit to a fresh clone.
 
     Nobody has signed the course's own notebooks here, and the page shows their outputs all the
-    same; Jupyter's pings are in milliseconds, which Tornado takes for seconds.
+    same; Jupyter's pings are in milliseconds, which Tornado takes for seconds; and Jupyter asks a
+    new kernel whether it is there until it answers: what it answers more often comes too late.
     """
     said = record.getMessage()
     ours = {f"Notebook {path.name} is not trusted" for path in FOLDER.glob(OURS)}
-    return said not in ours and not said.startswith("The websocket_ping_timeout (90000) cannot")
+    return said not in ours and not said.startswith(_HARMLESS)
+
+
+_HARMLESS = ("The websocket_ping_timeout (90000) cannot", "Got events for closed stream")
 
 
 def serve(page: Path, port: int | None, browser: bool) -> None:

@@ -35,7 +35,7 @@ def written(path, *arguments):
 )
 def test_it_says_its_text_and_ends(tmp_path, text, machine):
     program = written(tmp_path / "hello", text, *machine)
-    done = subprocess.run([program], capture_output=True, timeout=10, check=True)
+    done = subprocess.run([program], capture_output=True, timeout=60, check=True)
     assert (done.stdout.decode(), done.stderr) == (text, b"")
     assert not machine or program.read_bytes()[4] == 1  # ELFCLASS32
 

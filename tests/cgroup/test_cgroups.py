@@ -150,7 +150,7 @@ def test_the_group_and_all_inside_end_with_the_block():
         with Cgroup() as group:
             group.add(program.pid)
             folders = group.folders.values()
-        assert program.wait(5) == -signal.SIGKILL
+        assert program.wait(60) == -signal.SIGKILL
         assert not any(folder.exists() for folder in folders)
     group.close()
     for ask in (group.usage, group.processes, group.events, group.files, group.freeze):
@@ -260,7 +260,7 @@ def test_forks_beyond_the_limit_are_refused_counted_and_told():
         with group.events() as events:
             assert run_in(group, FORK_TEN).stdout == "3\n"
             assert group.usage().pids_refused == 7
-            event = events.wait(2)
+            event = events.wait(60)
             assert event.kind == "fork_refused"
             assert event.count >= event.new >= 1
             assert (events.wait(0.1) or event).count == 7
@@ -309,7 +309,7 @@ def test_a_frozen_group_stands_still_and_goes_on():
         wait_until(lambda: group.usage().cpu_seconds > before)
         group.freeze()
         group.kill()
-        assert program.wait(5) == -signal.SIGKILL
+        assert program.wait(60) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("new", [{"pid"}, {"uts"}], ids=str)
@@ -319,7 +319,7 @@ def test_a_sandbox_in_a_frozen_group_ends_and_its_neighbours_stay_frozen(new):
         with Sandbox(new=new, cgroup=group) as box:
             program = box.start(["unshare", "--pid", "--fork", "sleep", "60"])
             group.freeze()
-        assert program.wait(5) == -signal.SIGKILL
+        assert program.wait(60) == -signal.SIGKILL
         assert group.frozen
         assert len(group.processes()) == 1
 
@@ -337,7 +337,7 @@ def test_nobody_waits_for_ever_for_what_does_not_end(monkeypatch):
             with pytest.raises(TimedOut, match=f"PID {program.pid}, state D"):
                 box.close()
             group.thaw()
-        assert program.wait(5) == -signal.SIGKILL
+        assert program.wait(60) == -signal.SIGKILL
 
 
 def test_a_notebook_ends_with_a_sandbox_open_in_a_frozen_group():
@@ -355,7 +355,7 @@ def test_a_frozen_group_below_ends_with_the_group():
         one.add(program.pid)
         one.freeze()
         group.kill()
-        assert program.wait(5) == -signal.SIGKILL
+        assert program.wait(60) == -signal.SIGKILL
 
 
 def test_kill_ends_groups_below_and_leaves_the_group():
@@ -364,7 +364,7 @@ def test_kill_ends_groups_below_and_leaves_the_group():
             one.add(first.pid)
             two.add(second.pid)
             group.kill()
-            assert first.wait(5) == second.wait(5) == -signal.SIGKILL
+            assert first.wait(60) == second.wait(60) == -signal.SIGKILL
         assert one.processes() == two.processes() == []
 
 
@@ -405,7 +405,7 @@ def test_an_oom_kill_is_told_when_it_happens():
         events = group.events()
         assert select.select([events], [], [], 0.1)[0] == [] or events.read() == []
         run_in(group, HOG.format(64))
-        event = events.wait(2)
+        event = events.wait(60)
         assert (event.kind, event.count, event.new) == ("oom_kill", 1, 1)
         assert events.wait(0) is None
         run_in(group, HOG.format(64))

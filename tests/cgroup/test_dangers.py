@@ -32,8 +32,8 @@ def test_a_hog_is_killed_at_its_limit():
     with Cgroup(memory="32M", swap=0) as group, group.events() as events:
         hog = dangers.hog(group, pause_seconds=0.001)
         assert hog.pid in group.processes() or hog.returncode is not None
-        assert events.wait(10).kind == "oom_kill"
-        assert hog.wait(5) == -signal.SIGKILL
+        assert events.wait(60).kind == "oom_kill"
+        assert hog.wait(60) == -signal.SIGKILL
         assert group.usage().memory_peak_bytes in (None, 32 * MIB)
 
 
@@ -54,7 +54,7 @@ def test_a_bomb_fills_its_limit_and_not_more():
         assert bomb.returncode is None
         group.kill()
         assert group.processes() == []
-        assert bomb.wait(5) == -signal.SIGKILL
+        assert bomb.wait(60) == -signal.SIGKILL
 
 
 # --- they start only inside a limit -------------------------------------------------------------
@@ -142,7 +142,7 @@ def test_each_ends_when_its_time_is_up(kind):
         options = {"most": "1M"} if kind == "hog" else {}
         began = time.monotonic()
         danger = start(group, seconds=0.7, **options)
-        assert danger.wait(10) == 0
+        assert danger.wait(60) == 0
         assert time.monotonic() - began < 8
         wait_until(lambda: group.processes() == [])
 

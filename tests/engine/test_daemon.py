@@ -116,7 +116,7 @@ def test_ports_are_published_on_the_loopback_and_names_are_known(engine):
     web.reload()
     [port] = web.ports["80/tcp"]
     assert port["HostIp"] == "127.0.0.1"
-    with urllib.request.urlopen(f"http://127.0.0.1:{port['HostPort']}", timeout=10) as page:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port['HostPort']}", timeout=60) as page:
         assert page.read() == b"hello\n"
     question = ["wget", "-q", "-O-", "http://web/"]
     assert said_by(client, image, question, network="talk") == b"hello\n"

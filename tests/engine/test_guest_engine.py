@@ -127,7 +127,7 @@ from urllib.request import urlopen
 def read(until=time.monotonic() + 20):
     while True:  # the proxy listens before the server does
         try:
-            return urlopen("http://127.0.0.1:8080/group", timeout=10).read().decode()
+            return urlopen("http://127.0.0.1:8080/group", timeout=60).read().decode()
         except (OSError, HTTPException):
             assert time.monotonic() < until
             time.sleep(0.05)

@@ -156,7 +156,7 @@ def test_two_at_once_make_one(made, tmp_path, capsys):
         assert second.is_alive()
         assert made == []
         (tmp_path / ARCHIVE).write_bytes(_finished(tmp_path))
-    second.join(timeout=10)
+    second.join(timeout=60)
 
     assert made == []
     assert "another ./lab base is at work" in capsys.readouterr().out

@@ -179,7 +179,7 @@ def test_ending_the_other_servers_is_refused_with_or_without_a_rule(start):
     for place, serving in exercise._serving.items():
         if place != f"10.0.0.2:{exercise.wanted}":
             serving.process.signal(signal.SIGTERM)
-            serving.process.wait(5)
+            serving.process.wait(60)
     assert "exercise.server no longer has: a server at" in exercise.check().saw
     nft(exercise.server, TABLE % ("input", "1"))
     assert "exercise.server no longer has: a server at" in exercise.check().saw

@@ -50,7 +50,7 @@ def test_only_marked_processes_of_dead_owners_are_removed(dead_mark, capsys):
     assert left.poll() is None
     assert marks.main([]) == 0
     assert f"removed: process {left.pid}" in capsys.readouterr().out
-    assert left.wait(5) == -9
+    assert left.wait(60) == -9
     assert owned.poll() is None
     assert unmarked.poll() is None
     for process in (owned, unmarked):

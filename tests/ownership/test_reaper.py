@@ -46,7 +46,7 @@ def test_a_daemon_ends_when_it_is_told(tmp_path, how):
     elif how == "a byte":
         os.write(reaper.stdin.fileno(), b"!")
 
-    reaper.communicate(timeout=10)
+    reaper.communicate(timeout=60)
     assert not exists(runaway)
 
 
@@ -54,7 +54,7 @@ def test_a_daemon_ends_with_the_program_that_started_it(tmp_path):
     pid = tmp_path / "pid"
     reaper = start(script=RUNAWAY.format(pid=pid, rest=f"until [ -s {pid} ]; do :; done; exit 3"))
 
-    assert reaper.wait(10) == 3
+    assert reaper.wait(60) == 3
     assert not exists(wait_for(pid))
 
 
@@ -67,7 +67,7 @@ def test_its_mounts_and_covers_are_nobody_elses_and_vanish(tmp_path):
 
     assert wait_for(said) == 2  # the names of two folders, both empty
     assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
-    reaper.communicate(timeout=10)
+    reaper.communicate(timeout=60)
     assert not folder.exists()
     assert (full / "file").exists()
 
@@ -86,7 +86,7 @@ def test_its_folder_and_cgroups_are_removed(tmp_path):
     inside = wait_for(pid)
     assert str(inside) in group.read_text().split()
 
-    reaper.communicate(timeout=10)
+    reaper.communicate(timeout=60)
     assert not exists(inside)
     assert not (tree / name).exists()
     assert not folder.exists()
@@ -120,7 +120,7 @@ def test_each_step_is_done_even_if_another_one_fails(tmp_path):
     reaper = start(*options, script=RUNAWAY.format(pid=pid, rest="sleep 600"))
     runaway = wait_for(pid)
     (tmp_path / "covered" / "file").touch()
-    reaper.communicate(timeout=10)
+    reaper.communicate(timeout=60)
     assert reaper.returncode
     assert not exists(runaway)
     assert not folder.exists()
@@ -132,7 +132,7 @@ def test_a_guest_has_a_moment_to_power_itself_off_unless_it_is_in_a_hurry(tmp_pa
     script = f"echo $$ > {pid}; setsid sleep 600 & sleep 0.5; touch {off}; exit 3"
     reaper = start("--guest", script=script)
     wait_for(pid)
-    reaper.communicate(told, timeout=10)
+    reaper.communicate(told, timeout=60)
     assert off.exists() == (not told)
     assert reaper.returncode == (0 if told else 3)
 
@@ -148,7 +148,7 @@ def test_a_name_cut_within_a_character_is_read(tmp_path):
         while not Path(f"/proc/{odd.pid}/comm").read_bytes().startswith(b"uebung"):
             time.sleep(0.001)
         assert "uebung-blatt-3\\xc3" in [each.name for each in processes()]
-        reaper.communicate(timeout=10)
+        reaper.communicate(timeout=60)
         os.killpg(odd.pid, signal.SIGKILL)
     assert reaper.returncode == 0
     assert not exists(runaway)

@@ -17,7 +17,7 @@ def first(begun):
 
 def ended(exercise, *processes):
     for process in processes:
-        process.wait(10)
+        process.wait(60)
     return exercise.check()
 
 

@@ -31,7 +31,7 @@ def registry():
 
 def status_of(address: str) -> int:
     try:
-        return urlopen(f"http://{address}/v2/", timeout=10).status
+        return urlopen(f"http://{address}/v2/", timeout=60).status
     except HTTPError as error:
         return error.code
 
@@ -96,12 +96,12 @@ def test_a_log_that_comes_late_is_read_as_far_as_a_mark():
 
     def late():
         for number, path, agent in ((1, "/v2/x/blobs/y", "docker"), (2, "/v2/?mark=m", OWN_AGENT)):
-            go_on.wait(10)
+            go_on.wait(60)
             yield line(number, path, agent)
         yield line(2, "/v2/?mark=m", OWN_AGENT, **{"http.response.status": 200})
         time.sleep(0.1)
         yield line(1, "/v2/x/blobs/y", **{"http.response.status": 200})
-        read.wait(10)
+        read.wait(60)
 
     go_on, read = threading.Event(), threading.Event()
     log = Log(late())

@@ -138,7 +138,7 @@ def test_the_steps_are_lines_for_a_terminal_which_work(pair):
     assert any("ip address replace 10.0.0.1/24 dev eth0" in step.shell for step in left.shell())
     line = next(step.shell for step in left.shell() if "link set" in step.shell)
     argv = shlex.split(line.replace("eth0 up", "eth0 down"))
-    subprocess.run(argv, check=True, capture_output=True, timeout=10)
+    subprocess.run(argv, check=True, capture_output=True, timeout=60)
     assert not left.net.link("eth0").up
 
 

@@ -253,7 +253,7 @@ def test_a_stopped_build_leaves_nothing(tmp_path, scratch, number):
     child = _start_build(tmp_path, archive, scratch)
     compiler = int(_wait_for(marker))
     child.send_signal(number)
-    child.wait(10)
+    child.wait(60)
 
     wait_until(lambda: not is_alive(compiler))
     assert list((tmp_path / "out").iterdir()) == []
@@ -273,7 +273,7 @@ def test_a_build_that_is_stopped_while_it_looks_into_the_archive_leaves_nothing(
     wait_until(children.read_text, 20)
     tar = int(children.read_text())
     child.terminate()
-    child.wait(10)
+    child.wait(60)
 
     wait_until(lambda: not is_alive(tar))
 

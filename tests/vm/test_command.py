@@ -84,7 +84,7 @@ def test_a_reader_who_leaves_ends_the_program(vm_kernel: Path, marked: Marked) -
         assert process.stdout
         assert process.stdout.read(4) == b"y\ny\n"
         process.stdout.close()
-        assert process.wait(10) == 128 + signal.SIGPIPE
+        assert process.wait(60) == 128 + signal.SIGPIPE
 
 
 def test_an_interrupt_is_the_programs(vm_kernel: Path) -> None:
@@ -94,7 +94,7 @@ def test_an_interrupt_is_the_programs(vm_kernel: Path) -> None:
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGINT)
         assert process.stdout.read() == b"caught\n"
-        assert process.wait(10) == 5
+        assert process.wait(60) == 5
 
 
 class Terminal:

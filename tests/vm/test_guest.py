@@ -244,7 +244,7 @@ def test_a_guest_that_died_unseen_is_said_to_have_died(vm_kernel: Path) -> None:
         assert keeper
         first = Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children").read_text().split()[0]
         os.kill(int(first), signal.SIGKILL)
-        keeper.wait(10)
+        keeper.wait(60)
         with pytest.raises(errors.LabError, match="has died"):
             guest.run(["true"])
 

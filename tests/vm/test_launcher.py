@@ -124,7 +124,7 @@ def test_it_works_in_the_notebooks_folder_which_is_the_hosts(kernel: Kernel, sha
 
 def test_input_is_asked_for(kernel: Kernel) -> None:
     sent = kernel.client.execute("print(input('name? ') + '!')", allow_stdin=True)
-    asked = kernel.client.get_stdin_msg(timeout=10)
+    asked = kernel.client.get_stdin_msg(timeout=60)
     assert asked["content"]["prompt"] == "name? "
     kernel.client.input("Ada")
     assert "Ada!" in outputs(kernel, sent)
@@ -176,7 +176,7 @@ def test_shutdown_leaves_nothing(killable: Kernel, marked: Marked, tmp_path: Pat
 
 
 def test_a_shutdown_is_answered(killable: Kernel) -> None:
-    assert killable.client.shutdown(reply=True, timeout=10)["content"]["status"] == "ok"
+    assert killable.client.shutdown(reply=True, timeout=60)["content"]["status"] == "ok"
     wait_until(lambda: not killable.manager.is_alive(), 2)
     killable.close()
 
@@ -187,7 +187,7 @@ def test_what_waits_for_ever_at_exit_is_not_waited_for(killable: Kernel) -> None
         "atexit.register(time.sleep, 100)\n"
         "threading.Thread(target=time.sleep, args=(100,)).start()"
     )
-    killable.client.shutdown(reply=True, timeout=10)
+    killable.client.shutdown(reply=True, timeout=60)
     wait_until(lambda: not killable.manager.is_alive(), 2)
     killable.close()
 
