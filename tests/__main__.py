@@ -336,6 +336,8 @@ def main() -> int:
     if options.all:
         os.environ[ALL] = "1"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # A program whose parent ignores Ctrl-C, as a script's job in the background, would ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     total, lines = Count(), []
     with tempfile.TemporaryDirectory(prefix="lab-reports-") as reports, app_base() as base:
