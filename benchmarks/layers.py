@@ -3,10 +3,9 @@
     python benchmarks/layers.py [ROUNDS]
 
 The image has two layers of 10,000 files each over busybox, half of them replaced by the second.
-Medians and the slowest, in milliseconds; what the browser is given, in kB.
+Medians and the slowest, in milliseconds.
 """
 
-import json
 import statistics
 import sys
 import tempfile
@@ -18,7 +17,6 @@ from labsupport import Image, LayerExplorer, Overlay
 from labsupport.build import bases
 from labsupport.figure import style
 from labsupport.image import layer_explorer
-from labsupport.image.layer_explorer import as_data
 
 FILES = 10_000
 
@@ -56,16 +54,12 @@ def main() -> None:
         actions: dict[str, Callable[[], object]] = {
             "layers by hand: make, mount, delete, look": by_hand,
             "explorer: compare 20,000 files": lambda: layer_explorer.towers({"large": image}),
-            "explorer: what the browser is given": lambda: as_data(shown),
-            "explorer: its still picture": lambda: style.png(layer_explorer.page(shown).figure),
+            "explorer: its picture": lambda: style.png(layer_explorer.page(shown).figure),
             "explorer: all of it": lambda: LayerExplorer(image),
         }
         for what, action in actions.items():
             middle, slowest = milliseconds(action, rounds)
             print(f"{what:45} {middle:8.1f} ms  (slowest {slowest:.1f})")
-        print(
-            f"{'explorer: sent to the browser':45} {len(json.dumps(as_data(shown))) / 1000:8.1f} kB"
-        )
 
 
 if __name__ == "__main__":

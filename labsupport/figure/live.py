@@ -23,7 +23,7 @@ from matplotlib.transforms import Bbox
 from labsupport.errors import LabError
 from labsupport.figure.style import as_written, bundle
 
-TOOLS = """
+_ESM = """
 const make = (tag, attributes = {}, ...children) => {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -47,9 +47,6 @@ const paint = (model, image) => {
   show();
   return () => { if (url) URL.revokeObjectURL(url); };
 };
-"""
-"""What the scripts of widgets begin with."""
-_ESM = """
 // a slider of ipywidgets has a label next to it, but no name
 const nameSliders = (el) => {
   for (const slider of el.parentElement?.querySelectorAll('.widget-slider') ?? []) {
@@ -95,7 +92,7 @@ class LivePicture(anywidget.AnyWidget):
     `stop` is what its button says.
     """
 
-    _esm = TOOLS + _ESM
+    _esm = _ESM
     _css = _CSS
     png = traitlets.Bytes(b"").tag(sync=True)
     alt = traitlets.Unicode("").tag(sync=True)

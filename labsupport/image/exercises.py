@@ -122,8 +122,8 @@ class Halve(_OfABuild):
     name = "10.1"
     hints = (
         "Which layer is the largest, and what in it does the app need when it runs? "
-        "LayerExplorer(exercise.image(exercise.build())).show() shows it. What is removed in a "
-        "later step stays in the layer of the earlier one.",
+        "LayerExplorer(exercise.image(exercise.build())).show() tells which, and .layers of the "
+        "image what is in it. What a later step removes stays in the layer of the earlier one.",
         "Two ways. One single RUN that installs, syncs, and takes away what it needed only for "
         "that (pip uninstall …). Or two stages: FROM … AS tools, and finally the same base again "
         "with COPY --from=tools /.venv /.venv.",
@@ -229,7 +229,7 @@ class Secret(Exercise):
     name = "10.3"
     hints = (
         "What a later layer deleted is in exercise.built.lost_files(): each tells its path, "
-        "added_in and removed_in. LayerExplorer(exercise.built).show() shows the same.",
+        "added_in and removed_in.",
         "One of the lost files holds a line with “token”: lost.read() gives its bytes, and "
         "lost.added_in.number is the layer that still has it.",
     )

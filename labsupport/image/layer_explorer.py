@@ -1,35 +1,29 @@
-"""The layer explorer: an image's layers, or two images side by side, to walk through.
+"""An image's layers, or those of two images side by side, as stacks; and an image's history.
 
-In the stacks the lowest layer is at the bottom. A layer that two images share is grey, and is in
-both at the same height.
+The lowest layer is at the bottom. A layer that two images share is grey, and is in both at the same
+height.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import anywidget
-import traitlets
-
 from labsupport.build.build import Build
 from labsupport.build.log import LAYER_MAKERS, instruction, is_ours, keyword
 from labsupport.errors import LabError
 from labsupport.figure import style
-from labsupport.figure.live import TOOLS, Shown
 from labsupport.figure.page import Page
 from labsupport.figure.table import UNITS, PlainTable, Tabled, amount
 from labsupport.image.image import Image
 from labsupport.image.layers import Layer
 
-HERE = Path(__file__).parent
 WORTH_TELLING = 0.1  # as much waste is the finding, less is not
-MOST_FILES = 200  # of a layer that the widget is given: its largest
 MOST_IMAGES = 2
 
 
@@ -39,49 +33,30 @@ def instruction_in_short(text: str, most: int = 60) -> str:
 
 
 @dataclass(frozen=True)
-class FileChange:
-    """A name that a layer adds, changes or deletes.
-
-    `size_bytes` of what is deleted is its size below. `hidden_by` is the number of the next layer
-    above that deletes or replaces the name, 0 if none does.
-    """
-
-    path: str
-    what: str
-    size_bytes: int
-    hidden_by: int = 0
-
-
-@dataclass(frozen=True)
 class Bar:
     """A layer to be drawn, with what it does.
 
-    `cached` tells whether its build had it from before, if that is known; `shared` whether another
-    of the images has it, too.
+    `added`, `changed` and `deleted` count names. Of its bytes, nobody sees `hidden_bytes`, since a
+    later layer hides them. `cached` tells whether its build had it from before, if that is known;
+    `shared` whether another of the images has it, too.
     """
 
     number: int
-    digest: str
     instruction: str
     size_bytes: int
-    files: tuple[FileChange, ...]
+    hidden_bytes: int
+    added: int
+    changed: int
+    deleted: int
     cached: bool | None = None
     shared: bool = False
-
-    @property
-    def hidden_bytes(self) -> int:
-        """The bytes in this layer that nobody sees, since a later layer hides them."""
-        return sum(f.size_bytes for f in self.files if f.hidden_by and f.what != "deleted")
-
-    def count(self, what: str) -> int:
-        return sum(file.what == what for file in self.files)
 
     @property
     def said(self) -> str:
         """Its size, and what else is to be said of it."""
         wasted = f", {amount(self.hidden_bytes)} wasted" if self.hidden_bytes else ""
-        deleted = self.count("deleted")
-        return amount(self.size_bytes) + wasted + (f", deletes {deleted}" if deleted else "")
+        deletes = f", deletes {self.deleted}" if self.deleted else ""
+        return amount(self.size_bytes) + wasted + deletes
 
 
 @dataclass(frozen=True)
@@ -108,8 +83,9 @@ def towers(images: Mapping[str, Image], builds: Mapping[str, Build] | None = Non
         elsewhere = {key for other in keys if other != name for key in keys[other]}
         bars = (
             Bar(
-                layer.number, layer.diff_id, instruction(layer.created_by), layer.size_bytes,
-                tuple(_files(image, layer)), cached.get(layer.number), key in elsewhere,
+                layer.number, instruction(layer.created_by), layer.size_bytes,
+                _hidden_bytes(image, layer), len(layer.added), len(layer.changed),
+                len(layer.deleted), cached.get(layer.number), key in elsewhere,
             )
             for layer, key in zip(image.layers, keys[name], strict=True)
         )  # fmt: skip
@@ -122,13 +98,9 @@ def _keys(image: Image) -> list[str]:
     return list(accumulate((layer.diff_id for layer in image.layers), "{} {}".format))
 
 
-def _files(image: Image, layer: Layer) -> Iterator[FileChange]:
-    for what, paths in (("added", layer.added), ("changed", layer.changed)):
-        for path in paths:
-            by = image.hidden.get((layer.number, path), 0)
-            yield FileChange(path, what, layer.files[path].size_bytes, by)
-    for path in layer.deleted:
-        yield FileChange(path, "deleted", layer.gone[path].size_bytes)
+def _hidden_bytes(image: Image, layer: Layer) -> int:
+    hidden = (path for number, path in image.hidden if number == layer.number)
+    return sum(layer.files[path].size_bytes for path in hidden)
 
 
 def _cached(image: Image, build: Build) -> dict[int, bool]:
@@ -143,21 +115,11 @@ def _cached(image: Image, build: Build) -> dict[int, bool]:
     return {line.layer.number: step.cached for step, line in pairs if line.layer}
 
 
-class LayerWidget(anywidget.AnyWidget):
-    """The widget: `data` is what is shown, `selected` is {"image": place, "layer": number}."""
-
-    _esm = TOOLS + (HERE / "layer_explorer.js").read_text()
-    _css = HERE / "layer_explorer.css"
-    data = traitlets.Dict().tag(sync=True)
-    selected = traitlets.Dict({"image": 0, "layer": 0}).tag(sync=True)
-
-
 class LayerExplorer:
     """Shows layers: `LayerExplorer({"mine": image})`, or two images with what they share.
 
-    `builds` are builds by the same names: their cache hits are marked. `show()` gives stacks that
-    answer to clicks and arrow keys and tell what the chosen layer adds, changes and deletes; the
-    saved output has a still picture. Raises `ValueError`.
+    `builds` are builds by the same names: their cache hits are marked. What is in a layer is in
+    `image.layers`. Raises `ValueError`.
     """
 
     def __init__(
@@ -167,14 +129,10 @@ class LayerExplorer:
         if not 1 <= len(named) <= MOST_IMAGES:
             raise ValueError(f"one image or two are shown, not {len(named)}")
         self.towers = towers(named, builds)
-        self.widget = LayerWidget(data=as_data(self.towers))
 
     def show(self) -> None:
-        """Show the stacks to walk through."""
-        said = words(self.towers)
-        shown = Shown(self.widget, said)
-        figure = page(self.towers).figure
-        shown.leave(style.png(figure), said, table(self.towers), style.pixels(figure))
+        """Show the stacks, with their words and the table behind them."""
+        page(self.towers).show(words(self.towers), table(self.towers))
 
 
 def finding(shown: Sequence[Tower]) -> str:
@@ -197,43 +155,7 @@ def _name(image: Image) -> str:
     return image.names[0] if image.names else image.digest[7:19]
 
 
-def as_data(shown: Sequence[Tower]) -> dict[str, Any]:
-    """Return what the widget takes: for each image its bars, the uppermost first."""
-    return {
-        "title": finding(shown),
-        "height": max(len(tower.bars) for tower in shown),
-        "largest": max((bar.size_bytes for tower in shown for bar in tower.bars), default=0),
-        "towers": [
-            {"name": each.name, "heading": each.heading, "bars": list(map(_bar, each.bars[::-1]))}
-            for each in shown
-        ],
-    }
-
-
-def _bar(bar: Bar) -> dict[str, Any]:
-    files = sorted(bar.files, key=lambda file: (-file.size_bytes, file.path))
-    return {
-        "number": bar.number,
-        "instruction": instruction_in_short(bar.instruction, 100),
-        "full": bar.instruction,
-        "digest": bar.digest[:19],
-        "size": bar.size_bytes,
-        "hidden": bar.hidden_bytes,
-        "said": bar.said,
-        "cached": bool(bar.cached),
-        "shared": bar.shared,
-        "counts": {what: bar.count(what) for what in ("added", "changed", "deleted")},
-        "more": max(0, len(files) - MOST_FILES),
-        "files": [_file(file) for file in files[:MOST_FILES]],
-    }
-
-
-def _file(file: FileChange) -> dict[str, Any]:
-    size = amount(file.size_bytes) if file.size_bytes else ""
-    return {"path": file.path, "what": file.what, "size": size, "hidden": file.hidden_by}
-
-
-# --- the still picture, for where the notebook does not run ---------------------------------------
+# --- the picture ----------------------------------------------------------------------------------
 
 WIDTH = 9.2  # inches
 CHARACTER = 1.02  # width of a character in which instructions are written
@@ -270,7 +192,7 @@ def table(shown: Sequence[Tower]) -> Table:
 
 
 def _row(tower: Tower, bar: Bar) -> tuple[object, ...]:
-    counts = (bar.count(what) for what in ("added", "changed", "deleted"))
+    counts = bar.added, bar.changed, bar.deleted
     name = instruction_in_short(bar.instruction, 120)
     sizes = amount(bar.size_bytes), amount(bar.hidden_bytes)
     return tower.name, bar.number, name, *sizes, *counts, ", ".join(_marks(bar))
