@@ -20,8 +20,8 @@ from labsupport.doctor.guest import user_kernels
 from labsupport.errors import LabError
 from labsupport.making import building
 from labsupport.making.kernel import FRAGMENT, SOURCES, build, find_source, read_member
-from labsupport.making.sources import ARCHIVE
 
+ARCHIVE = "https://snapshot.debian.org/package"
 _METADATA = """Metadata-Version: 2.4
 Name: {name}
 Version: {version}

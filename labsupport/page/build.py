@@ -31,9 +31,10 @@ from labsupport.course.catalogue import chapters
 from labsupport.doctor.guest import user_kernels
 from labsupport.errors import LabError
 from labsupport.figure import style
-from labsupport.making import building, kernel, sources
+from labsupport.making import building, kernel
 from labsupport.making.building import Progress
 from labsupport.making.site import NOT_LIVE
+from labsupport.page import sources
 from labsupport.page.pack import pack
 
 HERE = Path(__file__).parent
@@ -248,7 +249,7 @@ MENDS = ((HOLD_BACK,), (COUNT_FROM_ZERO,))
 
 def fragment() -> kernel.Fragment:
     """Return the Lab VM's configuration without what only User-Mode Linux has, and the PC's own."""
-    own = kernel.Fragment.read(kernel.FRAGMENT.with_name("page.config"))
+    own = kernel.Fragment.read(HERE / "linux.config")
     shared = kernel.Fragment.read()
     of_uml = (
         *("HOSTFS", "SSL", "STDERR_CONSOLE", "BLK_DEV_UBD", "UML_RANDOM", "LOCALVERSION"),

@@ -13,7 +13,8 @@ from email.parser import HeaderParser
 from pathlib import Path
 from typing import NamedTuple
 
-ARCHIVE = "https://snapshot.debian.org/package"
+from labsupport.making.kernel_wheel import ARCHIVE
+
 _LICENCE = re.compile(r"^License: *(\S.*)$", re.MULTILINE)
 _HEAD = """<!DOCTYPE html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
