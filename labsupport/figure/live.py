@@ -20,6 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from labsupport.errors import LabError
 from labsupport.figure.style import as_written, bundle
 
 _ESM = """
@@ -127,6 +128,22 @@ class LivePicture(anywidget.AnyWidget):
                 await asyncio.sleep(max(0.0, pause if left else min(pause, seconds - now)))
         finally:
             self.running = False
+
+
+def slider(
+    kind: type[Any], moved: Callable[[Any], None], picture: LivePicture, **options: Any
+) -> Any:
+    """Make a slider of ipywidgets; what `moved(value)` refuses is said below the picture."""
+    made = kind(style={"description_width": "initial"}, layout={"width": "30em"}, **options)
+
+    def heard(change: Any) -> None:
+        try:
+            moved(change["new"])
+        except LabError as error:
+            picture.status = str(error)
+
+    made.observe(heard, "value")
+    return made
 
 
 class Shown:

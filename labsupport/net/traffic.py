@@ -1,23 +1,25 @@
-"""Downloads against the limit of a token bucket: measured by the link's counter, and drawn.
+"""Downloads against the limit of a token bucket: measured by the link's counter, drawn, live.
 
 The kernel's own counter of the receiving link says how much has come in.
 """
 
+import asyncio
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self
 
+import ipywidgets
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from labsupport.errors import NoAnswer
+from labsupport.errors import LabError, NoAnswer
 from labsupport.figure import style
+from labsupport.figure.live import LivePicture, Shown, slider
 from labsupport.kernel import netlink
 from labsupport.sandbox.sandbox import Sandbox
 
-T = TypeVar("T")
 LINK = "eth0"
 WINDOW_SECONDS, WARM_UP_SECONDS = 0.25, 0.5
 
@@ -71,47 +73,70 @@ class Recording:
         return found
 
 
-def download(receiver: Sandbox, url: str, sender: Sandbox, seconds: float = 3) -> Recording:
-    """Have wget(1) in `receiver` fetch a file for some seconds, and record how it went.
+class Download:
+    """wget(1) in `receiver` fetches a file; use it in a `with` block and call `read()` in it.
 
     The readings also tell the limit of `sender`'s token bucket. The link is eth0 in both.
-    Raises `NoAnswer`: the download has ended before.
     """
-    receiving, sending = (box.net.link(LINK).index for box in (receiver, sender))
 
-    def count() -> tuple[int, netlink.Bucket | None]:
-        bucket = netlink.buckets(sender.net.kernel).get(sending)
-        return netlink.received_bytes(receiver.net.kernel, receiving), bucket
+    def __init__(self, receiver: Sandbox, url: str, sender: Sandbox) -> None:
+        self.receiver, self.sender, self.url = receiver, sender, url
+        self._index = receiver.net.link(LINK).index
+        self._sending = sender.net.link(LINK).index
+        self.readings: list[Reading] = []
 
-    first, before = count()  # before anything moves
-    process = receiver.start(["busybox", "wget", "-q", "-O", "/dev/null", url])
-    began = time.monotonic()
-    readings: list[Reading] = []
-    try:
-        while not readings or readings[-1].at_seconds < seconds:
-            if process.returncode is not None:
-                raise NoAnswer(f"the download {process.ending}", process.errors.strip())
-            received, bucket = count()
-            found = (bucket.rate, bucket.waiting_bytes) if bucket else (None, 0)
-            readings.append(Reading(time.monotonic() - began, received - first, *found))
+    def __enter__(self) -> Self:
+        self._first, bucket = self._count()  # before anything moves
+        self._charged = bucket.passed_bytes if bucket else 0
+        argv = ["busybox", "wget", "-q", "-O", "/dev/null", self.url]
+        self.process = self.receiver.start(argv)
+        self._began = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.signal(signal.SIGKILL)
+        self.process.wait()
+
+    def _count(self) -> tuple[int, netlink.Bucket | None]:
+        bucket = netlink.buckets(self.sender.net.kernel).get(self._sending)
+        return netlink.received_bytes(self.receiver.net.kernel, self._index), bucket
+
+    def read(self) -> Reading:
+        """Read the counter, and the limit, now. Raises `NoAnswer`."""
+        if self.process.returncode is not None:
+            raise NoAnswer(f"the download {self.process.ending}", self.process.errors.strip())
+        received, bucket = self._count()
+        now = time.monotonic() - self._began
+        found = (bucket.rate, bucket.waiting_bytes) if bucket else (None, 0)
+        self.readings.append(Reading(now, received - self._first, *found))
+        return self.readings[-1]
+
+    @property
+    def recording(self) -> Recording:
+        """What has been read so far."""
+        return Recording(tuple(self.readings))
+
+    def in_the_end(self) -> Recording:
+        """When it has ended: what the link and the bucket have counted, once nothing moves."""
+        before = None
+        while (counted := self._count()) != before:
+            before = counted
             time.sleep(0.05)
-    finally:
-        process.signal(signal.SIGKILL)
-        process.wait()
-    received, bucket = _when_nothing_moves(count)
-    charged = bucket.passed_bytes - (before.passed_bytes if before else 0) if bucket else 0
-    return Recording(tuple(readings), received - first, charged)
+        received, bucket = counted
+        charged = bucket.passed_bytes - self._charged if bucket else 0
+        return Recording(tuple(self.readings), received - self._first, charged)
 
 
-def _when_nothing_moves(count: Callable[[], T]) -> T:
-    last, now = None, count()
-    while now != last:
-        time.sleep(0.05)
-        last, now = now, count()
-    return now
+def download(receiver: Sandbox, url: str, sender: Sandbox, seconds: float = 3) -> Recording:
+    """Download for some seconds and record how it went."""
+    with Download(receiver, url, sender) as running:
+        while running.read().at_seconds < seconds:
+            time.sleep(0.05)
+    return running.in_the_end()
 
 
 MEGABYTE = 1e6
+HIGH = 5.0  # MB/s at the upper end of a live picture
 
 
 def finding(recordings: Mapping[float, Recording]) -> str:
@@ -141,23 +166,31 @@ def table(recordings: Mapping[float, Recording]) -> list[tuple[object, ...]]:
 def figure(recordings: Mapping[float, Recording]) -> Figure:
     """Draw a curve for each limit (bytes per second), and how much was measured."""
     longest = max(each.readings[-1].at_seconds for each in recordings.values())
+    top = 1.6 * max(recordings) / MEGABYTE
+    drawn = draw(list(recordings.values()), finding(recordings), longest, top)
+    for limit, each in recordings.items():
+        measured = f"measured {each.bytes_per_second() / MEGABYTE:.2f}"
+        at, small = (longest * 1.01, limit / MEGABYTE), style.size("small")
+        drawn.axes[0].text(*at, measured, va="center", size=small)
+    return drawn
+
+
+def draw(recordings: Sequence[Recording], title: str, seconds: float, high: float) -> Figure:
+    """Draw rates over time (`seconds` wide, `high` MB/s), each with its limit as it was read."""
     drawn, small = style.new_figure(9.2, 3.8), style.size("small")
     axes = drawn.add_axes((0.08, 0.16, 0.77, 0.7))
-    for number, (limit, each) in enumerate(recordings.items()):
-        _draw_curve(axes, each, style.WHO[number % len(style.WHO)])
-        measured = f"measured {each.bytes_per_second() / MEGABYTE:.2f}"
-        axes.text(longest * 1.01, limit / MEGABYTE, measured, va="center", size=small)
-    axes.set(xlim=(0, longest), ylim=(0, 1.6 * max(recordings) / MEGABYTE))
+    for number, each in enumerate(recordings):
+        _draw_curve(axes, each, style.WHO[number % len(style.WHO)], seconds)
+    axes.set(xlim=(0, seconds), ylim=(0, high))
     axes.set_xlabel("seconds since the download began", size=small)
     axes.set_ylabel("received, MB/s", size=small)
     axes.tick_params(labelsize=small)
     axes.spines[["top", "right"]].set_visible(False)
-    heading: dict[str, Any] = {"loc": "left", "size": style.size("title"), "weight": "bold", "pad": 12}
-    axes.set_title(finding(recordings), **heading)
+    axes.set_title(title, loc="left", size=style.size("title"), weight="bold", pad=12)
     return drawn
 
 
-def _draw_curve(axes: Axes, recording: Recording, colour: str) -> None:
+def _draw_curve(axes: Axes, recording: Recording, colour: str, seconds: float) -> None:
     """Draw a rate, and its limit as a dashed line with the last value on it."""
     points = recording.curve()
     axes.plot(
@@ -169,10 +202,102 @@ def _draw_curve(axes: Axes, recording: Recording, colour: str) -> None:
         times = [reading.at_seconds for reading in read]
         axes.step(times, limits, where="post", color=style.INK, linestyle="--", linewidth=1.3)
         above: dict[str, Any] = {"xytext": (0, 4), "textcoords": "offset points", "va": "bottom"}
+        side = "left" if times[-1] < seconds / 4 else "right"
         told, small = f"limit {limits[-1]:g} MB/s", style.size("small")
-        axes.annotate(told, (times[-1], limits[-1]), ha="right", size=small, **above)
+        axes.annotate(told, (times[-1], limits[-1]), ha=side, size=small, **above)
 
 
 def show_bandwidth(recordings: Mapping[float, Recording]) -> None:
     """Show in the notebook the recordings of downloads, by limit in bytes per second."""
     style.show(figure(recordings), words(recordings), table(recordings))
+
+
+def now(recording: Recording) -> str:
+    """Say the limit and the rate of the last moment."""
+    points = recording.curve()
+    limit = recording.readings[-1].limit_bytes_per_second if recording.readings else None
+    if not points or limit is None:
+        return "The download begins."
+    return f"Limit {limit / MEGABYTE:g} MB/s, received {points[-1][1] / MEGABYTE:.1f} MB/s."
+
+
+SLOWEST, FASTEST, START = 0.5, 4.0, 2.0  # MB/s
+
+
+class Bandwidth:
+    """Shows a download in `receiver` while a slider sets the limit of `sender`'s link.
+
+    `await run(seconds=…)` shows it; the recording is returned, and kept as `recording`. Its button
+    then starts another download, for as long.
+    """
+
+    def __init__(self, receiver: Sandbox, url: str, sender: Sandbox) -> None:
+        self.receiver, self.sender, self.url = receiver, sender, url
+        self.picture = LivePicture()
+        self.slider = slider(
+            ipywidgets.FloatSlider, self._set, self.picture, value=START, min=SLOWEST,
+            max=FASTEST, step=0.5, description="tbf rate: MB/s",
+        )  # fmt: skip
+        self.button = ipywidgets.Button(description="▶ Start", disabled=True)
+        self.button.on_click(lambda _: self._start_again())
+        self.recording = Recording(())
+        self._shown: Shown | None = None
+        self._again: asyncio.Task[Recording] | None = None
+        self._seconds = 0.0
+
+    async def run(self, seconds: float = 8) -> Recording:
+        """Show it, and download for some seconds, or until Stop."""
+        self._seconds = seconds
+        self.slider.value = START
+        self._set(START)
+        controls = ipywidgets.HBox([self.slider, self.button])
+        self._shown = Shown(ipywidgets.VBox([controls, self.picture]), self._words())
+        return await self._download()
+
+    async def _download(self, frames_per_second: float = 4) -> Recording:
+        self.button.disabled = True
+        try:
+            with Download(self.receiver, self.url, self.sender) as running:
+
+                def step() -> None:
+                    running.read()
+                    self.recording = running.recording
+                    self._paint()
+
+                await self.picture.keep_going(step, self._seconds, frames_per_second)
+        finally:
+            self.button.disabled = False
+        self.picture.alt = self._words()
+        if self._shown:
+            picture = self.picture
+            self._shown.leave(picture.png, self._words(), self._table(), picture.width)
+        return self.recording
+
+    def _start_again(self) -> None:
+        async def download() -> Recording:
+            try:
+                return await self._download()
+            except LabError as error:  # the sandboxes may be closed by now
+                self.picture.status = str(error)
+            return self.recording
+
+        self._again = asyncio.ensure_future(download())
+
+    def _set(self, megabytes_per_second: float) -> None:
+        self.sender.net.shape(LINK, megabytes_per_second * MEGABYTE)
+
+    def _paint(self) -> None:
+        drawn = draw([self.recording], now(self.recording), self._seconds, HIGH)
+        self.picture.width, self.picture.png = style.pixels(drawn), style.png(drawn)
+        self.picture.status = now(self.recording)
+
+    def _words(self) -> str:
+        return f"A download against its limit. {now(self.recording)}"
+
+    def _table(self) -> list[tuple[object, ...]]:
+        rows: list[tuple[object, ...]] = [("seconds", "limit, MB/s", "received, MB")]
+        for each in self.recording.readings[::6]:
+            limit = (each.limit_bytes_per_second or 0) / MEGABYTE
+            received = each.received_bytes / MEGABYTE
+            rows.append((f"{each.at_seconds:.1f}", f"{limit:g}", f"{received:.2f}"))
+        return rows

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ipywidgets
@@ -19,7 +20,7 @@ from matplotlib.axes import Axes
 
 from labsupport.errors import LabError, nearest
 from labsupport.figure import style
-from labsupport.figure.live import Box, LivePicture, Painter, Scene, Shown
+from labsupport.figure.live import Box, LivePicture, Painter, Scene, Shown, slider
 from labsupport.figure.page import Page
 from labsupport.kernel.procfs import (
     ProcessSnapshot,
@@ -400,19 +401,10 @@ class PidMap:
         return ipywidgets.VBox([ipywidgets.HBox(sliders), self._viewer, self.picture])
 
     def _slider(self, name: str) -> ipywidgets.IntSlider:
-        made = ipywidgets.IntSlider(
+        return slider(
+            ipywidgets.IntSlider, partial(self.set_helpers, name), self.picture,
             value=len(self.helpers[name]), max=4, description=f"more processes in: {name}",
-            style={"description_width": "initial"}, layout={"width": "30em"},
         )  # fmt: skip
-
-        def heard(change: Any) -> None:
-            try:
-                self.set_helpers(name, change["new"])
-            except LabError as error:  # its sandbox may be closed by now
-                self.picture.status = str(error)
-
-        made.observe(heard, "value")
-        return made
 
     def _group(self, label: str, shown: Mapping[int, ProcessSnapshot]) -> Group:
         pid = self.boxes[label].anchor_pid

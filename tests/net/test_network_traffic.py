@@ -1,12 +1,14 @@
 """Filters, maps and real downloads between sandboxes."""
 
+import asyncio
+
 import pytest
 
 from labsupport import Sandbox, namespaces, probe
 from labsupport.errors import NoAnswer
 from labsupport.net.network_map import End, network
 from labsupport.net.servers import web_server
-from labsupport.net.traffic import Reading, Recording, download
+from labsupport.net.traffic import MEGABYTE, START, Bandwidth, Reading, Recording, download
 from labsupport.sandbox.net import Rule, parse, rules
 
 FILTER = """
@@ -134,3 +136,59 @@ def test_a_curve_is_the_mean_of_the_window_before():
     steady = Recording(tuple(Reading(n / 10, n * 100_000) for n in range(20)))
     assert [rate for _, rate in steady.curve()] == pytest.approx([1e6] * 19)
     assert steady.bytes_per_second() == pytest.approx(1e6)
+
+
+@pytest.fixture
+def console(big):
+    if refusal := probe().why_not("net.admin"):
+        pytest.skip(f"needs net.admin: {refusal.reason}")
+    return Bandwidth(*big)
+
+
+def rate(console):
+    return console.sender.net.link("eth0").rate
+
+
+def test_its_slider_sets_the_rate_and_its_button_starts_another_download(console):
+    async def use():
+        running = asyncio.create_task(console.run(seconds=60))
+        while not console.recording.readings:
+            await asyncio.sleep(0.05)
+        assert console.button.disabled
+        assert rate(console) == START * MEGABYTE
+        console.slider.value = 4.0
+        assert rate(console) == 4 * MEGABYTE
+        while console.recording.readings[-1].received_bytes < MEGABYTE:
+            await asyncio.sleep(0.05)
+        console.picture.stopping = True
+        await running
+        assert not console.button.disabled
+        console.slider.value = 3.0
+        console.button.click()
+        await asyncio.sleep(0)
+        assert console.button.disabled
+        while {each.limit_bytes_per_second for each in console.recording.readings} != {3e6}:
+            await asyncio.sleep(0.05)
+        console.picture.stopping = True
+        return await console._again
+
+    again = asyncio.run(use())
+    assert {reading.limit_bytes_per_second for reading in again.readings} == {3 * MEGABYTE}
+
+
+def test_it_begins_with_the_same_rate_when_it_is_run_again(console):
+    asyncio.run(console.run(seconds=0.5))
+    console.slider.value = 3.0
+    asyncio.run(console.run(seconds=0.5))
+    assert rate(console) == START * MEGABYTE == console.slider.value * MEGABYTE
+
+
+def test_its_button_says_what_is_wrong(console):
+    async def use():
+        await console.run(seconds=0.3)
+        console.receiver.close()
+        console.button.click()
+        await console._again
+
+    asyncio.run(use())
+    assert "not open" in console.picture.status
