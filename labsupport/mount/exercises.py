@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from labsupport.course.exercises import AGAIN, Exercise, Verdict
 from labsupport.kernel.mounts import Mount, MountTable, mounts
-from labsupport.mount.mounting import Drive, copied_mounts
+from labsupport.mount.mounting import Drive
 from labsupport.sandbox.process import Process
 from labsupport.sandbox.rootfs import SmallRoot
 from labsupport.sandbox.sandbox import Sandbox
@@ -167,7 +167,7 @@ class Spread(_InASandbox):
         self.inside("mount", "-t", "tmpfs", "base", "/mnt")
         self.inside("mount", "--make-shared", "/mnt")
         self.inside("mkdir", self._path)
-        self._copies = {name: copied_mounts(self.box, "shared") for name in COLOURS}
+        self._copies = {name: _in_a_copy(self.box) for name in COLOURS}
         self._speaks, self._listens, self._deaf = self.random.sample(COLOURS, 3)
 
     def task(self) -> str:
@@ -219,6 +219,14 @@ class Spread(_InASandbox):
             for name, option in ((self._listens, "--make-slave"), (self._deaf, "--make-private"))
         )
         return "\n".join(lines)
+
+
+def _in_a_copy(box: Sandbox) -> Process:
+    """Start a process that lives in a copy of the mount namespace, in step with it; unshare(1)."""
+    wait = ["sh", "-c", "echo ready; exec sleep 3600"]
+    process = box.start(["unshare", "--mount", "--propagation", "shared", *wait])
+    process.expect("ready")
+    return process
 
 
 def _enter(process: Process) -> list[str]:

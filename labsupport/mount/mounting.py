@@ -1,4 +1,4 @@
-"""Mounting in a sandbox, as mount(8) does: drives, copies of a namespace, and who is in the way."""
+"""Mounting in a sandbox, as mount(8) does: drives, who is in the way, and a way out of chroot."""
 
 import contextlib
 import json
@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labsupport import trace
 from labsupport.errors import LabError, MissingCapability, ProcessGone, mistaken
 from labsupport.kernel import procfs
 from labsupport.kernel import syscalls as sc
@@ -20,7 +19,6 @@ from labsupport.kernel.mounts import Mount, attach_loop, mounts
 from labsupport.ownership import marks
 from labsupport.ownership.marks import Closing
 from labsupport.sandbox.launch import may_make_namespaces
-from labsupport.sandbox.process import Process
 from labsupport.sandbox.sandbox import Sandbox
 from labsupport.trace import Completed
 
@@ -214,74 +212,6 @@ def _make_ext4(image: Path, content: Path, name: str) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
         raise MissingCapability("a file system", f"mkfs.ext4: {done.stderr.strip()}")
-
-
-# ---- copies of a mount namespace: does a mount made after the copy it show on the other side?
-#
-# Whether the two tables keep in step is a setting of each mount, its propagation type
-# (mount_namespaces(7)). All of it happens inside a sandbox: the "original" is its mount namespace,
-# the "copy" one made in it.
-
-SETTINGS = ("shared", "slave", "private")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What happened with one setting.
-
-    `to_copy`: a mount made in the original showed in the copy; `to_original`: the other way round.
-    """
-
-    setting: str
-    to_copy: bool
-    to_original: bool
-
-    def __repr__(self) -> str:
-        there, back = ("yes" if each else "no" for each in (self.to_copy, self.to_original))
-        return f"{self.setting}: original to copy {there}, copy to original {back}"
-
-
-def copied_mounts(box: Sandbox, setting: str) -> Process:
-    """Start a process in the sandbox that lives in a copy of its mount namespace.
-
-    It is unshare(1) that makes the copy, and gives all mounts in it the propagation `setting`. The
-    process sleeps; `mounts(of=process.pid)` reads its table, `run_in` works in it.
-    """
-    _ = box.pid  # start an init: else our process would be PID 1, and the sandbox would end with it
-    wait = ["sh", "-c", "echo ready; exec sleep 3600"]
-    process = box.start(["unshare", "--mount", "--propagation", setting, *wait])
-    process.expect("ready")
-    return process
-
-
-def run_in(box: Sandbox, process: Process, argv: Sequence[str]) -> Completed:
-    """Run a program of the sandbox in the mount namespace of one of its processes; nsenter(1).
-
-    Raises `LabError`: it did not succeed.
-    """
-    done = box.run(["nsenter", "-t", str(process.pids[-1]), "-m", *argv])
-    if done.returncode:
-        raise LabError(f"{trace.command(argv)} failed in the copy", done.stderr.strip())
-    return done
-
-
-def propagation(box: Sandbox, setting: str, base: str = "/mnt") -> Outcome:
-    """Try one setting: share what is at `base`, copy the namespace, mount on either side, look.
-
-    The sandbox needs a root of its own (`rootfs=`); what was mounted at `base` is gone afterwards.
-    """
-    first, second = f"{base}/by_original", f"{base}/by_copy"
-    mount(box, ["-t", "tmpfs", "base", base])
-    mount(box, ["--make-shared", base])
-    box.run(["mkdir", first, second])
-    process = copied_mounts(box, setting)
-    mount(box, ["-t", "tmpfs", "later", first])
-    run_in(box, process, ["mount", "-t", "tmpfs", "later", second])
-    original, copy = mounts(of=box), mounts(of=process.pid)
-    process.signal(9)
-    process.wait()
-    box.run(["umount", "-l", base])
-    return Outcome(setting, first in copy.visible(), second in original.visible())
 
 
 # ---- the classic way out of a chroot(2), tried on chroot and on pivot_root(2), in a sandbox

@@ -10,7 +10,7 @@ import pytest
 from labsupport import Sandbox, mounts
 from labsupport.errors import LabError, NotMounted, ProcessGone
 from labsupport.kernel.mounts import MountTable, parse
-from labsupport.mount.mounting import copied_mounts, mount, propagation, run_in, try_escape, unmount
+from labsupport.mount.mounting import mount, try_escape, unmount
 from labsupport.sandbox.rootfs import small_root
 
 OWN = Path("/proc/self/mountinfo")
@@ -124,23 +124,6 @@ def test_nothing_spreads_from_a_sandbox_to_us(box):
     assert mounts(of=box).at("/srv/one").source == "inside"
     assert OWN.read_text() == before
     assert {m.propagation for m in mounts(of=box)} == {"private"}
-
-
-@pytest.mark.parametrize(
-    ("setting", "to_copy", "to_original"),
-    [("shared", True, True), ("slave", True, False), ("private", False, False)],
-)
-def test_mounts_spread_as_the_setting_says(box, setting, to_copy, to_original):
-    before = list(mounts(of=box))
-    outcome = propagation(box, setting)
-    assert (outcome.to_copy, outcome.to_original) == (to_copy, to_original)
-    assert list(mounts(of=box)) == before
-
-
-def test_a_failing_command_in_a_copy_is_told(box):
-    process = copied_mounts(box, "private")
-    with pytest.raises(LabError, match="umount /srv failed in the copy"):
-        run_in(box, process, ["umount", "/srv"])
 
 
 def test_who_keeps_a_mount_busy_is_named(box):
