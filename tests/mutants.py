@@ -69,16 +69,13 @@ def mount(self, box, point):
 Drive.mount = mount
 """
 MOUNTS_NOTHING = _put("labsupport:Drive.mount", "lambda self, box, point: None")
-ALWAYS_SHARED = _put(
-    "labsupport.mount:mounting.copied_mounts", 'lambda box, setting: real(box, "shared")'
-)
 OUR_OWN_TABLE = _put("labsupport.kernel:mounts.mounts", "lambda of=None: real()")
 CHROOT_FOR_PIVOT_ROOT = _put(
-    "labsupport.mount:escape.try_escape",
+    "labsupport.mount:mounting.try_escape",
     'lambda how, *rest: replace(real("chroot", *rest), how=how)',
 )
 OLD_ROOT_ALWAYS_GONE = _put(
-    "labsupport.mount:escape.try_escape", "lambda *words: replace(real(*words), old_mounts=0)"
+    "labsupport.mount:mounting.try_escape", "lambda *words: replace(real(*words), old_mounts=0)"
 )
 NEVER_READ_ONLY = _put("labsupport.kernel.mounts:Mount.read_only", "property(lambda self: False)")
 
@@ -287,20 +284,17 @@ FORGETS_THE_PROGRAM = _put(
     "labsupport.recap:archive_runs.in_runtime",
     'lambda archive, argv, program: real(archive, ["echo", "ready"], program)',
 )
-SEES_NOTHING_INSTALLED = _put(
-    "labsupport.recap:landscape._find", 'lambda each, here: replace(real(each, here), path="")'
-)
 LOOKS_AT_NO_PLATFORM = _put(
     "docker.models.containers:ContainerCollection.create",
     "lambda self, image, command=None, platform=None, **how: real(self, image, command, **how)",
 )
 NO_MACHINE_BETWEEN = """
+import subprocess
 from types import SimpleNamespace
-from labsupport import Engine
-from labsupport.recap import desktop
-desktop.Desktop = lambda: SimpleNamespace(
-    address=Engine.connect().address, release="6.1", close=lambda: None
-)
+from labsupport.vm.guest import LabVM
+def run(argv, timeout):
+    return subprocess.run(argv, capture_output=True, text=True, timeout=timeout)
+LabVM.boot = lambda memory: SimpleNamespace(run=run, release="6.1", close=lambda: None)
 """
 SHIM_OF_A_DAEMON = """
 from dataclasses import replace
@@ -448,7 +442,7 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
     ],
     "13_recap.ipynb": [
         Mutant("a runtime runs something else", FORGETS_THE_PROGRAM, "engine"),
-        Mutant("nothing is found on this machine", SEES_NOTHING_INSTALLED, "engine"),
+        Mutant("what the shell says is not kept", KEEPS_NO_WORDS, "engine"),
         Mutant("progress is not kept", KEEPS_NO_PROGRESS),
         Mutant("corrections are not found", KNOWS_NO_CORRECTION),
         Mutant("a container is made for another processor", LOOKS_AT_NO_PLATFORM, "engine"),
@@ -486,7 +480,6 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
     "03_mount_namespaces.ipynb": [
         Mutant("every sandbox gets the same drive", ONE_DRIVE_FOR_ALL),
         Mutant("drives are mounted nowhere", MOUNTS_NOTHING),
-        Mutant("every copy shares its mounts", ALWAYS_SHARED),
         Mutant("mounts(of=box) tells of our own", OUR_OWN_TABLE),
         Mutant("pivot_root is only a chroot", CHROOT_FOR_PIVOT_ROOT),
         Mutant("the old root is always said to be gone", OLD_ROOT_ALWAYS_GONE),
