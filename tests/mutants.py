@@ -289,12 +289,12 @@ LOOKS_AT_NO_PLATFORM = _put(
     "lambda self, image, command=None, platform=None, **how: real(self, image, command, **how)",
 )
 NO_MACHINE_BETWEEN = """
-import subprocess
 from types import SimpleNamespace
-from labsupport.vm.guest import LabVM
-def run(argv, timeout):
-    return subprocess.run(argv, capture_output=True, text=True, timeout=timeout)
-LabVM.boot = lambda memory: SimpleNamespace(run=run, release="6.1", close=lambda: None)
+from labsupport import Engine
+from labsupport.recap import desktop
+desktop.Desktop = lambda: SimpleNamespace(
+    address=Engine.connect().address, release="6.1", close=lambda: None
+)
 """
 SHIM_OF_A_DAEMON = """
 from dataclasses import replace

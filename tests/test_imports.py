@@ -36,7 +36,7 @@ NEEDS = {
     "registry": {"engine", "build", "course", "doctor"},
     "machine": {"sandbox", "course", "doctor", "build"},
     "race": {"sandbox", "course", "doctor", "engine", "build", "vm"},
-    "recap": {"sandbox", "course", "doctor", "engine", "build", "cgroup"},
+    "recap": {"sandbox", "course", "doctor", "engine", "build", "cgroup", "vm"},
     "vm": {"doctor"},
     "page": {"sandbox", "course", "doctor", "making"},
     "making": {"build", "course", "doctor", "engine", "vm"},
