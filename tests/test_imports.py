@@ -31,7 +31,7 @@ NEEDS = {
     "ebpf": {"sandbox", "course"},
     "handmade": {"sandbox", "course", "cgroup", "net", "seccomp", "engine"},
     "engine": {"doctor"},
-    "build": {"engine", "course"},
+    "build": {"engine", "course", "sandbox"},
     "image": {"engine", "build", "mount", "course"},
     "registry": {"engine", "build", "course", "doctor"},
     "machine": {"sandbox", "course", "doctor", "build"},

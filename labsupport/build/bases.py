@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import struct
 import subprocess
 import tarfile
@@ -23,6 +22,7 @@ import platformdirs
 
 from labsupport.engine.listing import COURSE, IMAGE_OWNER, image_labels
 from labsupport.errors import AppBaseMissing, LabError
+from labsupport.sandbox.rootfs import static_busybox
 
 if TYPE_CHECKING:
     from docker.models.images import Image
@@ -116,19 +116,12 @@ _FILES = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
 }
 _FOLDERS = {"etc": 0o755, "root": 0o700, "tmp": 0o1777, "usr/local/bin": 0o755, "var": 0o755}
-# elf(5): where the program headers are, the size of one, how many (e_phoff, e_phentsize, e_phnum),
-# in a program of 32 bits and in one of 64; and the loader's kind
-_PROGRAM_HEADERS = {
-    b"\x7fELF\x01": (slice(28, 32), slice(42, 44), slice(44, 46)),
-    b"\x7fELF\x02": (slice(32, 40), slice(54, 56), slice(56, 58)),
-}
-_PT_INTERP = 3
 
 
 def base_image(engine: Engine) -> Image:
     """Return the course's base image, made of this machine's busybox unless it is there.
 
-    Raises `LabError` if there is no statically linked busybox.
+    Raises `MissingCapability` if there is no statically linked busybox.
     """
     made_by = [ADDED, f"ENV PATH={PATH}", 'CMD ["sh"]']
     return course_image(engine, TAG, [busybox_layer()], made_by)
@@ -162,7 +155,7 @@ def course_image(
 
 def busybox_layer() -> bytes:
     """Pack busybox, a link for each of its programs, a few files; raises `LabError`."""
-    busybox = _busybox()
+    busybox = static_busybox()
     argv = [str(busybox), "--list-full"]
     names = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
     parents = {str(parent) for name in names for parent in Path(name).parents} - {"."}
@@ -172,25 +165,6 @@ def busybox_layer() -> bytes:
     members |= {name: a_file(text.encode()) for name, text in _FILES.items()}
     members["bin/busybox"] = a_file(busybox.read_bytes(), 0o755)
     return pack(members)
-
-
-def _busybox() -> Path:
-    found = shutil.which("busybox")
-    if not found or not _is_static(Path(found)):
-        why = f"{found} needs shared libraries" if found else "no program `busybox` was found"
-        raise LabError("the base image cannot be made", why, "sudo apt-get install busybox-static")
-    return Path(found).resolve()
-
-
-def _is_static(program: Path) -> bool:
-    """Whether an ELF program names no interpreter, which is the dynamic loader."""
-    content = program.read_bytes()
-    if content[:5] not in _PROGRAM_HEADERS:
-        return False
-    fields = _PROGRAM_HEADERS[content[:5]]
-    at, size, count = (int.from_bytes(content[field], "little") for field in fields)
-    kinds = (content[start : start + 4] for start in range(at, at + size * count, size))
-    return all(int.from_bytes(kind, "little") != _PT_INTERP for kind in kinds)
 
 
 # --- images for exercises and errors -------------------------------------------------------------

@@ -368,7 +368,7 @@ def _user() -> str:
         return str(os.geteuid())
 
 
-# `./lab doctor`: what this machine can do, where notebooks would run, what elsewhere would add.
+# `./lab doctor`: what this machine can do, and where notebooks would run.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -407,28 +407,10 @@ def page(machine: Machine) -> str:
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     table = text_table(machine, colour=colour, width=width)
     headline, _, lines = table.partition("\n")
-    where, *rest = places(machine)  # before what is missing here, which may be there
-    return "\n".join([headline, where, lines, "", *rest, f"(tried in {machine.seconds:.2f} s)"])
-
-
-def places(machine: Machine) -> list[str]:
-    """Say where notebooks would run from here, and what the other place would offer."""
     wanted = os.environ.get("LAB_PLACE", "auto")
     chosen = machine.notebooks_run_at(wanted)
-    lines = [f"Notebooks would run {_PLACES[chosen]}: {_why(machine, wanted, chosen)}."]
-    if machine.place == "vm":
-        return lines
-    if not machine.can("vm"):
-        return [*lines, "The Lab VM cannot be started here (see vm above)."]
-    gained, lost = vm_would_add(machine), _lost_in_vm(machine)
-    gain = f"would add {', '.join(gained)}" if gained else "would add nothing that is missing here"
-    lines.append(f"The Lab VM ({machine.found['vm']}) {gain}; it has no {', '.join(lost)}.")
-    if NOT_IN_DEBIANS & set(lost):
-        lines.append(
-            f"The course's own kernel would add {', '.join(sorted(NOT_IN_DEBIANS))} to it, and "
-            f"starts faster: {guest.OWN}."
-        )
-    return lines
+    where = f"Notebooks would run {_PLACES[chosen]}: {_why(machine, wanted, chosen)}."
+    return "\n".join([headline, where, lines, "", f"(tried in {machine.seconds:.2f} s)"])
 
 
 _PLACES = {
@@ -448,9 +430,3 @@ def _why(machine: Machine, wanted: str, chosen: str) -> str:
         return "all that the core notebooks need is here"
     lacks = f"this machine lacks {', '.join(missing)}"
     return lacks if chosen == "vm" else f"{lacks}, but no Lab VM can be started"
-
-
-def _lost_in_vm(machine: Machine) -> list[str]:
-    is_debians = machine.found["vm"].endswith("/linux.uml")
-    lost = NEVER_IN_VM | (NOT_IN_DEBIANS if is_debians else frozenset())
-    return [name for name in CAPABILITIES if name in lost - {"vm"}]

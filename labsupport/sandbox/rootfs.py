@@ -67,7 +67,7 @@ class SmallRoot(_Folder):
     """
 
     def __init__(self, folders: Iterable[str] = ()) -> None:
-        program = _static_busybox()
+        program = static_busybox()
         super().__init__("root", "rootfs", 0o755)
         _fill(self.path, program, folders)
 
@@ -92,11 +92,13 @@ def _fill(root: Path, program: Path, folders: Iterable[str]) -> None:
         (root / name).write_text(text)
 
 
-def _static_busybox() -> Path:
+def static_busybox() -> Path:
+    """Find a busybox that needs nothing else. Raises `MissingCapability`."""
     found = shutil.which("busybox")
-    # a program that asks for a loader would find none in there; ELF names it in a PT_INTERP header
-    if found is None or b"/ld-" in Path(found).read_bytes()[:4096]:
-        why = f"{found} needs libraries" if found else "busybox is not installed"
-        remedy = "sudo apt install busybox-static"
+    begin = Path(found).read_bytes()[:4096] if found else b""
+    # a program that asks for a loader would find none in there; elf(5) names it in PT_INTERP
+    if found is None or not begin.startswith(b"\x7fELF") or b"/ld-" in begin:
+        why = f"{found} needs shared libraries" if found else "no program `busybox` was found"
+        remedy = "sudo apt-get install busybox-static"
         raise MissingCapability("a statically linked busybox", why, remedy)
     return Path(os.path.realpath(found))
