@@ -130,7 +130,7 @@ def usual_sockets(environment: Mapping[str, str] = os.environ) -> list[Path]:
     """List the sockets of Docker and Podman, and of those that bring one of them in a VM."""
     home = Path.home()
     runtime = Path(environment.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
-    return [
+    found = [
         Path("/var/run/docker.sock"),
         runtime / "docker.sock",  # rootless Docker
         home / ".docker/run/docker.sock",  # Docker Desktop
@@ -141,6 +141,7 @@ def usual_sockets(environment: Mapping[str, str] = os.environ) -> list[Path]:
         home / ".colima/default/docker.sock",
         home / ".orbstack/run/docker.sock",
     ]
+    return [path for path in found if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH]
 
 
 def _is_plain(address: str) -> bool:
@@ -201,6 +202,14 @@ def _connect(address: str) -> socket.socket:
     return socket.create_connection(to, timeout=_CONNECT_SECONDS)
 
 
+def reach(address: str) -> None:
+    """Connect, and hang up. Raises `OSError`."""
+    try:
+        _connect(address).close()
+    except OSError as error:
+        raise _seen_from_here(error, urlsplit(address).path) from error
+
+
 def get(address: str, path: str, seconds: float) -> tuple[int, bytes]:
     """Ask an engine; return the status of its answer (0 if it is not HTTP) and the body."""
     with _connect(address) as link:
@@ -249,7 +258,7 @@ def engine(seconds: float = _ANSWER_SECONDS) -> str:
     if address:
         return address
     known = refusals.gather()
-    has_docker = shutil.which("dockerd") is not None
+    has_docker = installed() == "dockerd"
     if has_docker and os.environ.get("LAB_IN_PAGE") == "1":
         return "dockerd, started on first use: half a minute, here"
     if has_docker and known.in_vm:
@@ -257,12 +266,12 @@ def engine(seconds: float = _ANSWER_SECONDS) -> str:
     is_ill = any(not error.errno for error in failures.values())  # it answers, but not well
     if not found and not is_ill and may_be_private(known):
         return "a private one is started when first asked for"
-    raise why_no_engine(failures, known, has_docker=has_docker)
+    raise why_no_engine(failures, known, installed())
 
 
 def _listens(address: str) -> str:
     try:
-        _connect(address).close()
+        reach(address)
     except OSError as error:
         remedy = f"look at it: docker --host {address} info"
         raise Refused(f"nothing answers at {address}: {error}", remedy) from error
@@ -276,10 +285,16 @@ def may_be_private(known: refusals.Facts) -> bool:
     return is_root and shutil.which("dockerd") is not None
 
 
-def why_no_engine(
-    failures: dict[str, OSError], known: refusals.Facts, *, has_docker: bool
-) -> Refused:
-    """Explain from the sockets' failures, the most telling first, why no engine answers."""
+def installed() -> str:
+    """Return the engine's program that is here, "" if none is."""
+    return next(filter(shutil.which, ("dockerd", "podman")), "")
+
+
+def why_no_engine(failures: dict[str, OSError], known: refusals.Facts, program: str) -> Refused:
+    """Explain from the sockets' failures, the most telling first, why no engine answers.
+
+    `program` is what is `installed`.
+    """
     by_errno = {error.errno: address for address, error in reversed(failures.items())}
     if address := by_errno.get(EACCES):
         remedy = join_group(urlsplit(address).path)
@@ -292,7 +307,10 @@ def why_no_engine(
                 f"the engine at {address} does not answer: {error.strerror or error}",
                 f"try again in a minute if it is being started; else: docker --host {address} info",
             )
-    if has_docker:
+    if program == "podman":
+        reason = "podman is installed, and none of its sockets is there"
+        return Refused(reason, "systemctl --user start podman.socket")
+    if program:
         return Refused("the Docker daemon is not running", known.start("docker"))
     looked = ", ".join(address.removeprefix("unix://") for address in failures)
     packages = " ".join(dict.fromkeys(["docker.io", *packages_of_docker()]))

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import shutil
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import docker
@@ -22,7 +18,7 @@ from requests.exceptions import ReadTimeout
 
 from labsupport import trace
 from labsupport.doctor import addresses
-from labsupport.doctor.addresses import LONGEST_SOCKET_PATH, Chosen, usual_sockets
+from labsupport.doctor.addresses import Chosen, usual_sockets
 from labsupport.engine import daemon, listing
 from labsupport.engine.command_line import engine_environment
 from labsupport.engine.daemon import PATIENCE
@@ -40,7 +36,6 @@ SOON_SECONDS, PATIENT_SECONDS = 10, 120
 """How long an answer is waited for, first without a word and then with one; only a socket that
 takes the connection gets so long: where systemd holds it, Docker is perhaps just being started."""
 _VM = 'or take the kernel "Lab VM", which has an engine of its own'
-_NOT_ALLOWED = (errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True)
@@ -90,24 +85,33 @@ def find(start: bool = False) -> tuple[docker.DockerClient, str]:
     daemon.forget_if_ended()
     if found := addresses.chosen(os.environ):
         return connect(found), found.address
-    refusals = {path: _refusal(path) for path in usual_sockets()}
+    failures: dict[str, OSError] = {}
     ill: list[LabError] = []
-    for path in [path for path, number in refusals.items() if not number]:
+    for path in usual_sockets():
         found = Chosen(f"unix://{path}", "the usual places")
         try:
+            addresses.reach(found.address)
             return connect(found), found.address
+        except OSError as error:
+            failures[found.address] = error
         except LabError as error:
             ill.append(error)
     if start and not ill and addresses.may_be_private(gather()):
         own = daemon.of_this_process().address
         return connect(Chosen(own, "us")), own
-    raise ill[0] if ill else _none_answered(refusals)
+    if ill:
+        raise ill[0]
+    no = addresses.why_no_engine(failures, gather(), addresses.installed())
+    raise EngineDown("no container engine answers", no.reason, f"{no.remedy}; {_VM}")
 
 
 def connect(to: Chosen) -> docker.DockerClient:
     """Connect, and agree on a version of the API: the newest that both sides know."""
     if to.address.startswith("unix://"):
-        _try_socket(Path(to.address.removeprefix("unix://")), to)
+        try:
+            addresses.reach(to.address)
+        except OSError as error:
+            raise _down(to, error) from error
     make = _maker(to)
     try:
         said = _version(make, to.address)
@@ -116,7 +120,7 @@ def connect(to: Chosen) -> docker.DockerClient:
             f"the engine at {to.address} is too old", str(error), "upgrade it"
         ) from error
     except (DockerException, TLSParameterError, ValueError) as error:  # a port that is not a number
-        raise _down(to, str(error)) from error
+        raise _down(to, OSError(0, str(error))) from error
     # a build or a push may be silent for long, so from here on the patience is the SDK's own
     return make(
         version=agreed_version(said, to.address), timeout=PATIENCE * DEFAULT_TIMEOUT_SECONDS
@@ -164,58 +168,10 @@ def _maker(to: Chosen) -> Callable[..., docker.DockerClient]:
     return partial(docker.DockerClient, base_url=to.address, tls=tls or False)
 
 
-def _try_socket(path: Path, to: Chosen) -> None:
-    number = _refusal(path)
-    if number in _NOT_ALLOWED:
-        raise _refused(path, to.asked_by)
-    if number:
-        raise _down(to, os.strerror(number))
-
-
-def _down(to: Chosen, why: str) -> EngineDown:
-    where = f"{why}; the address comes from {to.asked_by}"
-    return EngineDown(f"no engine answers at {to.address}", where, _start_it())
-
-
-def _refusal(path: Path) -> int:
-    """Return why nobody can be reached at a Unix socket (an errno), or 0 if somebody can."""
-    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
-        return errno.ENAMETOOLONG
-    with socket.socket(socket.AF_UNIX) as client:
-        return client.connect_ex(str(path))
-
-
-def _none_answered(refusals: dict[Path, int]) -> Exception:
-    # what lies in a folder that we may not enter is another user's, as /run/podman is root's
-    seen = {path: number for path, number in refusals.items() if os.path.exists(path)}
-    denied = [path for path, number in seen.items() if number in _NOT_ALLOWED]
-    if denied:
-        return _refused(denied[0], "the usual places")
-    silent = [path for path, number in refusals.items() if number == errno.ECONNREFUSED]
-    if silent or _installed():
-        why = f"{_installed()} is installed, but none of its sockets is there"
-        if silent:
-            why = f"{silent[0]} is there, but nobody listens on it"
-        return EngineDown("no container engine answers", why, f"{_start_it()}; {_VM}")
-    what = "there is no container engine"
-    remedy = f"sudo apt-get install docker.io, {_VM}"
-    return LabError(what, "neither Docker nor Podman has a socket or a program here", remedy)
-
-
-def _refused(path: Path, asked_by: str) -> LabError:
-    why = f"you may not open {path} ({asked_by}); anyone who may is root in effect"
-    remedy = f"sudo usermod -aG docker $USER, and log in again; {_VM}"
-    return LabError("the engine does not let you in", why, remedy)
-
-
-def _installed() -> str:
-    return next(filter(shutil.which, ("dockerd", "podman")), "")
-
-
-def _start_it() -> str:
-    if _installed() == "podman":
-        return "systemctl --user start podman.socket"
-    return "sudo systemctl start docker (without systemd: sudo service docker start)"
+def _down(to: Chosen, error: OSError) -> EngineDown:
+    no = addresses.why_no_engine({to.address: error}, gather(), addresses.installed())
+    where = f"{error.strerror}; the address comes from {to.asked_by}"
+    return EngineDown(f"no engine answers at {to.address}", where, no.remedy)
 
 
 @dataclass(frozen=True)

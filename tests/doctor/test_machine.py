@@ -487,7 +487,7 @@ def test_a_socket_that_is_not_for_us_is_told_from_a_missing_one(tmp_path):
     path = tmp_path / "s"
     path.touch()
     failures = {f"unix://{path}": OSError(EACCES, ""), "unix:///x": OSError(ENOENT, "")}
-    no = addresses.why_no_engine(failures, Facts(), has_docker=True)
+    no = addresses.why_no_engine(failures, Facts(), "dockerd")
     assert "may not use the engine's socket" in no.reason
     assert no.remedy
 
@@ -531,20 +531,18 @@ def test_the_remedy_names_the_packages_that_this_release_has(
     with pytest.raises(runner.Refused) as no:
         addresses.command_line()
     assert f"apt-get install {packages}" in no.value.remedy
-    down = addresses.why_no_engine({}, Facts(has_apt=True), has_docker=False)
+    down = addresses.why_no_engine({}, Facts(has_apt=True), "")
     assert down.remedy.endswith(packages.replace("docker-cli", "docker.io docker-cli"))
 
 
 def test_no_engine_anywhere_says_where_it_looked():
     places = {"XDG_RUNTIME_DIR": "/run/user/1000", "DOCKER_CONFIG": "/nowhere"}
     failures = {a: OSError(ENOENT, "") for a in addresses.candidates(places)}
-    no = addresses.why_no_engine(
-        failures, Facts(has_apt=True, has_sudo=True, euid=7), has_docker=False
-    )
+    no = addresses.why_no_engine(failures, Facts(has_apt=True, has_sudo=True, euid=7), "")
     assert "/run/user/1000/podman/podman.sock" in no.reason
     assert no.remedy.startswith("sudo apt-get install docker.io")
     down = addresses.why_no_engine(
-        {"unix:///s": OSError(ECONNREFUSED, "")}, Facts(has_systemd=True), has_docker=True
+        {"unix:///s": OSError(ECONNREFUSED, "")}, Facts(has_systemd=True), "dockerd"
     )
     assert down.remedy == "systemctl start docker"
 
