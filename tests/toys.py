@@ -32,11 +32,10 @@ def write_notebook(path: Path, *cells) -> Path:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What pytest said of one test: passed, failed or skipped, why, and after how long."""
+    """What pytest said of one test: passed, failed or skipped, and why."""
 
     outcome: str
     message: str
-    seconds: float
 
 
 def verdicts(junit: Path) -> dict[str, list[Verdict]]:
@@ -49,7 +48,7 @@ def verdicts(junit: Path) -> dict[str, list[Verdict]]:
         )
         message = f"{bad[0].get('message')}\n{bad[0].text}" if bad else ""
         name = case.get("classname", "").removesuffix(".ipynb").rpartition(".")[2]
-        found.setdefault(name, []).append(Verdict(outcome, message, float(case.get("time", 0))))
+        found.setdefault(name, []).append(Verdict(outcome, message))
     return found
 
 

@@ -1,11 +1,13 @@
 """Waiting for what comes a moment later, and owners: programs that are killed as by `kill -9`."""
 
+import os
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,27 @@ def wait_until(
             pytest.fail(f"not so after {seconds} s; {why()}")
         time.sleep(0.02)
     return found
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process is there, and not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@contextmanager
+def sleeper(**environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `sleep 1000` with some variables more, and kill it afterwards."""
+    env = {**os.environ, **environment}
+    with subprocess.Popen(["sleep", "1000"], env=env) as process:
+        # exec tells Popen a moment before it sets the name
+        wait_until(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n")
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @contextmanager

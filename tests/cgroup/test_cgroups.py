@@ -1,6 +1,5 @@
 """Control groups: what the kernel says of them, in v1 and v2 alike (tests/vm runs this as well)."""
 
-import contextlib
 import os
 import select
 import signal
@@ -30,21 +29,11 @@ from labsupport.ownership import marks
 from labsupport.sandbox import launch
 from tests import census
 from tests.cgroup.groups import MARK, MIB, loop, nothing_is_left
-from tests.waiting import owner, wait_until
+from tests.waiting import is_alive, owner, sleeper, wait_until
 
 __all__ = ["loop", "nothing_is_left"]
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 V2 = version() == 2
-
-
-@contextlib.contextmanager
-def sleeper(seconds=60):
-    process = subprocess.Popen(["sleep", str(seconds)])
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def run_in(group, code, timeout=60):
@@ -471,7 +460,7 @@ def test_groups_of_a_killed_owner_are_swept():
     assert any(mark in leftover.what for leftover in marks.leftovers())
     marks.sweep()
     assert census.cgroups(mark) == []
-    wait_until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in state(pid))
+    wait_until(lambda: not is_alive(int(pid)))
 
 
 @pytest.fixture
@@ -500,10 +489,3 @@ def test_only_groups_of_dead_owners_are_found(strangers):
 def test_a_group_of_another_user_is_not_ours_to_remove(strangers, nobody):
     found = {leftover.what for leftover in life.find()}
     assert f"cgroup {strangers[0].name}" not in found
-
-
-def state(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return "Z"

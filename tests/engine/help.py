@@ -77,13 +77,6 @@ def said_by(
         container.remove(force=True)
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 @contextmanager
 def answering(path: Path, api: str, oldest: str = "1.12", after: float = 0):
     """Answer like an engine of this age, at first so late; it stands for refusals only."""

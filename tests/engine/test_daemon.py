@@ -18,8 +18,8 @@ from labsupport.engine import daemon
 from labsupport.engine.client import Engine
 from labsupport.errors import LabError
 from labsupport.ownership import bridges
-from tests.engine.help import folder_of, is_alive, needs_dockerd, said_by, start_sleeper, traces
-from tests.waiting import wait_until
+from tests.engine.help import folder_of, needs_dockerd, said_by, start_sleeper, traces
+from tests.waiting import is_alive, wait_until
 
 SERVES = ["sh", "-c", "mkdir /web; echo hello > /web/index.html; httpd -f -p 80 -h /web"]
 

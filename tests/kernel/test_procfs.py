@@ -16,6 +16,7 @@ from labsupport.kernel.mounts import parse
 from labsupport.kernel.procfs import status
 from labsupport.ownership import marks
 from labsupport.sandbox.launch import may_make_namespaces
+from tests.waiting import sleeper
 
 
 def test_our_own_status():
@@ -192,16 +193,6 @@ LISTENS = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.arg
 print('ready', flush=True); sys.stdin.read()"
 
 
-@pytest.fixture
-def sleeper():
-    with subprocess.Popen(["sleep", "1000"]) as process:
-        name = Path(f"/proc/{process.pid}/comm")
-        while name.read_text() != "sleep\n":  # exec tells Popen a moment before it sets the name
-            time.sleep(0.001)
-        yield process
-        process.kill()
-
-
 def test_the_kernel_tells_who_listens_at_a_socket(tmp_path):
     path = tmp_path / "a.sock"
     with subprocess.Popen(
@@ -232,24 +223,21 @@ def test_members_of_a_group_are_found_by_a_part_of_its_path():
     assert procfs.group_members("no-group-has-this-name") == []
 
 
-def test_the_first_process_of_a_namespace_is_told_from_others(sleeper):
-    with Sandbox(new={"pid", "mount", "user"}) as box:
+def test_the_first_process_of_a_namespace_is_told_from_others():
+    with sleeper() as other, Sandbox(new={"pid", "mount", "user"}) as box:
         started = box.start(["sleep", "1000"])
-        assert procfs.first_of([sleeper.pid, started.pid, box.pid]) == box.pid
-    assert procfs.first_of([sleeper.pid, 2**22 + 1]) is None
+        assert procfs.first_of([other.pid, started.pid, box.pid]) == box.pid
+        assert procfs.first_of([other.pid, 2**22 + 1]) is None
 
 
-def test_processes_are_found_by_name(sleeper):
-    assert sleeper.pid in procfs.named("sleep", "no-such-name")
-    assert procfs.named("no-such-name") == []
-
-
-def test_waiting_ends_with_the_process_or_the_patience(sleeper):
-    assert not procfs.wait_gone([sleeper.pid], 0.05)
-    sleeper.kill()
-    assert procfs.wait_gone([sleeper.pid], 30)
-    sleeper.wait()
-    assert procfs.wait_gone([sleeper.pid, 2**22 + 1], 0)
+def test_processes_are_found_by_name_and_waited_for_until_they_end_or_patience_does():
+    with sleeper() as process:
+        assert process.pid in procfs.named("sleep", "no-such-name")
+        assert procfs.named("no-such-name") == []
+        assert not procfs.wait_gone([process.pid], 0.05)
+        process.kill()
+        assert procfs.wait_gone([process.pid], 30)
+    assert procfs.wait_gone([process.pid, 2**22 + 1], 0)
 
 
 @pytest.mark.parametrize("how", [1, 2])

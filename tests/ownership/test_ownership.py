@@ -5,22 +5,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from pathlib import Path
 
 import pytest
 
 from labsupport import Sandbox
 from labsupport.ownership import bridges, marks
+from tests.waiting import owner, sleeper, wait_until
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-
-
-def sleeper(**environment):
-    process = subprocess.Popen(["sleep", "60"], env={**os.environ, **environment})
-    while "sleep" not in Path(f"/proc/{process.pid}/cmdline").read_text():
-        time.sleep(0.001)
-    return process
 
 
 @pytest.fixture
@@ -41,21 +33,18 @@ def test_a_mark_lives_as_long_as_its_process(dead_mark):
 
 
 def test_only_marked_processes_of_dead_owners_are_removed(dead_mark, capsys):
-    left = sleeper(LABSUPPORT_OWNER=dead_mark)
-    owned = sleeper(LABSUPPORT_OWNER=marks.mark())
-    unmarked = sleeper(LABSUPPORT_OWNER="")
-
-    assert marks.main(["--dry-run"]) == 0
-    assert f"would remove: process {left.pid} (sleep)" in capsys.readouterr().out
-    assert left.poll() is None
-    assert marks.main([]) == 0
-    assert f"removed: process {left.pid}" in capsys.readouterr().out
-    assert left.wait(60) == -9
-    assert owned.poll() is None
-    assert unmarked.poll() is None
-    for process in (owned, unmarked):
-        process.kill()
-        process.wait()
+    with (
+        sleeper(LABSUPPORT_OWNER=dead_mark) as left,
+        sleeper(LABSUPPORT_OWNER=marks.mark()) as owned,
+        sleeper(LABSUPPORT_OWNER="") as unmarked,
+    ):
+        assert marks.main(["--dry-run"]) == 0
+        assert f"would remove: process {left.pid} (sleep)" in capsys.readouterr().out
+        assert left.poll() is None
+        assert marks.main([]) == 0
+        assert f"removed: process {left.pid}" in capsys.readouterr().out
+        assert left.wait(60) == -9
+        assert owned.poll() is unmarked.poll() is None
 
 
 def test_programs_in_sandboxes_carry_the_mark():
@@ -81,24 +70,20 @@ def test_folders_of_dead_owners_are_removed(dead_mark, tmp_path, monkeypatch):
     assert hosts.exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a PID namespace and a time namespace")
+@needs_root
 @pytest.mark.parametrize("kinds", [["--pid", "--mount-proc"], ["--time", "--boottime=86400"]])
 def test_a_living_owner_is_not_taken_for_a_dead_one_from_another_namespace(kinds, tmp_path):
     """There, its number means somebody else or nobody, and its start time is another."""
     lives = tmp_path / f"{marks.prefix('web')}abc"
     lives.mkdir()
-    marked = sleeper(LABSUPPORT_OWNER=marks.mark())
     code = "from labsupport.ownership import marks; marks.sweep(); print(marks.mark())"
-    done = subprocess.run(
-        ["unshare", "--fork", *kinds, sys.executable, "-c", code],
-        env={**os.environ, "TMPDIR": str(tmp_path)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    killed = marked.poll()
-    marked.kill()
-    marked.wait()
-
-    assert killed is None
-    assert lives.exists(), done.stderr
+    with sleeper(LABSUPPORT_OWNER=marks.mark()) as marked:
+        done = subprocess.run(
+            ["unshare", "--fork", *kinds, sys.executable, "-c", code], check=True,
+            env={**os.environ, "TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert marked.poll() is None
+    assert lives.exists()
     assert done.stdout.rpartition(":")[2].strip() not in marks.mark()
 
 
@@ -155,7 +140,7 @@ def test_one_leftover_that_stays_does_not_stop_the_others(monkeypatch, capsys):
     assert "not removed: folder A" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a mount namespace")
+@needs_root
 def test_nothing_is_removed_through_a_mount_or_a_link(dead_mark, tmp_path):
     """The path has a blank, which mountinfo writes as an escape; the link has our name."""
     name = f"labsupport-web-{dead_mark.replace(':', '-')}"
@@ -208,7 +193,7 @@ ip -brief link show type bridge
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@needs_root
 def test_only_a_network_in_its_range_goes_with_an_engine_without_a_database():
     argv = ["unshare", "--net", "sh", "-ec", NEIGHBOURS, sys.executable]
     left = subprocess.check_output(argv, text=True).splitlines()
@@ -216,12 +201,10 @@ def test_only_a_network_in_its_range_goes_with_an_engine_without_a_database():
 
 
 def test_a_zombie_owns_nothing():
-    owner = subprocess.Popen(["true"])
-    mark = marks.mark(owner.pid)
-    while Path(f"/proc/{owner.pid}/stat").read_text().split()[2] != "Z":
-        time.sleep(0.001)
-    assert not marks.is_alive(mark)
-    owner.wait()
+    with subprocess.Popen(["true"]) as ended:
+        mark = marks.mark(ended.pid)
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        assert not marks.is_alive(mark)
 
 
 @needs_root
@@ -231,17 +214,12 @@ def test_nothing_is_known_of_another_boot(dead_mark, tmp_path):
     folder.mkdir()
     boot = tmp_path / "boot_id"
     boot.write_text("00000000-0000-4000-8000-000000000000\n")
-    marked = sleeper(LABSUPPORT_OWNER=dead_mark)
     code = "from labsupport.ownership import marks; marks.sweep()"
     script = 'mount --bind "$0" /proc/sys/kernel/random/boot_id; exec "$@"'
-    subprocess.run(
-        ["unshare", "-m", "sh", "-ec", script, boot, sys.executable, "-c", code],
-        env={**os.environ, "TMPDIR": str(tmp_path)}, check=True,
-    )  # fmt: skip
-    killed = marked.poll()
-    marked.kill()
-    marked.wait()
-    assert killed is None
+    argv = ["unshare", "-m", "sh", "-ec", script, boot, sys.executable, "-c", code]
+    with sleeper(LABSUPPORT_OWNER=dead_mark) as marked:
+        subprocess.run(argv, env={**os.environ, "TMPDIR": str(tmp_path)}, check=True)
+        assert marked.poll() is None
     assert folder.exists()
 
 
@@ -258,12 +236,10 @@ def test_a_folder_of_another_user_stays(dead_mark, tmp_path, monkeypatch):
 
 def test_a_number_that_another_process_has_by_now_is_let_be(dead_mark):
     """Between the look and the kill, the number was given to a program of somebody who lives."""
-    stranger = sleeper(LABSUPPORT_OWNER=marks.mark())
-    marks._kill(stranger.pid, dead_mark)
-    with pytest.raises(subprocess.TimeoutExpired):
-        stranger.wait(0.2)
-    stranger.kill()
-    stranger.wait()
+    with sleeper(LABSUPPORT_OWNER=marks.mark()) as stranger:
+        marks._kill(stranger.pid, dead_mark)
+        with pytest.raises(subprocess.TimeoutExpired):
+            stranger.wait(0.2)
 
 
 def test_a_reaper_that_was_stopped_clears_up_and_is_not_killed(tmp_path):
@@ -276,13 +252,9 @@ print(reaper.pid, flush=True)
 time.sleep(60)
 """
     (tmp_path / "folder").mkdir()
-    argv = [sys.executable, "-c", code]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as owner:
-        reaper = int(owner.stdout.readline())
-        while not marks._owner_of(reaper):
-            time.sleep(0.001)
-        os.kill(reaper, signal.SIGSTOP)
-        owner.kill()
+    with owner(code) as (_, said):
+        wait_until(lambda: marks._owner_of(int(said)))
+        os.kill(int(said), signal.SIGSTOP)
     assert (tmp_path / "folder").exists()
     marks.sweep()
     assert not (tmp_path / "folder").exists()

@@ -23,8 +23,7 @@ from labsupport.making import kernel as builder
 from labsupport.making.building import Progress
 from labsupport.making.kernel import FRAGMENT, Fragment
 from labsupport.page import build as page
-from tests.engine.help import is_alive
-from tests.waiting import wait_until
+from tests.waiting import is_alive, wait_until
 
 needs_compiler = pytest.mark.skipif(
     not (shutil.which("gcc") and shutil.which("make") and Path("/usr/include/libelf.h").exists()),
