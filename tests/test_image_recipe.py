@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.toys import CHECKOUT
+from tests.toys import CHECKOUT, stand_in
 
 RECIPE = CHECKOUT / "binder" / "Dockerfile"
 FILES = (*(f"binder/{name}" for name in ("Dockerfile", "start", "apt.txt", "requirements.txt",
@@ -232,9 +232,8 @@ def check() -> dict:
 )
 def test_the_check_tells_well_from_ill(tmp_path, status, skipped, held, well):
     said = {"status": status, "outcomes": {}, "skipped": skipped, "most": held, "at_the_end": held}
-    engine = tmp_path / "engine"
-    engine.write_text(f"#!/bin/sh\ncat >/dev/null; printf '\\0measured %s' '{json.dumps(said)}'\n")
-    engine.chmod(0o755)
+    lines = f"cat >/dev/null; printf '\\0measured %s' '{json.dumps(said)}'"
+    engine = stand_in(tmp_path / "engine", lines)
     assert check()["run"](str(engine), "image", "00.ipynb") is well
 
 

@@ -16,7 +16,7 @@ import pip
 import pytest
 
 from labsupport.making import kernel
-from tests.toys import CHECKOUT
+from tests.toys import CHECKOUT, stand_in
 
 PYTHON = """#!/bin/sh
 # A Python that makes environments out of itself, and answers what ./lab asks.
@@ -66,8 +66,7 @@ class Script:
     env: dict[str, str] = field(default_factory=dict)
 
     def stand_in(self, name: str, text: str) -> None:
-        (self.programs / name).write_text(text)
-        (self.programs / name).chmod(0o755)
+        stand_in(self.programs / name, text)
 
     def run(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         record = {"RECORD": str(self.folder / "record"), "PATH": f"{self.programs}:/usr/bin:/bin"}

@@ -30,6 +30,13 @@ def write_notebook(path: Path, *cells) -> Path:
     return path
 
 
+def stand_in(program: Path, text: str) -> Path:
+    """Write a program that stands in for another: the lines of a shell, or a whole file."""
+    program.write_text(text if text.startswith("#!") else f"#!/bin/sh\n{text}\n")
+    program.chmod(0o755)
+    return program
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What pytest said of one test: passed, failed or skipped, and why."""

@@ -9,7 +9,7 @@ import pytest
 from labsupport import Sandbox, processes
 from labsupport.build.bases import find_archive
 from labsupport.making.base import PATH, WHEELS_FOLDER
-from tests.toys import CHECKOUT
+from tests.toys import CHECKOUT, stand_in
 
 CLI = CHECKOUT / "notebooks/apps/simple_translate/cli.py"
 
@@ -154,9 +154,7 @@ def test_without_apertium_it_says_how_to_come_by_it(box, settings):
 def test_one_that_hangs_is_ended_with_all_that_it_started(box, root, settings):
     stuck = root / "stuck"
     stuck.mkdir()
-    script = '#!/bin/sh\n[ "$1" != -l ] || exec echo eng-spa\nsleep 600 | cat\n'
-    (stuck / "apertium").write_text(script)
-    (stuck / "apertium").chmod(0o755)
+    stand_in(stuck / "apertium", '[ "$1" != -l ] || exec echo eng-spa\nsleep 600 | cat')
     program = "import cli, sys; cli.LONGEST_SECONDS = 1; sys.exit(cli.main(['-t', 'x']))"
     path = {"PATH": f"/stuck:{PATH}", "PYTHONPATH": f"/app:{settings['PYTHONPATH']}"}
     done = box.run(["python3", "-c", program], env={**settings, **path})

@@ -22,7 +22,7 @@ from labsupport.engine.listing import IMAGE_OWNER, image_labels
 from labsupport.errors import BuildFailed, LabError, StoreChanged
 from tests import podmans
 from tests.engine.help import said_by
-from tests.toys import CHECKOUT
+from tests.toys import CHECKOUT, stand_in
 from tests.waiting import wait_until
 
 PATIENCE_SECONDS = 30
@@ -274,11 +274,8 @@ def test_without_a_command_the_error_says_what_to_install(buildkit, monkeypatch)
 def test_a_newer_command_builds_with_buildkit_only_by_its_plugin(
     tmp_path, version, plugins, builds
 ):
-    program = tmp_path / "docker"
-    program.write_text(
-        f'#!/bin/sh\n[ "$1" = buildx ] && echo "{plugins}" || echo "Docker version {version}"\n'
-    )
-    program.chmod(0o755)
+    lines = f'[ "$1" = buildx ] && echo "{plugins}" || echo "Docker version {version}"'
+    program = stand_in(tmp_path / "docker", lines)
     assert command_line._builds_with_buildkit(str(program)) is builds
 
 

@@ -78,16 +78,17 @@ def said_by(
 
 
 @contextmanager
-def answering(path: Path, api: str, oldest: str = "1.12", after: float = 0):
-    """Answer like an engine of this age, at first so late; it stands for refusals only."""
-    ready_at = time.monotonic() + after
+def answering(path: Path, api: str, after: float = 0, status: int = 200):
+    """Answer like an engine of this age, so late after the first question; only to be refused."""
+    ready_at: list[float] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            said = {"Version": "1", "ApiVersion": api, "MinAPIVersion": oldest, "Driver": "aufs"}
+            said = {"Version": "1", "ApiVersion": api, "MinAPIVersion": "1.12", "Driver": "aufs"}
             body = json.dumps(said).encode()
-            time.sleep(max(ready_at - time.monotonic(), 0))
-            self.send_response(200)
+            ready_at.append(time.monotonic() + after)
+            time.sleep(max(ready_at[0] - time.monotonic(), 0))
+            self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

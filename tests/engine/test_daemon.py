@@ -19,6 +19,7 @@ from labsupport.engine.client import Engine
 from labsupport.errors import LabError
 from labsupport.ownership import bridges
 from tests.engine.help import folder_of, needs_dockerd, said_by, start_sleeper, traces
+from tests.toys import stand_in
 from tests.waiting import is_alive, wait_until
 
 SERVES = ["sh", "-c", "mkdir /web; echo hello > /web/index.html; httpd -f -p 80 -h /web"]
@@ -174,9 +175,7 @@ def test_the_machines_network_is_not_touched():
     [("echo no overlay here; exit 3", "no overlay here"), ("exit 3", "printed nothing")],
 )
 def test_a_daemon_that_does_not_start_is_quoted(tmp_path, monkeypatch, script, said):
-    fake = tmp_path / "dockerd"
-    fake.write_text(f"#!/bin/sh\n{script}\n")
-    fake.chmod(0o755)
+    stand_in(tmp_path / "dockerd", script)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     with tempfile.TemporaryDirectory(prefix="lab-") as scratch:  # pytest's own is too long a path
         monkeypatch.setattr(tempfile, "tempdir", scratch)
@@ -206,9 +205,8 @@ socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["
 
 
 def test_a_containerd_that_was_late_gets_a_second_chance(tmp_path, monkeypatch):
-    fake, tried = tmp_path / "dockerd", tmp_path / "tried"
-    fake.write_text(IS_LATE.format(python=sys.executable, tried=str(tried)))
-    fake.chmod(0o755)
+    tried = tmp_path / "tried"
+    stand_in(tmp_path / "dockerd", IS_LATE.format(python=sys.executable, tried=str(tried)))
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(daemon, "_cover_settings", lambda: None)
     monkeypatch.setattr(daemon, "prepare", lambda data: None)
@@ -220,9 +218,7 @@ def test_a_containerd_that_was_late_gets_a_second_chance(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_daemon_that_is_never_ready_is_ended(tmp_path, monkeypatch):
-    fake = tmp_path / "dockerd"
-    fake.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
-    fake.chmod(0o755)
+    stand_in(tmp_path / "dockerd", f"echo $$ > {tmp_path}/pid\nexec sleep 600")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(daemon, "READY_SECONDS", 0.7)
 

@@ -140,13 +140,6 @@ def _write_context(settings: Path, name: str, host: str) -> None:
     (settings / "config.json").write_text(json.dumps({"currentContext": name}))
 
 
-def test_a_context_that_is_gone_is_named(nowhere, monkeypatch):
-    monkeypatch.setenv("DOCKER_CONTEXT", "elsewhere")
-
-    with pytest.raises(EngineDown, match=r"'elsewhere'(.|\n)*docker context ls"):
-        Engine.connect()
-
-
 def test_a_dead_docker_host_is_named(nowhere, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", f"unix://{nowhere}/gone.sock")
     with pytest.raises(EngineDown, match=r"gone\.sock: No such file(.|\n)*from DOCKER_HOST"):
@@ -235,7 +228,3 @@ def test_a_socket_with_a_name_too_long_is_passed_over(tmp_path, monkeypatch):
     assert not [path for path in addresses.usual_sockets() if "hhh" in str(path)]
 
 
-def test_a_port_that_is_not_a_number_is_no_engine(monkeypatch):
-    monkeypatch.setenv("DOCKER_HOST", "tcp://localhost:http")
-    with pytest.raises(EngineDown, match="DOCKER_HOST"):
-        Engine.connect()

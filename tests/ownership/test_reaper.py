@@ -11,7 +11,7 @@ import pytest
 
 from labsupport import processes
 from labsupport.ownership.reaper import CGROUPS
-from tests.toys import CHECKOUT
+from tests.toys import CHECKOUT, stand_in
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it makes a mount namespace")
@@ -139,9 +139,7 @@ def test_a_guest_has_a_moment_to_power_itself_off_unless_it_is_in_a_hurry(tmp_pa
 
 def test_a_name_cut_within_a_character_is_read(tmp_path):
     """The kernel keeps 15 bytes of a name; a search for children reads everybody's name."""
-    script, pid = tmp_path / "uebung-blatt-3\u00fc.sh", tmp_path / "pid"
-    script.write_text("#!/bin/sh\nsleep 60\n")
-    script.chmod(0o755)
+    script, pid = stand_in(tmp_path / "uebung-blatt-3\u00fc.sh", "sleep 60"), tmp_path / "pid"
     reaper = start(script=RUNAWAY.format(pid=pid, rest="sleep 600"))
     runaway = wait_for(pid)
     with subprocess.Popen([script], process_group=0) as odd:

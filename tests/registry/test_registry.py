@@ -16,6 +16,7 @@ from labsupport.doctor import addresses
 from labsupport.errors import LabError
 from labsupport.registry.registry import Registry
 from labsupport.registry.server import OWN_AGENT, Log
+from tests.toys import stand_in
 from tests.waiting import owner, wait_until
 
 pytestmark = pytest.mark.skipif(
@@ -166,8 +167,7 @@ def test_an_ordinary_user_has_one_too(as_user):
 
 
 def test_a_program_that_is_no_registry_is_named(tmp_path, monkeypatch):
-    (tmp_path / "docker-registry").write_text("#!/bin/sh\necho 'not today' >&2; exit 3\n")
-    (tmp_path / "docker-registry").chmod(0o755)
+    stand_in(tmp_path / "docker-registry", "echo 'not today' >&2; exit 3")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
     with pytest.raises(LabError, match="not today"):

@@ -14,6 +14,7 @@ from labsupport.doctor import guest as host
 from labsupport.doctor.guest import find_kernel
 from labsupport.vm import uml
 from labsupport.vm.guest import LabVM
+from tests.toys import stand_in
 
 
 @pytest.mark.parametrize(
@@ -39,9 +40,8 @@ def test_what_is_not_a_kernel_is_refused(
 def test_a_distributions_kernel_that_loses_registers_is_refused(
     monkeypatch, tmp_path, flags, version, is_refused
 ):
-    program, cpu = tmp_path / "linux.uml", tmp_path / "cpuinfo"
-    program.write_text(f"#!/bin/sh\necho {version}\n")
-    program.chmod(0o755)
+    stand_in(tmp_path / "linux.uml", f"echo {version}")
+    cpu = tmp_path / "cpuinfo"
     cpu.write_text(f"flags: fpu {flags} end\n")
     monkeypatch.setattr("labsupport.doctor.guest.CPU_INFO", cpu)
     monkeypatch.setattr("labsupport.doctor.guest.own_kernel", lambda: None)
