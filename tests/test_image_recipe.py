@@ -3,7 +3,6 @@
 `binder/check` runs every notebook in the built image; that takes longer than a test may.
 """
 
-import ast
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.test_imports import imported
 from tests.toys import CHECKOUT, stand_in
 
 RECIPE = CHECKOUT / "binder" / "Dockerfile"
@@ -127,26 +127,6 @@ def started(stage: Stage) -> set[str]:
             *re.findall(r"from (labsupport[\w.]*) import main", said)}  # fmt: skip
 
 
-def imports(file: Path) -> set[str]:
-    """Return the modules of ours that a file names, except those that only its types need."""
-    tree = ast.parse(file.read_text())
-    typed = [
-        inner
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-        for inner in ast.walk(node)
-    ]
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if node in typed:
-            continue
-        if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
-        elif isinstance(node, ast.Import):
-            found |= {name.name for name in node.names}
-    return {name for name in found if name.partition(".")[0] == "labsupport"}
-
-
 def is_module(folder: Path, name: str) -> bool:
     path = folder / Path(*name.split("."))
     return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
@@ -177,8 +157,8 @@ def test_a_stage_has_the_modules_that_it_runs(stage, tmp_path):
 def test_a_stage_has_the_modules_that_its_functions_import(stage, tmp_path):
     copy_into(stage, tmp_path)
     for file in tmp_path.rglob("labsupport/*/*.py"):
-        for name in imports(file):
-            if is_module(CHECKOUT, name):
+        for name in imported(file):
+            if name.startswith("labsupport.") and is_module(CHECKOUT, name):
                 assert is_module(tmp_path, name), f"{file.relative_to(tmp_path)} imports {name}"
 
 

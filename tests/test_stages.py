@@ -24,6 +24,9 @@ def test_three(): pass
 """
 
 
+DEATH = "import os, signal\ndef test_death(): os.kill(os.getpid(), signal.SIGKILL)"
+
+
 def stage_of(folder, source: str, *arguments: str) -> Stage:
     (folder / "test_toy.py").write_text(source)
     report = folder / "report.xml"
@@ -36,18 +39,13 @@ def test_passed_failed_and_skipped_are_counted(tmp_path):
     assert str(count + Count(passed=1)) == "2 passed, 1 failed, 1 skipped"
 
 
-@pytest.mark.parametrize("source", ["import no_such_module", "def broken(", "raise SystemExit(0)"])
-def test_tests_that_cannot_be_read_are_a_failure(tmp_path, source):
-    assert run(stage_of(tmp_path, source)).failed == 1
-
-
-def test_a_pytest_that_does_not_start_is_a_failure(tmp_path):
-    assert run(stage_of(tmp_path, TESTS, "--no-such-option")).failed == 1
-
-
-def test_a_pytest_that_dies_is_a_failure(tmp_path):
-    death = "import os, signal\ndef test_death(): os.kill(os.getpid(), signal.SIGKILL)"
-    assert run(stage_of(tmp_path, death)).failed == 1
+@pytest.mark.parametrize(
+    "what",
+    [["import no_such_module"], ["def broken("], ["raise SystemExit(0)"], [DEATH],
+     [TESTS, "--no-such-option"]],
+)  # fmt: skip
+def test_a_pytest_that_reads_nothing_dies_or_does_not_start_is_a_failure(tmp_path, what):
+    assert run(stage_of(tmp_path, *what)).failed == 1
 
 
 def test_a_tool_counts_as_one_test():

@@ -227,9 +227,3 @@ def test_podman_takes_it_too(archive, monkeypatch):
 
     assert first.id == second.id
     assert first.labels[IMAGE_OWNER] == COURSE
-
-
-def test_what_the_app_requires_lies_in_the_base():
-    required = (APP / "requirements.txt").read_text().split()
-
-    assert set(required) <= set(making.WHEELS)

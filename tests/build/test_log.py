@@ -52,19 +52,6 @@ Step 5/5 : {LABEL}
  ---> 1e5c000a4769
 Successfully built 1e5c000a4769
 """
-PODMAN = f"""\
-[1/2] STEP 1/2: FROM alpine AS maker
-[1/2] STEP 2/2: RUN echo hello
-hello
---> 41b3598b4d6
-[2/2] STEP 1/3: FROM alpine
-[2/2] STEP 2/3: COPY --from=maker /a /a
---> Using cache 41b3598b4d6667c8577837a2355cf82251d52ff66b854bb2bbb687b3e1841c5f
---> 41b3598b4d6
-[2/2] STEP 3/3: {LABEL}
-[2/2] COMMIT docker.io/t/x:1
---> 51b3598b4d6
-"""
 NAMES = ["maker", "stage-1"]
 
 
@@ -99,16 +86,6 @@ def test_the_classic_builder_s_steps_are_those_of_the_student_s_dockerfile():
     ]  # fmt: skip
     assert [step.cached for step in found] == [False, False, False, True]
     assert [step.seconds for step in found] == [2.0, 5.0, 2.0, 3.0]
-
-
-def test_podman_s_steps():
-    found = read(StepReader(NAMES), PODMAN)
-    assert [step.name for step in found] == [
-        "[maker 1/2]", "[maker 2/2]", "[stage-1 1/2]", "[stage-1 2/2]",
-    ]  # fmt: skip
-    assert [step.output for step in found] == ["", "hello\n", "", ""]
-    assert [step.cached for step in found] == [False, False, False, True]
-    assert len(found[3].image_id) == 64
 
 
 def test_docker_28_says_otherwise_that_a_container_was_removed():

@@ -12,7 +12,7 @@ from labsupport.errors import LabError
 from labsupport.vm.guest import LabVM
 
 PREPARE = """
-import json, time
+import json
 from pathlib import Path
 from labsupport.build.bases import base_image
 from labsupport.engine.client import Engine
@@ -117,29 +117,3 @@ print(json.dumps([*told, inside]))
     )
     assert (memory, pids, cpu) == (str(32 << 20), "20", "50000 100000")
     assert inside == memory
-
-
-def test_containers_meet_by_name_and_publish_ports(first, tell):
-    page, answer = tell(
-        """
-from http.client import HTTPException
-from urllib.request import urlopen
-def read(until=time.monotonic() + 20):
-    while True:  # the proxy listens before the server does
-        try:
-            return urlopen("http://127.0.0.1:8080/group", timeout=60).read().decode()
-        except (OSError, HTTPException):
-            assert time.monotonic() < until
-            time.sleep(0.05)
-engine = Engine.connect()
-network = engine.client.networks.create("meeting", driver="bridge")
-server = engine.client.containers.run(base_image(engine), ["httpd", "-f", "-h", "/etc"],
-    detach=True, name="server", network="meeting", ports={"80/tcp": ("127.0.0.1", 8080)})
-page = read()
-answer = engine.client.containers.run(base_image(engine),
-    ["wget", "-qO-", "http://server/group"], network="meeting").decode()
-server.remove(force=True)
-print(json.dumps([page, answer]))
-"""
-    )
-    assert page == answer == "root:x:0:\nnogroup:x:65534:\n"
