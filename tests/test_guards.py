@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guards import GUARDS, Guard
+from tests.guards import GUARDS
 from tests.toys import CHECKOUT
 
 EVERY_CHANGE = range(0, len(GUARDS), 15)
@@ -18,7 +18,7 @@ LEFT_OUT = shutil.ignore_patterns("node_modules", "__pycache__", ".*")
 FAILED, PASSED = 1, 0
 
 
-def case(number: int, guard: Guard):
+def case(number, guard):
     """A mutant runs with `--all`, and where its room has changed."""
     room = guard.file.partition("/")[0]
     marks = () if number in EVERY_CHANGE else pytest.mark.thorough(room)

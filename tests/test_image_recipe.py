@@ -40,24 +40,24 @@ class Stage:
     base: str
     lines: list[tuple[str, str]] = field(default_factory=list)
 
-    def of(self, name: str) -> list[str]:
+    def of(self, name):
         return [rest for found, rest in self.lines if found == name]
 
-    def copied(self) -> list[tuple[list[str], str]]:
+    def copied(self):
         """Return sources and target of each COPY out of the checkout."""
         words = [shlex.split(rest) for rest in self.of("COPY") if "--from=" not in rest]
         plain = [[word for word in line if not word.startswith("--")] for line in words]
         return [(line[:-1], line[-1]) for line in plain]
 
 
-def instructions(text: str) -> list[tuple[str, str]]:
+def instructions(text):
     uncommented = re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE)
     lines = re.sub(r"\\\n\s*", " ", uncommented).splitlines()
     parts = [line.strip().partition(" ") for line in lines if line.strip()]
     return [(name.upper(), rest.strip()) for name, _, rest in parts]
 
 
-def read_recipe() -> tuple[dict[str, str], list[Stage]]:
+def read_recipe():
     """Return the arguments before the first stage, and the stages."""
     arguments, stages = {}, []
     for name, rest in instructions(RECIPE.read_text()):
@@ -78,7 +78,7 @@ MAKERS = [stage for stage in STAGES if stage.copied() and any("labsupport" in st
           for line in stage.copied()) and stage is not LAST]  # fmt: skip
 
 
-def ignored(path: str) -> bool:
+def ignored(path):
     """Whether .dockerignore leaves this path, or a folder that it is in, out of the build."""
     parts = Path(path).parts
     above = ["/".join(parts[:length]) for length in range(1, len(parts) + 1)]
@@ -108,7 +108,7 @@ def test_what_is_copied_is_there():
                 assert copied[1] in BY_NAME
 
 
-def copy_into(stage: Stage, folder: Path) -> None:
+def copy_into(stage, folder):
     for sources, target in stage.copied():
         place = folder / target.removeprefix("/build/")
         for source in sources:
@@ -120,14 +120,14 @@ def copy_into(stage: Stage, folder: Path) -> None:
                 shutil.copy(CHECKOUT / source, place)
 
 
-def started(stage: Stage) -> set[str]:
+def started(stage):
     """Return the modules of ours that the stage's commands start."""
     said = " ".join(stage.of("RUN"))
     return {*re.findall(r"python -m (labsupport[\w.]*)", said),
             *re.findall(r"from (labsupport[\w.]*) import main", said)}  # fmt: skip
 
 
-def is_module(folder: Path, name: str) -> bool:
+def is_module(folder, name):
     path = folder / Path(*name.split("."))
     return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
 
@@ -162,7 +162,7 @@ def test_a_stage_has_the_modules_that_its_functions_import(stage, tmp_path):
                 assert is_module(tmp_path, name), f"{file.relative_to(tmp_path)} imports {name}"
 
 
-def pip_installs(stage: Stage) -> set[str]:
+def pip_installs(stage):
     said = re.search(r"pip install (.*)", " ".join(stage.of("RUN")))
     assert said
     return {word for word in said[1].split() if not word.startswith("-")}
@@ -192,7 +192,7 @@ def test_the_check_is_as_strict_as_binder():
     assert check()["MOST_AT_THE_END"] == 1.5e9
 
 
-def check() -> dict:
+def check():
     source = (CHECKOUT / "binder" / "check").read_text()
     found = {"__name__": "check", "__file__": str(CHECKOUT / "binder" / "check")}
     exec(compile(source, "check", "exec"), found)

@@ -3,9 +3,7 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
 
@@ -45,7 +43,7 @@ NEEDS = {
 HEAVY = {"matplotlib", "ipywidgets", "docker", "numpy", "IPython", "pyroute2", "nbformat"}
 
 
-def imported(path: Path) -> Iterator[str]:
+def imported(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

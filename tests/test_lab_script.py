@@ -65,10 +65,10 @@ class Script:
     programs: Path
     env: dict[str, str] = field(default_factory=dict)
 
-    def stand_in(self, name: str, text: str) -> None:
+    def stand_in(self, name, text):
         stand_in(self.programs / name, text)
 
-    def run(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments, **env):
         record = {"RECORD": str(self.folder / "record"), "PATH": f"{self.programs}:/usr/bin:/bin"}
         return subprocess.run(
             [self.folder / "lab", *arguments],
@@ -76,7 +76,7 @@ class Script:
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False,
         )  # fmt: skip
 
-    def asked(self) -> str:
+    def asked(self):
         """Return what was asked of the stand-ins since the last time, a command a line."""
         record = self.folder / "record"
         asked = record.read_text() if record.exists() else ""
@@ -85,7 +85,7 @@ class Script:
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Script:
+def lab(tmp_path):
     """Return a script in a folder of its own: nothing set up, no package missing, not root."""
     folder = tmp_path / "a course"
     for name in ("lab", "pyproject.toml", "binder/apt.txt", "tests/apt.txt"):

@@ -1,10 +1,8 @@
 """Toy notebooks, each with one of nbval's holes: those fail that should (about 15 s in all)."""
 
-from pathlib import Path
-
 import pytest
 
-from tests.toys import Verdict, code, run_nbval, verdicts, write_notebook
+from tests.toys import code, run_nbval, verdicts, write_notebook
 from tests.waiting import is_alive, wait_until
 
 NOTICE = """
@@ -49,12 +47,12 @@ TOYS = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("toys")
 
 
 @pytest.fixture(scope="module")
-def toys(folder: Path) -> dict[str, list[Verdict]]:
+def toys(folder):
     paths = [write_notebook(folder / f"{name}.ipynb", *cells) for name, (cells, *_) in TOYS.items()]
     run = run_nbval(
         *paths,

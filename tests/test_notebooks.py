@@ -1,7 +1,6 @@
 """What every notebook in git keeps to, whatever it teaches (no kernel is started)."""
 
 import re
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -17,7 +16,7 @@ NEEDY = re.compile(
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
-def code_cells(path: Path) -> list[tuple[int, nbformat.NotebookNode]]:
+def code_cells(path):
     cells = nbformat.read(path, as_version=4).cells
     return [
         (number, cell)

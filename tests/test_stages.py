@@ -27,7 +27,7 @@ def test_three(): pass
 DEATH = "import os, signal\ndef test_death(): os.kill(os.getpid(), signal.SIGKILL)"
 
 
-def stage_of(folder, source: str, *arguments: str) -> Stage:
+def stage_of(folder, source, *arguments):
     (folder / "test_toy.py").write_text(source)
     report = folder / "report.xml"
     argv = [sys.executable, "-m", "pytest", f"--junit-xml={report}", *arguments, "test_toy.py"]

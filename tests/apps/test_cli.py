@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,7 @@ CLI = CHECKOUT / "notebooks/apps/simple_translate/cli.py"
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
+def root(tmp_path_factory):
     """The base's files, and the app's."""
     archive = find_archive()
     if archive is None:
@@ -48,7 +47,7 @@ def cli(box, settings):
     return lambda *words: box.run(["python3", "/app/cli.py", *words], env=settings)
 
 
-def translation(done) -> str:
+def translation(done):
     assert done.returncode == 0, done.stderr
     return done.stdout.partition("\nOutput:\n")[2].removesuffix("\n")
 

@@ -1,13 +1,12 @@
 """A student moves a slider of the console: the kernel's file changes. And the keys suffice."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import expect
 
 from labsupport import probe
-from tests.browser.lab import Lab, jupyterlab
+from tests.browser.lab import jupyterlab
 from tests.browser.page import opened
 from tests.toys import write_notebook
 
@@ -23,7 +22,7 @@ READ = "print(group.files()['memory'][1], group.files()['pids'][1], len(group.pr
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory) -> Iterator[Lab]:
+def lab(tmp_path_factory):
     if missing := probe().missing("cgroup.memory", "cgroup.pids", "cgroup.cpu"):
         pytest.skip(f"needs {', '.join(missing)}")
     with jupyterlab(tmp_path_factory.mktemp("console")) as running:

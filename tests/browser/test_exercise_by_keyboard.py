@@ -2,13 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
 
 import nbformat
 import pytest
 
 from labsupport import probe
-from tests.browser.lab import Lab, jupyterlab
+from tests.browser.lab import jupyterlab
 from tests.browser.page import opened
 from tests.toys import CHECKOUT
 
@@ -32,7 +31,7 @@ SOURCE_IS = """text => window.jupyterapp.shell.currentWidget.content.activeCell.
 class Keys:
     """A student at the keyboard: presses keys, and reads what the page shows."""
 
-    def __init__(self, page) -> None:
+    def __init__(self, page):
         self.page, self.press = page, page.keyboard.press
 
     def enter_the_notebook(self):
@@ -75,7 +74,7 @@ class Keys:
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
+def lab():
     if refusal := probe().why_not("ns.pid"):
         pytest.skip(f"needs ns.pid: {refusal.reason}")
     with jupyterlab(NOTEBOOK.parent) as lab:

@@ -1,7 +1,5 @@
 """The Lab VM as a student meets it in JupyterLab: widgets, interrupt, restart (about 20 s)."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.browser.lab import jupyterlab
@@ -23,7 +21,7 @@ HAS_OUTPUT = """number => window.jupyterapp.shell.currentWidget.context.model.to
 
 
 @pytest.fixture
-def notebook(tmp_path: Path) -> Path:
+def notebook(tmp_path):
     from labsupport import probe
 
     if no := probe().why_not("vm"):
@@ -32,7 +30,7 @@ def notebook(tmp_path: Path) -> Path:
     return write_notebook(tmp_path / "guest.ipynb", *cells)
 
 
-def run_one(page, number: int, seconds: float = 60) -> str:
+def run_one(page, number, seconds=60):
     """Run a cell to its end and return what it printed."""
     page.page.evaluate(
         "() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')"

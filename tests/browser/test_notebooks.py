@@ -1,13 +1,11 @@
 """What a student does with each notebook: open it, run all, move a control (10 s each)."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.browser.accessibility import require_axe, violations
-from tests.browser.lab import Lab, jupyterlab
+from tests.browser.lab import jupyterlab
 from tests.browser.page import opened
 from tests.toys import CHECKOUT
 
@@ -18,12 +16,12 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
+def lab():
     with jupyterlab(FOLDER) as running:
         yield running
 
 
-def has_control(notebook: Path) -> bool:
+def has_control(notebook):
     cells = json.loads(notebook.read_text())["cells"]
     return any("control" in cell["metadata"].get("lab", {}) for cell in cells)
 

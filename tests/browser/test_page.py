@@ -1,12 +1,10 @@
 """The harness itself, on toy notebooks: it sees what is wrong (about 15 s)."""
 
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.browser.lab import jupyterlab
-from tests.browser.page import NotebookPage, opened
+from tests.browser.page import opened
 from tests.toys import code, write_notebook
 
 pytestmark = pytest.mark.browser
@@ -43,14 +41,14 @@ stop.disabled = True
 """
 
 
-def control(source: str, label: str):
+def control(source, label):
     cell = code(source)
     cell.metadata["lab"] = {"control": label}
     return cell
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     """Return a folder with the toy notebooks of this module."""
     folder = tmp_path_factory.mktemp("toys")
     write_notebook(
@@ -80,7 +78,7 @@ def page(request, folder, lab, running_chromium):
 
 
 @pytest.mark.parametrize("page", ["good.ipynb"], indirect=True)
-def test_a_good_notebook_has_no_problems_and_its_controls_move(page: NotebookPage):
+def test_a_good_notebook_has_no_problems_and_its_controls_move(page):
     page.run_all()
     assert page.problems() == []
 
@@ -90,7 +88,7 @@ def test_a_good_notebook_has_no_problems_and_its_controls_move(page: NotebookPag
 
 
 @pytest.mark.parametrize("page", ["bad.ipynb"], indirect=True)
-def test_errors_unnamed_pictures_and_deaf_controls_are_seen(page: NotebookPage, tmp_path):
+def test_errors_unnamed_pictures_and_deaf_controls_are_seen(page, tmp_path):
     page.run_all()
     found = "\n".join(page.problems())
 

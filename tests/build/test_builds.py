@@ -47,10 +47,10 @@ class Site:
     name: str
     engine: Engine
 
-    def build(self, context, **options) -> Build:
+    def build(self, context, **options):
         return Build.run(self.engine, context, network="none", **options)
 
-    def images(self) -> set[str]:
+    def images(self):
         return {image.id for image in self.engine.client.images.list(all=True)}
 
 
@@ -82,15 +82,15 @@ def site(request, monkeypatch):
     return Site(request.param, request.getfixturevalue("engine"))
 
 
-def dockerfile(*lines: str) -> dict[str, str]:
+def dockerfile(*lines):
     return {"Dockerfile": "\n".join([f"FROM {BASE}", *lines])}
 
 
-def instructions(steps) -> list[str]:
+def instructions(steps):
     return [step.instruction for step in steps if step.keyword not in {"FROM", "ARG"}]
 
 
-def base_sizes(site) -> list[int]:
+def base_sizes(site):
     return [entry["Size"] for entry in site.engine.client.api.history(BASE)]
 
 
@@ -282,7 +282,7 @@ def test_a_newer_command_builds_with_buildkit_only_by_its_plugin(
 # --- the end of it -------------------------------------------------------------------------------
 
 
-def sleepers(seconds: str) -> list[int]:
+def sleepers(seconds):
     """Processes that sleep for that time, wherever they are."""
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):

@@ -53,10 +53,10 @@ def given():
     life.remove([as_folder])
 
 
-def ask(folder: Path) -> list[str]:
+def ask(folder):
     """Run the questions as an ordinary user inside the group."""
 
-    def enter() -> None:
+    def enter():
         (folder / "cgroup.procs").write_text("0")
         os.setgroups([])
         os.setgid(NOBODY)

@@ -7,12 +7,12 @@ import pytest
 from labsupport.course.catalogue import NOTEBOOKS, beliefs, chapters, corrections
 
 
-def plain(text: str) -> str:
+def plain(text):
     """Words only: without the line breaks and the emphasis of a slide."""
     return " ".join(text.replace("*", "").split())
 
 
-def slides() -> dict[str, str]:
+def slides():
     """What is quoted, by the heading of its slide; a heading may be quoted itself."""
     found: dict[str, str] = {}
     for part in re.split(r"^## ", (NOTEBOOKS / "data/lecture.txt").read_text(), flags=re.M)[1:]:

@@ -49,7 +49,7 @@ def owner_of_an_engine():
         yield owner, Path(address.removeprefix("unix://")).parent, int(pid)
 
 
-def links_of(reaper: int) -> set[str]:
+def links_of(reaper):
     """The bridge of an engine whose reaper this is, and what is plugged in."""
     bridges_ = [
         link.name
@@ -59,7 +59,7 @@ def links_of(reaper: int) -> set[str]:
     return {*bridges_, *(port for name in bridges_ for port in bridges._ports(name))}
 
 
-def all_links() -> set[str]:
+def all_links():
     return set(os.listdir(bridges.LINKS))
 
 

@@ -131,7 +131,7 @@ def test_a_context_that_cannot_be_read_is_told(nowhere):
         Engine.connect()
 
 
-def _write_context(settings: Path, name: str, host: str) -> None:
+def _write_context(settings, name, host):
     folder = settings / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest()
     folder.mkdir(parents=True)
     endpoint = {"docker": {"Host": host, "SkipTLSVerify": False}}

@@ -19,7 +19,7 @@ from labsupport.engine.client import Engine
 """
 
 
-def _missing() -> str:
+def _missing():
     if not shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin"):
         return "needs dockerd (apt-get install docker.io)"
     try:
@@ -42,7 +42,7 @@ def guest():
 def tell(guest):
     """Run Python in the guest; return what it printed, which is JSON."""
 
-    def tell(program: str):
+    def tell(program):
         done = guest.run([sys.executable, "-c", PREPARE + program], timeout=90)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])

@@ -47,7 +47,7 @@ ip link set lo up; exec "$@"
 
 
 @cache
-def pairs() -> list[tuple[str, str]]:
+def pairs():
     """Return each experiment that runs here with each fault, in an order that the seed decides."""
     mine = [name for name, each in EXPERIMENTS.items() if not each.missing]
     found = [(name, fault) for name in mine for fault in faults()]
@@ -55,7 +55,7 @@ def pairs() -> list[tuple[str, str]]:
     return found
 
 
-def play(number: int, folder: str) -> dict[str, Any]:
+def play(number, folder):
     """Play a round; as root, in mount and network namespaces of its own."""
     pair = pairs()[number % len(pairs())]
     argv = [sys.executable, "-m", "tests.faults.rounds", f"{SEED} {number}", *pair]
@@ -67,7 +67,7 @@ def play(number: int, folder: str) -> dict[str, Any]:
     return seen
 
 
-def unclear(seen: dict[str, Any]) -> list[str]:
+def unclear(seen):
     """Name the errors that had a traceback, except for the kernel's own word for what was done."""
     said = IGNORED.sub("", seen["said"]) if seen["fault"] == "interrupt" else seen["said"]
     if "Traceback" not in said:

@@ -284,12 +284,12 @@ def storage():
     shutil.rmtree(where)
 
 
-def run(*argv: str | Path) -> None:
+def run(*argv):
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert not done.returncode, done.stderr
 
 
-def needs(program: str) -> pytest.MarkDecorator:
+def needs(program):
     missing = not shutil.which(program)
     return pytest.mark.skipif(missing, reason=f"needs {program} (apt-get install {program})")
 

@@ -34,7 +34,7 @@ def machine():
 def sh(machine):
     """Run a script in the machine; return what it printed."""
 
-    def sh(script: str) -> str:
+    def sh(script):
         done = machine.run(["sh", "-ec", script])
         assert done.returncode == 0, done
         return done.stdout.strip()

@@ -5,7 +5,6 @@ import shutil
 import tarfile
 import tempfile
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,7 @@ from labsupport.making import base, building
 from labsupport.vm.guest import guest_environment
 
 
-def tar_of(path: Path, *members: tuple[str, str, bytes | str]) -> Path:
+def tar_of(path, *members):
     """Write a tar as mmdebstrap does: names begin with `./`; (name, kind, content or target)."""
     with tarfile.open(path, "w") as tar:
         for name, kind, content in members:
@@ -162,7 +161,7 @@ def test_two_at_once_make_one(made, tmp_path, capsys):
     assert "another ./lab base is at work" in capsys.readouterr().out
 
 
-def _finished(folder: Path) -> bytes:
+def _finished(folder):
     """What another has made meanwhile."""
     rootfs = tar_of(folder / "rootfs.tar", ("etc", "dir", ""))
     diff_id = base.write_layer(rootfs, folder / "layer.tar")

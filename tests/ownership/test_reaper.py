@@ -22,17 +22,17 @@ REAPER = [sys.executable, "-I", "-S", str(LEAN), "labsupport.ownership.reaper"]
 RUNAWAY = "(setsid sh -c 'echo $$ > {pid}; exec sleep 600' &) ; {rest}"
 
 
-def start(*options: str, script: str) -> subprocess.Popen:
+def start(*options, script):
     argv = [*REAPER, str(os.getpid()), *options]
     return subprocess.Popen([*argv, "--", "sh", "-c", script], stdin=subprocess.PIPE)
 
 
-def wait_for(file: Path) -> int:
+def wait_for(file):
     wait_until(lambda: file.exists() and file.read_text().endswith("\n"), 10)
     return int(file.read_text())
 
 
-def exists(pid: int) -> bool:
+def exists(pid):
     return Path(f"/proc/{pid}").exists()
 
 

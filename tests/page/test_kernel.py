@@ -22,7 +22,7 @@ from tests.waiting import wait_until
 class Page:
     """What the page does at the other end of the line."""
 
-    def __init__(self, line: socket.socket) -> None:
+    def __init__(self, line):
         self.frames = agent.Frames(line.fileno())
         self.read_bytes = self.sent_bytes = 0
         self.heard, self.told = deque(), []

@@ -30,7 +30,7 @@ def registry():
         yield registry
 
 
-def status_of(address: str) -> int:
+def status_of(address):
     try:
         return urlopen(f"http://{address}/v2/", timeout=60).status
     except HTTPError as error:
@@ -133,7 +133,7 @@ def test_its_end_leaves_nothing(registry):
         other.catalogue()
 
 
-def _mentions(process: Path, folder: Path) -> bool:
+def _mentions(process, folder):
     try:
         return str(folder).encode() in (process / "cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):

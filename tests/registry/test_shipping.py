@@ -48,7 +48,7 @@ def ship(engine, registry):
     clean_up(engine)
 
 
-def tar_of(name: str) -> bytes:
+def tar_of(name):
     with io.BytesIO() as packed:
         with tarfile.open(fileobj=packed, mode="w") as tar:
             tar.addfile(tarfile.TarInfo(name))

@@ -31,7 +31,7 @@ def notebook():
 def typed(notebook, capsys):
     """Run the lines of a cell; return all that it printed."""
 
-    def run(lines: str, line: str = "") -> str:
+    def run(lines, line=""):
         notebook.run_cell_magic("shell", line, lines)
         return capsys.readouterr().out
 
@@ -142,7 +142,7 @@ def test_what_runs_in_the_background_ends_with_the_cell(typed):
 
 
 def test_an_interrupt_ends_what_runs(typed, capsys, request, tmp_path):
-    def interrupt() -> None:
+    def interrupt():
         while not (tmp_path / "begun").exists():
             time.sleep(0.01)
         time.sleep(0.3)

@@ -70,7 +70,7 @@ def fragment_of_one_line(request, tmp_path, monkeypatch):
     monkeypatch.setattr(Fragment, "read", lambda: one)
 
 
-def source(folder: Path, olddefconfig: str = "true", compile: str = COMPILE) -> Path:  # noqa: A002
+def source(folder, olddefconfig="true", compile=COMPILE):  # noqa: A002
     text = MAKEFILE.format(olddefconfig=olddefconfig, compile=compile).encode()
     path = folder / "linux-6.1.7.tar.xz"
     with tarfile.open(path, "w:xz") as archive:
@@ -80,7 +80,7 @@ def source(folder: Path, olddefconfig: str = "true", compile: str = COMPILE) -> 
     return path
 
 
-def elf(path: Path) -> Path:
+def elf(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"\x7fELF\x02\x01" + bytes(58))
     path.chmod(0o755)
@@ -277,7 +277,7 @@ def test_a_build_that_is_stopped_while_it_looks_into_the_archive_leaves_nothing(
     wait_until(lambda: not is_alive(tar))
 
 
-def _start_build(tmp_path: Path, archive: Path, scratch: Path) -> subprocess.Popen:
+def _start_build(tmp_path, archive, scratch):
     program = (
         "import sys, pathlib\n"
         "from labsupport.making import kernel as build\n"
@@ -294,7 +294,7 @@ def _start_build(tmp_path: Path, archive: Path, scratch: Path) -> subprocess.Pop
     )
 
 
-def _wait_for(path: Path) -> str:
+def _wait_for(path):
     return str(wait_until(lambda: path.exists() and path.read_text().strip(), 20))
 
 

@@ -1,7 +1,6 @@
 """The tests of control groups and of dangers, once more: in the Lab VM, where cgroups are v2."""
 
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,7 @@ V1_ONLY = 2  # tests of what only v1 does; they say so
 
 
 @pytest.mark.parametrize("name", ["test_cgroups", "test_delegation", "test_dangers"])
-def test_the_same_holds_for_v2(vm_kernel: Path, name: str) -> None:
+def test_the_same_holds_for_v2(vm_kernel, name):
     with LabVM.boot("512M") as guest:
         done = guest.run(
             [*PYTEST, f"tests/cgroup/{name}.py"], cwd=CHECKOUT, timeout=280, env={"LAB_ROUNDS": "1"}

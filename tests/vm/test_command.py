@@ -12,29 +12,25 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.accounts import User
-from tests.fixtures_vm import Marked
-
 LAB_VM = [sys.executable, "-m", "labsupport", "vm"]
 
 
-def lab_vm(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # type: ignore[call-overload,no-any-return]
+def lab_vm(*arguments, **options):
+    return subprocess.run(
         [*LAB_VM, *arguments], capture_output=True, text=True, check=False, timeout=60, **options
     )
 
 
-def test_streams_and_status_are_passed_through(vm_kernel: Path) -> None:
+def test_streams_and_status_are_passed_through(vm_kernel):
     done = lab_vm("--", "sh", "-c", "cat; echo err >&2; exit 3", input="in")
     assert (done.stdout, done.stderr, done.returncode) == ("in", "err\n", 3)
 
 
-def test_the_current_folder_is_shared(vm_kernel: Path, tmp_path: Path) -> None:
+def test_the_current_folder_is_shared(vm_kernel, tmp_path):
     done = lab_vm("--", "sh", "-c", "pwd; echo hello > file; id -u; uname -r", cwd=tmp_path)
     folder, uid, release = done.stdout.split()
     assert (folder, uid) == (str(tmp_path), "0")
@@ -49,9 +45,7 @@ cat /mnt/etc/shadow
 """
 
 
-def test_root_there_may_do_what_its_user_may_and_no_more(
-    vm_kernel: Path, ordinary_user: User, as_user: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_root_there_may_do_what_its_user_may_and_no_more(vm_kernel, ordinary_user, as_user):
     """Past the layer in memory, as SECURITY.md says."""
     home = ordinary_user.home
     kernel = Path(shutil.copy(vm_kernel, home / "kernel"))
@@ -63,34 +57,32 @@ def test_root_there_may_do_what_its_user_may_and_no_more(
     assert "/mnt/etc/shadow: Permission denied" in done.stderr
 
 
-def test_options_of_the_program_are_the_programs(vm_kernel: Path) -> None:
+def test_options_of_the_program_are_the_programs(vm_kernel):
     assert lab_vm("--memory", "256M", "--", "echo", "--memory", "-x").stdout == "--memory -x\n"
 
 
-def test_a_signal_gives_128_and_its_number(vm_kernel: Path) -> None:
+def test_a_signal_gives_128_and_its_number(vm_kernel):
     assert lab_vm("--", "sh", "-c", "kill -KILL $$").returncode == 128 + signal.SIGKILL
 
 
-def test_a_missing_program_is_one_sentence(vm_kernel: Path) -> None:
+def test_a_missing_program_is_one_sentence(vm_kernel):
     done = lab_vm("--", "nonesuch")
     assert done.returncode != 0
     assert "nonesuch does not start in the Lab VM: No such file" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_reader_who_leaves_ends_the_program(vm_kernel: Path, marked: Marked) -> None:
+def test_a_reader_who_leaves_ends_the_program(vm_kernel, marked):
     command = [*LAB_VM, "--memory", marked.memory, "--", "yes"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout
         assert process.stdout.read(4) == b"y\ny\n"
         process.stdout.close()
         assert process.wait(60) == 128 + signal.SIGPIPE
 
 
-def test_an_interrupt_is_the_programs(vm_kernel: Path) -> None:
+def test_an_interrupt_is_the_programs(vm_kernel):
     script = "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.1; done"
     with subprocess.Popen([*LAB_VM, "--", "sh", "-c", script], stdout=subprocess.PIPE) as process:
-        assert process.stdout
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGINT)
         assert process.stdout.read() == b"caught\n"
@@ -100,7 +92,7 @@ def test_an_interrupt_is_the_programs(vm_kernel: Path) -> None:
 class Terminal:
     """`./lab vm` at a terminal of 30 rows and 101 columns."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.environ["PS1"] = "$ "
@@ -108,13 +100,13 @@ class Terminal:
         self.resize(30, 101)
         self.seen = ""
 
-    def resize(self, rows: int, columns: int) -> None:
+    def resize(self, rows, columns):
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
-    def type(self, keys: str) -> None:
+    def type(self, keys):
         os.write(self.fd, keys.encode())
 
-    def expect(self, pattern: str, seconds: float = 20) -> str:
+    def expect(self, pattern, seconds=20):
         """Wait until this appears, and return it; what came before is forgotten."""
         until = time.monotonic() + seconds
         while not (found := re.search(pattern, self.seen)):
@@ -124,18 +116,18 @@ class Terminal:
         self.seen = self.seen[found.end() :]
         return found[0]
 
-    def status(self) -> int:
+    def status(self):
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
 @pytest.fixture
-def terminal(vm_kernel: Path) -> Iterator[Terminal]:
+def terminal(vm_kernel):
     terminal = Terminal()
     yield terminal
     os.close(terminal.fd)
 
 
-def test_a_root_shell_with_a_proper_terminal(terminal: Terminal) -> None:
+def test_a_root_shell_with_a_proper_terminal(terminal):
     terminal.expect(r"[#$] ")
     terminal.type("tty; id -u; stty size\n")
     terminal.expect(r"/dev/pts/\d+\s+0\s+30 101")

@@ -7,7 +7,6 @@ import pytest
 
 from labsupport.vm import guest as vm_guest
 from labsupport.vm.guest import LabVM
-from tests.fixtures_vm import Marked
 from tests.waiting import wait_until
 
 MIB = 1 << 20
@@ -17,13 +16,13 @@ PREPARE = (  # without `noinit_itable` the kernel begins to fill its tables some
 )
 
 
-def sh(guest: LabVM, script: str) -> str:
+def sh(guest, script):
     done = guest.run(["sh", "-ec", script])
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def disk_files(marked: Marked) -> list[Path]:
+def disk_files(marked):
     """The files as large as its disk that the guest's processes have open: one file, many times."""
     found = []
     for pid in marked.processes():
@@ -36,12 +35,12 @@ def disk_files(marked: Marked) -> list[Path]:
     return [fd for fd in found if fd.stat().st_size != marked.kilobytes << 10]
 
 
-def test_it_takes_space_as_it_is_used_and_gives_it_back(vm_kernel: Path, marked: Marked) -> None:
+def test_it_takes_space_as_it_is_used_and_gives_it_back(vm_kernel, marked):
     with LabVM.boot(marked.memory) as guest:
         files = disk_files(marked)
         assert len({(fd.stat().st_dev, fd.stat().st_ino) for fd in files}) == 1
 
-        def used() -> int:
+        def used():
             return files[0].stat().st_blocks * 512
 
         assert used() == 0
@@ -54,16 +53,14 @@ def test_it_takes_space_as_it_is_used_and_gives_it_back(vm_kernel: Path, marked:
         wait_until(lambda: used() < empty + 8 * MIB, why=lambda: f"{used()} bytes are used")
 
 
-def test_two_guests_have_two_disks_and_each_begins_empty(vm_kernel: Path) -> None:
+def test_two_guests_have_two_disks_and_each_begins_empty(vm_kernel):
     for _ in range(2):
         with LabVM.boot("256M") as guest:
             assert sh(guest, "head -c 4096 $LAB_DISK | tr -d '\\0' | wc -c") == "0\n"
             sh(guest, f"{PREPARE}; echo kept > /mnt/kept; sync")
 
 
-def test_nothing_of_it_is_left_of_a_killed_guest(
-    vm_kernel: Path, marked: Marked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_of_it_is_left_of_a_killed_guest(vm_kernel, marked, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with LabVM.boot(marked.memory) as guest:
         sh(guest, PREPARE)
@@ -73,14 +70,14 @@ def test_nothing_of_it_is_left_of_a_killed_guest(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_space_there_is_none(vm_kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_space_there_is_none(vm_kernel, monkeypatch):
     monkeypatch.setattr(vm_guest, "_size", lambda _folder: vm_guest.LEAST_BYTES - 1)
     assert vm_guest.open_disk() is None
     with LabVM.boot("256M") as guest:
         assert sh(guest, "echo [$LAB_DISK]") == "[]\n"
 
 
-def test_a_real_disk_is_taken_before_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_disk_is_taken_before_memory(monkeypatch):
     if vm_guest.file_system("/var/tmp") == "tmpfs" or vm_guest.file_system("/dev/shm") != "tmpfs":
         pytest.skip("needs /var/tmp on a disk and /dev/shm in memory")
     monkeypatch.setenv("TMPDIR", "/dev/shm")

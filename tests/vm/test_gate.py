@@ -4,7 +4,6 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,20 +14,20 @@ from tests.waiting import owner, wait_until
 
 
 @pytest.fixture(autouse=True)
-def private_gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def private_gate(monkeypatch):
     """A gate that the guests of other tests do not use."""
     monkeypatch.setattr(gate, "PREFIX", f"labsupport-test-{os.getpid()}-{time.monotonic_ns()}-")
     yield
     assert crowd() == 0
 
 
-def crowd() -> int:
+def crowd():
     """How many slots are taken, and who waits: a listener, and a connection to it; unix(7)."""
     return Path("/proc/net/unix").read_bytes().count(f"@{gate.PREFIX}".encode())
 
 
 @pytest.fixture
-def one_cpu() -> Iterator[None]:
+def one_cpu():
     """This thread, and those that it starts, have one CPU; so there is one slot."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
@@ -36,7 +35,7 @@ def one_cpu() -> Iterator[None]:
     os.sched_setaffinity(0, before)
 
 
-def test_there_is_one_slot_for_each_cpu() -> None:
+def test_there_is_one_slot_for_each_cpu():
     cpus = os.sched_getaffinity(0)
     slots = [gate.enter() for _ in cpus]
     assert {slot.cpu for slot in slots} == cpus
@@ -46,10 +45,10 @@ def test_there_is_one_slot_for_each_cpu() -> None:
         slot.release()
 
 
-def test_one_more_waits_until_a_slot_is_free(one_cpu: None) -> None:
+def test_one_more_waits_until_a_slot_is_free(one_cpu):
     passed = threading.Event()
 
-    def wait() -> None:
+    def wait():
         with gate.enter():
             passed.set()
 
@@ -62,7 +61,7 @@ def test_one_more_waits_until_a_slot_is_free(one_cpu: None) -> None:
     thread.join()
 
 
-def test_the_slot_of_a_killed_process_is_free(one_cpu: None) -> None:
+def test_the_slot_of_a_killed_process_is_free(one_cpu):
     code = (
         f"from labsupport.vm import gate; import time; gate.PREFIX = {gate.PREFIX!r};"
         "slot = gate.enter(); print('in', flush=True); time.sleep(60)"
@@ -75,18 +74,14 @@ def test_the_slot_of_a_killed_process_is_free(one_cpu: None) -> None:
     assert time.monotonic() - began < 1
 
 
-def test_a_stopped_holder_keeps_nobody_for_ever(
-    one_cpu: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_holder_keeps_nobody_for_ever(one_cpu, monkeypatch):
     monkeypatch.setattr(gate, "LONGEST_WAIT_SECONDS", 0.2)
     with gate.enter(), gate.enter() as other:
         assert other.cpu in os.sched_getaffinity(0)
 
 
 @pytest.mark.parametrize("backlog", [None, 0])
-def test_a_name_that_somebody_else_took_keeps_nobody_for_ever(
-    one_cpu: None, monkeypatch: pytest.MonkeyPatch, backlog: int | None
-) -> None:
+def test_a_name_that_somebody_else_took_keeps_nobody_for_ever(one_cpu, monkeypatch, backlog):
     """Deaf, or with its queue full: whoever waits must not hang, and not try without a pause."""
     monkeypatch.setattr(gate, "LONGEST_WAIT_SECONDS", 1.0)
     [cpu] = os.sched_getaffinity(0)

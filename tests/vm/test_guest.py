@@ -17,25 +17,24 @@ from labsupport import errors
 from labsupport.kernel import proc
 from labsupport.vm import uml
 from labsupport.vm.guest import LabVM
-from tests.fixtures_vm import Marked
 from tests.toys import CHECKOUT
 from tests.waiting import owner, wait_until
 
 
-def sh(guest: LabVM, script: str) -> str:
+def sh(guest, script):
     done = guest.run(["sh", "-euc", script])
     assert done.returncode == 0, done
     return done.stdout.strip()
 
 
-def test_its_kernel_is_its_own_and_its_user_is_root(guest: LabVM) -> None:
+def test_its_kernel_is_its_own_and_its_user_is_root(guest):
     assert guest.release == sh(guest, "uname -r") != os.uname().release
     assert sh(guest, "hostname; id -u; echo $LAB_IN_VM $LAB_PLACE").split() == [
         "lab", "0", "1", "vm",
     ]  # fmt: skip
 
 
-def test_it_is_told_which_kernel_its_own_runs_on(guest: LabVM) -> None:
+def test_it_is_told_which_kernel_its_own_runs_on(guest):
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert sh(guest, "echo $LAB_OUTER_KERNEL $LAB_OUTER_BOOT_ID").split() == [
         os.uname().release,
@@ -47,13 +46,13 @@ def test_it_is_told_which_kernel_its_own_runs_on(guest: LabVM) -> None:
     assert f"Linux {guest.release} on x86_64 (outside: {os.uname().release})" in said
 
 
-def test_process_1_is_ours_and_there_are_none_of_the_hosts(guest: LabVM) -> None:
+def test_process_1_is_ours_and_there_are_none_of_the_hosts(guest):
     assert "labsupport.vm.inside.init" in sh(guest, "tr '\\0' ' ' < /proc/1/cmdline")
     assert not Path(f"/proc/{os.getpid()}").samefile("/proc/1")
     assert guest.run(["test", "-d", f"/proc/{os.getpid() + 10_000_000}"]).returncode == 1
 
 
-def test_what_every_linux_has_is_mounted(guest: LabVM) -> None:
+def test_what_every_linux_has_is_mounted(guest):
     wanted = {
         "/": "overlay", "/proc": "proc", "/sys": "sysfs", "/sys/fs/cgroup": "cgroup2",
         "/dev": "devtmpfs", "/dev/pts": "devpts", "/dev/shm": "tmpfs", "/run": "tmpfs",
@@ -64,7 +63,7 @@ def test_what_every_linux_has_is_mounted(guest: LabVM) -> None:
     )
 
 
-def test_what_it_writes_vanishes(guest: LabVM, tmp_path: Path) -> None:
+def test_what_it_writes_vanishes(guest, tmp_path):
     file = tmp_path / "written"
     file.write_text("by the host")
     assert sh(guest, f"echo by the guest > {file}; cat {file}") == "by the guest"
@@ -74,7 +73,7 @@ def test_what_it_writes_vanishes(guest: LabVM, tmp_path: Path) -> None:
     assert not Path("/etc/new").exists()
 
 
-def test_what_it_writes_to_a_shared_folder_stays(guest: LabVM, shared: Path) -> None:
+def test_what_it_writes_to_a_shared_folder_stays(guest, shared):
     (shared / "from the host").write_text("hello")
     assert sh(guest, f"cat '{shared}/from the host'") == "hello"
     sh(guest, f"mkdir {shared}/folder; echo there > {shared}/folder/file")
@@ -82,12 +81,12 @@ def test_what_it_writes_to_a_shared_folder_stays(guest: LabVM, shared: Path) -> 
     assert (shared / "folder" / "file").stat().st_uid == os.geteuid()
 
 
-def test_cgroups_are_delegated(guest: LabVM) -> None:
+def test_cgroups_are_delegated(guest):
     for file in ("cgroup.controllers", "cgroup.subtree_control"):
         assert {"cpu", "io", "memory", "pids"} <= {*sh(guest, f"cat /sys/fs/cgroup/{file}").split()}
 
 
-def test_a_memory_limit_kills(guest: LabVM) -> None:
+def test_a_memory_limit_kills(guest):
     code = "b = bytearray(64 << 20); b[::4096] = bytes(len(b[::4096])); print('survived')"
     done = guest.run(
         ["sh", "-c", 'mkdir -p $0; echo 32M >$0/memory.max; echo 0 >$0/memory.swap.max 2>/dev/null;'
@@ -119,50 +118,50 @@ EVERYDAY = (
     ],
     ids=["veth", "bridge", "loop", "home", "host's files", "memory, terminal, loopback", "reaping"],
 )  # fmt: skip
-def test_it_is_a_whole_machine(guest: LabVM, script: str, said: str) -> None:
+def test_it_is_a_whole_machine(guest, script, said):
     assert sh(guest, script) == said
 
 
-def test_a_program_gives_output_errors_and_status(guest: LabVM) -> None:
+def test_a_program_gives_output_errors_and_status(guest):
     done = guest.run(["sh", "-c", "echo out; echo err >&2; exit 3"])
     assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 3)
     assert done.seconds < 5
 
 
-def test_a_program_gets_input_environment_and_folder(guest: LabVM) -> None:
+def test_a_program_gets_input_environment_and_folder(guest):
     done = guest.run(
         ["sh", "-c", "cat; echo $WORD; pwd"], input="in ", env={"WORD": "w"}, cwd="/usr"
     )
     assert done.stdout == "in w\n/usr\n"
 
 
-def test_a_megabyte_passes_in_both_directions(guest: LabVM) -> None:
+def test_a_megabyte_passes_in_both_directions(guest):
     text = "0123456789abcdef" * (1 << 16)
     assert guest.run(["cat"], input=text).stdout == text
 
 
-def test_what_a_background_process_holds_open_delays_nothing(guest: LabVM) -> None:
+def test_what_a_background_process_holds_open_delays_nothing(guest):
     done = guest.run(["sh", "-c", "sleep 30 & echo done"])
     assert done.stdout == "done\n"
     assert done.seconds < 5
 
 
-def test_a_signal_is_told(guest: LabVM) -> None:
+def test_a_signal_is_told(guest):
     assert guest.run(["sh", "-c", "kill -TERM $$"]).returncode == -signal.SIGTERM
 
 
-def test_a_missing_program_is_named(guest: LabVM) -> None:
+def test_a_missing_program_is_named(guest):
     with pytest.raises(errors.ProgramNotFound, match=r"nonesuch.*No such file"):
         guest.run(["nonesuch"])
 
 
-def test_a_program_that_takes_too_long_is_killed(guest: LabVM) -> None:
+def test_a_program_that_takes_too_long_is_killed(guest):
     with pytest.raises(errors.TimedOut):
         guest.run(["sleep", "31.7"], timeout=0.3)
     wait_until(lambda: guest.run(["pgrep", "-f", "sleep 31.7"]).returncode == 1)
 
 
-def test_closing_leaves_nothing(vm_kernel: Path, marked: Marked, memory_folder: Path) -> None:
+def test_closing_leaves_nothing(vm_kernel, marked, memory_folder):
     with LabVM.boot(marked.memory) as guest:
         assert len(marked.processes()) >= 2
         began = time.monotonic()
@@ -173,20 +172,19 @@ def test_closing_leaves_nothing(vm_kernel: Path, marked: Marked, memory_folder: 
         guest.run(["true"])
 
 
-def test_a_class_counts_once_what_a_guests_processes_share(guest: LabVM) -> None:
+def test_a_class_counts_once_what_a_guests_processes_share(guest):
     measure = runpy.run_path(str(CHECKOUT / "deploy/measure_class.py"))
-    assert guest._keeper
     counted = measure["pss_of_tree"](guest._keeper.pid)
     assert 32 << 20 < counted < guest.memory_bytes
 
 
-def test_two_guests_at_once_are_two_machines(vm_kernel: Path) -> None:
+def test_two_guests_at_once_are_two_machines(vm_kernel):
     with LabVM.boot("256M") as one, LabVM.boot("256M") as two:
         sh(one, "echo 1 > /tmp/only-one")
         assert two.run(["test", "-e", "/tmp/only-one"]).returncode == 1
 
 
-def test_a_hung_guest_is_ended(vm_kernel: Path, marked: Marked) -> None:
+def test_a_hung_guest_is_ended(vm_kernel, marked):
     with LabVM.boot(marked.memory):
         for pid in marked.processes():
             if b"labsupport.ownership.reaper" not in Path(f"/proc/{pid}/cmdline").read_bytes():
@@ -194,7 +192,7 @@ def test_a_hung_guest_is_ended(vm_kernel: Path, marked: Marked) -> None:
     assert marked.processes() == []
 
 
-def test_a_guest_dies_with_its_owner(vm_kernel: Path, marked: Marked, memory_folder: Path) -> None:
+def test_a_guest_dies_with_its_owner(vm_kernel, marked, memory_folder):
     code = f"""
         from labsupport.vm.guest import LabVM
         guest = LabVM.boot({marked.memory!r})
@@ -206,7 +204,7 @@ def test_a_guest_dies_with_its_owner(vm_kernel: Path, marked: Marked, memory_fol
     assert marked.wait_until_gone() < 2
 
 
-def test_a_guest_outlives_the_thread_that_booted_it(vm_kernel: Path) -> None:
+def test_a_guest_outlives_the_thread_that_booted_it(vm_kernel):
     booted: list[LabVM] = []
     thread = threading.Thread(target=lambda: booted.append(LabVM.boot("256M")))
     thread.start()
@@ -216,7 +214,7 @@ def test_a_guest_outlives_the_thread_that_booted_it(vm_kernel: Path) -> None:
         assert guest.run(["true"]).returncode == 0
 
 
-def test_a_guest_that_dies_says_why(vm_kernel: Path, marked: Marked) -> None:
+def test_a_guest_that_dies_says_why(vm_kernel, marked):
     with LabVM.boot(marked.memory) as guest:
         guest.run(["sh", "-c", "echo 1 > /proc/sys/kernel/sysrq"])
         with pytest.raises(errors.LabError, match=r"(?s)Kernel panic") as caught:
@@ -224,7 +222,7 @@ def test_a_guest_that_dies_says_why(vm_kernel: Path, marked: Marked) -> None:
         assert "Kernel panic" in caught.value.why
 
 
-def test_a_killed_guest_is_noticed_at_once(vm_kernel: Path, marked: Marked) -> None:
+def test_a_killed_guest_is_noticed_at_once(vm_kernel, marked):
     with LabVM.boot(marked.memory) as guest:
         first = min(
             pid
@@ -238,10 +236,9 @@ def test_a_killed_guest_is_noticed_at_once(vm_kernel: Path, marked: Marked) -> N
         assert time.monotonic() - began < 2
 
 
-def test_a_guest_that_died_unseen_is_said_to_have_died(vm_kernel: Path) -> None:
+def test_a_guest_that_died_unseen_is_said_to_have_died(vm_kernel):
     with LabVM.boot("256M") as guest:
         keeper = guest._keeper
-        assert keeper
         first = Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children").read_text().split()[0]
         os.kill(int(first), signal.SIGKILL)
         keeper.wait(60)
@@ -249,7 +246,7 @@ def test_a_guest_that_died_unseen_is_said_to_have_died(vm_kernel: Path) -> None:
             guest.run(["true"])
 
 
-def test_a_killed_guest_leaves_no_zombies(vm_kernel: Path) -> None:
+def test_a_killed_guest_leaves_no_zombies(vm_kernel):
     """In a container whose process 1 is not an init, nobody else would reap them."""
     code = """
         import os, signal
@@ -281,12 +278,12 @@ def test_a_killed_guest_leaves_no_zombies(vm_kernel: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["/", "/nonexistent", "/etc/hostname"])
-def test_a_folder_that_cannot_be_shared_is_refused(folder: str) -> None:
+def test_a_folder_that_cannot_be_shared_is_refused(folder):
     with pytest.raises(errors.LabError, match=folder):
         LabVM.boot("256M", share=[folder])
 
 
-def test_an_unknown_amount_is_named() -> None:
+def test_an_unknown_amount_is_named():
     with pytest.raises(errors.LabError, match="lots"):
         LabVM.boot("lots")
 
@@ -295,15 +292,13 @@ def test_an_unknown_amount_is_named() -> None:
     ("program", "most_seconds", "starts"),
     [("while :; do :; done", 60, True), ("while :; do :; done", 0, False), ("sleep 60", 60, False)],
 )
-def test_a_guest_is_waited_for_while_it_computes(
-    monkeypatch: pytest.MonkeyPatch, program: str, most_seconds: float, starts: bool
-) -> None:
+def test_a_guest_is_waited_for_while_it_computes(monkeypatch, program, most_seconds, starts):
     """A shell that computes, or sleeps, stands in for its kernel, which is ready after a second."""
     monkeypatch.setattr(uml, "BOOT_SECONDS", 0.4)
     monkeypatch.setattr(uml, "MOST_BOOT_SECONDS", most_seconds)
     own, began = LabVM(128 << 20, []), time.monotonic()
 
-    def turn(seconds: float) -> None:
+    def turn(seconds):
         time.sleep(min(seconds, 0.1))
         own._ready = time.monotonic() > began + 1.5
 

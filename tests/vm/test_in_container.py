@@ -11,7 +11,7 @@ import shutil
 import sys
 import tarfile
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,7 +33,7 @@ Run = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def run(vm_kernel: Path) -> Iterator[Run]:
+def run(vm_kernel):
     """Return what runs a program in such a container and returns its output."""
     environment = {"HOME": "/tmp", "LAB_KERNEL": str(vm_kernel), "PYTHONDONTWRITEBYTECODE": "1"}
     pythons = [Path(sys.prefix), Path(sys.base_prefix)]  # the environment, and what it is made from
@@ -42,7 +42,7 @@ def run(vm_kernel: Path) -> Iterator[Run]:
     with Engine.start_private() as engine:
         engine.client.api.import_image_from_data(bare_root(), "labtest/bare")
 
-        def run(*argv: str, **more: str) -> str:
+        def run(*argv, **more):
             container = engine.client.containers.run(
                 "labtest/bare", list(argv), environment={**environment, **more}, volumes=volumes,
                 working_dir=more.get("PWD", "/"), detach=True, **LOCKED,
@@ -57,12 +57,12 @@ def run(vm_kernel: Path) -> Iterator[Run]:
         yield run
 
 
-def outermost(paths: list[Path]) -> list[Path]:
+def outermost(paths):
     """Leave out what is in another one."""
     return [path for path in dict.fromkeys(paths) if not set(path.parents) & set(paths)]
 
 
-def bare_root() -> bytes:
+def bare_root():
     """A root with the few folders that any has, and this machine's links to `/usr`."""
     with io.BytesIO() as packed:
         with tarfile.open(fileobj=packed, mode="w") as tar:
@@ -76,21 +76,21 @@ def bare_root() -> bytes:
         return packed.getvalue()
 
 
-def test_the_container_is_locked_down(run: Run) -> None:
+def test_the_container_is_locked_down(run):
     status = dict(line.split(":", 1) for line in run("cat", "/proc/self/status").splitlines())
     assert status["Uid"].split()[0] == "1000"
     assert int(status["CapBnd"], 16) == int(status["CapEff"], 16) == 0
     assert (status["NoNewPrivs"].strip(), status["Seccomp"].strip()) == ("1", "2")
 
 
-def test_a_program_runs_as_root_in_a_guest(run: Run) -> None:
+def test_a_program_runs_as_root_in_a_guest(run):
     said = run(sys.executable, "-m", "labsupport", "vm", "--", "sh", "-c", "uname -r; id -u")
     release, user = said.split()
     assert release != os.uname().release
     assert user == "0"
 
 
-def test_auto_takes_the_guest_which_is_small_and_dies_with_its_launcher(run: Run) -> None:
+def test_auto_takes_the_guest_which_is_small_and_dies_with_its_launcher(run):
     program = Path(__file__).with_name("killed_kernel.py")
     found = json.loads(run(sys.executable, str(program)))
     assert found["said"] == "0 vm"
@@ -102,7 +102,7 @@ def test_auto_takes_the_guest_which_is_small_and_dies_with_its_launcher(run: Run
     assert set(found["files"]) <= set(own)
 
 
-def test_a_notebook_runs_there_with_nothing_left_out(run: Run) -> None:
+def test_a_notebook_runs_there_with_nothing_left_out(run):
     code = """
         import sys
         import pytest

@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -11,12 +10,12 @@ from labsupport.errors import LabError
 from labsupport.vm import kernelspecs
 
 
-def read(prefix: Path, name: str) -> dict[str, object]:
+def read(prefix, name):
     file = prefix / "share" / "jupyter" / "kernels" / name / "kernel.json"
     return dict(json.loads(file.read_text()))
 
 
-def test_three_kernels_are_installed_and_again(tmp_path: Path) -> None:
+def test_three_kernels_are_installed_and_again(tmp_path):
     kernelspecs.install(tmp_path)
     kernelspecs.install(tmp_path)
     names = {"python3": "auto", "lab-host": "host", "lab-vm": "vm"}
@@ -30,7 +29,7 @@ def test_three_kernels_are_installed_and_again(tmp_path: Path) -> None:
     assert not list(folder.glob("*/.*"))
 
 
-def test_an_environment_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_an_environment_that_cannot_be_written_is_named(tmp_path):
     if os.geteuid() == 0:
         (tmp_path / "share").write_text("in the way")
     else:

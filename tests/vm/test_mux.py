@@ -2,7 +2,6 @@
 
 import os
 import socket
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -12,16 +11,14 @@ from labsupport.vm.mux import Channel, Connection, Line, LineClosed, Mux
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+def ends():
     """Both ends of a line."""
     host, guest = socket.socketpair()
     with host, guest:
         yield host, guest
 
 
-def test_frames_arrive_as_they_were_sent_however_they_are_cut(
-    ends: tuple[socket.socket, socket.socket],
-) -> None:
+def test_frames_arrive_as_they_were_sent_however_they_are_cut(ends):
     sender, receiver = Line(ends[0].fileno()), Line(ends[1].fileno())
     sender.send(mux.DATA, 7, b"hello")
     sender.send(mux.END, 8)
@@ -33,7 +30,7 @@ def test_frames_arrive_as_they_were_sent_however_they_are_cut(
     assert found == [(mux.DATA, 7, b"hello"), (mux.END, 8, b"")]
 
 
-def test_a_frame_may_be_larger_than_64_kilobytes(ends: tuple[socket.socket, socket.socket]) -> None:
+def test_a_frame_may_be_larger_than_64_kilobytes(ends):
     """As the environment of somebody who has many variables."""
     sender, receiver = Line(ends[0].fileno()), Line(ends[1].fileno())
     sender.send(mux.SETUP, 0, b"x" * 100_000)
@@ -43,7 +40,7 @@ def test_a_frame_may_be_larger_than_64_kilobytes(ends: tuple[socket.socket, sock
     assert found == [(mux.SETUP, 0, b"x" * 100_000)]
 
 
-def test_no_more_than_the_window_is_under_way(ends: tuple[socket.socket, socket.socket]) -> None:
+def test_no_more_than_the_window_is_under_way(ends):
     host = Line(ends[0].fileno(), window=mux.LINE_WINDOW)
     guest = Line(ends[1].fileno(), acknowledge=1024)
     host.send(mux.DATA, 1, b"x" * 20_000)
@@ -58,7 +55,7 @@ def test_no_more_than_the_window_is_under_way(ends: tuple[socket.socket, socket.
     assert received == b"x" * 20_000
 
 
-def test_the_end_of_the_line_is_told(ends: tuple[socket.socket, socket.socket]) -> None:
+def test_the_end_of_the_line_is_told(ends):
     line = Line(ends[0].fileno())
     ends[1].close()
     with pytest.raises(LineClosed):
@@ -70,7 +67,7 @@ def test_the_end_of_the_line_is_told(ends: tuple[socket.socket, socket.socket]) 
 class Pair:
     """Two loops on one line, with a connection between a socket at each end."""
 
-    def __init__(self, host: socket.socket, guest: socket.socket) -> None:
+    def __init__(self, host, guest):
         self.loops = [
             Mux(Line(host.fileno(), window=mux.LINE_WINDOW)),
             Mux(Line(guest.fileno(), acknowledge=1024)),
@@ -86,12 +83,12 @@ class Pair:
             connection.write_to(fd)
             self.outer.append(outer)
 
-    def turn(self) -> None:
+    def turn(self):
         for loop in self.loops:
             loop.turn(0)
 
 
-def test_bytes_pass_both_ways_at_once(ends: tuple[socket.socket, socket.socket]) -> None:
+def test_bytes_pass_both_ways_at_once(ends):
     pair = Pair(*ends)
     text = [os.urandom(300_000), os.urandom(300_000)]
     sent, got = [0, 0], [b"", b""]
@@ -108,9 +105,7 @@ def test_bytes_pass_both_ways_at_once(ends: tuple[socket.socket, socket.socket])
     assert got == text[::-1]
 
 
-def test_a_reader_that_stops_stops_its_writer_and_no_other(
-    ends: tuple[socket.socket, socket.socket],
-) -> None:
+def test_a_reader_that_stops_stops_its_writer_and_no_other(ends):
     pair = Pair(*ends)
     sent = 0
     for _ in range(3000):
@@ -125,9 +120,7 @@ def test_a_reader_that_stops_stops_its_writer_and_no_other(
 
 
 @pytest.mark.parametrize("side", [0, 1])
-def test_a_connection_ends_at_both_sides(
-    ends: tuple[socket.socket, socket.socket], side: int
-) -> None:
+def test_a_connection_ends_at_both_sides(ends, side):
     pair = Pair(*ends)
     pair.outer[side].send(b"last words")
     pair.outer[side].close()
@@ -138,9 +131,7 @@ def test_a_connection_ends_at_both_sides(
     assert [loop.channels for loop in pair.loops] == [{}, {}]
 
 
-def test_a_frame_for_a_channel_that_is_gone_is_harmless(
-    ends: tuple[socket.socket, socket.socket],
-) -> None:
+def test_a_frame_for_a_channel_that_is_gone_is_harmless(ends):
     loop = Mux(Line(ends[0].fileno()))
     Channel(loop, 1).close()
     Line(ends[1].fileno()).send(mux.DATA, 1, b"late")

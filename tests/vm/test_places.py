@@ -2,10 +2,8 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,11 +31,11 @@ NO_VM = LabError("there is no kernel", "none was found", "install one")
         (Facts(in_guest=True, wanted="vm"), Choice("host")),
     ],
 )
-def test_the_place(facts: Facts, choice: Choice) -> None:
+def test_the_place(facts, choice):
     assert choose(facts) == choice
 
 
-def test_who_would_need_the_lab_vm_and_cannot_have_it_is_told_both_reasons() -> None:
+def test_who_would_need_the_lab_vm_and_cannot_have_it_is_told_both_reasons():
     choice = choose(Facts(lacking="you are not root", no_vm=NO_VM))
     assert choice.place == "host"
     for words in ("you are not root", "none was found", "install one"):
@@ -67,7 +65,7 @@ def test_a_kernel_is_built_where_the_lab_vm_would_be_chosen(
     assert not places.wants_kernel(environment)
 
 
-def test_a_notebook_may_ask_for_a_place(tmp_path: Path) -> None:
+def test_a_notebook_may_ask_for_a_place(tmp_path):
     notebook = tmp_path / "12.ipynb"
     notebook.write_text(json.dumps({"metadata": {"lab": {"place": "host"}}, "cells": []}))
     assert places.asked_by_notebook(str(notebook)) == "host"
@@ -77,33 +75,31 @@ def test_a_notebook_may_ask_for_a_place(tmp_path: Path) -> None:
     "text", ["", "{}", "[]", "no JSON", '{"metadata": {"lab": "host"}}', '{"metadata": null}',
              '{"metadata": {"lab": {"place": "the moon"}}}', '{"metadata": {"lab": {"place": []}}}']
 )  # fmt: skip
-def test_a_notebook_that_does_not_ask_is_auto(tmp_path: Path, text: str) -> None:
+def test_a_notebook_that_does_not_ask_is_auto(tmp_path, text):
     notebook = tmp_path / "n.ipynb"
     notebook.write_text(text)
     assert places.asked_by_notebook(str(notebook)) == "auto"
     assert places.asked_by_notebook("") == "auto"
 
 
-def test_an_unknown_place_is_named() -> None:
+def test_an_unknown_place_is_named():
     with pytest.raises(LabError, match="did you mean 'host'"):
         places.gather("auto", {"LAB_PLACE": "hots"})
 
 
-def test_only_hierarchies_that_can_be_written_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_hierarchies_that_can_be_written_count(monkeypatch):
     tmp, proc = Hierarchy(1, Path("/tmp"), Path("/tmp")), Hierarchy(1, Path("/nowhere"), Path("/"))
     monkeypatch.setattr(places.proc, "has_capability", lambda _number: True)
     monkeypatch.setattr(places.mounts, "trees", lambda: {"cpu": tmp, "memory": tmp, "pids": proc})
     assert places.lacking_here() == "no cgroups with pids can be made here"
 
 
-def test_an_ordinary_user_lacks_something(
-    as_user: Callable[..., subprocess.CompletedProcess[str]],
-) -> None:
+def test_an_ordinary_user_lacks_something(as_user):
     code = "from labsupport.vm import places; print(places.lacking_here())"
     assert "not root" in as_user([sys.executable, "-c", code]).stdout
 
 
-def test_the_choice_takes_no_time() -> None:
+def test_the_choice_takes_no_time():
     began = time.monotonic()
     choose(places.gather("auto", os.environ))
     assert time.monotonic() - began < 0.3

@@ -4,10 +4,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import count
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -20,23 +18,21 @@ CONNECT += "input()"
 
 
 @pytest.fixture
-def relayed() -> Iterator[tuple[Any, int]]:
+def relayed():
     """A guest of which there is only the loop, and the port of its first endpoint."""
     near, far = socket.socketpair()
     connection = dict.fromkeys(relay.PORTS, 0) | {"transport": "tcp", "ip": "127.0.0.1", "key": "k"}
     with near, far:
         guest = SimpleNamespace(mux=Mux(Line(near.fileno())), number=count(1).__next__)
         listening = Relay(connection)
-        listening.serve(guest)  # type: ignore[arg-type]
+        listening.serve(guest)
         yield guest, listening._listeners[0][0].getsockname()[1]
         guest.mux.close()
         listening.close()
 
 
 @pytest.mark.parametrize(("uid", "joined"), [(None, 1), (65534, 0)])
-def test_only_the_kernels_own_user_is_let_in(
-    relayed: tuple[Any, int], uid: int | None, joined: int
-) -> None:
+def test_only_the_kernels_own_user_is_let_in(relayed, uid, joined):
     """Another one would connect until the launcher has no descriptor left."""
     if uid and os.geteuid() != 0:
         pytest.skip("needs root, to be another user")
@@ -48,7 +44,7 @@ def test_only_the_kernels_own_user_is_let_in(
         client.kill()
 
 
-def test_who_has_gone_already_is_not_let_in(relayed: tuple[Any, int]) -> None:
+def test_who_has_gone_already_is_not_let_in(relayed):
     guest, port = relayed
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,9 +21,7 @@ from tests.toys import stand_in
     [(None, r"(?s)linux: No such.*What to do"), (b"#!/bin/sh", "not an ELF program"),
      (b"\x7fELF", r"chmod \+x")],
 )  # fmt: skip
-def test_what_is_not_a_kernel_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, words: str
-) -> None:
+def test_what_is_not_a_kernel_is_refused(monkeypatch, tmp_path, content, words):
     if content:
         (tmp_path / "linux").write_bytes(content)
     monkeypatch.setenv("LAB_KERNEL", str(tmp_path / "linux"))
@@ -56,7 +53,7 @@ def test_a_distributions_kernel_that_loses_registers_is_refused(
     assert ("builds one meanwhile" in str(no.value)) == is_refused
 
 
-def test_no_kernel_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_kernel_at_all(monkeypatch, tmp_path):
     monkeypatch.delenv("LAB_KERNEL", raising=False)
     monkeypatch.setattr("labsupport.doctor.guest.own_kernel", lambda: None)
     monkeypatch.setattr(host.shutil, "which", lambda *_args, **_options: None)
@@ -67,23 +64,23 @@ def test_no_kernel_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         find_kernel()
 
 
-def test_a_program_that_is_no_kernel(vm_kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_is_no_kernel(vm_kernel, monkeypatch):
     monkeypatch.setenv("LAB_KERNEL", "/bin/true")
     with pytest.raises(errors.LabError, match="/bin/true did not start"):
         LabVM.boot("256M")
 
 
-def test_too_little_memory_for_a_guest() -> None:
+def test_too_little_memory_for_a_guest():
     with pytest.raises(errors.LabError, match="8 MB were asked for"):
         LabVM.boot("8M")
 
 
-def test_the_least_memory_is_enough_to_start(vm_kernel: Path) -> None:
+def test_the_least_memory_is_enough_to_start(vm_kernel):
     with LabVM.boot(f"{host.LEAST_MEMORY >> 20}M") as guest:
         assert guest.run([sys.executable, "-c", "print('up')"]).stdout == "up\n"
 
 
-def test_too_little_memory_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_left(monkeypatch):
     monkeypatch.setattr(host, "find_kernel", lambda: Path("/any"))
     monkeypatch.setattr(host, "_memory_left", lambda: 50 << 20)
     with pytest.raises(errors.LabError, match="50 MB are left"):
@@ -98,8 +95,8 @@ def test_too_little_memory_left(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_containers_limit_counts_without_its_file_cache(
-    limit: str, usage: str, cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    limit, usage, cache, tmp_path, monkeypatch
+):
     (tmp_path / limit).write_text(f"{500 << 20}\n")
     (tmp_path / usage).write_text(f"{450 << 20}\n")
     (tmp_path / "memory.stat").write_text(f"anon 7\n{cache} {30 << 20}\n")
@@ -115,9 +112,7 @@ def test_a_containers_limit_counts_without_its_file_cache(
         ("oom_kill_disable 0\nunder_oom 0\noom_kill 0\n", "has died"),
     ],
 )
-def test_a_death_where_a_container_has_killed_for_memory(
-    events: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_death_where_a_container_has_killed_for_memory(events, words, tmp_path, monkeypatch):
     (tmp_path / "events").write_text(events)
     monkeypatch.setattr(uml, "_EVENTS", (tmp_path / "events", tmp_path / "of another version"))
     said = uml.explain("something harmless", was_up=True).what
@@ -126,7 +121,7 @@ def test_a_death_where_a_container_has_killed_for_memory(
     assert uml.explain("Kernel panic", was_up=True).what == "the Lab VM has died"
 
 
-def in_a_mount_namespace(code: str) -> str:
+def in_a_mount_namespace(code):
     """Run Python with mounts of its own; return what it prints."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to mount")
@@ -151,19 +146,19 @@ MOUNT = """
 """
 
 
-def test_a_folder_without_space(vm_kernel: Path) -> None:
+def test_a_folder_without_space(vm_kernel):
     said = in_a_mount_namespace(MOUNT.format(options="size=100M", memory="256M"))
     assert said.startswith("LabError no space for")
     assert "/mnt has 100 MB free" in said
 
 
-def test_a_folder_mounted_noexec(vm_kernel: Path) -> None:
+def test_a_folder_mounted_noexec(vm_kernel):
     said = in_a_mount_namespace(MOUNT.format(options="noexec", memory="256M"))
     assert said.startswith("LabError no folder for the guest")
     assert "/mnt" in said
 
 
-def test_space_that_runs_out_later(vm_kernel: Path) -> None:
+def test_space_that_runs_out_later(vm_kernel):
     code = MOUNT.format(options="size=280M", memory="256M").replace(
         "LabVM.boot('256M')",
         "guest = LabVM.boot('256M'); open('/mnt/fill', 'wb').write(bytes(240 << 20));"
@@ -174,9 +169,7 @@ def test_space_that_runs_out_later(vm_kernel: Path) -> None:
     assert "/mnt" in said
 
 
-def test_ptrace_forbidden_by_seccomp_is_told(
-    vm_kernel: Path, as_user: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_ptrace_forbidden_by_seccomp_is_told(vm_kernel, as_user):
     code = """
         import os, struct, sys
         from labsupport import errors
@@ -200,5 +193,5 @@ def test_ptrace_forbidden_by_seccomp_is_told(
     ("scope", "cap", "fine"),
     [(1, False, True), (2, False, False), (2, True, True), (3, True, False)],
 )
-def test_yamas_scope(scope: int, cap: bool, fine: bool) -> None:
+def test_yamas_scope(scope, cap, fine):
     assert host.yama_allows(scope, cap) is fine
