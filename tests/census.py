@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from labsupport.kernel.procfs import all_pids
@@ -16,14 +17,26 @@ ENGINES_LINK = re.compile(r"labengine\d+$|br-[0-9a-f]{12}$|veth[0-9a-f]{7}$|dock
 
 def owned_by(mark: str) -> set[int]:
     """PIDs of the programs that carry an owner's mark, and of its helper processes."""
+    return carrying(f"{marks.VARIABLE}={mark}")
+
+
+def carrying(variable: str) -> set[int]:
+    """PIDs of the processes in whose environment this is set: `NAME=value`."""
+    return _in_file("environ", f" {variable} ")
+
+
+def running(words: str) -> set[int]:
+    """PIDs of the processes in whose command line these words are."""
+    return _in_file("cmdline", words)
+
+
+def _in_file(name: str, words: str) -> set[int]:
     found = set()
     for pid in all_pids():
-        try:
-            environment = Path(f"/proc/{pid}/environ").read_bytes()
-        except OSError:
-            continue
-        if f"{marks.VARIABLE}={mark}".encode() in environment.split(b"\0"):
-            found.add(pid)
+        with suppress(OSError):  # it has ended, or is somebody else's
+            told = b" " + Path(f"/proc/{pid}/{name}").read_bytes().replace(b"\0", b" ")
+            if words.encode() in told:
+                found.add(pid)
     return found
 
 

@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from labsupport.doctor.guest import LEAST_MEMORY, check, find_kernel
 from labsupport.errors import LabError
 from labsupport.vm.guest import LabVM
+from tests import census
 from tests.waiting import wait_until
 
 _amounts = count(os.getpid() * 8 % 100_000 + 1)
@@ -61,22 +61,13 @@ class Marked:
         self.kilobytes = (256 << 10) + next(_amounts)
         self.memory = f"{self.kilobytes}K"
 
-    def processes(self) -> list[int]:
+    def processes(self) -> set[int]:
         """Every process of guests with this amount: keepers and User-Mode Linux's own."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            try:
-                if f"mem={self.kilobytes}K".encode() in (entry / "cmdline").read_bytes():
-                    found.append(int(entry.name))
-            except (OSError, ValueError):
-                continue  # no process, or one that has just ended
-        return found
+        return census.running(f"mem={self.kilobytes}K")
 
-    def wait_until_gone(self, seconds: float = 2.0) -> float:
-        """Wait until none is left, and return how long that took."""
-        began = time.monotonic()
-        wait_until(lambda: not self.processes(), seconds, lambda: f"left: {self.processes()}")
-        return time.monotonic() - began
+    def wait_until_gone(self) -> None:
+        """Wait until none is left."""
+        wait_until(lambda: not self.processes(), why=lambda: f"left: {self.processes()}")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from labsupport.engine import command_line, listing
 from labsupport.engine.client import Engine
 from labsupport.engine.listing import IMAGE_OWNER, image_labels
 from labsupport.errors import BuildFailed, LabError, StoreChanged
-from tests import podmans
+from tests import census, podmans
 from tests.engine.help import said_by
 from tests.toys import CHECKOUT, stand_in
 from tests.waiting import wait_until
@@ -282,18 +282,6 @@ def test_a_newer_command_builds_with_buildkit_only_by_its_plugin(
 # --- the end of it -------------------------------------------------------------------------------
 
 
-def sleepers(seconds):
-    """Processes that sleep for that time, wherever they are."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if file.read_bytes().split(b"\0")[:2] == [b"sleep", seconds.encode()]:
-                found.append(int(file.parent.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
-
-
 SCRIPT = """
 import sys, docker
 from labsupport.engine.client import Engine
@@ -315,12 +303,12 @@ def test_a_build_ends_with_its_notebook(buildkit, number, seconds):
         [sys.executable, "-c", SCRIPT, buildkit.engine.address, seconds],
         stdout=subprocess.PIPE, text=True, cwd=CHECKOUT,
     )  # fmt: skip
-    wait_until(lambda: sleepers(seconds), PATIENCE_SECONDS)
+    wait_until(lambda: census.running(f"sleep {seconds}"), PATIENCE_SECONDS)
     process.send_signal(number)
     said = process.communicate(timeout=PATIENCE_SECONDS)[0]
 
     assert said.strip() == ("interrupted" if number == signal.SIGINT else "")
-    wait_until(lambda: not sleepers(seconds), PATIENCE_SECONDS)
+    wait_until(lambda: not census.running(f"sleep {seconds}"), PATIENCE_SECONDS)
     for leftover in listing.find_in(buildkit.engine.client):
         leftover.remove()
     assert buildkit.images() == before

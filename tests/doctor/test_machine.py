@@ -4,7 +4,6 @@ Most refusals are real ones too: the rule that forbids something is set up in a 
 test's own. Takes about 15 s.
 """
 
-import contextlib
 import grp
 import json
 import os
@@ -28,6 +27,7 @@ from labsupport.errors import EngineDown, LabError
 from labsupport.kernel.mounts import CONTROLLERS, Hierarchy, find, version
 from labsupport.kernel.proc import CAP_SYS_ADMIN
 from labsupport.kernel.refusals import MOUNT_PROC, READ_FILTER, TRACE_CALLS, Facts, explain
+from tests import census
 from tests.engine.help import answering
 from tests.toys import CHECKOUT, stand_in
 from tests.waiting import owner, wait_until
@@ -157,15 +157,6 @@ def test_every_no_has_a_reason_and_every_yes_a_finding(found):
 # ---- nothing is left -------------------------------------------------------------------------
 
 
-def marked_processes(mark):
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if mark.encode() in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
-    return found
-
-
 def traces():
     mounts = sorted(
         line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()
@@ -191,7 +182,7 @@ def test_nothing_is_left_of_five_probings(request, who):
     for _ in range(5):
         doctor(run=run, LAB_TEST_MARK=mark)
     nothing_more_than(before)
-    assert marked_processes(mark) == []
+    assert not census.carrying(f"LAB_TEST_MARK={mark}")
 
 
 def test_a_slow_machine_is_waited_for():
@@ -225,13 +216,15 @@ def test_a_stuck_probe_is_ended_with_its_children_and_says_so():
         stdout=subprocess.PIPE,
         text=True,
     )
-    wait_until(lambda: len(marked_processes(mark)) >= 2, 10)  # so the mark does find them
-    said = probing.communicate(timeout=60)[0]
+    wait_until(
+        lambda: len(census.carrying(f"LAB_TEST_MARK={mark}")) >= 2, 10
+    )  # so the mark does find them
+    said = probing.communicate(timeout=10)[0]
     for name in ("fine", "behind", "behind the dead"):
         assert f"'{name}': {{'found': 'ok'}}" in said
     assert "ended by SIGSYS" in said
     assert said.count("there was no answer within 0.3 s") == (2 if IS_ROOT else 1)
-    assert marked_processes(mark) == []
+    assert not census.carrying(f"LAB_TEST_MARK={mark}")
     nothing_more_than(before)
 
 

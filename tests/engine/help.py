@@ -17,6 +17,7 @@ import pytest
 
 from labsupport.build.bases import base_image
 from labsupport.engine.client import Engine
+from tests import census
 
 DOCKERD = shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin")
 
@@ -28,21 +29,10 @@ needs_dockerd = pytest.mark.skipif(
 
 def traces(folder: Path) -> list[str]:
     """What is left of a private engine: processes, mounts, cgroups, its folder."""
-    processes = [
-        entry.name
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and folder.name in _command_line(entry)
-    ]
+    processes = sorted(map(str, census.running(folder.name)))
     mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if folder.name in line]
     groups = [path for path, _, _ in os.walk("/sys/fs/cgroup") if path.endswith(f"/{folder.name}")]
     return processes + mounts + groups + ([str(folder)] if folder.exists() else [])
-
-
-def _command_line(process: Path) -> str:
-    try:
-        return (process / "cmdline").read_bytes().decode(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
 
 
 def folder_of(engine: Engine) -> Path:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from contextlib import contextmanager
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -17,10 +16,11 @@ from labsupport.build.bases import base_image
 from labsupport.engine import daemon
 from labsupport.engine.client import Engine
 from labsupport.errors import LabError
+from labsupport.kernel import proc
 from labsupport.ownership import bridges
 from tests.engine.help import folder_of, needs_dockerd, said_by, start_sleeper, traces
 from tests.toys import stand_in
-from tests.waiting import is_alive, wait_until
+from tests.waiting import is_alive, owner, wait_until
 
 SERVES = ["sh", "-c", "mkdir /web; echo hello > /web/index.html; httpd -f -p 80 -h /web"]
 
@@ -39,16 +39,6 @@ time.sleep(600)
 """
 
 
-@contextmanager
-def owner_of_an_engine():
-    """Start a program with an engine, a network and a server; yield it, folder and server's PID."""
-    argv = [sys.executable, "-c", OWNER_OF_AN_ENGINE]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as owner:
-        address, pid = owner.stdout.readline().split()
-        assert is_alive(int(pid))
-        yield owner, Path(address.removeprefix("unix://")).parent, int(pid)
-
-
 def links_of(reaper):
     """The bridge of an engine whose reaper this is, and what is plugged in."""
     bridges_ = [
@@ -65,17 +55,17 @@ def all_links():
 
 @needs_dockerd
 def test_a_killed_owner_leaves_nothing():
-    with owner_of_an_engine() as (owner, folder, pid):
-        [reaper] = map(
-            int, Path(f"/proc/{owner.pid}/task/{owner.pid}/children").read_text().split()
-        )
+    with owner(OWNER_OF_AN_ENGINE) as (notebook, said):
+        address, pid = said.split()
+        folder = Path(address.removeprefix("unix://")).parent
+        assert is_alive(int(pid))
+        [reaper] = proc.children(notebook)
         links = {*links_of(reaper), *bridges.made_by_engine(folder / "data")}
         assert len(links) == 2  # the engine's bridge, and that of its other network
         links |= {port for name in links for port in bridges._ports(name)}
-        owner.send_signal(signal.SIGKILL)
     wait_until(lambda: not traces(folder), 10)
 
-    assert not is_alive(pid)
+    assert not is_alive(int(pid))
     assert len(links) == 3
     assert not links & all_links()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from labsupport import Race, probe, processes
+from labsupport import Race, probe
 from labsupport.errors import LabError
 from labsupport.race import runners
 from labsupport.race.runners import (
@@ -25,6 +25,7 @@ from labsupport.race.runners import (
     InSandbox,
     InVirtualMachine,
 )
+from tests import census
 from tests.toys import CHECKOUT
 from tests.waiting import wait_until
 
@@ -67,7 +68,7 @@ def test_no_wall_holds_around_an_ordinary_process_and_each_start_counts():
     assert [row[0] for row in race.kernels().rows] == ["process", "virtual environment"]
     assert 1000 < race["virtual environment"].disk_bytes < 1_000_000
     assert folders() == set()
-    assert not [each for each in processes() if race.token in each.command]
+    assert not census.running(race.token)
 
 
 def test_a_sandbox_keeps_processes_apart_and_no_files():
@@ -95,7 +96,7 @@ def test_every_wall_holds_around_a_virtual_machine():
     assert entrant.got.walls == (True,) * 6
     assert entrant.memory_bytes > 20_000_000
     assert entrant.disk_bytes > 100_000_000
-    assert not [each for each in processes() if race.folder.name in each.command]
+    assert not census.running(race.folder.name)
     race.close()
 
 
@@ -219,7 +220,7 @@ def test_nothing_is_left_after_kill_9():
         time.sleep(1)
         racing.send_signal(signal.SIGKILL)
     token = f"labsupport-race-{racing.pid}-"
-    wait_until(lambda: not [each for each in processes() if token in each.command], 10)
+    wait_until(lambda: not census.running(token), 10)
     swept = [sys.executable, "-m", "labsupport", "clean"]
     subprocess.run(swept, cwd=CHECKOUT, check=True, capture_output=True, timeout=60)
     assert not list(temporary.glob(pattern))

@@ -11,8 +11,8 @@ import pytest
 
 from labsupport import Sandbox, Terminal, probe, trace
 from labsupport.errors import LabError
-from labsupport.kernel.procfs import all_pids
 from labsupport.sandbox.terminal import control_free
+from tests import census
 from tests.waiting import owner, wait_until
 
 
@@ -114,13 +114,13 @@ def test_nothing_is_left_of_a_closed_terminal(box):
         with Terminal(box) as terminal:
             terminal.type("sleep 12321 &\n sleep 12321\n")
             await asyncio.sleep(0.3)
-            assert sleepers()
+            assert census.running("sleep 12321")
         await asyncio.sleep(0.2)
 
     assert box.pid  # it has a PID 1 from here on
     files = len(os.listdir("/proc/self/fd"))
     run(session())
-    assert not foreground(sleepers())
+    assert not foreground(census.running("sleep 12321"))
     assert len(os.listdir("/proc/self/fd")) == files
 
 
@@ -137,7 +137,7 @@ def test_nothing_is_left_after_kill_9():
     """
     with owner(code) as (_, said):
         assert said == "ready"
-    wait_until(lambda: not sleepers())
+    wait_until(lambda: not census.running("sleep 12321"))
 
 
 def test_a_shell_in_a_container(monkeypatch):
@@ -158,15 +158,6 @@ def test_a_shell_in_a_container(monkeypatch):
         container = stack.enter_context(Container(engine))
         command = run(session(container))
         assert command == f"docker exec -it {container.container.name} sh"
-
-
-def sleepers():
-    found = []
-    for pid in all_pids():
-        with contextlib.suppress(OSError):
-            if b"sleep\x0012321" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.append(pid)
-    return found
 
 
 def foreground(pids):

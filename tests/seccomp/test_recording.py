@@ -11,6 +11,7 @@ import pytest
 from labsupport import Filter, Sandbox
 from labsupport.errors import LabError, ProgramNotFound, TimedOut
 from labsupport.seccomp.recording import record
+from tests import census
 from tests.waiting import wait_until
 
 COUNTING = ["sh", "-c", "mkdir -p /tmp/. ; echo counted"]
@@ -52,21 +53,15 @@ def test_a_program_that_takes_too_long_is_ended_with_its_children():
     with pytest.raises(TimedOut, match="sleep 4711"):
         record(["sh", "-c", "setsid sleep 4711 & sleep 4711"], timeout=0.5)
     assert time.monotonic() - began < 5
-    assert sleepers("4711") == 0
-
-
-def sleepers(seconds):
-    listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    return listing.stdout.splitlines().count(f"sleep {seconds}")
+    assert not census.running("sleep 4711")
 
 
 def test_nothing_outlives_a_notebook_that_is_killed():
     code = "from labsupport import record; record(['sh', '-c', 'setsid sleep 4713 & sleep 4713'])"
-    notebook = subprocess.Popen([sys.executable, "-c", code])
-    wait_until(lambda: sleepers("4713") == 2, 20)
-    notebook.kill()
-    notebook.wait()
-    wait_until(lambda: not sleepers("4713"), 20)
+    with subprocess.Popen([sys.executable, "-c", code]) as notebook:
+        wait_until(lambda: len(census.running("sleep 4713")) > 2, 20)  # two, and who runs them
+        notebook.kill()
+    wait_until(lambda: not census.running("sleep 4713"), 20)
 
 
 def test_a_missing_program():
