@@ -16,10 +16,6 @@ from tests import census
 from tests.waiting import owner, wait_until
 
 
-def run(coroutine):
-    return asyncio.run(coroutine)
-
-
 @pytest.fixture
 def box():
     if refusal := probe().why_not("ns.pid"):
@@ -35,7 +31,7 @@ def test_a_shell_in_a_sandbox_sees_what_the_sandbox_sees(box):
             await terminal.expect("name=inside")
             return terminal.transcript
 
-    printed = run(session())
+    printed = asyncio.run(session())
     number = int(printed.split("pid=")[-1].split()[0])
     assert 1 < number < 20
 
@@ -47,7 +43,7 @@ def test_the_command_beside_it_is_what_runs(box):
             await terminal.expect("/dev/pts/")
             return terminal.command
 
-    command = run(session())
+    command = asyncio.run(session())
     done = subprocess.run(
         [*command.split(), "-c", "hostname"], capture_output=True, text=True, check=True
     )
@@ -65,7 +61,7 @@ def test_it_is_a_terminal_of_its_size_with_job_control():
             terminal.type("echo status=$?\n")
             await terminal.expect("status=130")
 
-    run(session())
+    asyncio.run(session())
 
 
 def test_control_sequences_are_not_in_the_transcript():
@@ -73,7 +69,7 @@ def test_control_sequences_are_not_in_the_transcript():
         with Terminal(argv=["printf", r"\033[1;31mred\033[0m \033]0;title\007caf\303\251"]) as it:
             return await it.expect("café")
 
-    assert run(session()).startswith("red café")
+    assert asyncio.run(session()).startswith("red café")
 
 
 def test_a_control_sequence_that_has_not_ended_is_not_in_the_transcript_either():
@@ -96,7 +92,7 @@ def test_a_shell_that_ends_closes_its_terminal():
         with pytest.raises(LabError):
             await terminal.expect("more", seconds=1)
 
-    run(session())
+    asyncio.run(session())
 
 
 def test_what_is_not_printed_is_told_with_what_was():
@@ -106,7 +102,7 @@ def test_what_is_not_printed_is_told_with_what_was():
             with pytest.raises(LabError, match="something"):
                 await terminal.expect("other thing", seconds=0.5)
 
-    run(session())
+    asyncio.run(session())
 
 
 def test_nothing_is_left_of_a_closed_terminal(box):
@@ -119,7 +115,7 @@ def test_nothing_is_left_of_a_closed_terminal(box):
 
     assert box.pid  # it has a PID 1 from here on
     files = len(os.listdir("/proc/self/fd"))
-    run(session())
+    asyncio.run(session())
     assert not foreground(census.running("sleep 12321"))
     assert len(os.listdir("/proc/self/fd")) == files
 
@@ -156,7 +152,7 @@ def test_a_shell_in_a_container(monkeypatch):
         engine = stack.enter_context(Engine.start_private())
         monkeypatch.setitem(trace.environment, "DOCKER_HOST", engine.address)
         container = stack.enter_context(Container(engine))
-        command = run(session(container))
+        command = asyncio.run(session(container))
         assert command == f"docker exec -it {container.container.name} sh"
 
 
@@ -171,14 +167,14 @@ def test_a_line_is_whole_and_not_the_echo_of_what_was_typed():
             terminal.type("printf 'I am '; sleep 0.3; echo whole\n")
             return await terminal.line("I am")
 
-    assert run(session()) == "I am whole"
+    assert asyncio.run(session()) == "I am whole"
 
 
 def test_a_line_that_never_ends_is_told():
     async def session():
         with Terminal() as terminal:
             terminal.type("printf 'never ends'; sleep 9\n")
-            await terminal.line("never", seconds=0.3)
+            with pytest.raises(LabError, match="'never' was not printed within"):
+                await terminal.line("never", seconds=0.3)
 
-    with pytest.raises(LabError, match="'never' was not printed within"):
-        run(session())
+    asyncio.run(session())
