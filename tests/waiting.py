@@ -14,9 +14,12 @@ import pytest
 
 
 def wait_until(
-    true: Callable[[], Any], seconds: float = 5, why: Callable[[], str] = lambda: ""
+    true: Callable[[], Any], seconds: float = 30, why: Callable[[], str] = lambda: ""
 ) -> Any:
-    """Wait until a condition holds, and return what it is then; fail if it never does."""
+    """Wait until a condition holds, and return what it is then; fail if it never does.
+
+    Programs that tests start sleep for a minute at least, and must not end by themselves meanwhile.
+    """
     until = time.monotonic() + seconds
     while not (found := true()):
         if time.monotonic() > until:

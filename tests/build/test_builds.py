@@ -303,12 +303,12 @@ def test_a_build_ends_with_its_notebook(buildkit, number, seconds):
         [sys.executable, "-c", SCRIPT, buildkit.engine.address, seconds],
         stdout=subprocess.PIPE, text=True, cwd=CHECKOUT,
     )  # fmt: skip
-    wait_until(lambda: census.running(f"sleep {seconds}"), PATIENCE_SECONDS)
+    wait_until(lambda: census.running(f"sleep {seconds}"))
     process.send_signal(number)
     said = process.communicate(timeout=PATIENCE_SECONDS)[0]
 
     assert said.strip() == ("interrupted" if number == signal.SIGINT else "")
-    wait_until(lambda: not census.running(f"sleep {seconds}"), PATIENCE_SECONDS)
+    wait_until(lambda: not census.running(f"sleep {seconds}"))
     for leftover in listing.find_in(buildkit.engine.client):
         leftover.remove()
     assert buildkit.images() == before

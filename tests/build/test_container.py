@@ -44,7 +44,7 @@ def test_it_ends_with_the_process_that_started_it(engine):
     environment = {**os.environ, "DOCKER_HOST": engine.address}
     with owner(START, cwd=CHECKOUT, stdin=subprocess.PIPE, env=environment) as (_, pid):
         assert Path(f"/proc/{pid}").exists()
-    wait_until(lambda: not containers(engine), 10)
+    wait_until(lambda: not containers(engine))
 
 
 def test_an_option_that_the_engine_does_not_know_leaves_nothing(engine):
@@ -59,7 +59,7 @@ def test_another_process_of_that_number_is_not_taken_for_the_container(engine):
         container.pid = os.getpid()
         with pytest.raises(LabError, match="Lab VM"):
             container.require_here()
-    wait_until(lambda: not containers(engine), 10)
+    wait_until(lambda: not containers(engine))
 
 
 def test_it_tells_its_namespaces_and_closes_what_it_has_opened(engine, monkeypatch):

@@ -135,6 +135,18 @@ def test_a_first_visit_warns_of_a_strangers_notebook_and_of_nothing_else(folder)
     assert len(said) == 1, told
 
 
+@pytest.mark.parametrize(
+    ("said", "is_one"),
+    [
+        ("Got events for closed stream %s", False),
+        ("Got events for stream %s after terminating context", True),
+    ],
+)
+def test_a_kernels_late_answer_to_jupyter_is_not_a_fault(said, is_one):
+    record = logging.makeLogRecord({"msg": said, "args": ("<ZMQStream>",)})
+    assert opening.is_a_fault(record) is is_one
+
+
 async def use_a_kernel(address):
     """Start one, connect to it as the page does, and shut it down."""
     host, token = re.match(r"http://([^/]+).*token=(\w+)", address).groups()

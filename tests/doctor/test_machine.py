@@ -219,7 +219,7 @@ def test_a_stuck_probe_is_ended_with_its_children_and_says_so():
     wait_until(
         lambda: len(census.carrying(f"LAB_TEST_MARK={mark}")) >= 2, 10
     )  # so the mark does find them
-    said = probing.communicate(timeout=10)[0]
+    said = probing.communicate(timeout=60)[0]
     for name in ("fine", "behind", "behind the dead"):
         assert f"'{name}': {{'found': 'ok'}}" in said
     assert "ended by SIGSYS" in said

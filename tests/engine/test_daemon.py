@@ -63,7 +63,7 @@ def test_a_killed_owner_leaves_nothing():
         links = {*links_of(reaper), *bridges.made_by_engine(folder / "data")}
         assert len(links) == 2  # the engine's bridge, and that of its other network
         links |= {port for name in links for port in bridges._ports(name)}
-    wait_until(lambda: not traces(folder), 10)
+    wait_until(lambda: not traces(folder))
 
     assert not is_alive(int(pid))
     assert len(links) == 3

@@ -69,7 +69,7 @@ def test_root_gets_one_engine_for_all_that_a_process_asks_for(nowhere, monkeypat
         assert second.address == first.address == os.environ["DOCKER_HOST"]
         assert addresses.engine() == first.address
         os.kill(own, signal.SIGTERM)
-        wait_until(lambda: not traces(folder_of(first)), 10)
+        wait_until(lambda: not traces(folder_of(first)))
     with Engine.connect() as third:  # it has ended, so another one is started
         assert third.address != first.address
         daemon._of_this_process.stop()
@@ -88,7 +88,7 @@ def test_the_engine_that_a_killed_notebook_asked_for_ends_with_it():
         if "labsupport" not in folder.name:
             pytest.skip("an engine runs here already")
         assert len(traces(folder)) >= 3
-    wait_until(lambda: not traces(folder), 10)
+    wait_until(lambda: not traces(folder))
 
 
 def test_the_root_of_a_user_namespace_gets_none(monkeypatch):

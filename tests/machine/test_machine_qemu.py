@@ -220,8 +220,8 @@ def test_nothing_is_left_of_an_ordinary_users_machine_whose_owner_is_killed(ordi
     for child, command in ordinary_user.processes():
         if "VirtualMachine.create" in command:
             os.kill(child, 9)
-    wait_until(lambda: not Path(f"/proc/{pid}").exists(), 10)
-    wait_until(lambda: not Path(folder).exists(), 10)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
+    wait_until(lambda: not Path(folder).exists())
     assert (Path(base) / qemu.IMAGE).stat().st_mtime_ns == before
     owner.stdin.close()
     owner.wait(60)

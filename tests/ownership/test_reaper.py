@@ -28,7 +28,7 @@ def start(*options, script):
 
 
 def wait_for(file):
-    wait_until(lambda: file.exists() and file.read_text().endswith("\n"), 10)
+    wait_until(lambda: file.exists() and file.read_text().endswith("\n"))
     return int(file.read_text())
 
 

@@ -43,7 +43,7 @@ def test_too_few_levels_are_counted(begun, before, levels):
     exercise.box = Sandbox(new={"uts"}).open()
     exercise.box.start([*before, "sleep", str(exercise.seconds)])
     said = f"lives {levels} levels below, not {exercise._depth}"
-    wait_until(lambda: said in refused(exercise), 10)
+    wait_until(lambda: said in refused(exercise))
 
 
 @pytest.mark.wrong("02.2", times=2)

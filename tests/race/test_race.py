@@ -216,11 +216,11 @@ def test_nothing_is_left_after_kill_9():
     with subprocess.Popen([sys.executable, "-c", program], cwd=CHECKOUT) as racing:
         pattern = f"labsupport-race-{racing.pid}-*"
         temporary = Path(tempfile.gettempdir())
-        wait_until(lambda: list(temporary.glob(f"{pattern}/environment/bin/python")), 30)
+        wait_until(lambda: list(temporary.glob(f"{pattern}/environment/bin/python")))
         time.sleep(1)
         racing.send_signal(signal.SIGKILL)
     token = f"labsupport-race-{racing.pid}-"
-    wait_until(lambda: not census.running(token), 10)
+    wait_until(lambda: not census.running(token))
     swept = [sys.executable, "-m", "labsupport", "clean"]
     subprocess.run(swept, cwd=CHECKOUT, check=True, capture_output=True, timeout=60)
     assert not list(temporary.glob(pattern))

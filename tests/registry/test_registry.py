@@ -142,7 +142,7 @@ def test_it_ends_with_its_owner_even_by_kill_9():
     with owner(program) as (_, said):
         address, folder = said.split()
         assert status_of(address) == 401
-    wait_until(lambda: not Path(folder).exists(), 10)
+    wait_until(lambda: not Path(folder).exists())
     with pytest.raises(OSError, match="refused"):
         status_of(address)
 

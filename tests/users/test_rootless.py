@@ -62,7 +62,7 @@ def test_closing_it_leaves_nothing(runtime):
 def test_it_ends_with_its_owner_however_that_ends(runtime):
     with owner(RUN) as (notebook, pid):
         assert int(pid) in all_pids()
-    wait_until(lambda: int(pid) not in all_pids(), 10)
+    wait_until(lambda: int(pid) not in all_pids())
     subprocess.run([sys.executable, "-m", "labsupport", "clean"], check=True, capture_output=True)
     assert not folders(notebook)
 

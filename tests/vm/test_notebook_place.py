@@ -86,7 +86,7 @@ def _programs(server, user, name):
         commands = [command.split() for _, command in user.processes() if kernel in command]
         return [words[words.index("-m") + 1] for words in commands if "-m" in words]
 
-    wait_until(lambda: bool(modules()), 20)
+    wait_until(lambda: bool(modules()))
     time.sleep(8)  # the launcher becomes ipykernel, or boots a guest and stays
     return modules()[0]
 
