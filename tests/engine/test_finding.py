@@ -226,5 +226,3 @@ def test_versions_are_agreed_upon(monkeypatch, newest, oldest, answer):
 def test_a_socket_with_a_name_too_long_is_passed_over(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / ("h" * 120)))
     assert not [path for path in addresses.usual_sockets() if "hhh" in str(path)]
-
-
