@@ -53,14 +53,9 @@ class _OnABench(Exercise):
     image: ClassVar[str] = ""
 
     def begin(self) -> None:
-        self.engine = Engine.connect()
+        self.engine = self.ends.enter_context(Engine.connect())
         self.bench = Workbench(self.engine)
-
-    def stop(self) -> None:
-        super().stop()
-        if hasattr(self, "bench"):
-            self.bench.close()
-            self.engine.close()
+        self.ends.callback(self.bench.close)
 
     def look(self) -> Verdict:
         if self.image and self.image not in self.bench.images:

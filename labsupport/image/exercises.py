@@ -61,26 +61,17 @@ class _OfABuild(Exercise):
     files: dict[str, str]
 
     def begin(self) -> None:
-        self.engine = Engine.connect()
-        self._built: list[str] = []
+        self.engine = self.ends.enter_context(Engine.connect())
         self._base_bytes = int(app_base(self.engine).attrs["Size"])
         self.libraries = self.random.sample(list(USES), self.random.choice([1, 2, 3]))
         self.code = self.random.choice(["cli.py", "main.py", "serve.py", "app.py", "translate.py"])
         self.files = {self.code: f"print('variant {self.seed}')\n", **pipfiles(*self.libraries)}
 
-    def stop(self) -> None:
-        super().stop()
-        if hasattr(self, "engine"):
-            for identity in reversed(self._built):
-                remove_image(self.engine.client, identity)
-            self._built.clear()
-            self.engine.close()
-
     def build(self, changed: Mapping[str, str] | None = None) -> Build:
         """Build `exercise.dockerfile` with `exercise.files`, some of which may be `changed`."""
         context = {".dockerignore": IGNORED, **self.files, **(changed or {})}
         done = Build.run(self.engine, {**context, "Dockerfile": self.dockerfile}, network="none")
-        self._built.append(str(done.image_id))
+        self.ends.callback(remove_image, self.engine.client, str(done.image_id))
         return done
 
     def image(self, build: Build) -> Image:
@@ -236,8 +227,8 @@ class Secret(Exercise):
     PLACES: ClassVar = ("etc/app/settings.ini", "etc/netrc", "srv/deploy.env", "var/notes.txt")
 
     def begin(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix=marks.prefix("image"))
-        self.archive = Path(self._folder.name) / "image.tar"
+        folder = tempfile.TemporaryDirectory(prefix=marks.prefix("image"))
+        self.archive = Path(self.ends.enter_context(folder), "image.tar")
         self.word = f"token-{self.random.randrange(16**8):08x}"
         self._path, *others = self.random.sample(self.PLACES, self.random.choice([3, 4]))
         texts = {path: f"# nothing to see here: {path}\n" for path in others}
@@ -249,14 +240,9 @@ class Secret(Exercise):
         steps.insert(late, bases.copy("app.sh", "date\n"))
         self.archive.write_bytes(bases.archive_of_steps("labsupport/leaky:latest", steps))
         self.built = Image.open(self.archive)
+        self.ends.callback(self.built.close)
         self.layer: int | None = None
         self.token: str | None = None
-
-    def stop(self) -> None:
-        super().stop()
-        if hasattr(self, "built"):
-            self.built.close()
-            self._folder.cleanup()
 
     def task(self) -> str:
         return (
