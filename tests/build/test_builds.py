@@ -111,13 +111,15 @@ def test_a_build_has_the_steps_of_the_dockerfile_and_no_others(site):
 
 
 def test_a_step_tells_seconds_and_all_its_output_whatever_the_dockerfile_s_name(site):
-    text = f"FROM {BASE}\nRUN seq 3000; sleep 0.5\n"
+    odd = ("#9 [2/3] is not a step", "Step 5/9 : nor is this")
+    echo = "; ".join(f"echo '{line}'" for line in odd)
+    text = f"FROM {BASE}\nRUN seq 3000; {echo}; sleep 0.5\n"
     build = site.build({"other": text}, dockerfile="other", cache=False)
 
     step = build.steps[-1]
     assert step.seconds >= 0.5
     assert build.seconds >= step.seconds
-    assert step.output == "".join(f"{number}\n" for number in range(1, 3001))
+    assert step.output.splitlines() == [*map(str, range(1, 3001)), *odd]
 
 
 def test_stages_keep_their_names_and_bytes_are_those_of_the_image_s_history(site):

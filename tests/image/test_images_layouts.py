@@ -1,7 +1,6 @@
 """Layouts that no program here writes, made by hand; the platforms and names in them."""
 
 import bz2
-import dataclasses
 import gzip
 import json
 import lzma
@@ -163,32 +162,14 @@ def test_of_several_platforms_this_machines_is_taken(opened):
 
 def test_what_is_odd_but_honest(opened):
     """Names as kaniko, buildpacks and others write them; links anywhere, as in every image."""
-    image = opened([
-        [
-            folder("/"),
-            folder("./opt/"),
-            member("/opt/absolute", b"1"),
-            symlink("opt/outside", "../../../../../opt/absolute"),
-            symlink("opt/host", "/opt/./absolute"),
-            symlink("opt/beside", "absolute"),
-            member("opt/named", b"5"),
-            hardlink("opt/again", "./opt/named"),
-            member("implied/folder/file", b"2"),
-            member("opt/" + "long" * 100, b"3"),
-            member("opt/\udcff", b"4"),
-            member(".wh..wh.aufs"),
-            member("opt/absolute", b"twice"),
-        ]
-    ])  # fmt: skip
-
-    assert image.read("/opt/outside") == image.read("/opt/host") == b"twice"
-    assert image.read("/opt/beside") == b"twice"
-    assert image.read("opt/again") == b"5"
-    assert image.tree()["/implied/folder"].kind == "folder"
-    assert "/implied/folder" not in image.layers[0].files
-    assert image.read("/opt/\\xff") == b"4"
-    assert "/.wh..wh.aufs" not in image.tree()
-    assert "/" in image.tree()
+    image = opened([[
+        folder("./opt/"), member("/opt/absolute", b"1"), member("opt/\udcff", b"2"),
+        symlink("opt/outside", "../../../../../opt/./absolute"), symlink("opt/beside", "absolute"),
+        hardlink("opt/again", "./opt/absolute"), member("opt/absolute", b"twice"),
+    ]])  # fmt: skip
+    assert image.read("/opt/outside") == image.read("opt/beside") == b"twice"
+    assert image.read("opt/again") == b"1"
+    assert image.read("/opt/\\xff") == b"2"
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
@@ -222,13 +203,6 @@ def test_the_history_is_matched_to_the_layers_or_not_at_all(history, made, opene
     image = opened(docker(LAYERS, history=history))
     assert [step.layer.number if step.layer else None for step in image.history] == made
     assert [layer.created_by for layer in image.layers] == (["A", "C"] if 2 in made else ["", ""])
-
-
-def test_a_layer_that_is_nothing(opened):
-    image = opened([b"", bytes(1024), BASE])
-    assert [len(layer.files) for layer in image.layers] == [0, 0, 3]
-    assert image.efficiency == 1.0
-    assert dataclasses.astuple(image.tree()["/etc/motd"])[:3] == ("/etc/motd", "file", 6)
 
 
 def test_an_image_without_layers(opened):

@@ -588,11 +588,3 @@ def test_an_archive_cut_off_anywhere(name, tmp_path):
         os.truncate(path, 0)
         path.write_bytes(sound[:size])
         assert open_it(path) in (CUT_OFF, "is not an image")
-
-
-def test_random_bytes_with_a_likely_beginning(tmp_path):
-    for number in range(300):
-        chance = random.Random(number)
-        begin = chance.choice([b"", b"\x1f\x8b\x08\0", b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18"])
-        (tmp_path / "it.tar").write_bytes(begin + chance.randbytes(10_000))
-        assert open_it(tmp_path / "it.tar") in ("is not an image", CUT_OFF, "BadLayer")

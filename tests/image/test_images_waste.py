@@ -35,37 +35,6 @@ def test_the_files_of_a_folder_that_is_deleted(deleting, opened):
     assert [file.path for file in image.lost_files()] == ["/d/b", "/d/e/a"]
 
 
-def test_the_image_that_dive_is_tested_with(opened):
-    """Built from dive's .data/Dockerfile.test-image, on a busybox of the size that it had.
-
-    Dive, too, says 32,025 bytes, for another reason: it adds the copy that is seen, and leaves out
-    what was in a deleted folder (0.9844). Each of the five files below is hidden.
-    """
-    readme, example = bytes(6405), "root/example"
-    image = opened([
-        [member("bin/sh", bytes(1_220_598 - 10 * 6405 - 2187))],
-        [member("somefile.txt", readme)],
-        [folder("root"), folder(example), folder(f"{example}/really/nested")],
-        [member(f"{example}/somefile1.txt", readme)],
-        [member(f"{example}/somefile1.txt", readme, mode=0o444)],
-        [member(f"{example}/somefile2.txt", readme)],
-        [member(f"{example}/somefile3.txt", readme)],
-        [member(f"{example}/.wh.somefile3.txt"), member("root/saved.txt", readme)],
-        [member("root/.saved.txt", readme)],
-        [member("root/.wh.example")],
-        [folder("root/.data"), member("root/.data/scripts", bytes(2187))],
-        [member("tmp/saved.again1.txt", readme)],
-        [member("root/.data/saved.again2.txt", readme)],
-        [member("root/saved.txt", readme, mode=0o755)],
-    ])  # fmt: skip
-
-    assert (image.size_bytes, image.wasted_bytes) == (1_220_598, 32_025)
-    saved, one, two, three = ("saved", *(f"example/somefile{at}" for at in (1, 2, 3)))
-    hidden = {(4, one): 5, (5, one): 10, (6, two): 10, (7, three): 8, (8, saved): 14}
-    assert image.hidden == {(at, f"/root/{name}.txt"): by for (at, name), by in hidden.items()}
-    assert round(image.efficiency, 4) == 0.9738
-
-
 def test_bytes_that_another_name_still_shows_are_not_wasted(opened):
     linked = [member("a", bytes(100)), hardlink("b", "a"), hardlink("c", "b")]
 

@@ -2,10 +2,9 @@
 
 import pytest
 
-from labsupport.build.bases import archive_of_steps, base_image, copy, make_image, remove
+from labsupport.build.bases import base_image, make_image
 from labsupport.build.container import Container
 from labsupport.errors import LabError
-from labsupport.image.image import Image
 from labsupport.image.writable import WritableLayer, stored_bytes
 from labsupport.mount.overlay import overlay_of
 from labsupport.sandbox.sandbox import Sandbox
@@ -91,12 +90,3 @@ def test_shared_layers_are_stored_once(engine):
     before = stored_bytes(engine)
     make_image(engine, "labsupport/note:latest", {"/note": (b"mine\n", 0o644)}, on_busybox=True)
     assert stored_bytes(engine) - before == len("mine\n")
-
-
-def test_an_archive_of_steps_deletes_by_whiteouts(tmp_path):
-    steps = [copy("etc/secret", "token"), remove("etc/secret")]
-    (tmp_path / "image.tar").write_bytes(archive_of_steps("a:b", steps))
-    with Image.open(tmp_path / "image.tar") as image:
-        (lost,) = image.lost_files()
-        assert (lost.path, lost.read()) == ("/etc/secret", b"token")
-        assert len(image.layers) == 3

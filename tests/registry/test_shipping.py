@@ -21,6 +21,7 @@ from labsupport.engine.listing import (
 from labsupport.errors import LabError
 from labsupport.registry import shipping
 from labsupport.registry.registry import Registry
+from labsupport.registry.server import requests_table
 
 pytestmark = pytest.mark.skipif(
     addresses.find() is None, reason="needs a registry's program (./lab registry)"
@@ -72,6 +73,11 @@ def test_the_first_push_sends_all_layers_and_the_registry_has_them(engine, regis
     }
     assert {layer.digest: layer.blob_bytes for layer in trip.layers}.items() <= puts.items()
     assert {request.user for request in registry.log() if request.stored_bytes} == {"student"}
+    told = requests_table(registry.log())
+    assert "401 who are you?" in {row[2] for row in told.rows}
+    put = f"(it was {trip.layers[2].digest.removeprefix('sha256:')[:8]}…)`"
+    assert any(row[1].startswith("`PUT") and row[1].endswith(put) for row in told.rows)
+    assert "_state" not in told._repr_html_()
 
 
 def test_after_a_change_only_the_changed_layer_goes(engine, registry, ship):
@@ -80,6 +86,9 @@ def test_after_a_change_only_the_changed_layer_goes(engine, registry, ship):
     trip = shipping.push(engine, ship("2", "hello again"), registry)
 
     assert outcomes(trip) == ["already there", "already there", "sent"]
+    table = trip.table
+    assert f"{registry.name('app', '2')}: 1 of 3 layers sent" in table.finding
+    assert [row[3] for row in table.rows] == ["sent", "already there", "already there"]
     sent = [request for request in registry.log()[before:] if request.stored_bytes]
     assert trip.line_bytes == trip.layers[2].blob_bytes < 500
     assert trip.layers[2].digest in {request.blob for request in sent}

@@ -11,7 +11,7 @@ from docker.errors import ImageNotFound
 from labsupport.build.bases import base_image, hello_program, make_image
 from labsupport.build.workbench import Workbench
 from labsupport.engine.command_line import engine_environment, seen_in_proc
-from labsupport.engine.listing import IMAGE_OWNER, clean_up, require_free
+from labsupport.engine.listing import clean_up, require_free
 from labsupport.errors import LabError
 from labsupport.registry.tutorial import CPUS, AppFolder, hello_world
 
@@ -63,19 +63,6 @@ def test_no_name_is_taken_away_from_an_image_that_is_not_ours(engine):
     clean_up(engine)
     with pytest.raises(ImageNotFound):
         engine.client.images.get("simple-translate:1.0")
-
-
-def test_a_made_image_is_what_it_was_told_to_be(engine):
-    image = make_image(
-        engine, "made:1", {"/app/run": (b"#!/bin/sh\nid -u\n", 0o755)}, on_busybox=True,
-        Entrypoint=["/app/run"], User="1000",
-    )  # fmt: skip
-    try:
-        assert IMAGE_OWNER in image.labels
-        with Workbench(engine) as bench:
-            assert bench.run("made:1").output == "1000\n"
-    finally:
-        clean_up(engine)
 
 
 def test_the_app_is_copied_and_removed():

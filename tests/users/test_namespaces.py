@@ -59,12 +59,6 @@ def test_without_a_process_it_is_our_own():
     assert os.getpid() in keepers(namespace("uts")).processes
 
 
-def test_a_pid_and_a_sandbox_are_both_understood():
-    with Sandbox(new={"uts"}) as box:
-        program = box.start(["sleep", "60"])
-        assert namespace("uts", of=box) == namespace("uts", of=program.pid)
-
-
 def test_the_owner_is_the_user_namespace_it_was_made_in():
     with Sandbox(new={"user", "uts"}) as box:
         theirs = namespaces(box.pid)["user"]

@@ -1,6 +1,5 @@
 """A container of an ordinary user: who it is to the kernel, and what remains of it."""
 
-import json
 import os
 import re
 import subprocess
@@ -12,7 +11,7 @@ import pytest
 
 from labsupport import NamespaceTable
 from labsupport.engine import oci_runtime
-from labsupport.engine.oci_runtime import bundle, find_runtime
+from labsupport.engine.oci_runtime import find_runtime
 from labsupport.errors import LabError, RuntimeMissing
 from labsupport.kernel.procfs import all_pids, uid_map
 from labsupport.users.rootless import RootlessContainer, ordinary_uid
@@ -80,17 +79,6 @@ def test_a_runtime_that_gives_up_is_quoted(runtime, monkeypatch):
     monkeypatch.setattr("labsupport.users.rootless.PROGRAM", ("no-such-program",))
     with pytest.raises(LabError, match="no-such-program"), RootlessContainer():
         pass
-
-
-def test_the_bundle_is_what_the_runtime_asks_for(runtime, tmp_path):
-    command = bundle(
-        tmp_path, Path("/somewhere"), ["sleep", "1"], rootless=True, read_only=True
-    ).run("rootless")
-    config = json.loads((tmp_path / "config.json").read_text())
-    assert config["root"] == {"path": "/somewhere", "readonly": True}
-    assert config["process"]["args"] == ["sleep", "1"]
-    assert command[0] == runtime
-    assert "user" in [each["type"] for each in config["linux"]["namespaces"]]
 
 
 def test_a_missing_runtime_is_told_with_its_package(monkeypatch):

@@ -10,7 +10,6 @@ import os
 import shutil
 import sys
 import tarfile
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,22 +99,3 @@ def test_auto_takes_the_guest_which_is_small_and_dies_with_its_launcher(run):
     assert len(found["zombies"]) <= 1  # the keeper, if it was orphaned: nobody else reaps
     own = CHECKOUT.relative_to("/tmp").parts[:1] if CHECKOUT.is_relative_to("/tmp") else ()
     assert set(found["files"]) <= set(own)
-
-
-def test_a_notebook_runs_there_with_nothing_left_out(run):
-    code = """
-        import sys
-        import pytest
-        from labsupport.vm import kernelspecs
-
-        kernelspecs.install("/tmp/prefix")
-        sys.exit(pytest.main(sys.argv[1:]))
-    """
-    options = ["-q", "--nbval-lax", "--nbval-kernel-name=lab-vm"]
-    said = run(
-        *(sys.executable, "-c", textwrap.dedent(code), *options, "notebooks/00_start_here.ipynb"),
-        PWD=str(CHECKOUT),
-        JUPYTER_PATH="/tmp/prefix/share/jupyter",
-    )
-    assert " passed" in said
-    assert "skipped" not in said
