@@ -1,5 +1,6 @@
 """Control groups: what the kernel says of them, in v1 and v2 alike (tests/vm runs this as well)."""
 
+import contextlib
 import os
 import select
 import signal
@@ -468,19 +469,21 @@ def strangers():
     """Empty groups in ours: of a dead owner, a living one, one elsewhere, and somebody else's."""
     tree = next(iter(life.choose({"pids"}).values()))
     home = MARK.rpartition("-")[2]
-    dead = f"labsupport-cgroup-999999999-1-{home}-1"
+    dead = f"labsupport-cgroup-999999999-{os.getpid()}-{home}-1"  # another run has others
     elsewhere = f"{dead.rpartition(home)[0]}00000000-1"
-    names = [dead, life.new_name(), elsewhere, "labsupport-notes"]
+    names = [dead, life.new_name(), elsewhere, f"labsupport-notes-{os.getpid()}"]
     folders = [tree.parent / name for name in names]
     for folder in folders:
         folder.mkdir()
     yield folders
     for folder in folders:
-        folder.rmdir()
+        with contextlib.suppress(FileNotFoundError):  # another notebook has swept
+            folder.rmdir()
 
 
 def test_only_groups_of_dead_owners_are_found(strangers):
     named = {folder.name for folder in strangers}
+    strangers[0].mkdir(exist_ok=True)
     found = {leftover.what.removeprefix("cgroup ") for leftover in life.find()}
     assert found & named == {strangers[0].name}
 
