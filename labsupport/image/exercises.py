@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from docker.errors import APIError, ContainerError
+from docker.errors import APIError
 
 from labsupport.build import bases
 from labsupport.build.bases import APP_BASE_TAG, APP_WHEELS, app_base
@@ -97,14 +97,18 @@ class _OfABuild(Exercise):
 
     def _say(self, build: Build, argv: Sequence[str]) -> str:
         """Run a program in a container of an image; return what it printed, empty if it failed."""
-        try:
-            said: bytes = self.engine.client.containers.run(
-                str(build.image_id), list(argv[1:]), entrypoint=argv[0], network_mode="none",
-                remove=True, labels=owner_labels(),
-            )  # fmt: skip
-        except (APIError, ContainerError):
+        container = self.engine.client.containers.create(
+            str(build.image_id), list(argv[1:]), entrypoint=argv[0], network_mode="none",
+            labels=owner_labels(),
+        )  # fmt: skip
+        try:  # the SDK's own `remove=True` leaves one that does not start
+            container.start()
+            failed = container.wait()["StatusCode"]
+            return "" if failed else container.logs(stderr=False).decode(errors="replace")
+        except APIError:
             return ""
-        return said.decode(errors="replace")
+        finally:
+            container.remove(force=True)
 
 
 class Halve(_OfABuild):

@@ -4,6 +4,7 @@ import pytest
 
 from labsupport.build.bases import APP_BASE_TAG as BASE
 from labsupport.build.bases import find_archive
+from labsupport.engine.client import Engine
 from labsupport.image.exercises import BEGINNING, TIDY
 from tests.engine.help import said_by
 from tests.fixtures_course import solve
@@ -11,16 +12,8 @@ from tests.fixtures_course import solve
 needs_base = pytest.mark.skipif(
     find_archive() is None, reason="needs the base image of the app (./lab base)"
 )
+pytestmark = pytest.mark.usefixtures("an_engine")
 SETTINGS = BEGINNING.removesuffix("RUN pip install pipenv\n")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def engine(engine):
-    """An engine of the tests' own, which the exercises find as a student's would be found."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DOCKER_HOST", engine.address)
-        patch.delenv("LAB_IN_VM", raising=False)
-        yield engine
 
 
 def small(*lines):
@@ -143,17 +136,13 @@ def test_a_wrong_token_is_told(begun):
     assert "is not the token" in exercise.check().saw
 
 
-def test_an_engine_takes_that_image_and_sees_no_token(begun, engine):
+def test_an_engine_takes_that_image_and_sees_no_token(begun):
     exercise = begun("10.3", 3)
-    with exercise.archive.open("rb") as archive:
-        (loaded,) = engine.client.images.load(archive)
+    look = ["sh", "-c", "cat /etc/app/* /etc/netrc /srv/* /var/*; true"]
+    with Engine.connect() as engine:
+        (loaded,) = engine.client.images.load(exercise.archive.read_bytes())
+        seen = said_by(engine.client, loaded, look, stderr=True)
+        loaded.remove()
     assert loaded.attrs["RootFS"]["Layers"] == [layer.diff_id for layer in exercise.built.layers]
-    seen = said_by(
-        engine.client,
-        loaded,
-        ["sh", "-c", "cat /etc/app/* /etc/netrc /srv/* /var/*; true"],
-        stderr=True,
-    )
-    loaded.remove()
     assert b"nothing to see here" in seen
     assert b"token" not in seen

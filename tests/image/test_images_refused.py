@@ -261,13 +261,7 @@ def test_compressions_that_are_broken_or_unknown(refused):
 
 def stored(layer):
     """An image whose only layer is stored in that way; it is refused before its digest is known."""
-    config = {"rootfs": {"diff_ids": ["sha256:" + "0" * 64]}}
-    manifest = [{"Config": "config", "Layers": ["layer"]}]
-    return {
-        "config": json.dumps(config).encode(),
-        "layer": layer,
-        "manifest.json": json.dumps(manifest).encode(),
-    }
+    return docker([layer], rootfs={"diff_ids": ["sha256:" + "0" * 64]})
 
 
 def header(form=tarfile.GNU_FORMAT, **fields):
@@ -510,14 +504,10 @@ def _watch(event, arguments):
 
     What is opened under the name of the folder for temporary files has no name in it.
     """
-    if _watching and (
-        (
-            event == "open"
-            and arguments[0] != tempfile.gettempdir()
-            and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-        )
-        or event in ("os.mkdir", "os.rename", "os.link", "os.symlink", "os.remove", "os.chmod")
-    ):
+    changes = event in ("os.mkdir", "os.rename", "os.link", "os.symlink", "os.remove", "os.chmod")
+    if event == "open" and arguments[0] != tempfile.gettempdir():
+        changes = arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if _watching and changes:
         _watched.append(f"{event} {arguments}")
 
 

@@ -9,17 +9,13 @@ from labsupport.registry.exercises import APP, TIDIED_UP, DoesNotStart
 from labsupport.registry.shipping import push
 from tests.fixtures_course import solve
 
-pytestmark = pytest.mark.skipif(
-    addresses.find() is None, reason="needs a registry's program (./lab registry)"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        addresses.find() is None, reason="needs a registry's program (./lab registry)"
+    ),
+    pytest.mark.usefixtures("an_engine"),
+]
 CAUSES = sorted(DoesNotStart.FAULTS)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def engine(engine):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DOCKER_HOST", engine.address)
-        yield engine
 
 
 @pytest.fixture(scope="module")

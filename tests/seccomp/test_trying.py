@@ -1,18 +1,18 @@
 """Reading a filter and trying every call under it agree."""
 
-import os
 import sys
 
 import pytest
 
 from labsupport import Filter
-from labsupport.errors import LabError, ProcessGone, TimedOut
-from labsupport.kernel.procfs import command, status
+from labsupport.errors import LabError, TimedOut
+from labsupport.ownership import marks
 from labsupport.seccomp import filter as libseccomp
 from labsupport.seccomp import prober, verdicts
 from labsupport.seccomp.bpf import decode
 from labsupport.seccomp.syscall_table import BYPASS_SECCOMP, number_of, numbers
 from labsupport.seccomp.verdicts import action_of, answer, judged, samples
+from tests import census
 from tests.seccomp.samples import MASKED, MORE, NOT, filtered
 
 FILTERS = {
@@ -85,25 +85,8 @@ def test_a_program_that_is_no_filter():
 
 
 def test_no_process_is_left():
-    before = {int(pid) for pid in os.listdir("/proc") if pid.isdigit()}
     FILTERS["kill"].agreement()
-    mine = [pid for pid in os.listdir("/proc") if pid.isdigit() and int(pid) not in before]
-    children = [pid for pid in mine if _parent(pid) in (os.getpid(), 1) and "prober" in _words(pid)]
-    assert children == []
-
-
-def _parent(pid):
-    try:
-        return status(int(pid)).parent_pid
-    except ProcessGone:
-        return 0
-
-
-def _words(pid):
-    try:
-        return command(int(pid))
-    except ProcessGone:
-        return ""
+    assert not census.running("prober") & census.owned_by(marks.mark())
 
 
 def test_a_wait_for_verdicts_has_an_end_in_words(monkeypatch):

@@ -15,14 +15,12 @@ from labsupport.users.rootless import ordinary_uid
 TWO_LINES = IdMap.parse("         0     100000        10\n      1000       1000          1\n")
 
 
-@pytest.mark.parametrize(("inside", "outside"), [(0, 100_000), (9, 100_009), (1000, 1000)])
-def test_a_mapped_number_is_translated(inside, outside):
+@pytest.mark.parametrize(
+    ("inside", "outside"),
+    [(0, 100_000), (9, 100_009), (10, None), (999, None), (1000, 1000), (1001, None)],
+)
+def test_a_mapped_number_is_translated_up_to_the_ends_of_a_line(inside, outside):
     assert TWO_LINES.outside(inside) == outside
-
-
-def test_the_ends_of_a_line_are_exact():
-    assert TWO_LINES.outside(10) is None
-    assert TWO_LINES.outside(999) is TWO_LINES.outside(1001) is None
 
 
 @pytest.fixture
