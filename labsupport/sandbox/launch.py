@@ -195,8 +195,19 @@ def _order(zygote: socket.socket, order: dict[str, Any]) -> tuple[socket.socket,
     try:
         return ours, take(ours)[0]
     except BaseException:  # an interrupted cell, too
-        ours.close()
+        _let_end(ours)
         raise
+
+
+def _let_end(channel: socket.socket) -> None:
+    """Wait until a holder that nobody wants has ended: it may still be making its root."""
+    with channel, contextlib.suppress(ConnectionResetError):
+        channel.shutdown(socket.SHUT_WR)
+        while _is_ready(channel, END_SECONDS):
+            data, fds = messages.receive(channel)
+            _await_exit(fds)
+            if not data:
+                break
 
 
 _neighbourhood: int | None = None  # a descriptor, which keeps it
@@ -290,12 +301,16 @@ def await_end(channel: socket.socket, holder: int) -> None:
             thaw_below(holder)
             if not _is_ready(channel, END_SECONDS):
                 raise _still_there(holder)
-        _, fds = take(channel)
-        for fd in fds:  # its pidfd; none if it was killed
-            exit_of = select.poll()
-            exit_of.register(fd, select.POLLIN)
-            exit_of.poll()
-            os.close(fd)
+        _await_exit(take(channel)[1])
+
+
+def _await_exit(pidfds: Sequence[int]) -> None:
+    """Wait until a holder has gone, by its pidfd, which it sends unless it was killed."""
+    for fd in pidfds:
+        exit_of = select.poll()
+        exit_of.register(fd, select.POLLIN)
+        exit_of.poll()
+        os.close(fd)
 
 
 def _is_ready(channel: socket.socket, seconds: float) -> bool:

@@ -171,11 +171,8 @@ def test_an_interrupt_at_any_moment_leaves_a_sandbox_that_works(root):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in a __del__
 def test_an_interrupt_while_it_opens_leaves_no_holder():
-    def children():
-        return Path(f"/proc/{zygote}/task/{zygote}/children").read_text()
-
     with Sandbox():
-        zygote = launch._running[2].pid
+        pass
     for number in range(20):
         timer = threading.Timer(number * 1e-4, os.kill, (os.getpid(), signal.SIGINT))
         with suppress(KeyboardInterrupt):
@@ -184,7 +181,27 @@ def test_an_interrupt_while_it_opens_leaves_no_holder():
                 timer.join()
                 time.sleep(0.001)
         timer.join()
-    wait_until(lambda: not children())
+    wait_until(lambda: not holders())
+
+
+def holders():
+    zygote = launch._running[2].pid
+    return Path(f"/proc/{zygote}/task/{zygote}/children").read_text()
+
+
+def test_an_interrupted_opening_ends_when_its_holder_has_ended(root, monkeypatch):
+    with Sandbox():
+        pass
+
+    def interrupted(channel):
+        raise KeyboardInterrupt
+
+    for _ in range(10):
+        with monkeypatch.context() as patched:
+            patched.setattr(launch, "take", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                Sandbox(rootfs=root).open()
+        assert not holders()  # it would write in a root that may be removed now
 
 
 @pytest.mark.parametrize("new", [{"pid", "mount"}, {"uts"}])
