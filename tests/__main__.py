@@ -7,6 +7,7 @@ Podman, with Debian's kernel, and with every mutant.
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ from labsupport.build.bases import find_archive
 from labsupport.doctor.guest import loses_registers, own_kernel
 from labsupport.doctor.machine import NEVER_IN_VM, NOT_IN_DEBIANS
 from labsupport.doctor.tries import CAPABILITIES
+from labsupport.kernel import proc
 from tests import podmans, selection
 from tests.accounts import User, made_user
 from tests.engines import demand, engine_for_notebooks
@@ -99,7 +101,9 @@ def run(stage: Stage) -> Count:
         try:
             status = process.wait()
         except BaseException:  # Ctrl-C: let pytest end its kernels before we go
-            process.send_signal(signal.SIGINT)
+            for pid in (*proc.children(process.pid), process.pid):  # runuser passes none on
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGINT)
             process.wait(timeout=FAREWELL_SECONDS)
             raise
     if stage.report is None:
