@@ -9,7 +9,6 @@ import signal
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -20,12 +19,14 @@ from labsupport import probe
 from labsupport.engine import listing
 from labsupport.engine.client import Engine
 from labsupport.engine.listing import IMAGE_OWNER, OWNER
+from labsupport.kernel import procfs
 from labsupport.kernel.procfs import all_pids
 from labsupport.ownership import marks
 from tests import census
 from tests.engines import uses_engine, why_none
 from tests.selection import for_each
 from tests.toys import CHECKOUT
+from tests.waiting import wait_until
 
 ROUNDS = int(os.environ.get("LAB_ROUNDS", "1"))
 NOTEBOOKS = [
@@ -35,7 +36,6 @@ EVERY_CHANGE = ("02", "06", "09")
 ALL_BY = {"06": "cgroup.memory", "12": "qemu"}
 ALL_BY_THE_ENGINE = ("09", "11", "13")  # what they start first: nothing could be left without it
 PATIENCE_SECONDS = 5
-START_SECONDS = 30
 
 
 class HostKernel(KernelManager):
@@ -86,14 +86,16 @@ def test_nothing_is_left_of_a_killed_notebook(notebook, seed, engine, folder):
     kernel = manager.provisioner.pid
     mark = marks.mark(kernel)
     time.sleep(random.Random(f"{notebook.stem}{seed}").uniform(1.5, 8))
-    running = wait_for_a_start(kernel, mark, engine)
+    running = wait_until(lambda: started(kernel, mark, engine))
 
     os.kill(kernel, signal.SIGKILL)
-    left = wait_for_the_end(running, mark, kernel)
+
+    def left():
+        return (running | census.owned_by(mark)) & set(all_pids()) - {kernel}
+
+    wait_until(lambda: not left(), why=lambda: str([*map(procfs.snapshot, left())]))
     client.stop_channels()
     manager.shutdown_kernel(now=True)
-
-    assert not left, [Path(f"/proc/{pid}/cmdline").read_text() for pid in left]
     marks.sweep()
     assert {what: found for what, found in census.made(mark, folder).items() if found} == {}
     assert census.links() == links
@@ -102,15 +104,10 @@ def test_nothing_is_left_of_a_killed_notebook(notebook, seed, engine, folder):
     assert [path.name for path in folder.glob("labsupport-*")] == []
 
 
-def wait_for_a_start(kernel, mark, engine):
-    """Wait until the notebook has made something that could be left; return its processes."""
-    until = time.monotonic() + START_SECONDS
-    while True:
-        running = census.owned_by(mark) | census.descendants(kernel)
-        if len(running) > 3 or (engine and labelled(engine.client, mark)):
-            return running
-        assert time.monotonic() < until, "it has not started anything"
-        time.sleep(0.05)
+def started(kernel, mark, engine):
+    """Return the notebook's processes once it has made something that could be left."""
+    running = census.owned_by(mark) | census.descendants(kernel)
+    return running if len(running) > 3 or (engine and labelled(engine.client, mark)) else set()
 
 
 def left_in_engine(client, mark):
@@ -139,12 +136,3 @@ def labelled(client, mark):
         for each in found
         if any(each["Labels"].get(key, "").startswith(mark) for key in (OWNER, IMAGE_OWNER))
     ]
-
-
-def wait_for_the_end(running, mark, kernel):
-    until = time.monotonic() + PATIENCE_SECONDS
-    while left := (running | census.owned_by(mark)) & set(all_pids()) - {kernel}:
-        if time.monotonic() > until:
-            return left
-        time.sleep(0.02)
-    return left

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import tempfile
-import time
 from collections import Counter
 from contextlib import suppress
 from importlib import import_module
@@ -21,6 +20,7 @@ from labsupport.ownership.marks import Closing
 from labsupport.sandbox.shell import _runner, script, split, wishes
 from tests import census
 from tests.engines import NEEDS, containers_of
+from tests.waiting import wait_until
 
 CHAPTERS = [chapter for chapter in chapters() if chapter.exercises]
 TAKES_A_MINUTE = {"10.2", "12.1", "12.2"}
@@ -112,14 +112,6 @@ def there():
     return found
 
 
-def left_since(before):
-    """What has been added, and stays: what was just killed may take a moment to go."""
-    until = time.monotonic() + 5
-    while (left := there() - before) and time.monotonic() < until:
-        time.sleep(0.05)
-    return left
-
-
 @every
 def test_only_the_solution_passes_and_nothing_is_left(begun, number):
     for seed in SEEDS:
@@ -132,7 +124,7 @@ def test_only_the_solution_passes_and_nothing_is_left(begun, number):
         close_all(scope)
         if seed == SEEDS[0]:  # helpers that serve the whole notebook were started, too
             before = there()
-    assert left_since(before) == set()
+    wait_until(lambda: there() <= before, why=lambda: f"left: {there() - before}")
 
 
 @every

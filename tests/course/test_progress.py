@@ -17,6 +17,7 @@ from labsupport.course.catalogue import NOTEBOOKS, chapters
 from labsupport.course.course_map import CourseMap
 from labsupport.errors import LabError, ProgressNotKept, ProgressUnreadable
 from labsupport.making import recheck
+from tests.fixtures_course import handed_in
 
 QUESTION = chapters()[2].questions[0]
 ANSWER = """import os, signal
@@ -160,9 +161,9 @@ def test_a_terminal_hands_in_what_was_done_beside_the_notebooks(
     monkeypatch.chdir(tmp_path / place)
 
     assert course_map.main(["--export", "mine.json"]) == 0
-    [handed_in] = json.loads(Path("mine.json").read_text())["predictions"]
+    [prediction] = json.loads(Path("mine.json").read_text())["predictions"]
     told = {"question": QUESTION, "guess": 8, "measured": 8, "met": True}
-    assert handed_in == {"notebook": "02", **told}
+    assert prediction == {"notebook": "02", **told}
 
 
 def test_nothing_is_handed_in_where_nothing_was_done(tmp_path):
@@ -181,28 +182,28 @@ def test_an_answer_passes_once_more_on_the_teachers_machine(own_file, tmp_path):
 
 def test_an_answer_passes_once_more_in_the_lab_vm(tmp_path):
     needs_a_jail()
-    [(_, outcome)] = recheck.recheck(handed_in(tmp_path, answer=[ANSWER]))
+    [(_, outcome)] = recheck.recheck(handed_in(tmp_path, [ANSWER]))
     assert outcome["passed"], outcome
 
 
 @pytest.mark.parametrize("forged", ["pass", "raise SystemExit", "1/0", "def", "print('{}')"])
 def test_a_forged_answer_does_not_pass(tmp_path, forged):
     needs("ns.pid")
-    [(_, outcome)] = recheck.recheck(handed_in(tmp_path, answer=[forged]), here=True)
+    [(_, outcome)] = recheck.recheck(handed_in(tmp_path, [forged]), here=True)
     assert outcome["passed"] is False
 
 
 def test_an_answer_without_an_end_does_not_pass(tmp_path, monkeypatch):
     needs("ns.pid")
     monkeypatch.setattr(recheck, "SECONDS", 1)
-    path = handed_in(tmp_path, answer=["import time; time.sleep(60)"])
+    path = handed_in(tmp_path, ["import time; time.sleep(60)"])
     [(_, outcome)] = recheck.recheck(path, here=True)
     assert outcome == {"passed": False, "why": "it was not done after 1 s"}
 
 
 def test_the_command_tells_and_its_status_says_whether_all_pass(tmp_path, capsys):
     needs("ns.pid")
-    assert recheck.main(["--here", str(handed_in(tmp_path, answer=[ANSWER]))]) == 0
+    assert recheck.main(["--here", str(handed_in(tmp_path, [ANSWER]))]) == 0
     told = capsys.readouterr().out
     assert "02.1 (variant 7): passes again" in told
     assert "    | os.kill(it.pids[0], signal.SIGTERM)" in told
@@ -211,15 +212,6 @@ def test_the_command_tells_and_its_status_says_whether_all_pass(tmp_path, capsys
 def test_a_file_without_a_solved_exercise_is_told(tmp_path, capsys):
     assert recheck.main([str(handed_in(tmp_path, passed=False))]) == 0
     assert "no exercise in it was solved" in capsys.readouterr().out
-
-
-def handed_in(tmp_path, **facts):
-    """Return a file with one exercise, as somebody may write it."""
-    exercise = {"name": "02.1", "seed": 7, "passed": True, "saw": "", "answer": [],
-                "solution_shown": False, **facts}  # fmt: skip
-    path = tmp_path / "handed_in.json"
-    path.write_text(json.dumps({"format": course_map.FORMAT, "exercises": [exercise]}))
-    return path
 
 
 @pytest.mark.parametrize(
@@ -248,7 +240,7 @@ def test_whatever_a_file_holds_the_next_one_has_its_turn(tmp_path, capsys, facts
 def test_an_answer_that_ends_or_stops_its_machine_does_not_pass(tmp_path, monkeypatch, attack):
     needs_a_jail()
     monkeypatch.setattr(recheck, "SECONDS", 15)
-    path = handed_in(tmp_path, answer=[f"import os, time; {attack}"])
+    path = handed_in(tmp_path, [f"import os, time; {attack}"])
     [(_, outcome)] = recheck.recheck(path)
     assert not outcome["passed"]
 
@@ -266,7 +258,7 @@ seen = [os.path.exists("/m/etc/passwd"), os.path.exists("/m{grades}"), "TOKEN" i
 tried = subprocess.run(["touch", "/m{NOTEBOOKS}/written"]).returncode
 os.write(1, json.dumps({{"passed": True, "why": str([*seen, tried])}}).encode())
 os._exit(0)"""
-    [(_, outcome)] = recheck.recheck(handed_in(tmp_path, answer=[cells]))
+    [(_, outcome)] = recheck.recheck(handed_in(tmp_path, [cells]))
     assert outcome["why"] == "[True, False, False, 1]"
 
 

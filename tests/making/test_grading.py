@@ -1,6 +1,5 @@
 """nbgrader's part: the mark for one exercise, the assignment, and what is never run."""
 
-import json
 import runpy
 from fnmatch import fnmatch
 from importlib.machinery import all_suffixes
@@ -9,9 +8,9 @@ import nbformat
 import pytest
 from traitlets.config import Config
 
-from labsupport.course import course_map
 from labsupport.errors import LabError
 from labsupport.making.recheck import mark
+from tests.fixtures_course import handed_in
 from tests.toys import CHECKOUT
 
 FOLDER = CHECKOUT / "deploy/nbgrader"
@@ -21,34 +20,20 @@ number = int(re.search(r"PID (\\d+) in there", exercise.task())[1])
 os.kill(it.pids[0], signal.SIGTERM)"""
 
 
-@pytest.fixture
-def handed_in(tmp_path):
-    def write(*answers):
-        exercises = [
-            {"name": "02.1", "seed": 7, "passed": True, "saw": "", "answer": [answer],
-             "solution_shown": False} for answer in answers
-        ]  # fmt: skip
-        path = tmp_path / "handed_in.json"
-        path.write_text(json.dumps({"format": course_map.FORMAT, "exercises": exercises}))
-        return path
-
-    return write
-
-
-def test_what_passes_again_gets_its_point_and_is_shown(handed_in, capsys):
-    mark("02.1", handed_in(SOLVED), here=True)
+def test_what_passes_again_gets_its_point_and_is_shown(tmp_path, capsys):
+    mark("02.1", handed_in(tmp_path, [SOLVED]), here=True)
     assert "    | os.kill(it.pids[0], signal.SIGTERM)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("answers", [["pass"], ["pass", SOLVED], [SOLVED, "pass"]])
-def test_what_does_not_pass_gets_none(handed_in, answers):
+def test_what_does_not_pass_gets_none(tmp_path, answers):
     with pytest.raises(LabError, match="does not pass again"):
-        mark("02.1", handed_in(*answers), here=True)
+        mark("02.1", handed_in(tmp_path, *([answer] for answer in answers)), here=True)
 
 
-def test_what_is_not_there_gets_none(handed_in, tmp_path):
+def test_what_is_not_there_gets_none(tmp_path):
     with pytest.raises(LabError, match="not solved"):
-        mark("02.2", handed_in(SOLVED), here=True)
+        mark("02.2", handed_in(tmp_path, [SOLVED]), here=True)
     with pytest.raises(LabError, match="cannot be read"):
         mark("02.1", tmp_path / "nothing.json", here=True)
 

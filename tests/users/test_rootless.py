@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from labsupport import NamespaceTable
+from labsupport import NamespaceTable, mounts
 from labsupport.engine import oci_runtime
 from labsupport.engine.oci_runtime import find_runtime
 from labsupport.errors import LabError, RuntimeMissing
@@ -46,6 +46,7 @@ def test_it_is_an_ordinary_users_with_namespaces_of_its_own(runtime):
         own = NamespaceTable({"rootless": container.pid}).own("rootless")
         assert own >= {"user", "pid", "mount", "uts", "ipc"}
         assert uid_map(container.pid).outside(0) == ordinary_uid()
+        assert mounts(of=container.pid).at("/").read_only
         assert Path(runtime).name in repr(container)
 
 
