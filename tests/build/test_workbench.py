@@ -63,7 +63,7 @@ def test_the_exit_status_is_that_of_docker_run(bench, argv, status, said):
     assert said in ran.said
 
 
-def test_no_container_is_status_125(bench):
+def test_a_container_that_cannot_be_had_is_told_in_the_engines_words(bench):
     ran = bench.run(BUSYBOX, "true", network_mode="no-such-network-mode")
     # some engines refuse to make it, others to start it
     assert ran.status != 0

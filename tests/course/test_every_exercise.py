@@ -5,7 +5,6 @@ import os
 import re
 import tempfile
 from collections import Counter
-from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -92,12 +91,8 @@ def close_all(scope):
 
 def programs():
     """Return our programs, but not the helpers of the sandboxes, which come and go in reserve."""
-    found = set()
-    for pid in census.descendants(os.getpid()):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            if b"labsupport.sandbox" not in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.add(("program", pid))
-    return found
+    ours = census.descendants(os.getpid()) - census.running("labsupport.sandbox")
+    return {("program", pid) for pid in ours}
 
 
 def there():

@@ -146,16 +146,17 @@ MOUNT = """
 """
 
 
-def test_a_folder_without_space(vm_kernel):
-    said = in_a_mount_namespace(MOUNT.format(options="size=100M", memory="256M"))
-    assert said.startswith("LabError no space for")
-    assert "/mnt has 100 MB free" in said
-
-
-def test_a_folder_mounted_noexec(vm_kernel):
-    said = in_a_mount_namespace(MOUNT.format(options="noexec", memory="256M"))
-    assert said.startswith("LabError no folder for the guest")
-    assert "/mnt" in said
+@pytest.mark.parametrize(
+    ("options", "what", "why"),
+    [
+        ("size=100M", "no space for", "/mnt has 100 MB free"),
+        ("noexec", "no folder for the guest", "/mnt"),
+    ],
+)
+def test_a_folder_that_no_guest_can_use(vm_kernel, options, what, why):
+    said = in_a_mount_namespace(MOUNT.format(options=options, memory="256M"))
+    assert said.startswith(f"LabError {what}")
+    assert why in said
 
 
 def test_space_that_runs_out_later(vm_kernel):
