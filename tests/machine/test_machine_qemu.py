@@ -239,6 +239,13 @@ def test_a_restart_begins_with_the_shutdown():
     assert [s.name for s in progress.stages(9)] == ["shutdown", "firmware"]
 
 
+def test_who_is_known_may_not_be_there_yet():
+    progress = Progress()
+    progress.hear(HOST_KEY.encode(), 1)
+    assert progress.host_key == KEY
+    assert not progress.is_ready
+
+
 @pytest.mark.parametrize(
     "cut", ["ssh-ed25519 AAAA[ 5.2] random: crng init done", KEY[:-1], KEY + "A"]
 )
