@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from subprocess import CompletedProcess
@@ -15,6 +16,12 @@ from tests.fixtures_course import begun, pytest_configure, pytest_pyfunc_call  #
 from tests.fixtures_engine import engine, nobody, nowhere  # noqa: F401
 from tests.fixtures_vm import guest, marked, memory_folder, shared, vm_kernel  # noqa: F401
 from tests.selection import changed_rooms, thorough
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Let SIGINT end tests and their programs, which a shell's background jobs ignore."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -285,10 +285,9 @@ def test_a_newer_command_builds_with_buildkit_only_by_its_plugin(
 
 
 SCRIPT = """
-import signal, sys, docker
+import sys, docker
 from labsupport.engine.client import Engine
 from labsupport.build.build import Build
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's is ignored
 address, seconds = sys.argv[1:]
 engine = Engine._of(docker.DockerClient(base_url=address), address)
 text = f"FROM labsupport/busybox\\nRUN sleep {seconds}"

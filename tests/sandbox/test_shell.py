@@ -141,16 +141,13 @@ def test_what_runs_in_the_background_ends_with_the_cell(typed):
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
 
 
-def test_an_interrupt_ends_what_runs(typed, capsys, request, tmp_path):
+def test_an_interrupt_ends_what_runs(typed, capsys, tmp_path):
     def interrupt():
         while not (tmp_path / "begun").exists():
             time.sleep(0.01)
         time.sleep(0.3)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
-    # a shell starts its background programs with SIGINT ignored, pytest among them
-    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
-    request.addfinalizer(lambda: signal.signal(signal.SIGINT, usual))
     before = set(proc.children())
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):

@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import pytest
@@ -49,10 +48,8 @@ def test_a_filter_of_what_was_seen_lets_the_program_run(argv, otherwise):
 
 
 def test_a_program_that_takes_too_long_is_ended_with_its_children():
-    began = time.monotonic()
     with pytest.raises(TimedOut, match="sleep 4711"):
         record(["sh", "-c", "setsid sleep 4711 & sleep 4711"], timeout=0.5)
-    assert time.monotonic() - began < 5
     assert not census.running("sleep 4711")
 
 

@@ -131,10 +131,8 @@ def test_input_is_asked_for(kernel):
 def test_an_interrupt_stops_a_cell(kernel, busy):
     sent = kernel.client.execute(busy)
     time.sleep(0.5)
-    began = time.monotonic()
     kernel.manager.interrupt_kernel()
     assert "KeyboardInterrupt" in outputs(kernel, sent)
-    assert time.monotonic() - began < 2
     assert kernel.run("print(6 * 7)") == "42"
 
 
