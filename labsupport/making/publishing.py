@@ -142,9 +142,9 @@ def _skipped(notebook: Any) -> set[int]:
 
 def _tidy(name: str, number: int, cell: Any, may_lack: frozenset[str] = NEVER_IN_VM) -> None:
     """Leave the still picture where a live one was, and refuse what must not be published."""
-    cell.outputs = [
-        output for output in cell.outputs if output.output_type != "stream" or output.text
-    ]
+    # a display of progress whose work has ended holds no data
+    shown = ("text", "data", "ename")
+    cell.outputs = [each for each in cell.outputs if any(map(each.get, shown))]
     for output in cell.outputs:
         data = output.get("data", {})
         if SKIPPED in data and not may_lack.issuperset(data[SKIPPED]["missing"]):
