@@ -14,7 +14,7 @@ from docker.constants import DEFAULT_DOCKER_API_VERSION, DEFAULT_TIMEOUT_SECONDS
 from docker.context import ContextAPI
 from docker.errors import DockerException, InvalidVersion, TLSParameterError
 from docker.utils import version_lt
-from requests.exceptions import ReadTimeout
+from requests.exceptions import ReadTimeout, RequestException
 
 from labsupport import trace
 from labsupport.doctor import addresses
@@ -142,7 +142,10 @@ def _version(make: Callable[..., docker.DockerClient], address: str) -> dict[str
 def _ask(make: Callable[..., docker.DockerClient], seconds: float) -> dict[str, Any]:
     """Ask an engine for its version, which making a client does as well."""
     with contextlib.closing(make(timeout=seconds)) as client:
-        said: dict[str, Any] = client.version(api_version=False)
+        try:
+            said: dict[str, Any] = client.version(api_version=False)
+        except RequestException as error:  # the SDK wraps only what making the client meets
+            raise DockerException(str(error)) from error
     return said
 
 
