@@ -40,7 +40,7 @@ class Server:
         """Remove its folder; may be called twice."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def ask(self, timeout: float = 10) -> str:
+    def ask(self, timeout: float = 60) -> str:
         """Connect, ask, and return the first words of the answer; wait until it listens.
 
         Raises `TimedOut`: it does not answer within `timeout` seconds.
