@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import count
 
 import pytest
@@ -92,7 +92,9 @@ def firefox(folder):
         process = subprocess.Popen([*argv, str(folder)], stdout=log, stderr=log, env=env)
     try:
         wait_until(lambda: told.exists() and told.read_text().endswith("}"), 120)
-        yield Firefox("ws://127.0.0.1:{ws_port}".format(**json.loads(told.read_text())))
+        tab = Firefox("ws://127.0.0.1:{ws_port}".format(**json.loads(told.read_text())))
+        with closing(tab.socket):
+            yield tab
     finally:
         process.terminate()
         process.wait()
