@@ -258,7 +258,8 @@ WARM = (
         "figure.live", "course.exercises", "course.predictions", "course.guess_widget",
         "pid.pidmap", "cgroup.group", "cgroup.console", "mount.mount_map", "mount.overlay",
         "net.network_map", "net.servers", "users.namespaces", "seccomp.filter",
-        "seccomp.pictures", "handmade.workshop", "doctor.needs",
+        "seccomp.pictures", "handmade.workshop", "doctor.needs", "engine.client", "engine.chain",
+        "build.workbench", "image.writable", "image.layer_explorer",
     )),
 )  # fmt: skip
 """What is imported before the machine's state is saved: in the page it is there at once."""
