@@ -23,7 +23,7 @@ NUMBERS = 10_000  # sorting them takes 2 to 3 ms
 PAUSE_SECONDS = 0.002  # between two questions: a CPU that is never idle has no neighbours
 PATIENCE_SECONDS = 10.0
 WARM_UP = 5  # questions that are not counted
-FEWEST = 12  # answers, so that the slowest one is not what nine of ten keep to
+FEWEST = 40  # answers, so that some late ones are not what nine of ten keep to
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Neighbour(Opening):
 def together(neighbours: Mapping[str, Neighbour], seconds: float = 2.0) -> list[ResponseTimes]:
     """Ask several in turn, so that all meet the same machine; returns them by their labels.
 
-    It takes `seconds`, and longer where there are fewer than twelve answers by then.
+    It takes `seconds`, and longer where there are fewer than forty answers by then.
     Raises `TimedOut`.
     """
     for _ in range(WARM_UP):
