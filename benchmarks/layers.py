@@ -15,7 +15,6 @@ from pathlib import Path
 
 from labsupport import Image, LayerExplorer, Overlay
 from labsupport.build import bases
-from labsupport.figure import style
 from labsupport.image import layer_explorer
 
 FILES = 10_000
@@ -54,7 +53,7 @@ def main() -> None:
         actions: dict[str, Callable[[], object]] = {
             "layers by hand: make, mount, delete, look": by_hand,
             "explorer: compare 20,000 files": lambda: layer_explorer.towers({"large": image}),
-            "explorer: its picture": lambda: style.png(layer_explorer.page(shown).figure),
+            "explorer: its picture": lambda: layer_explorer.page(shown).svg(),
             "explorer: all of it": lambda: LayerExplorer(image),
         }
         for what, action in actions.items():

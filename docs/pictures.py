@@ -73,9 +73,10 @@ async def record() -> list[tuple[bytes, list[str]]]:
         Cgroup(memory="32M", swap=0, pids=20, cpu=0.5, io={disk.device: "2M"}) as group,
     ):
         console = CgroupConsole(group, disk=disk.device)
-        console.picture.observe(lambda change: frames.append((change.new, [*console.lines])), "png")
+        told = console.picture
+        told.observe(lambda change: frames.append((change.new, [*console.lines])), "image")
         await console.run(SECONDS, ACTIONS)
-        frames.append((console.picture.png, [*console.lines]))
+        frames.append((console.picture.image, [*console.lines]))
         console.stop_all()
         if not console.count("oom_kill"):
             sys.exit("the kernel killed nothing: run this again")

@@ -20,7 +20,7 @@ from labsupport.cgroup.dangers import Danger
 from labsupport.cgroup.files import device_of
 from labsupport.cgroup.group import Cgroup
 from labsupport.errors import CgroupClosed, LabError, nearest
-from labsupport.figure import style
+from labsupport.figure import plot
 from labsupport.figure.live import LivePicture, Shown
 
 # --- its controls: what they are called, and what they show -------------------------------------
@@ -211,7 +211,7 @@ class CgroupConsole:
         return Shown(ipywidgets.VBox(rows), self.picture.alt)
 
     def _leave_still(self, shown: Shown) -> None:
-        still = style.png(self._plot.figure)
+        still = plot.png(self._plot.figure)
         shown.leave(still, self.picture.alt, curves.table(self.data), self.picture.width)
 
     def _start_again(self, seconds: float) -> None:
@@ -256,8 +256,8 @@ class CgroupConsole:
         """Read the group, and paint."""
         self._shown.sample()
         data = self.data
-        self.picture.width = style.pixels(self._plot.figure)
-        self.picture.png = self._plot.paint(data)
+        self.picture.width = plot.pixels(self._plot.figure)
+        self.picture.image = self._plot.paint(data)
         self.picture.alt = curves.finding(data)
 
     def _struck(self, events: Any) -> None:

@@ -16,7 +16,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from labsupport.cgroup.group import Cgroup, Event
-from labsupport.figure import style
+from labsupport.figure import plot, style
 
 MIB = 1 << 20
 
@@ -308,7 +308,7 @@ class Plot:
     """The curves on one figure; `draw` moves their lines, which is cheaper than to draw afresh."""
 
     def __init__(self) -> None:
-        self.figure = style.new_figure(WIDTH, HEIGHT)
+        self.figure = plot.new_figure(WIDTH, HEIGHT)
         self._title = self.figure.text(
             0.015, 0.98, "", size=style.size("large"), weight="bold", va="top", color=style.INK
         )
@@ -328,7 +328,7 @@ class Plot:
             panel.draw(data)
 
     def paint(self, data: Curves) -> bytes:
-        """Draw it, and return a PNG in a small part of the time that `style.png` takes."""
+        """Draw it, and return a PNG in a small part of the time that `plot.png` takes."""
         from PIL import Image
 
         self.draw(data)
@@ -338,7 +338,7 @@ class Plot:
         if still != self._still:
             for artist in moving:
                 artist.set_animated(True)
-            style.as_written(self.figure)
+            plot.as_written(self.figure)
             canvas.draw()
             self._still, self._under = still, canvas.copy_from_bbox(self.figure.bbox)
         canvas.restore_region(self._under)

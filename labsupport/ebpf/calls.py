@@ -111,7 +111,7 @@ class Calls:
 
     def _lane(self, sheet: Page, name: str, colour: str) -> None:
         x = self._at(name)
-        sheet.line((x, TOP), (x, sheet.height - BOTTOM), colour=style.PALE, linewidth=1)
+        sheet.line((x, TOP), (x, sheet.height - BOTTOM), colour=style.PALE, line=1)
         sheet.box(x - HALF, TOP - HIGH - 1, 2 * HALF, HIGH, colour, fill=style.PAPER)
         words = self._whole.get(name, name).replace("-", "-\n", 1)
         sheet.text(x, TOP - HIGH / 2 - 1, words, centre=True)
@@ -119,11 +119,11 @@ class Calls:
     def _arrow(self, sheet: Page, y: float, call: Call) -> None:
         colour = style.FIRST if call.is_inside else style.HOST
         start, end = self._at(call.caller), self._at(call.callee)
-        sheet.text(7.5, y, f"{call.at_ms} ms", ha="right")
+        sheet.text(7.5, y, f"{call.at_ms} ms", right=True)
         if start == end:
             _loop(sheet, start, y, colour)
         else:
-            sheet.arrow((start, y), (end, y), colour, linewidth=2)
+            sheet.arrow((start, y), (end, y), colour, line=2)
         sheet.text(max(start, end) + 1.2, y, call.verb)
         if call.is_inside:
             sheet.text((start + end) / 2, y - 1.5, "in the container", centre=True)

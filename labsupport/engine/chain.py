@@ -421,7 +421,7 @@ def _draw_arrows(sheet: Page, roles: Sequence[str], top: float) -> None:
         if asked in roles and asked != "process":
             start = LANES[asker] + (HALF[asker] if asker in roles else 0) + 0.4
             end = LANES[asked] - HALF[asked] - 0.4
-            sheet.arrow((start, top + 3.6), (end, top + 3.6), linewidth=1.3)
+            sheet.arrow((start, top + 3.6), (end, top + 3.6), line=1.3)
 
 
 def _draw_lifeline(sheet: Page, rows: Sequence[Row], role: str) -> None:
@@ -431,10 +431,9 @@ def _draw_lifeline(sheet: Page, rows: Sequence[Row], role: str) -> None:
     x = LANES[role]
     begin = (TOP if here[0] is rows[0] else here[0].top) + 5  # under its box
     end = here[-1].top + here[-1].high
-    sheet.line((x, begin), (x, end), colour=_colour(role), linewidth=2.6, zorder=1)
+    sheet.line((x, begin), (x, end), colour=_colour(role), line=2.6, above=1)
     if here[-1] is not rows[-1]:
-        cross = sheet.line((x, end + 0.5), colour=style.KERNEL, marker="x", zorder=3)
-        cross.set(markersize=10, markeredgewidth=2.6)
+        sheet.cross(x, end + 0.5, 1.4, style.KERNEL, line=2.6)
         sheet.text(x + 1.6, end + 0.6, "gone", colour=style.KERNEL, bold=True)
 
 
@@ -443,44 +442,44 @@ def _draw_row(sheet: Page, row: Row) -> None:
     if call:
         _draw_request(sheet, call, row.top + ROW - 1.6)
     else:
-        sheet.text(left, row.top + ROW / 2, "a moment later", style="italic")
+        sheet.text(left, row.top + ROW / 2, "a moment later", italic=True)
     for member in row.new:
         _draw_head(sheet, member, row.top)
     new = {member.role: member for member in row.new}
     _draw_arrows(sheet, list(new), row.top)
     if row.new:
         told = "when this answer comes, it runs"
-        sheet.text(left, row.top + BOX - 5.6, told, style="italic")
+        sheet.text(left, row.top + BOX - 5.6, told, italic=True)
     if {"shim", "process"} <= new.keys() and new["process"].parent_pid == new["shim"].pid:
         start, end = LANES["shim"] + HALF["shim"] + 0.3, LANES["process"] - HALF["process"]
-        sheet.arrow((start, row.top + 8.2), (end, row.top + 8.2), style.FIRST, linewidth=2.8)
+        sheet.arrow((start, row.top + 8.2), (end, row.top + 8.2), style.FIRST, line=2.8)
         parent = f"PID {new['shim'].parent_pid} is the shim's parent"
-        sheet.text(left, row.top + BOX - 3.0, parent, style="italic")
+        sheet.text(left, row.top + BOX - 3.0, parent, italic=True)
 
 
 def _draw_request(sheet: Page, call: ApiCall, y: float) -> None:
     left, right = LANES["client"], LANES["engine"]
-    sheet.arrow((left + 0.4, y), (right - 0.4, y), linewidth=1.3)
+    sheet.arrow((left + 0.4, y), (right - 0.4, y), line=1.3)
     text = call.short if len(call.short) <= LABEL else call.short[: LABEL - 1] + "…"
-    sheet.text(left + 1.2, y - 0.5, text, mono=True, va="bottom")
+    sheet.text(left + 1.2, y - 0.5, text, mono=True, at="bottom")
     took = f"{call.status}, {_ms(call)} ms"
-    sheet.text(right - 1.4, y + 0.3, took, colour=style.QUIET, ha="right", va="top")
+    sheet.text(right - 1.4, y + 0.3, took, colour=style.QUIET, right=True, at="top")
 
 
 def _draw_head(sheet: Page, member: Member, top: float) -> None:
     half, colour, x = HALF[member.role], _colour(member.role), LANES[member.role]
     high = BOX - 2.4
     box = (x - half - 0.3, top - 0.3, 2 * half + 0.6, high)
-    sheet.box(*box, style.PAPER, fill=style.PAPER, zorder=2)  # no lifeline shines through
-    sheet.box(*box, colour, fill=f"{colour}22", zorder=2)
+    sheet.box(*box, style.PAPER, fill=style.PAPER, above=2)  # no lifeline shines through
+    sheet.box(*box, colour, fill=f"{colour}22", above=2)
     lines = [PLAIN[member.role], f"PID {member.pid}", f"child of {member.parent_pid}"]
     lines += [f"inside: PID {member.pids[-1]}"] if len(member.pids) > 1 else []
-    sheet.text(x, top + 1.3, member.name, "body", bold=True, centre=True, zorder=3)
+    sheet.text(x, top + 1.3, member.name, "body", bold=True, centre=True, above=3)
     for number, line in enumerate(lines, 1):
-        sheet.text(x, top + 1.3 + number * 2.3, line, centre=True, zorder=3)
+        sheet.text(x, top + 1.3 + number * 2.3, line, centre=True, above=3)
     if member.socket:
         where = _short(member.socket)
-        sheet.text(x, top + 10.5, where, centre=True, style="italic", zorder=3)
+        sheet.text(x, top + 10.5, where, centre=True, italic=True, above=3)
 
 
 def _short(socket: str) -> str:

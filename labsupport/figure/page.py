@@ -6,100 +6,179 @@ A picture is a function of plain data that fills a page:
     page.box(10, 12, 20, 6, style.FIRST)
     page.text(20, 15, "mkdir", bold=True, centre=True)
     page.show(words(data), table(data))
+
+It is written as SVG, without matplotlib: in milliseconds, also where floats are slow.
 """
 
+import re
 from collections.abc import Sequence
-from typing import Any, cast
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import FancyBboxPatch
-from matplotlib.text import Text
-from matplotlib.typing import ColorType
+from html import escape
+from typing import Any
 
 from labsupport.figure import style
 
 Point = tuple[float, float]
-DASHES = (0, (3, 2))
+DASHES, DOTS = (3.0, 2.0), (1.0, 1.2)  # in line widths
 TITLE = (1.2, 3.0)  # where a title is
+PIXELS_PER_POINT = style.PIXELS_PER_INCH / 72
+WORDS = "DejaVu Sans, Verdana, sans-serif"  # Verdana is as wide
+CODE = "DejaVu Sans Mono, Menlo, Consolas, monospace"
+BASELINE = {"middle": 0.35, "top": 0.93, "bottom": -0.24, "baseline": 0.0}  # in font sizes
+LINE = 1.2  # from line to line, in font sizes
+HEAD = 4.0  # of an arrow: its length in points, and its width
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Page:
-    """A sheet, `width` by `height` units, y downwards, `inches` wide; or `axes` made one."""
+    """A sheet, `width` by `height` units, y downwards, `inches` wide.
+
+    Lines are as wide as is said in points. What has the larger `above` lies over the rest.
+    """
 
     def __init__(
-        self, height: float, title: str = "", *, width: float = 100, inches: float = 8.6,
-        axes: Axes | None = None,
-    ) -> None:  # fmt: skip
-        if axes is None:
-            axes = style.new_figure(inches, inches * height / width).add_axes((0, 0, 1, 1))
-        axes.set(xlim=(0, width), ylim=(height, 0), position=(0, 0, 1, 1))
-        axes.axis("off")
-        self.axes, self.width, self.height = axes, width, height
-        self.title = title
+        self, height: float, title: str = "", *, width: float = 100, inches: float = 8.6
+    ) -> None:
+        self.width, self.height, self.title = width, height, title
+        self.pixels = round(inches * style.PIXELS_PER_INCH)
+        self._unit = self.pixels / width
+        self._drawn: list[tuple[float, str]] = []
         if title:
             self.text(*TITLE, title, "title", bold=True)
 
-    @property
-    def figure(self) -> Figure:
-        """The figure that the page fills."""
-        return cast("Figure", self.axes.figure)
-
     def text(
         self, x: float, y: float, words: str, size: str = "small", colour: str = style.INK, *,
-        bold: bool = False, mono: bool = False, centre: bool = False, **more: Any,
-    ) -> Text:  # fmt: skip
-        """Write words that begin at x, or have their middle there; `more` goes to `Axes.text`."""
-        look: dict[str, Any] = {
-            "size": style.size(size),
-            "color": colour,
-            "va": "center",
-            "ha": "center" if centre else "left",
-        }
-        if bold:
-            look["weight"] = "bold"
-        if mono:
-            look["family"] = "monospace"
-        return self.axes.text(x, y, words, usetex=False, **(look | more))
+        bold: bool = False, mono: bool = False, italic: bool = False, centre: bool = False,
+        right: bool = False, at: str = "middle", tab: bool = False, above: float = 3,
+    ) -> None:  # fmt: skip
+        """Write words that begin at x, have their middle there (`centre`) or their end (`right`).
+
+        y is the `at` of the lines: their middle, top or bottom, or the first one's baseline. A
+        `tab` interrupts what it lies on.
+        """
+        points = style.size(size) * PIXELS_PER_POINT
+        lines = NOT_XML.sub("\ufffd", words).split("\n")
+        before = {"middle": 0.5, "bottom": 1.0}.get(at, 0.0) * (len(lines) - 1) * LINE
+        look = f" font-family='{CODE}'" * mono
+        look += " font-weight='bold'" * bold + " font-style='italic'" * italic
+        look += " text-anchor='middle'" * centre + " text-anchor='end'" * right
+        if tab:
+            look += f" stroke='{style.PAPER}' stroke-width='8' paint-order='stroke'"
+        for number, line in enumerate(lines):
+            baseline = y * self._unit + (BASELINE[at] + number * LINE - before) * points
+            place = f"x='{self._at(x)}' y='{baseline:.1f}' font-size='{points:.1f}'"
+            self._add(above, f"<text {place} fill='{colour}'{look}>{escape(line)}</text>")
 
     def box(
         self, left: float, top: float, width: float, height: float, colour: str = style.INK, *,
-        fill: ColorType = "none", dashed: bool = False, pad: float = 0.3, **more: Any,
-    ) -> FancyBboxPatch:  # fmt: skip
-        """Draw a round box; `fill` may be (colour, alpha), and `more` goes to `FancyBboxPatch`."""
-        look: dict[str, Any] = {"edgecolor": colour, "facecolor": fill, "linewidth": 1.8}
-        if dashed:
-            look["linestyle"] = DASHES
-        corner = (left + pad, top + pad)
-        patch = FancyBboxPatch(
-            corner, width - 2 * pad, height - 2 * pad, boxstyle=f"round,pad={pad}", **(look | more)
-        )
-        self.axes.add_artist(patch)
-        return patch
+        fill: str = "none", dashed: bool = False, pad: float = 0.3, line: float = 1.8,
+        hatched: bool = False, above: float = 1,
+    ) -> None:  # fmt: skip
+        """Draw a box whose corners have the radius `pad`; `fill` may end with an alpha."""
+        place = f"x='{self._at(left)}' y='{self._at(top)}' rx='{self._at(pad)}'"
+        size = f"width='{self._at(width)}' height='{self._at(height)}'"
+        look = _painted("fill", fill) + _stroke(colour, line, DASHES if dashed else ())
+        self._add(above, f"<rect {place} {size}{look}/>")
+        if hatched:
+            stripes = _stripes(self._at(left), self._at(top), self._at(width), self._at(height))
+            self._add(above, f"<path d='{stripes}'{_stroke(colour, 1)}/>")
+
+    def circle(
+        self, x: float, y: float, radius: float, colour: str = "none", *, fill: str = "none",
+        line: float = 1.4, above: float = 1,
+    ) -> None:  # fmt: skip
+        """Draw a circle."""
+        place = f"cx='{self._at(x)}' cy='{self._at(y)}' r='{self._at(radius)}'"
+        self._add(above, f"<circle {place}{_painted('fill', fill)}{_stroke(colour, line)}/>")
 
     def line(
-        self, *points: Point, colour: str = style.INK, dashed: bool = False, **more: Any
-    ) -> Line2D:
-        """Draw a line through points; `more` goes to `Line2D`."""
-        look: dict[str, Any] = {"color": colour, "linewidth": 2, "solid_capstyle": "butt"}
-        if dashed:
-            look["linestyle"] = DASHES
-        line = Line2D(*zip(*points, strict=True), **(look | more))
-        self.axes.add_artist(line)
-        return line
+        self, *points: Point, colour: str = style.INK, dashes: Sequence[float] = (),
+        line: float = 2, above: float = 2,
+    ) -> None:  # fmt: skip
+        """Draw a line through points."""
+        way = " ".join(f"{self._at(x)},{self._at(y)}" for x, y in points)
+        look = f"fill='none' stroke-linejoin='round'{_stroke(colour, line, dashes)}"
+        self._add(above, f"<polyline points='{way}' {look}/>")
 
-    def arrow(self, start: Point, end: Point, colour: str = style.INK, **more: Any) -> None:
-        """Draw an arrow; `more` goes to the `arrowprops` of `Axes.annotate`."""
-        look = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.8, "shrinkA": 0, "shrinkB": 0}
-        self.axes.annotate("", xy=end, xytext=start, arrowprops=look | more)
+    def cross(self, x: float, y: float, side: float, colour: str, *, line: float = 1) -> None:
+        """Draw a cross, `side` units wide."""
+        left, long = self._at(x - side / 2), self._at(side)
+        ends = (self._at(y - side / 2), long), (self._at(y + side / 2), -long)
+        way = "".join(f"M{left} {begin}l{long} {rise}" for begin, rise in ends)
+        self._add(3, f"<path d='{way}'{_stroke(colour, line)}/>")
+
+    def squares(
+        self, middles: Sequence[Point], side: float, colour: str, *, fill: str, line: float = 1
+    ) -> None:
+        """Draw many squares as one shape."""
+        long = self._at(side)
+        at = ((self._at(x - side / 2), self._at(y - side / 2)) for x, y in middles)
+        way = "".join(f"M{x} {y}h{long}v{long}h-{long}z" for x, y in at)
+        self._add(1, f"<path d='{way}'{_painted('fill', fill)}{_stroke(colour, line)}/>")
+
+    def arrow(
+        self, start: Point, end: Point, colour: str = style.INK, *, line: float = 1.8,
+        head: float = HEAD,
+    ) -> None:  # fmt: skip
+        """Draw an arrow, whose head is so many points long and wide, and as the line is more."""
+        (x, y), (to_x, to_y) = start, end
+        length = ((to_x - x) ** 2 + (to_y - y) ** 2) ** 0.5 or 1
+        long = (head + 1.5 * line) * PIXELS_PER_POINT / self._unit
+        along_x, along_y = (to_x - x) / length * long, (to_y - y) / length * long
+        neck = to_x - along_x, to_y - along_y
+        self.line(start, neck, colour=colour, line=line, above=3)
+        sides = [(neck[0] - k * along_y, neck[1] + k * along_x) for k in (0.45, -0.45)]
+        corners = " ".join(f"{self._at(x)},{self._at(y)}" for x, y in (end, *sides))
+        self._add(3, f"<polygon points='{corners}' fill='{colour}'/>")
 
     def key(self, y: float, entries: Sequence[tuple[float, str, dict[str, Any]]]) -> None:
         """Say what boxes mean, in a row: (left, words, what `box` is told to draw the sample)."""
         for left, words, look in entries:
-            self.box(left - 0.3, y - 0.9, 2.8, 1.8, **({"linewidth": 1.6} | look))
+            self.box(left - 0.3, y - 0.9, 2.8, 1.8, **({"line": 1.6} | look))
             self.text(left + 3.6, y, words)
+
+    def svg(self) -> bytes:
+        """Return the picture."""
+        high = round(self.height * self._unit)
+        head = (
+            f"<svg xmlns='http://www.w3.org/2000/svg' width='{self.pixels}' height='{high}' "
+            f"viewBox='0 0 {self.pixels} {high}' font-family='{WORDS}' xml:space='preserve'>"
+            f"<rect width='100%' height='100%' fill='{style.PAPER}'/>"
+        )
+        drawn = sorted(self._drawn, key=lambda each: each[0])
+        return "\n".join([head, *(mark for _, mark in drawn), "</svg>"]).encode()
 
     def show(self, alt: str, table: Sequence[Sequence[object]] = ()) -> None:
         """Display the page with its text alternative and the table behind it."""
-        style.show(self.figure, alt, table)
+        style.display_picture(self.svg(), alt, table, self.pixels)
+
+    def _at(self, units: float) -> float:
+        return round(units * self._unit, 1)
+
+    def _add(self, above: float, mark: str) -> None:
+        self._drawn.append((above, mark))
+
+
+def _painted(what: str, colour: str) -> str:
+    """Say a colour as all readers of SVG know it: those of an alpha in it are young."""
+    if len(colour) == len("#RRGGBBAA"):
+        return f" {what}='{colour[:7]}' {what}-opacity='{int(colour[7:], 16) / 255:.2f}'"
+    return f" {what}='{colour}'"
+
+
+def _stroke(colour: str, points: float, dashes: Sequence[float] = ()) -> str:
+    if colour == "none" or not points:
+        return ""
+    wide = points * PIXELS_PER_POINT
+    broken = " ".join(f"{each * wide:.1f}" for each in dashes)
+    gaps = f" stroke-dasharray='{broken}'" if broken else ""
+    return f"{_painted('stroke', colour)} stroke-width='{wide:.1f}'{gaps}"
+
+
+def _stripes(left: float, top: float, width: float, height: float) -> str:
+    """Return the lines from the lower left to the upper right with which a box is filled."""
+    found = []
+    for at in range(6, int(width + height), 6):
+        x, y = min(at, width), max(0.0, at - width)
+        to_x, to_y = max(0.0, at - height), min(at, height)
+        found.append(f"M{left + x:.1f} {top + y:.1f}L{left + to_x:.1f} {top + to_y:.1f}")
+    return "".join(found)

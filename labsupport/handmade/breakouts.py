@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from matplotlib.patches import Circle
-
 from labsupport.errors import LabError, TimedOut
 from labsupport.figure import style
 from labsupport.figure.page import Page
@@ -281,25 +279,21 @@ def _draw_words(sheet: Page, x: float, y: float, light: Light, *, bold: bool = F
 
 def _draw_lamp(sheet: Page, light: Light, x: float, y: float, r: float, *, new: bool) -> None:
     if light.held and not light.lent:  # it glows
-        _draw_disk(sheet, x, y, 1.6 * r, facecolor=style.FIRST, alpha=0.10, lw=0)
-        _draw_disk(sheet, x, y, 1.35 * r, facecolor=style.FIRST, alpha=0.16, lw=0)
+        sheet.circle(x, y, 1.6 * r, fill=f"{style.FIRST}1A")
+        sheet.circle(x, y, 1.35 * r, fill=f"{style.FIRST}29")
     base = (x - 0.41 * r, y + 0.86 * r, 0.82 * r, 0.66 * r)
-    sheet.box(*base, fill=style.SHARED, pad=0.1, linewidth=1.2)
+    sheet.box(*base, fill=style.SHARED, pad=0.1, line=1.2)
     if light.lent and light.held:  # small and pale
-        _draw_disk(sheet, x, y, r, facecolor=style.FAINT, edgecolor=style.SHARED, lw=1.4)
-        _draw_disk(sheet, x, y, 0.6 * r, facecolor=style.FIRST, edgecolor=style.INK, lw=1.0)
+        sheet.circle(x, y, r, style.SHARED, fill=style.FAINT)
+        sheet.circle(x, y, 0.6 * r, style.INK, fill=style.FIRST, line=1)
     elif light.held:
-        _draw_disk(sheet, x, y, r, facecolor=style.FIRST, edgecolor=style.INK, lw=1.4)
+        sheet.circle(x, y, r, style.INK, fill=style.FIRST)
     else:
-        _draw_disk(sheet, x, y, r, facecolor=style.FAINT, edgecolor=style.SHARED, lw=1.4)
-        out = {"linewidth": 0.8 * r, "mutation_scale": 5.5 * r}
-        sheet.arrow((x - 0.2 * r, y + 0.17 * r), (x + 1.45 * r, y - 1.14 * r), style.KERNEL, **out)
+        sheet.circle(x, y, r, style.SHARED, fill=style.FAINT)
+        way = (x - 0.2 * r, y + 0.17 * r), (x + 1.45 * r, y - 1.14 * r)
+        sheet.arrow(*way, style.KERNEL, line=0.8 * r, head=2.2 * r)
     if new:
-        _draw_disk(sheet, x, y, 1.55 * r, facecolor="none", edgecolor=style.INK, lw=2.4)
-
-
-def _draw_disk(sheet: Page, x: float, y: float, radius: float, **look: object) -> None:
-    sheet.axes.add_artist(Circle((x, y), radius, **look))
+        sheet.circle(x, y, 1.55 * r, style.INK, line=2.4)
 
 
 @dataclass(frozen=True)

@@ -230,21 +230,21 @@ def _draw_bar(
     sheet: Page, bar: Bar, place: tuple[float, float, float], colour: str, share: float
 ) -> None:
     left, top, wide = place
-    sheet.box(left, top, wide, 7.2, colour, fill=f"{colour}14", pad=0.5, linewidth=1.4)
+    sheet.box(left, top, wide, 7.2, colour, fill=f"{colour}14", pad=0.5, line=1.4)
     most = int((wide - (13 if bar.cached else 4)) / CHARACTER)
     name = instruction_in_short(f"{bar.number}  {bar.instruction}", most)
     sheet.text(left + 1.4, top + 2.0, name, mono=True)
     length = max(0.35, wide * (0.52 if wide > 60 else 0.38) * share)
     hidden = length * bar.hidden_bytes / max(1, bar.size_bytes)
     begin = left + 1.4
-    look: dict[str, Any] = {"colour": colour, "fill": colour, "pad": 0, "linewidth": 1}
+    look: dict[str, Any] = {"colour": colour, "fill": colour, "pad": 0, "line": 1}
     sheet.box(begin, top + 3.7, length, 2.3, **look)
     if hidden:
-        look |= {"fill": style.PAPER, "hatch": "////"}
+        look |= {"fill": style.PAPER, "hatched": True}
         sheet.box(begin + length - hidden, top + 3.7, hidden, 2.3, **look)
     sheet.text(left + 2.4 + length, top + 4.9, bar.said, bold=bool(bar.hidden_bytes))
     if bar.cached:
-        sheet.text(left + wide - 1.2, top + 2.0, "CACHED", colour=style.HOST, bold=True, ha="right")
+        sheet.text(left + wide - 1.2, top + 2.0, "CACHED", colour=style.HOST, bold=True, right=True)
 
 
 def _join(sheet: Page, shared: Iterable[Bar], left: float, floor: float) -> None:

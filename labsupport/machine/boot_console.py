@@ -7,7 +7,7 @@ import ipywidgets
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from labsupport.figure import style
+from labsupport.figure import plot, style
 from labsupport.figure.live import LivePicture, Shown
 from labsupport.machine.virtual import WHAT, Stage, VirtualMachine
 
@@ -75,7 +75,7 @@ def _label(axes: Axes, row: int, stage: Stage, total: float) -> None:
 
 def figure_of(stages: Sequence[Stage], *, ready: bool = True) -> Figure:
     """Return the picture."""
-    figure = style.new_figure(WIDTH, 3.3)
+    figure = plot.new_figure(WIDTH, 3.3)
     figure.text(
         0.016, 0.97, finding(stages, ready=ready), size=style.size("title"), weight="bold", va="top"
     )
@@ -103,7 +103,7 @@ class BootConsole:
         await self.picture.keep_going(self._step, seconds, FRAMES_PER_SECOND)
         self._paint()
         still = self.picture
-        shown.leave(still.png, still.alt, table(self.machine.stages), still.width)
+        shown.leave(still.image, still.alt, table(self.machine.stages), still.width)
 
     def _step(self) -> None:
         if self.machine.look():
@@ -113,8 +113,8 @@ class BootConsole:
     def _paint(self) -> None:
         stages, ready = self.machine.stages, self.machine.progress.is_ready
         figure = figure_of(stages, ready=ready)
-        self.picture.width, self.picture.alt = style.pixels(figure), words(stages, ready=ready)
-        self.picture.png = style.png(figure)
+        self.picture.width, self.picture.alt = plot.pixels(figure), words(stages, ready=ready)
+        self.picture.image = plot.png(figure)
         self.picture.status = finding(stages) if ready else f"now: {stages[-1].name}"
         said = "\n".join(self.machine.console.splitlines()[-LINES:])
         self.console.value = f"<pre>{html.escape(said)}</pre>"

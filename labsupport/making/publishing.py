@@ -23,11 +23,12 @@ from labsupport.doctor.machine import NEVER_IN_VM
 from labsupport.doctor.needs import MIME as SKIPPED
 from labsupport.errors import LabError, nearest
 
-# A live output holds its picture twice, as PNG and within its HTML, where the text alternative is.
-# In a saved notebook the picture is an output of its own, followed by its words and its table.
+# A live output holds its picture twice: as it is, and within its HTML, where the text alternative
+# is. In a saved notebook the picture is an output of its own, followed by its words and its table.
+# It is a PNG: JupyterLab shows no SVG in a notebook that it has not run.
 
-PNG, HTML, TEXT = "image/png", "text/html", "text/plain"
-_IMG = re.compile(r"<img [^>]*src='data:image/png;base64,[^']*'[^>]*>")
+PNG, SVG, HTML, TEXT = "image/png", "image/svg+xml", "text/html", "text/plain"
+_IMG = re.compile(r"<img [^>]*src='data:image/[^']*'[^>]*>")
 _WIDTH = re.compile(r" width='(\d+)'")
 
 
@@ -35,13 +36,14 @@ def apart(output: Any) -> list[Any]:
     """Return an output (as nbformat has it) as two: the picture, then its words and its table."""
     data = output.get("data", {})
     image = _IMG.search(data.get(HTML, ""))
-    if PNG not in data or image is None:
+    if image is None or not {PNG, SVG} & data.keys():
         return [output]
     words = data[TEXT]
     facts: dict[str, Any] = {"alt": words}
     if width := _WIDTH.search(image.group()):
         facts["width"] = int(width[1])
-    picture = {PNG: smaller(data[PNG]), TEXT: words}
+    drawn = base64.b64decode(data[PNG]) if PNG in data else as_png(data[SVG])
+    picture = {PNG: base64.b64encode(smaller(drawn)).decode(), TEXT: words}
     below = (
         "<details><summary>The picture in words</summary>"
         f"<p>{html.escape(words)}</p></details>{data[HTML].replace(image.group(), '')}"
@@ -56,14 +58,36 @@ def _shown(data: dict[str, str], metadata: dict[str, Any]) -> Any:
     return make({"output_type": "display_data", "data": data, "metadata": metadata})
 
 
-def smaller(png: str) -> str:
-    """Compress a PNG (in base64) as well as PNG can be."""
+def as_png(svg: str) -> bytes:
+    """Draw SVG, with the fonts that matplotlib brings along.
+
+    Raises `LabError`: what draws it is not installed.
+    """
+    import matplotlib as mpl
+    from PIL import Image
+
+    from labsupport.figure.plot import few_colours
+
+    try:
+        import resvg_py
+    except ImportError as error:
+        raise LabError("no picture can be saved", str(error), "pip install -e '.[dev]'") from error
+    fonts = [str(path) for path in Path(mpl.get_data_path(), "fonts/ttf").glob("DejaVuSans*.ttf")]
+    drawn = resvg_py.svg_to_bytes(svg_string=svg, font_files=fonts, skip_system_fonts=True)
+    file = io.BytesIO()
+    with Image.open(io.BytesIO(bytes(drawn))) as image:
+        few_colours(image.convert("RGB")).save(file, "png")
+    return file.getvalue()
+
+
+def smaller(png: bytes) -> bytes:
+    """Compress a PNG as well as PNG can be."""
     from PIL import Image
 
     file = io.BytesIO()
-    with Image.open(io.BytesIO(base64.b64decode(png))) as image:
+    with Image.open(io.BytesIO(png)) as image:
         image.save(file, "png", optimize=True)
-    return base64.b64encode(file.getvalue()).decode()
+    return file.getvalue()
 
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"

@@ -167,7 +167,7 @@ def page(columns: Sequence[Column]) -> Page:
     for number, row in enumerate(shown):
         label = row.label if len(row.label) < 20 else f"…{row.label[-18:]}"
         sheet.text(1.5, _top(number) + HIGH / 2, label, "body")
-    sheet.text(99, high - 1.1, NOTE, ha="right")
+    sheet.text(99, high - 1.1, NOTE, right=True)
     return sheet
 
 
@@ -178,8 +178,7 @@ def _top(number: int) -> float:
 def _draw_frame(sheet: Page, column: Column, left: float, width: float) -> None:
     fill = f"{column.colour}12"
     sheet.box(left, 7.4, width, sheet.height - 10, column.colour, fill=fill, pad=0.6)
-    box = {"facecolor": style.PAPER, "edgecolor": column.colour, "pad": 2.2, "linewidth": 1}
-    sheet.text(left + 1.6, 7.4, column.label, bold=True, bbox=box)
+    sheet.text(left + 1.6, 7.4, column.label, bold=True, tab=True)
     sheet.text(left + 1.6, TOP - 2.2, f"{len(column.table)} mounts")
 
 
@@ -189,14 +188,14 @@ def _draw_cell(
     if cell is None or not cell.detail:
         middle = left + width / 2, top + HIGH / 2
         said = cell.name if cell else "no mount"
-        sheet.text(*middle, said, colour=style.QUIET, centre=True, style="italic")
+        sheet.text(*middle, said, colour=style.QUIET, centre=True, italic=True)
         return
     edge, fill, line = (
         (style.SHARED, f"{style.SHARED}22", 1.2)
         if cell.shared
         else (column.colour, f"{column.colour}66", 2.0)
     )
-    sheet.box(left, top, width, HIGH, edge, fill=fill, pad=0.5, linewidth=line)
+    sheet.box(left, top, width, HIGH, edge, fill=fill, pad=0.5, line=line)
     sheet.text(left + 1.2, top + HIGH * 0.33, cell.name, "body", bold=not cell.shared)
     sheet.text(left + 1.2, top + HIGH * 0.74, cell.detail)
 

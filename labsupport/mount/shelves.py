@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from labsupport.figure import style
-from labsupport.figure.page import Page
+from labsupport.figure.page import DOTS, Page
 from labsupport.figure.table import amount
 from labsupport.mount.overlay import Entry, LayerFolder, Stack
 
@@ -82,15 +82,14 @@ class Shelves:
     def _draw_column(self, sheet: Page, path: str, middle: float) -> None:
         """A name, and the line of sight from the top row down to the layer that the file is in."""
         folder, _, name = path.rpartition("/")
-        sheet.text(middle, _TOP - 2.2, name, bold=True, centre=True, va="baseline")
+        sheet.text(middle, _TOP - 2.2, name, bold=True, centre=True, at="baseline")
         if folder:
-            sheet.text(middle, _TOP - 4.6, f"{folder}/", centre=True, va="baseline")
+            sheet.text(middle, _TOP - 4.6, f"{folder}/", centre=True, at="baseline")
         for number, layer in enumerate(self.stack.layers, 1):
             if self.lies[path] == layer.name:
                 colour = style.FIRST if layer.writable else style.SHARED
                 ends = (middle, _TOP + 6.2), (middle, _TOP + number * _SHELF + 1.2)
-                dots = (0, (1, 1.2))
-                sheet.line(*ends, colour=colour, linewidth=2.2, linestyle=dots, zorder=2)
+                sheet.line(*ends, colour=colour, line=2.2, dashes=DOTS)
 
     def _draw_shelf(
         self, sheet: Page, layer: LayerFolder, label: tuple[str, str, str], top: float, wide: float
@@ -98,9 +97,9 @@ class Shelves:
         name, detail, colour = label
         merged = layer is self.stack.merged
         fill = style.PAPER if merged else f"{colour}1C"
-        sheet.box(0.8, top, 98.4, 7.4, colour, fill=fill, pad=0.5, linewidth=1.4, zorder=1)
-        sheet.text(2.2, top + 2.4, name, "body", bold=True, zorder=4)
-        sheet.text(2.2, top + 5.2, detail, zorder=4)
+        sheet.box(0.8, top, 98.4, 7.4, colour, fill=fill, pad=0.5, line=1.4, above=1)
+        sheet.text(2.2, top + 2.4, name, "body", bold=True, above=4)
+        sheet.text(2.2, top + 5.2, detail, above=4)
         for at, path in enumerate(self.paths):
             if entry := layer.entries.get(path):
                 place = _NAMES + at * wide + 0.7, top + 1.2, wide - 1.4, 5.0
@@ -116,12 +115,12 @@ class Shelves:
         edge = style.KERNEL if mark else colour
         fill = f"{edge}66" if seen and not merged else style.PAPER
         told = seen or mark
-        sheet.box(*place, edge, fill=fill, dashed=not told, pad=0.5, linewidth=2, zorder=3)
+        sheet.box(*place, edge, fill=fill, dashed=not told, pad=0.5, line=2, above=3)
         ink = style.KERNEL if mark and not seen else style.INK
         words = f"{'✕ ' * (entry.kind == 'whiteout')}{_words(entry)}"
         left, top, width, height = place
         middle = left + width / 2, top + height / 2
-        sheet.text(*middle, words, colour=ink, bold=told, centre=True, zorder=4)
+        sheet.text(*middle, words, colour=ink, bold=told, centre=True, above=4)
 
 
 def _words(entry: Entry) -> str:

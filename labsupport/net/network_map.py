@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from labsupport.figure import style
-from labsupport.figure.page import Page
+from labsupport.figure.page import DASHES, Page
 from labsupport.kernel import netlink
 from labsupport.kernel.netlink import Link
 from labsupport.kernel.procfs import namespaces
@@ -335,7 +335,7 @@ def page(snapshot: Snapshot, shared: frozenset[str] = frozenset()) -> Page:
     sheet = Page(height, finding(snapshot), inches=INCHES)
     sheet.box(0.8, STRIP, 98.4, height - STRIP - 0.8, style.HOST, fill=f"{style.HOST}0D")
     own = f"this machine · network {snapshot.host_inode} · {', '.join(snapshot.host_links[:5])}"
-    _draw_tab(sheet, 2.4, STRIP, own, style.HOST)
+    sheet.text(2.4, STRIP, own, bold=True, tab=True)
     by_label = {place.network.label: place for place in places}
     for cable, bend in _bends(snapshot, by_label):
         _draw_cable(sheet, cable, by_label, bend)
@@ -349,7 +349,7 @@ def _draw_place(sheet: Page, place: Place, colour: str) -> None:
     box = (place.left, place.top, place.width, place.height)
     sheet.box(*box, colour, fill=style.PAPER)
     sheet.box(*box, colour, fill=f"{colour}14")
-    _draw_tab(sheet, place.left + 1.4, place.top, place.network.label, colour)
+    sheet.text(place.left + 1.4, place.top, place.network.label, bold=True, tab=True)
     _draw_bridge(sheet, place, colour)
     for at, row in place.rows:
         inner = 1.2 if row.kind == "port" else 0.0
@@ -358,7 +358,7 @@ def _draw_place(sheet: Page, place: Place, colour: str) -> None:
             look = (style.SHARED, style.FAINT) if off else (edge, style.PAPER)
             line = (place.left + 0.8 + inner, at - ROW / 2 + 0.3)
             size = (place.width - 1.6 - 2 * inner, ROW - 0.6)
-            sheet.box(*line, *size, look[0], fill=look[1], dashed=off, linewidth=1.2)
+            sheet.box(*line, *size, look[0], fill=look[1], dashed=off, line=1.2)
         strong = row.kind in ("rule", "rate", "clash")
         ink = style.KERNEL if strong else style.INK
         bold = strong or row.kind == "server"
@@ -371,12 +371,7 @@ def _draw_bridge(sheet: Page, place: Place, colour: str) -> None:
     if within:
         top, bottom = min(within) - ROW / 2 + 0.1, max(within) + ROW / 2 - 0.1
         box = (place.left + 0.8, top, place.width - 1.6, bottom - top)
-        sheet.box(*box, colour, fill=f"{colour}22", linewidth=1.2)
-
-
-def _draw_tab(sheet: Page, left: float, middle: float, text: str, colour: str) -> None:
-    look = {"facecolor": style.PAPER, "edgecolor": colour, "pad": 2.2, "linewidth": 1}
-    sheet.text(left, middle, text, bold=True, bbox=look)
+        sheet.box(*box, colour, fill=f"{colour}22", line=1.2)
 
 
 def _bends(snapshot: Snapshot, places: Mapping[str, Place]) -> Iterator[tuple[Cable, float]]:
@@ -402,8 +397,10 @@ def _draw_cable(sheet: Page, cable: Cable, places: Mapping[str, Place], bend: fl
     links = [place.network.link(it.link) for place, it in zip((one, other), cable, strict=True)]
     live = all(link.carrier and link.up for link in links)
     way = ((start, out), (turn, out), (turn, into), (end, into))
-    line = sheet.line(*way, colour=style.INK if live else style.SHARED, dashed=not live)
-    line.set(solid_joinstyle="round", marker="o", markevery=[0, 3], markersize=5)
+    colour = style.INK if live else style.SHARED
+    sheet.line(*way, colour=colour, dashes=() if live else DASHES)
+    for x, y in (way[0], way[-1]):
+        sheet.circle(x, y, 0.4, fill=colour, above=2)
 
 
 class NetworkMap:

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from labsupport.errors import LabError, NoAnswer
-from labsupport.figure import style
+from labsupport.figure import plot, style
 from labsupport.figure.live import LivePicture, Shown, slider
 from labsupport.kernel import netlink
 from labsupport.sandbox.sandbox import Sandbox
@@ -177,7 +177,7 @@ def figure(recordings: Mapping[float, Recording]) -> Figure:
 
 def draw(recordings: Sequence[Recording], title: str, seconds: float, high: float) -> Figure:
     """Draw rates over time (`seconds` wide, `high` MB/s), each with its limit as it was read."""
-    drawn, small = style.new_figure(9.2, 3.8), style.size("small")
+    drawn, small = plot.new_figure(9.2, 3.8), style.size("small")
     axes = drawn.add_axes((0.08, 0.16, 0.77, 0.7))
     for number, each in enumerate(recordings):
         _draw_curve(axes, each, style.WHO[number % len(style.WHO)], seconds)
@@ -209,7 +209,7 @@ def _draw_curve(axes: Axes, recording: Recording, colour: str, seconds: float) -
 
 def show_bandwidth(recordings: Mapping[float, Recording]) -> None:
     """Show in the notebook the recordings of downloads, by limit in bytes per second."""
-    style.show(figure(recordings), words(recordings), table(recordings))
+    plot.show(figure(recordings), words(recordings), table(recordings))
 
 
 def now(recording: Recording) -> str:
@@ -270,7 +270,7 @@ class Bandwidth:
         self.picture.alt = self._words()
         if self._shown:
             picture = self.picture
-            self._shown.leave(picture.png, self._words(), self._table(), picture.width)
+            self._shown.leave(picture.image, self._words(), self._table(), picture.width)
         return self.recording
 
     def _start_again(self) -> None:
@@ -288,7 +288,7 @@ class Bandwidth:
 
     def _paint(self) -> None:
         drawn = draw([self.recording], now(self.recording), self._seconds, HIGH)
-        self.picture.width, self.picture.png = style.pixels(drawn), style.png(drawn)
+        self.picture.width, self.picture.image = plot.pixels(drawn), plot.png(drawn)
         self.picture.status = now(self.recording)
 
     def _words(self) -> str:

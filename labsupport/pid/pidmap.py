@@ -12,15 +12,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import ipywidgets
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 
 from labsupport.errors import LabError, nearest
 from labsupport.figure import style
-from labsupport.figure.live import Box, LivePicture, Painter, Scene, Shown, slider
+from labsupport.figure.live import LivePicture, Shown, slider
 from labsupport.figure.page import Page
 from labsupport.kernel.procfs import (
     ProcessSnapshot,
@@ -41,6 +38,7 @@ COLUMN = 8.0  # width of a number
 SPARE = 5.5  # units of height kept free for a process to come
 GROUPS_TOP = 15.4  # below the notebook
 HOST = "the host"
+DIGIT = 0.636 * 12 / 72 * 100 / INCHES  # width of one of 12 points: all are as wide
 LINGER_SECONDS = 1.0  # how long an ended process is still shown
 EXTRA = ["sleep", "3600"]  # what the sliders start
 
@@ -152,6 +150,9 @@ def table(data: PidMapData) -> list[tuple[object, ...]]:
     return rows
 
 
+Box = tuple[float, float, float, float]  # left, top, width, height
+
+
 @dataclass(frozen=True)
 class Frame:
     """A namespace's box: who it belongs to by colour, its label, the captions of its numbers."""
@@ -173,28 +174,27 @@ class Chip:
     ended: bool = False
 
 
-def scene(data: PidMapData, high: float) -> Scene:
+def lay_out(data: PidMapData, high: float) -> Layout:
     """Lay the map out on a page 100 units wide and `high` units high."""
-    layout = _Layout(data)
+    layout = Layout(data)
     mine = data.numbers(data.notebook)
     layout.frames.append(Frame((0.8, 6, 98.4, high - 7), layout.colour(mine, style.HOST), HOST))
-    layout.tiles[1, 0.8, 98, 4.6] = finding(data)
     numbers = tuple((pid, 27.4, style.HOST) for pid in mine)
-    layout.tiles[2.4, 8.4, 26.6, HIGH] = Chip("this notebook", numbers)
+    layout.chips[2.4, 8.4, 26.6, HIGH] = Chip("this notebook", numbers)
     width = (95.2 - 1.6 * (len(data.groups) - 1)) / max(1, len(data.groups))
     for index, each in enumerate(data.groups):
         box = (2.4 + index * (width + 1.6), GROUPS_TOP, width, high - GROUPS_TOP - 2.6)
         layout.place(each, box, (style.WHO[index % len(style.WHO)], style.HOST))
-    return Scene(tuple(layout.frames), layout.tiles)
+    return layout
 
 
-class _Layout:
-    """Frames and tiles, as they are placed one after the other."""
+class Layout:
+    """Namespaces and processes, as they are placed one after the other."""
 
     def __init__(self, data: PidMapData) -> None:
         self.data = data
         self.frames: list[Frame] = []
-        self.tiles: dict[Box, Chip | str] = {}
+        self.chips: dict[Box, Chip] = {}
 
     @staticmethod
     def colour(seen: object, colour: str) -> str:
@@ -219,7 +219,7 @@ class _Layout:
         for process in shown:
             numbers = zip(reversed(self.data.numbers(process)), edges, colours, strict=False)
             chip = Chip(process.label, tuple(numbers), process.pid in self.data.ended)
-            self.tiles[left + 1.2, at, width - 2.4, HIGH] = chip
+            self.chips[left + 1.2, at, width - 2.4, HIGH] = chip
             at += HIGH + GAP
         others = [colour for colour in style.WHO[::-1] if colour not in colours] or [style.SHARED]
         for number, inner in enumerate(group.inner):
@@ -241,67 +241,47 @@ def _group_height(group: Group) -> float:
     return 4.8 + max(rows + inner + more, HIGH)
 
 
-def page(data: PidMapData) -> Page:
-    """Draw the whole map."""
-    sheet = Page(needed_height(data), inches=INCHES)
-    sheet.title = finding(data)  # a tile, as it changes
-    picture = scene(data, sheet.height)
-    draw_frames(sheet.axes, picture.background)
-    for box, content in picture.tiles.items():
-        draw_tile(sheet.axes, box, content)
+def page(data: PidMapData, least: float = 0) -> Page:
+    """Draw the map, on a page of the height that it needs, or of `least` units."""
+    sheet = Page(max(needed_height(data), least), finding(data), inches=INCHES)
+    layout = lay_out(data, sheet.height)
+    for frame in layout.frames:
+        _draw_frame(sheet, frame)
+    for box, chip in layout.chips.items():
+        _draw_chip(sheet, box, chip)
     return sheet
 
 
-def height_of(axes: Axes) -> float:
-    """The page's height in units, at 100 units of width."""
-    figure = axes.get_figure(root=True)
-    if figure is None:
-        raise ValueError("the axes belong to no figure")
-    return float(100 * figure.get_figheight() / figure.get_figwidth())
+def _draw_frame(sheet: Page, frame: Frame) -> None:
+    """Draw the box of a namespace."""
+    left, top, width, height = frame.box
+    sheet.box(*frame.box, frame.colour, fill=f"{frame.colour}12", pad=0.6)
+    sheet.text(left + 1.6, top, frame.label, bold=True, tab=True)
+    for right, caption in frame.captions:
+        sheet.text(right, top + 2.5, caption, right=True)
+    if frame.empty:
+        middle = (left + width / 2, top + height / 2)
+        sheet.text(*middle, "empty: nothing lives here", "body", centre=True, italic=True)
+    if frame.more > 0:
+        sheet.text(left + 2, top + height - 1.8, f"… and {frame.more} more processes")
 
 
-def draw_frames(axes: Axes, frames: Any) -> None:
-    """Draw the boxes of the namespaces."""
-    sheet = Page(height_of(axes), axes=axes)
-    frame: Frame
-    for frame in frames:
-        left, top, width, height = frame.box
-        sheet.box(*frame.box, frame.colour, fill=f"{frame.colour}12", pad=0.6)
-        tab = {"facecolor": style.PAPER, "edgecolor": frame.colour, "pad": 2.2, "linewidth": 1}
-        sheet.text(left + 1.6, top, frame.label, bold=True, bbox=tab)
-        for right, caption in frame.captions:
-            sheet.text(right, top + 2.5, caption, ha="right")
-        if frame.empty:
-            middle = (left + width / 2, top + height / 2)
-            sheet.text(*middle, "empty: nothing lives here", "body", centre=True, style="italic")
-        if frame.more > 0:
-            sheet.text(left + 2, top + height - 1.8, f"… and {frame.more} more processes")
-
-
-def draw_tile(axes: Axes, box: Box, content: Chip | str) -> list[Artist]:
-    """Draw a process, or the title; return the artists."""
-    sheet = Page(height_of(axes), axes=axes)
-    left, top, width, high = box
-    middle = top + high / 2
-    if isinstance(content, str):
-        return [sheet.text(left + 0.5, middle, content, "title", bold=True)]
-    seen = bool(content.numbers)
-    edge = style.KERNEL if content.ended and seen else style.PALE
-    face = f"{style.KERNEL}1A" if content.ended and seen else style.PAPER if seen else style.FAINT
-    place = (left + 0.15, top + 0.15, width - 0.3, high - 0.3)
-    label = f"{content.label}: ended" if content.ended else content.label
-    drawn: list[Artist] = [
-        sheet.box(*place, edge, fill=face, pad=0.4, linewidth=1.2, dashed=not seen),
-        sheet.text(left + 1.3, middle, label, "body", style.INK if seen else style.QUIET),
-    ]
-    for at, (pid, right, colour) in enumerate(content.numbers):
+def _draw_chip(sheet: Page, box: Box, chip: Chip) -> None:
+    """Draw a process."""
+    left, middle = box[0], box[1] + box[3] / 2
+    seen = bool(chip.numbers)
+    edge = style.KERNEL if chip.ended and seen else style.PALE
+    face = f"{style.KERNEL}1A" if chip.ended and seen else style.PAPER if seen else style.FAINT
+    label = f"{chip.label}: ended" if chip.ended else chip.label
+    sheet.box(*box, edge, fill=face, pad=0.4, line=1.2, dashed=not seen)
+    sheet.text(left + 1.3, middle, label, "body", style.INK if seen else style.QUIET)
+    for at, (pid, right, colour) in enumerate(chip.numbers):
         innermost = at == 0 and colour != style.HOST
         fill = f"{colour}77" if innermost else style.PAPER
-        ring = {"boxstyle": "round,pad=0.25", "edgecolor": colour, "facecolor": fill}
-        drawn.append(
-            sheet.text(right, middle, str(pid), "body", bold=innermost, ha="right", bbox=ring)
-        )
-    return drawn
+        wide = (len(str(pid)) + 0.8) * DIGIT
+        place = (right + 0.4 * DIGIT - wide, middle - 1.35, wide, 2.7)
+        sheet.box(*place, colour, fill=fill, line=1, pad=0.4)
+        sheet.text(right, middle, str(pid), "body", bold=innermost, right=True)
 
 
 class PidMap:
@@ -319,7 +299,7 @@ class PidMap:
         self._inodes: dict[str, int] = {}
         self._last: dict[int, ProcessSnapshot] = {}
         self._ended: dict[int, tuple[float, ProcessSnapshot]] = {}
-        self._painter: Painter | None = None
+        self._least = 0.0  # height of the live picture, in units: it does not shrink
         self.picture = LivePicture()
         self._viewer = ipywidgets.ToggleButtons(
             options=[HOST, *self.boxes], description="look as", style={"button_width": "auto"}
@@ -364,24 +344,21 @@ class PidMap:
         self.refresh()
         shown = Shown(self._console(), words(self.data))
         await self.picture.keep_going(self.refresh, seconds, frames_per_second)
-        self._painter = None  # a page of exactly the height that is needed
+        self._least = 0  # a page of exactly the height that is needed
         self.refresh()
-        shown.leave(self.picture.png, words(self.data), table(self.data), self.picture.width)
+        shown.leave(self.picture.image, words(self.data), table(self.data), self.picture.width)
         return self.data
 
     def refresh(self) -> None:
         """Read once and repaint what has changed."""
         before, self.data = self.data, self.read()
-        if before == self.data and self.picture.png and self._painter:
+        if before == self.data and self.picture.image and self._least:
             return
         needed = needed_height(self.data)
-        if self._painter is None or needed > height_of(self._painter.axes):
-            spare = SPARE if self.picture.running else 0
-            figure = style.new_figure(INCHES, INCHES * (needed + spare) / 100)
-            self._painter = Painter(figure, draw_frames, draw_tile)
-        high = height_of(self._painter.axes)
-        self.picture.width = style.pixels(self._painter.figure)
-        self.picture.png = self._painter.paint(scene(self.data, high))
+        if needed > self._least:
+            self._least = needed + (SPARE if self.picture.running else 0)
+        sheet = page(self.data, self._least)
+        self.picture.width, self.picture.image = sheet.pixels, sheet.svg()
         self.picture.alt = words(self.data)
         self.picture.status = finding(self.data)
 

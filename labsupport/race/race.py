@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from labsupport.errors import LabError
-from labsupport.figure import style
+from labsupport.figure import plot, style
 from labsupport.figure.live import LivePicture, Shown
 from labsupport.figure.table import PlainTable, amount
 from labsupport.race.runners import (
@@ -113,7 +113,7 @@ class Race:
             await asyncio.shield(asyncio.wrap_future(self._thread.submit(self._release)))
         self._picture.status = race_finding(self._everyone)
         table = race_table(self._everyone)
-        shown.leave(self._picture.png, self._picture.alt, table, self._picture.width)
+        shown.leave(self._picture.image, self._picture.alt, table, self._picture.width)
 
     def matrix(self) -> PlainTable:
         """Return the lecture's wish list, each field measured."""
@@ -187,7 +187,7 @@ class Race:
 
     def _paint(self) -> None:
         figure = race_figure(self._everyone)
-        self._picture.width, self._picture.png = style.pixels(figure), style.png(figure)
+        self._picture.width, self._picture.image = plot.pixels(figure), plot.png(figure)
         self._picture.alt = race_words(self._everyone)
 
     def _release(self) -> None:
@@ -278,7 +278,7 @@ def _row(each: Entrant) -> tuple[object, ...]:
 def race_figure(entrants: Entrants) -> Figure:
     """Draw the three panels."""
     high = TOP + BOTTOM + ROW * len(entrants)
-    figure = style.new_figure(WIDTH, high)
+    figure = plot.new_figure(WIDTH, high)
     figure.text(0.012, 1 - 0.28 / high, race_finding(entrants), _look("large", weight="bold"))
     low, tall = BOTTOM / high, ROW * len(entrants) / high
     time, memory, disk = (

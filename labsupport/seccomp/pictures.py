@@ -7,7 +7,7 @@ from typing import Any
 
 from labsupport.errors import LabError
 from labsupport.figure import style
-from labsupport.figure.page import Page, Point
+from labsupport.figure.page import DASHES, Page, Point
 from labsupport.figure.table import PlainTable
 from labsupport.kernel.capabilities import CapabilitySets
 from labsupport.seccomp.guards import CALL, CAPABILITY, NAMESPACE, NEEDS, SECCOMP, WhoSaidNo
@@ -16,12 +16,7 @@ from labsupport.seccomp.verdicts import Verdict
 
 KINDS = {"allowed": "allowed", "depends": "depend on arguments", "denied": "refused"}
 LIGHT = style.PALE + "90"
-MARKS: dict[str, dict[str, Any]] = {
-    "allowed": {"color": LIGHT, "markeredgecolor": style.PALE},
-    "denied": {"color": style.KERNEL},
-    "depends": {"color": style.KERNEL, "fillstyle": "left", "markerfacecoloralt": LIGHT},
-}
-ACROSS, CELL = 24, 1.5  # squares in a line; one with the gap to the next
+ACROSS, CELL, SIDE = 24, 1.5, 1.17  # squares in a line; one with the gap to the next; its side
 SQUARES_AT, NAMES_AT = 21.5, 59.0
 GRID_TOP, NAME_LINE, GAP = 7.0, 1.95, 1.3
 LETTERS, MOST_NAMES = 36, 20  # in a line; of a group
@@ -81,12 +76,12 @@ class Grid:
         sheet = Page(GRID_TOP + sum(highs) + 4, self.finding())
         top = GRID_TOP
         for (name, members, told), high in zip(bands, highs, strict=True):
-            sheet.text(SQUARES_AT - 1.5, top, name, ha="right")
-            for kind in KINDS:
+            sheet.text(SQUARES_AT - 1.5, top, name, right=True)
+            for kind in {each.kind for each in members}:
                 places = [at for at, each in enumerate(members) if each.kind == kind]
                 spots = [(SQUARES_AT + n % ACROSS * CELL, top + n // ACROSS * CELL) for n in places]
                 _squares(sheet, spots, kind)
-            sheet.text(NAMES_AT, top - 1, "\n".join(told), va="top", linespacing=1.15)
+            sheet.text(NAMES_AT, top - 1, "\n".join(told), at="top")
             top += high
         self._key(sheet, sheet.height - 2)
         return sheet
@@ -118,11 +113,13 @@ def _told(members: Sequence[Verdict]) -> str:
 
 
 def _squares(sheet: Page, at: Sequence[Point], kind: str) -> None:
-    left, top = zip(*at, strict=True) if at else ((), ())
-    size = style.size("small")
-    sheet.axes.plot(left, top, "s", markersize=size * 0.66, **MARKS[kind])
-    if kind == "denied":
-        sheet.axes.plot(left, top, "x", markersize=size * 0.28, color=style.PAPER)
+    fill = style.KERNEL if kind == "denied" else LIGHT
+    sheet.squares(at, SIDE, style.PALE if kind == "allowed" else style.KERNEL, fill=fill)
+    for x, y in at:
+        if kind == "denied":
+            sheet.cross(x, y, SIDE / 2, style.PAPER)
+        elif kind == "depends":
+            sheet.box(x - SIDE / 2, y - SIDE / 2, SIDE / 2, SIDE, fill=style.KERNEL, pad=0, line=0)
 
 
 def capability_table(who: Mapping[str, CapabilitySets]) -> PlainTable:
@@ -190,17 +187,17 @@ class Gates:
         end = TOP + ROW * len(self.found)
         sheet = Page(end + BOTTOM, self.finding())
         for guard, middle in COLUMNS.items():
-            sheet.text(middle, 9.5, HEADS[guard], bold=True, centre=True, linespacing=1.15)
+            sheet.text(middle, 9.5, HEADS[guard], bold=True, centre=True)
         for row, each in enumerate(self.found):
             _draw_row(sheet, TOP + ROW * (row + 0.5), each)
-        sheet.text(MODULE_AT, 9.5, "AppArmor,\nSELinux", bold=True, centre=True, linespacing=1.15,
+        sheet.text(MODULE_AT, 9.5, "AppArmor,\nSELinux", bold=True, centre=True,
                    colour=style.QUIET)  # fmt: skip
         box = (MODULE_AT - 6.75, TOP + 1, 13.5, end - TOP - 2)
         over = 2 if self.label else 0  # what was not tried hides the way
-        sheet.box(*box, style.SHARED, fill=style.FAINT, dashed=True, zorder=over, linewidth=1.2)
+        sheet.box(*box, style.SHARED, fill=style.FAINT, dashed=True, above=over, line=1.2)
         said = f"label {self.label}, not tried" if self.label else "no labels here"
         sheet.text(MODULE_AT, (TOP + end) / 2, fill(said, 12), centre=True, colour=style.QUIET,
-                   zorder=3)  # fmt: skip
+                   above=3)  # fmt: skip
         sheet.key(end + BOTTOM / 2 + 0.4, KEY)
         return sheet
 
@@ -243,10 +240,10 @@ def _draw_row(sheet: Page, middle: float, each: WhoSaidNo) -> None:
         return
     stops = _stops(each) or (CALL,)
     end = COLUMNS[stops[0]]
-    sheet.line((22.5, middle), (end - WIDE / 2, middle), colour=style.HOST, linewidth=2.4, zorder=1)
+    sheet.line((22.5, middle), (end - WIDE / 2, middle), colour=style.HOST, line=2.4, above=1)
     if stops != (CALL,):
         rest = ((end, middle), (COLUMNS[CALL], middle))
-        sheet.line(*rest, colour=style.PALE, dashed=True, linewidth=1.6, zorder=0)
+        sheet.line(*rest, colour=style.PALE, dashes=DASHES, line=1.6, above=0)
     for gate in HEADS:
         _draw_gate(sheet, middle, gate, _said(each, gate), here=gate in stops)
 
@@ -261,11 +258,11 @@ def _draw_gate(sheet: Page, middle: float, gate: str, said: str, *, here: bool) 
     else:  # two rails along the way: nothing lies across it
         for side in (middle - HIGH / 2, middle + HIGH / 2):
             rail = ((at - WIDE / 2, side), (at + WIDE / 2, side))
-            sheet.line(*rail, colour=style.SHARED, linewidth=1.6)
+            sheet.line(*rail, colour=style.SHARED, line=1.6)
 
 
 def _box(
     sheet: Page, at: float, middle: float, text: str, look: dict[str, Any], ink: str = style.INK
 ) -> None:
-    sheet.box(at - WIDE / 2, middle - HIGH / 2, WIDE, HIGH, zorder=2, **look)
-    sheet.text(at, middle, text, "body", ink, bold=True, centre=True, zorder=3)
+    sheet.box(at - WIDE / 2, middle - HIGH / 2, WIDE, HIGH, above=2, **look)
+    sheet.text(at, middle, text, "body", ink, bold=True, centre=True, above=3)

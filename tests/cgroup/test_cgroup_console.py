@@ -114,7 +114,7 @@ def test_every_strike_is_recorded_with_its_time(console):
     assert (victim.kind, victim.ending) == ("hog", "was ended by SIGKILL")
     assert any("the kernel struck: OOM kill" in line for line in console.lines)
     assert "1 OOM kill" in console.picture.alt
-    assert console.picture.png.startswith(b"\x89PNG")
+    assert console.picture.image.startswith(b"\x89PNG")
 
 
 def test_a_slider_changes_the_kernels_file_and_shows_what_that_says(group, console):
@@ -225,11 +225,11 @@ def test_a_control_used_afterwards_is_obeyed_and_leaves_the_recording_as_it_is(g
 
     async def play():
         recorded = await console.run(1.5, ["hog"])
-        before, samples, strikes = console.picture.png, [*console.samples], [*console.strikes]
+        before, samples, strikes = console.picture.image, [*console.samples], [*console.strikes]
         console.sliders["pids"].value = 8
         await asyncio.sleep(0.5)
         assert console.picture.running
-        assert console.picture.png != before
+        assert console.picture.image != before
         assert len(console.data.samples) > 1
         assert (console.samples, console.strikes) == (samples, strikes)
         assert console.count("oom_kill") == 1
@@ -245,7 +245,7 @@ def test_a_control_used_afterwards_is_obeyed_and_leaves_the_recording_as_it_is(g
 def test_shown_by_itself_it_is_still_even_when_its_group_is_closed(group, console, capsys):
     console._ipython_display_()
     assert not console.picture.running
-    assert console.picture.png.startswith(b"\x89PNG")
+    assert console.picture.image.startswith(b"\x89PNG")
     group.close()
     console._ipython_display_()
     assert "not open" in console.lines[-1]

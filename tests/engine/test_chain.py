@@ -14,6 +14,7 @@ from labsupport.engine.listing import owner_labels
 from labsupport.kernel import procfs
 from labsupport.kernel.procfs import status
 from tests.engine.samples import WHOLE
+from tests.figure import sheet
 
 
 @pytest.fixture
@@ -68,8 +69,8 @@ def test_who_is_asked_where_is_what_the_kernel_says(engine, image):
 
 
 def test_the_picture_has_an_arrow_from_each_to_whom_it_asks():
-    drawn = [text.xy[0] for text in picture.page(WHOLE).axes.texts if hasattr(text, "xy")]
-    ends = [x for x in drawn if x]
+    heads = [way for way, look in sheet.ways(picture.page(WHOLE)) if look["fill"] != "none"]
+    ends = [tip for (tip, _), *_ in heads]
     for role in ("engine", "containerd", "shim", "process"):
         left = picture.LANES[role] - picture.HALF[role]
         assert any(abs(x - left) < 1 for x in ends), f"nobody asks the {role}"

@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from labsupport.figure import style
-from tests.figure.test_pictures import SAMPLES, drawn
+from labsupport.figure import plot
+from labsupport.figure.page import Page
+from tests.figure.test_pictures import SAMPLES
 
 parser = argparse.ArgumentParser(prog="python -m tests.figure")
 parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SAMPLES))
@@ -12,6 +13,8 @@ parser.add_argument("--to", type=Path, default=Path("shots"), help="a folder (el
 options = parser.parse_args()
 options.to.mkdir(exist_ok=True)
 for name in options.names or SAMPLES:
-    path = options.to / f"{name}.png"
-    path.write_bytes(style.png(drawn(SAMPLES[name])[0]))
+    drawn = SAMPLES[name]()[0]
+    kind, picture = ("svg", drawn.svg()) if isinstance(drawn, Page) else ("png", plot.png(drawn))
+    path = options.to / f"{name}.{kind}"
+    path.write_bytes(picture)
     print(path)

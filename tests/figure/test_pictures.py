@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.spines import Spine
 from matplotlib.text import Text
 
-from labsupport.figure import style
+from labsupport.figure import plot, style
+from labsupport.figure.page import Page
+from tests.figure import sheet
 from tests.toys import CHECKOUT
 
 SAMPLES = {
@@ -24,13 +25,23 @@ SAMPLES = {
 every = pytest.mark.parametrize("make", SAMPLES.values(), ids=SAMPLES.keys())
 
 
+def is_page(make):
+    return isinstance(make()[0], Page)
+
+
+pages = pytest.mark.parametrize(
+    "make", [pytest.param(make, id=name) for name, make in SAMPLES.items() if is_page(make)]
+)
+plots = pytest.mark.parametrize(
+    "make", [pytest.param(make, id=name) for name, make in SAMPLES.items() if not is_page(make)]
+)
+
+
 def drawn(make):
-    page, words, table = make()
-    figure = page if isinstance(page, Figure) else page.figure
-    style.as_written(figure)
+    figure, _, _ = make()
+    plot.as_written(figure)
     figure.canvas.draw()
-    texts = [text for text in all_texts(figure) if text.get_visible() and text.get_text()]
-    return figure, texts, words, table
+    return figure, [text for text in all_texts(figure) if text.get_visible() and text.get_text()]
 
 
 def all_texts(figure):
@@ -52,15 +63,23 @@ def in_sight(tick):
     return low <= tick.get_loc() <= high
 
 
-@every
-def test_every_word_is_within_the_picture_and_can_be_read(make):
-    figure, texts, _, _ = drawn(make)
-    sheet = figure.bbox
+@pages
+def test_every_word_is_on_the_page_and_can_be_read(make):
+    page, _, _ = make()
+    high = page.pixels * page.height / page.width
+    for line in sheet.lines(page):
+        assert 0 <= line.left <= line.right <= page.pixels, line
+        assert line.pixels * 0.75 <= line.baseline <= high - line.pixels * 0.2, line
+        assert line.pixels >= style.SIZES["small"] * style.PIXELS_PER_INCH / 72 - 0.1, line
+
+
+@plots
+def test_every_word_is_within_the_plot_and_can_be_read(make):
+    figure, texts = drawn(make)
+    edge = figure.bbox
     for text in texts:
         box = text.get_window_extent()
-        inside = (
-            sheet.x0 <= box.x0 and box.x1 <= sheet.x1 and sheet.y0 <= box.y0 <= box.y1 <= sheet.y1
-        )
+        inside = edge.x0 <= box.x0 and box.x1 <= edge.x1 and edge.y0 <= box.y0 <= box.y1 <= edge.y1
         assert inside, text.get_text()
         assert text.get_size() >= style.SIZES["small"] - 1e-6, text.get_text()
 
@@ -82,9 +101,14 @@ def test_the_table_has_headings_and_whole_rows(make):
     assert {len(row) for row in rows} == {len(head)}
 
 
-@every
-def test_the_colours_are_the_styles(make):
-    figure, texts, _, _ = drawn(make)
+@pages
+def test_the_colours_of_a_page_are_the_styles(make):
+    assert sheet.colours(make()[0]) <= {colour.lower() for colour in style.COLOURS}
+
+
+@plots
+def test_the_colours_of_a_plot_are_the_styles(make):
+    figure, texts = drawn(make)
     used = {to_hex(text.get_color()) for text in texts}
     patches = [patch for patch in figure.findobj(Patch) if not isinstance(patch, Spine)]
     for patch in patches:

@@ -4,27 +4,29 @@ import os
 import subprocess
 import sys
 
-import matplotlib as mpl
-
-from labsupport.figure import style
+from labsupport.figure import plot
 from labsupport.figure.page import Page
+from tests.figure import sheet
 
 
 def test_dollars_are_no_formula():
-    figure = style.new_figure(3, 1)
+    figure = plot.new_figure(3, 1)
     figure.text(0.1, 0.5, r"RUN echo $$ \ > $HOME/$$_")
-    assert style.png(figure)[:4] == b"\x89PNG"
+    assert plot.png(figure)[:4] == b"\x89PNG"
 
 
-def test_words_are_not_set_by_latex_whatever_the_students_settings_say():
-    with mpl.rc_context({"text.usetex": True}):
-        assert style.png(Page(10, "50 % of an_underline").figure)
+def test_what_is_foreign_is_text_on_a_page():
+    foreign = "<b>&amp; $x$ 'q' \x1b[1m \x00 \udce4"
+    page = Page(10, foreign)
+    page.show(foreign, [("a",), (foreign,)])
+    shown = foreign.translate(dict.fromkeys((0x1B, 0, 0xDCE4), "\ufffd"))
+    assert sheet.texts(page) == [shown]
 
 
 def test_a_matplotlibrc_of_the_users_does_not_reach_in(tmp_path):
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\ntext.color: white\n")
-    code = "from labsupport.figure import style; figure = style.new_figure(); "
-    code += "text = figure.text(0, 0, 'x'); style.png(figure); "
+    code = "from labsupport.figure import plot; figure = plot.new_figure(); "
+    code += "text = figure.text(0, 0, 'x'); plot.png(figure); "
     code += "print(text.get_color(), text.get_usetex())"
     told = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "MPLCONFIGDIR": str(tmp_path)},

@@ -6,6 +6,7 @@ import pytest
 
 from labsupport.handmade.breakouts import Lights, Poster
 from labsupport.handmade.side_by_side import Portrait, compare, differing
+from tests.figure import sheet
 from tests.handmade.samples import LIGHTS, POSTER, row
 
 
@@ -41,7 +42,7 @@ def test_the_poster_has_a_row_for_each_step():
         "2 steps keep in 3 of 3 attempts to break out; 2 of 2 lines are yours"
     )
     assert [row[0] for row in POSTER.table()] == ["after", "a process", "own_mounts", "own_root"]
-    texts = [text.get_text() for text in POSTER.page().axes.texts]
+    texts = sheet.texts(POSTER.page())
     assert {"A copy of the mount table", "A folder as root file system"} <= set(texts)
     assert "own_mounts: mounts, host name." in POSTER.words()
 

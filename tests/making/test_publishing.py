@@ -13,7 +13,8 @@ from PIL import Image
 from labsupport import probe
 from labsupport.doctor.needs import bundle
 from labsupport.errors import LabError
-from labsupport.figure import style
+from labsupport.figure import plot, style
+from labsupport.figure.page import Page
 from labsupport.making import publishing
 from tests.toys import write_notebook
 
@@ -43,9 +44,13 @@ def test_a_path_of_this_machine_is_refused(text):
         publishing._tidy("05", 3, cell)
 
 
-def test_a_picture_is_saved_once_with_its_words_and_its_table_below():
-    figure = style.new_figure(2, 1)
-    data = style.bundle(style.png(figure), 'three <boxes>, "PID 1"', [["PID"], [1]], 200)
+@pytest.mark.parametrize(
+    ("drawn", "width"),
+    [(plot.png(plot.new_figure(2, 1)), 250), (Page(50, "SVG", inches=2).svg(), 200)],
+    ids=["plot", "page"],
+)
+def test_a_picture_is_saved_once_with_its_words_and_its_table_below(drawn, width):
+    data = style.bundle(drawn, 'three <boxes>, "PID 1"', [["PID"], [1]], 200)
     cell = v4.new_code_cell("", outputs=[v4.new_output("execute_result", data=data)])
     publishing._tidy("05", 3, cell)
 
@@ -53,7 +58,7 @@ def test_a_picture_is_saved_once_with_its_words_and_its_table_below():
     assert set(picture.data) == {"image/png", "text/plain"}
     assert picture.metadata["image/png"] == {"alt": data["text/plain"], "width": 200}
     with Image.open(io.BytesIO(base64.b64decode(picture.data["image/png"]))) as image:
-        assert image.width == 250
+        assert image.width == width
     assert "base64" not in words.data["text/html"]
     assert "<td>1</td>" in words.data["text/html"]
     assert "three &lt;boxes&gt;, &quot;PID 1&quot;" in words.data["text/html"]

@@ -1,22 +1,18 @@
 """The pictures of mounts: what they say is what the kernel said."""
 
-from matplotlib.text import Text
-
 from labsupport import MountMap, Sandbox
 from labsupport.figure import style
+from labsupport.figure.page import Page
 from labsupport.kernel.mounts import parse
 from labsupport.mount import mount_map
 from labsupport.sandbox.rootfs import small_root
+from tests.figure import sheet
 from tests.mount.samples import HOST_LINES, MAP, SHELVES, A, B, column, line
-
-
-def drawn(page):
-    return [text.get_text() for text in page.figure.findobj(Text)]
 
 
 def test_the_lectures_example():
     assert mount_map.finding(MAP) == "At /data: ext4 D_A in A, ext4 D_B in B"
-    assert {"ext4 D_A", "ext4 D_B", "/data"} <= {*drawn(mount_map.page(MAP))}
+    assert {"ext4 D_A", "ext4 D_B", "/data"} <= {*sheet.texts(mount_map.page(MAP))}
     assert "ext4 D_A (7:0) at /data" in mount_map.words(MAP)
 
 
@@ -30,7 +26,7 @@ def test_what_several_tables_have_is_told_from_what_one_has():
 def test_what_the_picture_is_for_comes_first_and_the_rest_is_one_row():
     labels = [row.label for row in mount_map.few_rows(MAP)]
     assert labels == ["/data", "/", "… 7 more"]
-    assert "7 mounts" in drawn(mount_map.page(MAP))
+    assert "7 mounts" in sheet.texts(mount_map.page(MAP))
     assert len(mount_map.table(MAP)) == 1 + 9
 
 
@@ -60,7 +56,7 @@ def test_where_the_course_lies_is_nobodys_concern():
 
 def test_the_map_reads_the_kernel(monkeypatch):
     shown = []
-    monkeypatch.setattr(style, "show", lambda figure, alt, table: shown.append((alt, table)))
+    monkeypatch.setattr(Page, "show", lambda _, alt, table: shown.append((alt, table)))
     with small_root() as root, Sandbox(rootfs=root) as box:
         made = MountMap({"A": box})
         box.run(["mount", "-t", "tmpfs", "fresh", "/srv"])
@@ -78,5 +74,5 @@ def test_shelves_tell_of_every_name_where_it_lies():
     table = SHELVES.table()
     assert table[0] == ("name", "lies in", "the container's", "base")
     assert table[1] == ("a", "", "deleted", "5 B")
-    hidden = [text for text in drawn(SHELVES.page()) if text in ("5 B", "3 B", "✕ deleted")]
+    hidden = [text for text in sheet.texts(SHELVES.page()) if text in ("5 B", "3 B", "✕ deleted")]
     assert sorted(hidden) == ["3 B", "5 B", "✕ deleted"]

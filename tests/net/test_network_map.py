@@ -8,15 +8,12 @@ from labsupport.net import network_map as view
 from labsupport.net import traffic
 from labsupport.net.network_map import Network, arrange
 from labsupport.sandbox.net import Rule
+from tests.figure import sheet
 from tests.net.samples import BRIDGED, DOWNLOADS, FULL, LO, PAIRS, WORDY, eth, snapshot  # fmt: skip
 
 TWO = snapshot([Network("a", 1, (LO,)), Network("b", 2, (LO,))])
 DNAT = Rule("prerouting", "tcp dport 8080 dnat to 10.0.0.2:80")
 PUBLISHED = snapshot([Network("a", 1, (LO,), rules=(DNAT,))])
-
-
-def texts(page):
-    return [text.get_text() for text in page.axes.texts]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +30,7 @@ def test_the_finding_is_what_matters_most(data, found):
 
 
 def test_all_that_is_known_is_in_the_picture_and_in_its_words():
-    shown = texts(view.page(FULL))
+    shown = sheet.texts(view.page(FULL))
     for said in ("web", "lo    off", "eth0  10.0.0.2/24", "≤ 1 MB/s out", "→ default: 10.0.0.1",
                  "✕ tcp dport 80 drop"):  # fmt: skip
         assert said in shown
@@ -42,35 +39,39 @@ def test_all_that_is_known_is_in_the_picture_and_in_its_words():
 
 
 def test_the_ports_that_are_listened_at_are_shown_with_their_pages():
-    shown = texts(view.page(PAIRS))
+    shown = sheet.texts(view.page(PAIRS))
     told = {f"listens 10.0.0.2:80  “I am {name}”" for name in ("orange", "green")}
     assert told <= set(shown)
     assert ("green", "listens", "10.0.0.2:80") in view.table(PAIRS)
 
 
 def test_an_address_that_two_have_on_one_network_is_marked_and_on_two_it_is_not():
-    marked = [t for t in view.page(BRIDGED).axes.texts if t.get_text().startswith("✕ ")]
-    assert [text.get_text() for text in marked] == ["✕ eth0  10.0.0.2/24"] * 2
-    assert {text.get_color() for text in marked} == {style.KERNEL}
-    assert not [text for text in texts(view.page(PAIRS)) if "✕" in text]
+    marked = [line for line in sheet.lines(view.page(BRIDGED)) if line.words.startswith("✕ ")]
+    assert [line.words for line in marked] == ["✕ eth0  10.0.0.2/24"] * 2
+    assert {line.colour for line in marked} == {style.KERNEL}
+    assert not [text for text in sheet.texts(view.page(PAIRS)) if "✕" in text]
 
 
 def test_a_bridge_is_a_box_around_its_ports():
     place = next(it for it in arrange(BRIDGED)[0] if it.network.label == "switch")
     assert [row.kind for _, row in place.rows if row.link] == ["off", "bridge", "port", "port"]
     rows = {row.link: at for at, row in place.rows}
-    around = [box.get_window_extent() for box in view.page(BRIDGED).axes.patches]
+    around = [look for shape, look in sheet.shapes(view.page(BRIDGED)) if shape == "rect"]
     assert rows["br0"] < rows["p1"] < rows["p2"]
     assert len(around) > len(BRIDGED.networks)
 
 
+def is_broken(look):
+    return "stroke-dasharray" in look
+
+
 def test_a_cable_is_broken_unless_both_ends_are_on():
-    assert [line.get_linestyle() for line in view.page(PAIRS).axes.lines] == ["-", "-"]
+    assert [is_broken(look) for _, look in sheet.ways(view.page(PAIRS))] == [False, False]
     off = eth("10.0.0.2/24", up=False, carrier=False)
     networks = [PAIRS["client orange"], Network("orange", 20, (LO, off))]
     page = view.page(snapshot(networks, PAIRS.cables[:1]))
-    assert [line.get_linestyle() for line in page.axes.lines] == ["--"]
-    assert "eth0  10.0.0.2/24  off" in texts(page)
+    assert [is_broken(look) for _, look in sheet.ways(page)] == [True]
+    assert "eth0  10.0.0.2/24  off" in sheet.texts(page)
 
 
 @pytest.mark.parametrize("data", [BRIDGED, PAIRS])
@@ -86,15 +87,14 @@ def test_boxes_do_not_overlap_and_stay_on_the_page(data):
 
 def test_nothing_that_is_written_leaves_its_box():
     page = view.page(WORDY)
-    page.figure.canvas.draw()
     places, _ = arrange(WORDY)
-    for text in page.axes.texts[2:]:
-        left, top = text.get_position()
-        end = text.get_window_extent().transformed(page.axes.transData.inverted()).x1
+    unit = page.pixels / page.width
+    for line in sheet.lines(page)[2:]:
+        left, end, base = (at / unit for at in (line.left, line.right, line.baseline))
         inside = [p for p in places if p.left <= left < p.left + p.width and
-                  p.top - 0.1 <= top <= p.top + p.height]  # fmt: skip
+                  p.top <= base <= p.top + p.height]  # fmt: skip
         assert inside
-        assert end <= inside[0].left + inside[0].width, text.get_text()
+        assert end <= inside[0].left + inside[0].width, line
 
 
 def test_measured_and_limit_stand_side_by_side():

@@ -4,20 +4,18 @@ import asyncio
 import time
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from labsupport import PidMap, Sandbox, processes
 from labsupport.errors import LabError
-from labsupport.figure import style
-from labsupport.figure.live import Painter
 from labsupport.figure.page import Page
 from labsupport.pid import pidmap
+from tests.figure import sheet
 from tests.pid.samples import BY_DB, DB, DEEP, FULL, WEB, data
 
 
 def drawn_text(picture):
-    return [text.get_text() for text in pidmap.page(picture).axes.texts]
+    return sheet.texts(pidmap.page(picture))
 
 
 def test_the_lectures_example():
@@ -36,7 +34,7 @@ def test_nested_namespaces_are_boxes_in_boxes():
     assert outer.inner[0].processes == (DEEP,)
     text = drawn_text(data(outer))
     assert {"7", "700", "678"} <= set(text)
-    frames = pidmap.scene(data(outer), 60).background
+    frames = pidmap.lay_out(data(outer), 60).frames
     (_, around, inner) = (frame.box for frame in frames)
     assert around[0] < inner[0]
     assert inner[0] + inner[2] < around[0] + around[2]
@@ -63,25 +61,21 @@ def test_who_ended_is_marked_by_a_word_not_only_a_colour():
 
 def test_all_boxes_are_on_the_page_and_the_rest_is_counted():
     high = pidmap.needed_height(FULL)
-    scene = pidmap.scene(FULL, high)
-    boxes = [frame.box for frame in scene.background] + list(scene.tiles)
+    layout = pidmap.lay_out(FULL, high)
+    boxes = [frame.box for frame in layout.frames] + list(layout.chips)
     assert all(left >= 0 and top >= 0 for left, top, _, _ in boxes)
     assert all(left + width <= 100 and top + height <= high for left, top, width, height in boxes)
     assert any("and 4 more" in text for text in drawn_text(FULL))
 
 
-def test_repainting_tiles_gives_the_same_picture_as_painting_afresh():
-    def paint(*scenes):
-        painter = Painter(style.new_figure(9.2, 4.6), pidmap.draw_frames, pidmap.draw_tile)
-        for scene in scenes:
-            painter.paint(scene)
-        return np.asarray(painter.canvas.buffer_rgba()).copy()
-
-    one = pidmap.scene(data(pidmap.group("web", 2, [WEB])), 50)
-    two = pidmap.scene(data(pidmap.group("web", 2, [WEB, replace(WEB, pid=9, pids=(9, 2))])), 50)
-    assert (paint(one, two, one) == paint(one)).all()
-    assert (paint(one, two) == paint(two)).all()
-    assert (paint(one) != paint(two)).any()
+def test_a_live_map_does_not_shrink_while_it_runs(boxes):
+    live = PidMap(boxes)
+    live.picture.running = True
+    live.set_helpers("web", 4)
+    high = live._least
+    live.set_helpers("web", 0)
+    assert live._least == high >= pidmap.needed_height(live.data)
+    assert f"height='{round(high * pidmap.INCHES)}'".encode() in live.picture.image
 
 
 @pytest.fixture
@@ -148,6 +142,6 @@ def test_running_live_takes_its_time_and_stops_when_told(boxes):
 
     live, seconds = asyncio.run(stopped_early())
     assert 0.3 <= seconds < 5
-    assert live.picture.png.startswith(b"\x89PNG")
+    assert live.picture.image.startswith(b"<svg")
     assert "PID 1 twice" in live.picture.alt
     assert live.picture.running is False

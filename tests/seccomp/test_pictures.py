@@ -8,13 +8,14 @@ from labsupport.seccomp import pictures
 from labsupport.seccomp.guards import CALL, CAPABILITY, NAMESPACE, SECCOMP
 from labsupport.seccomp.pictures import COULD, HAS, NO, Gates, capability_table
 from labsupport.seccomp.syscall_table import GROUPS
+from tests.figure import sheet
 from tests.seccomp.samples import DENIED, FOUND, GATES, GRID, WHO, chain
 
 TOTAL = len(GRID.verdicts)
 
 
-def texts_of(drawn):
-    return [text.get_text().strip() for text in drawn.axes.texts]
+def texts_of(page):
+    return [text.strip() for text in sheet.texts(page)]
 
 
 def test_capabilities_that_are_alike_share_a_row():
@@ -44,10 +45,10 @@ def test_only_the_first_closed_gate_is_crossed_out():
 
 
 def test_the_line_ends_at_the_gate_that_closed():
-    lines = GATES.page().axes.lines
-    ends = [line.get_xdata()[1] for line in lines if line.get_color() == style.HOST]
+    lines = sheet.ways(GATES.page())
+    ends = [way[1][0] for way, look in lines if look.get("stroke") == style.HOST]
     at = [pictures.COLUMNS[guard] - pictures.WIDE / 2 for guard in (SECCOMP, CAPABILITY, CALL)]
-    assert ends == at
+    assert ends == pytest.approx(at, abs=0.02)
 
 
 def test_a_call_that_the_kernel_lacks_meets_no_gate():
@@ -70,11 +71,10 @@ def test_the_one_that_is_asked_first_comes_first():
 
 
 def test_each_call_is_a_square_and_what_is_refused_is_named():
-    drawn = GRID.page().axes.lines
-    squares = [len(line.get_xdata()) for line in drawn if line.get_marker() == "s"]
-    assert sum(squares) - 3 == TOTAL  # the key has three
-    crosses = [len(line.get_xdata()) for line in drawn if line.get_marker() == "x"]
-    assert sum(crosses) - 1 == len(DENIED)  # not by colour alone
+    drawn = [look for shape, look in sheet.shapes(GRID.page()) if shape == "path"]
+    assert sum(look["d"].count("z") for look in drawn) - 3 == TOTAL  # the key has three
+    crosses = [look for look in drawn if "z" not in look["d"]]
+    assert len(crosses) - 1 == len(DENIED)  # not by colour alone
     said = " ".join(texts_of(GRID.page()))
     assert all(name in said for name in [*DENIED, "socket (in part)", *GROUPS, "3 refused"])
     assert GRID.finding() == f"docker run: 3 of {TOTAL} calls refused, 1 in part"
