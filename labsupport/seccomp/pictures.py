@@ -18,7 +18,7 @@ KINDS = {"allowed": "allowed", "depends": "depend on arguments", "denied": "refu
 LIGHT = style.PALE + "90"
 ACROSS, CELL, SIDE = 24, 1.5, 1.17  # squares in a line; one with the gap to the next; its side
 SQUARES_AT, NAMES_AT = 21.5, 59.0
-GRID_TOP, NAME_LINE, GAP = 7.0, 1.95, 1.3
+GRID_TOP, NAME_LINE, GAP = 7.0, 2.14, 1.3
 LETTERS, MOST_NAMES = 36, 20  # in a line; of a group
 
 HAS, COULD, NO = "✓ has it", "could gain it", "no"
