@@ -2,15 +2,16 @@
 
 import json
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from docker.errors import APIError
-
 from labsupport.build import bases
 from labsupport.build.bases import APP_BASE_TAG, APP_WHEELS, app_base
 from labsupport.build.build import Build
+from labsupport.build.container import Ran, start_and_end
+from labsupport.build.workbench import PATIENCE_SECONDS
 from labsupport.course.exercises import Exercise, Verdict
 from labsupport.engine.client import Engine
 from labsupport.engine.listing import owner_labels, remove_image
@@ -88,25 +89,23 @@ class _OfABuild(Exercise):
         for name in libraries or self.libraries:
             what, arguments, made = USES[name]
             program = f"word = {word!r}; from {what}; print(f({arguments}))"
-            if made.format(word) not in self._say(build, [PYTHON, "-c", program]):
-                return f"`{PYTHON}` in the image cannot use {name}, which the app needs"
-        read = self._say(build, ["cat", f"/{self.code}"])
-        if not read:
+            ran = self._run(build, [PYTHON, "-c", program])
+            if made.format(word) not in ran.output:
+                said = (ran.said.splitlines() or [f"exit status {ran.status}"])[-1]
+                return f"`{PYTHON}` in the image cannot use {name}, which the app needs ({said})"
+        read = self._run(build, ["cat", f"/{self.code}"])
+        if read.status:
             return f"the app itself, `/{self.code}`, is not in the image"
-        return "" if read == code else f"`/{self.code}` in the image is an old one"
+        return "" if read.output == code else f"`/{self.code}` in the image is an old one"
 
-    def _say(self, build: Build, argv: Sequence[str]) -> str:
-        """Run a program in a container of an image; return what it printed, empty if it failed."""
+    def _run(self, build: Build, argv: Sequence[str]) -> Ran:
+        """Run a program in a container of an image; one that does not start is an outcome, too."""
         container = self.engine.client.containers.create(
             str(build.image_id), list(argv[1:]), entrypoint=argv[0], network_mode="none",
             labels=owner_labels(),
         )  # fmt: skip
-        try:  # the SDK's own `remove=True` leaves one that does not start
-            container.start()
-            failed = container.wait()["StatusCode"]
-            return "" if failed else container.logs(stderr=False).decode(errors="replace")
-        except APIError:
-            return ""
+        try:
+            return start_and_end(container, argv[0], time.monotonic(), PATIENCE_SECONDS)
         finally:
             container.remove(force=True)
 
@@ -211,7 +210,7 @@ class Rebuild(_OfABuild):
         new = next(name for name in USES if name not in self.libraries)
         build = self.build(pipfiles(*self.libraries, new))
         lacks = self.missing(build, self.files[self.code], [new])
-        return f"{new} was added to `Pipfile.lock`, and is not in the image." if lacks else ""
+        return f"after {new} was added to `Pipfile.lock`, {lacks}." if lacks else ""
 
     def answer(self) -> str:
         lines = f"{BEGINNING}ADD Pipfile* /\nRUN pipenv sync\nADD . /\n"
