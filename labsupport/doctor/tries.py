@@ -324,6 +324,11 @@ _RETURN_ZERO = struct.pack("=BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0)  # linux/b
 
 def trace_calls() -> str:
     """A program at every system call, and what bpftrace needs to write a better one."""
+    if lacking := [program for program in ("bpftrace", "bpftool") if not shutil.which(program)]:
+        known = refusals.gather()
+        remedy = known.install(" ".join(lacking), lacking[0])
+        then = "; then run ./lab as root" if known.euid else ""
+        raise Refused(f"not installed: {', '.join(lacking)}", f"{remedy}{then}")
     with step(TRACE_CALLS):
         os.close(sc.bpf_raw_tracepoint("sys_enter", _RETURN_ZERO))
     if not Path("/sys/kernel/btf/vmlinux").exists():
@@ -334,10 +339,6 @@ def trace_calls() -> str:
     if not (_TRACING / "events").exists():
         with step("mounting tracefs"):
             sc.mount("tracefs", str(_TRACING), "tracefs")
-    for program in ("bpftrace", "bpftool"):
-        if shutil.which(program) is None:
-            remedy = refusals.gather().install(program, program)
-            raise Refused(f"the program {program} is not installed", remedy)
     return "seen by a program of ours"
 
 

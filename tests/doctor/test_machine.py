@@ -126,6 +126,15 @@ def test_system_calls_are_watched_by_root_only(found):
     assert told["bpf.trace"]["can"] == (installed and can_do(run, *typed))
 
 
+def test_a_user_without_bpftrace_is_told_of_all_that_is_missing(monkeypatch):
+    monkeypatch.setattr(tries.refusals, "gather", lambda: Facts(euid=1000, has_apt=True))
+    monkeypatch.setattr(tries.shutil, "which", lambda _: None)
+    with pytest.raises(runner.Refused) as no:
+        tries.trace_calls()
+    assert "apt-get install bpftrace bpftool" in no.value.remedy
+    assert no.value.remedy.endswith("as root")
+
+
 def test_pressure_is_there_if_its_files_can_be_read(found):
     run, told = found
     assert told["psi"]["can"] == can_do(run, "cat", "/proc/pressure/memory")
