@@ -37,7 +37,8 @@ CARRIED_OUT = {
     'sudo usermod -aG docker "$USER"': ('sudo usermod -aG docker "$USER"', "./lab"),
     "./lab registry": ("./lab registry", "./lab"),
 }
-NOT_TRIED = {"kvm", "qemu", "browser", "bpf.trace"}  # hardware, and packages that no notebook here needs
+# hardware, and packages that no notebook here needs
+NOT_TRIED = {"kvm", "qemu", "browser", "bpf.trace"}
 
 pytestmark = pytest.mark.thorough
 
