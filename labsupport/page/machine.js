@@ -89,6 +89,11 @@ export class Machine {
   async restore(state) {
     this.reset();
     this.files.forget();
+    // v86 sets the processor's clock by how far it is from the machine's own, and takes for that what an earlier
+    // restoring has added: the clock would go back by minutes, and nothing be scheduled for as long. So it is taken off.
+    const { cpu } = this.v86.v86;
+    cpu.store_current_tsc();
+    cpu.set_tsc(...cpu.current_tsc);
     await this.v86.restore_state(state);
   }
 }

@@ -119,11 +119,14 @@ def test_input_is_answered_by_the_reader(start):
 
 def test_back_and_fresh_turn_the_machine_back(start):
     run = partial(start.page.evaluate, EXECUTE)
-    run("open('/tmp/kept', 'w').close(); y = 1")
+    began = float(
+        run("import time; open('/tmp/kept', 'w').close(); y = 1; print(time.monotonic())")
+    )
     start.page.wait_for_function("() => window.labMachine.now", timeout=300_000)
     run("import os; os.remove('/tmp/kept'); y = 2")
     start.page.evaluate("() => window.labMachine.back()")
     assert run("import os; print(y, os.path.exists('/tmp/kept'))") == "1 True\n"
+    assert float(run("print(time.monotonic())")) > began, "the clock went back with it"
     start.page.evaluate("() => window.labMachine.fresh()")
     assert "NameError" in run("y")
 
