@@ -23,6 +23,7 @@ import textwrap
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from labsupport.doctor import guest, qemu
@@ -84,10 +85,14 @@ def _marked() -> Mapping[str, tuple[str, ...]]:
     """The numbers of the notebooks whose cells say that they need it, by capability."""
     found: dict[str, list[str]] = {"kvm": ["12"]}  # which goes on without, but slowly
     for path in sorted((Path(__file__).parents[2] / "notebooks").glob("[0-9][0-9]_*.ipynb")):
-        for line in _MARKER.findall(path.read_text()):
-            for name in line.replace(",", " ").split():
-                found.setdefault(name, []).append(path.name[:2])
+        for name in chain.from_iterable(needs_of(path)):
+            found.setdefault(name, []).append(path.name[:2])
     return {name: tuple(dict.fromkeys(numbers)) for name, numbers in found.items()}
+
+
+def needs_of(notebook: Path) -> list[list[str]]:
+    """Return the names that each `# needs:` line of a notebook's file has, in order."""
+    return [line.replace(",", " ").split() for line in _MARKER.findall(notebook.read_text())]
 
 
 _MARKER = re.compile(r'^\s*"# needs: ([^"\\]*)', re.MULTILINE)

@@ -164,10 +164,12 @@ def in_guest(folder: Path = GUEST_FOLDER) -> Daemon:
 
 def _of_guest() -> Mapping[str, object]:
     """Return the page's own options: crun makes a container in a tenth of runc's instructions."""
-    crun = shutil.which("crun") if os.environ.get("LAB_IN_PAGE") == "1" else None
-    return {"default-runtime": "crun", "runtimes": {"crun": {"path": crun}}} if crun else {}
+    if os.environ.get("LAB_IN_PAGE") != "1":
+        return {}
+    return {"default-runtime": "crun", "runtimes": {"crun": {"path": str(_CRUN)}}}
 
 
+_CRUN = Path(__file__).parents[1] / "page/crun"
 _CONTAINERD = """version = 2
 root = "{folder}/data/containerd"
 state = "{folder}/exec/containerd"

@@ -29,6 +29,7 @@ import zstandard
 
 from labsupport.course.catalogue import chapters
 from labsupport.doctor.guest import user_kernels
+from labsupport.doctor.machine import needs_of
 from labsupport.errors import LabError
 from labsupport.figure import style
 from labsupport.making import building, kernel
@@ -174,9 +175,16 @@ def run_notebooks(machine: Path, names: Sequence[str]) -> bool:
 def cells_of(machine: Path, path: Path) -> list[dict[str, Any]]:
     """Run a notebook in the saved machine; return for each cell what became of it."""
     argv = ["node", str(HERE / "run.mjs"), "notebook", str(machine), str(MEMORY_MIB), str(path)]
+    argv += ["engine"] if asks_for_engine(path) else []
     done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
     (machine / f"{path.stem}.jsonl").write_text(done.stdout)
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def asks_for_engine(notebook: Path) -> bool:
+    """Tell whether most of its cells that need something need an engine: one that runs already."""
+    needs = needs_of(notebook)
+    return 2 * sum("engine" in names for names in needs) > len(needs)
 
 
 def _run_notebook(machine: Path, path: Path) -> bool:
@@ -292,7 +300,7 @@ def make_machine(cache: Path, bz_image: Path, root: Path) -> Path:
     """Unpack and pack the guest's files, boot it, and save its state; return the folder."""
     recipe = [bz_image.name, root.name, MEMORY_MIB, LEFT_OUT, V86]
     machine = cache / f"machine-{_digest(*recipe, *_inside())}"
-    if (machine / STATE).exists():
+    if (machine / ENGINE).exists():
         return machine
     machine.mkdir(exist_ok=True)
     with building.scratch("page", cache, SPACE_BYTES, "free some space") as folder:
@@ -308,18 +316,21 @@ def make_machine(cache: Path, bz_image: Path, root: Path) -> Path:
     (machine / "v86").mkdir(exist_ok=True)
     for name in ("libv86.mjs", "v86.wasm"):
         shutil.copyfile(machine / "node_modules/v86/build" / name, machine / "v86" / name)
-    with Progress("starting the machine, until Python is warm (two to ten minutes)"):
+    with Progress("starting the machine, until Docker runs in it (five to twenty minutes)"):
         _run(["node", str(HERE / "run.mjs"), "make", str(machine), str(MEMORY_MIB)], HERE)
-    with Progress("packing the machine's state"):
-        raw = (machine / "state.bin").read_bytes()
-        (machine / "packing").write_bytes(ZSTD.compress(raw))
-        (machine / "packing").rename(machine / STATE)
+    with Progress("packing the machine's states"):
+        for state in (STATE, ENGINE):
+            raw = (machine / state.removesuffix(".zst")).read_bytes()
+            (machine / "packing").write_bytes(ZSTD.compress(raw))
+            (machine / "packing").rename(machine / state)
     for old in {*cache.glob("machine-*")} - {machine}:
         shutil.rmtree(old)
     return machine
 
 
 STATE = "state.bin.zst"
+ENGINE = "engine.bin.zst"
+"""The same machine later, when Docker runs in it: what differs from the first state."""
 WINDOW = zstandard.ZstdCompressionParameters.from_level(19, window_log=25)
 ZSTD = zstandard.ZstdCompressor(compression_params=WINDOW)
 """For a reader who has 32 MiB for what has been unpacked; level 22 takes long, and saves 1 %."""
@@ -427,24 +438,31 @@ def _replace(output: Path, made: Path) -> None:
 def _lay(machine: Path, site: Path) -> None:
     """Lay the machine and the page of its sources into the site."""
     folder = site / "extensions/lab-page/static/machine"
-    state = folder / "state" / f"{_digest(machine / STATE)}.zst"
-    state.parent.mkdir(parents=True)
+    (folder / "state").mkdir(parents=True)
     for name in ("files", "v86"):
         shutil.copytree(machine / name, folder / name)
     for file in (HERE / "machine.js", HERE / "worker.js"):
         shutil.copyfile(file, folder / file.name)
-    shutil.copyfile(machine / STATE, state)
-    size = state.stat().st_size
-    made = {"memory": MEMORY_MIB, "state": f"state/{state.name}", "size": size}
+    state, engine = (_lay_state(machine / name, folder) for name in (STATE, ENGINE))
+    asking = [path.name for path in NOTEBOOKS if asks_for_engine(path)]
+    made = {"memory": MEMORY_MIB, "state": state, "engine": {**engine, "notebooks": asking}}
     (folder / "machine.json").write_text(json.dumps(made))
     shutil.copytree(machine / "sources", site / "sources")
     shutil.copyfile(HERE / "service-worker.js", site / "service-worker.js")
-    (site / "index.html").write_text(front(size), encoding="utf-8")
+    first = front(state["size"], engine["size"])
+    (site / "index.html").write_text(first, encoding="utf-8")
     for name in ("console.webp", "pid_map.png"):
         shutil.copyfile(CHECKOUT / "docs" / name, site / name)
 
 
-def front(size_bytes: int) -> str:
+def _lay_state(state: Path, folder: Path) -> dict[str, Any]:
+    """Lay a state into the machine's folder, named by what it holds; return its URL and size."""
+    url = f"state/{_digest(state)}.zst"
+    shutil.copyfile(state, folder / url)
+    return {"url": url, "size": state.stat().st_size}
+
+
+def front(size_bytes: int, engine_bytes: int) -> str:
     """Return the first page: what this is, and the chapters, but those that are not here."""
     rows = "\n".join(
         f'<li><span>{each.number}</span> <a href="lab/index.html?path={each.file}">'
@@ -454,7 +472,8 @@ def front(size_bytes: int) -> str:
         if each.file in {path.name for path in NOTEBOOKS}
     )
     page = Template((HERE / "front.html").read_text(encoding="utf-8"))
-    return page.substitute(rows=rows, megabytes=round(size_bytes / 1e6))
+    sizes = {"megabytes": round(size_bytes / 1e6), "more": round(engine_bytes / 1e6)}
+    return page.substitute(rows=rows, **sizes)
 
 
 def _write_contents(folder: Path) -> None:

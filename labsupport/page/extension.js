@@ -18,9 +18,13 @@
   };
 
   const UNREACHED = "A file of this page could not be fetched: no network, or the server does not answer.";
+  const LATER = "Docker starts when a cell first asks for it, which takes a minute: it was not fetched as it runs";
   const FULL = "This browser’s storage is full: the machine is fetched again at the next visit, and what you write may be lost. " +
     "What to do: free some space, and download your notebooks (File, Download).";
   const PROGRESS = "my_progress.jsonl"; // beside the notebooks, where the reader can download it
+  // JupyterLab takes it out of the address, and opens it again after a reload.
+  const ASKED = new URLSearchParams(location.search).get("path") ?? sessionStorage.getItem(NAME) ?? "";
+  sessionStorage.setItem(NAME, ASKED);
   const SETTLED = 700; // ms without a running cell, after which this moment is kept
   const UNUSED = 8000; // ms without one, after which the machine may warm up
 
@@ -61,19 +65,27 @@
     async fetch() {
       const made = await fetch(new URL("machine/machine.json", HERE)).then(answer => answer.json()).catch(() => null);
       if (!made) return this.say(`${UNREACHED} What to do: load the page again.`);
-      if (!await this.mayStart(made))
+      const files = [made.state, ...this.asksForEngine(made) ? [made.engine] : []];
+      if (!await this.mayStart(files))
         return this.say("The machine was not started; what stands below the cells was saved elsewhere. " +
           "What to do: press “Fresh machine” when it may start.");
-      this.worker.postMessage({ what: "start", ...made });
+      this.worker.postMessage({ what: "start", ...made, withEngine: files.includes(made.engine) });
+    }
+
+    // A notebook that is open, or that the address asks for, is about Docker.
+    asksForEngine({ engine }) {
+      const open = [...window.jupyterapp?.shell.widgets("main") ?? []].map(widget => widget.context?.path);
+      return [ASKED, ...open].some(path => engine.notebooks.includes(path));
     }
 
     // The reader is asked where the machine costs money, or the tab may not survive it.
-    async mayStart({ state, size }) {
+    async mayStart(files) {
       const { showDialog, Dialog } = this.lib;
-      const kept = await window.caches?.match(new URL(`machine/${state}`, HERE));
+      const kept = await Promise.all(files.map(({ url }) => window.caches?.match(new URL(`machine/${url}`, HERE))));
+      const size = files.reduce((sum, file, at) => sum + (kept[at] ? 0 : file.size), 0);
       const { connection, deviceMemory } = navigator;
       const body = [
-        connection?.saveData && !kept && `Your browser is asked to save data. The machine is a download of ${Math.round(size / 1e6)} MB, once.`,
+        connection?.saveData && size && `Your browser is asked to save data. The machine is a download of ${Math.round(size / 1e6)} MB, once.`,
         deviceMemory <= 2 && `This device has ${deviceMemory} GB of memory, and the machine takes about one: the browser may end this tab.`,
       ].filter(Boolean).join(" ");
       const buttons = [Dialog.cancelButton({ label: "Only Read" }), Dialog.okButton({ label: "Start" })];
@@ -126,13 +138,14 @@
       else if (what === "found" && this.lost) this.say(""), (this.lost = false);
       else if (what === "download") this.download(words);
       else if (what === "full") this.isFull();
+      else if (what === "later") this.lib.Notification.warning(`${LATER} (${words}).`, { autoClose: false });
       else if (what === "told" && words.progress) this.keepProgress(words.progress);
       else if (what === "told" && words.ended) this.kernels.get(words.ended)?.ended(words.status);
     }
 
-    download({ loaded, total }) {
+    download({ name, loaded, total }) {
       const [now, all] = [loaded, total].map(bytes => Math.round(bytes / 1e6));
-      this.say(loaded < total ? `The machine is being fetched, once: ${now} of ${all} MB` : "The machine is starting …", loaded / total);
+      this.say(loaded < total ? `${name} is being fetched, once: ${now} of ${all} MB` : "The machine is starting …", loaded / total);
     }
 
     // Guesses and exercises outlive the machine.

@@ -17,6 +17,7 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections import deque
@@ -34,10 +35,12 @@ from jupyter_client.jsonutil import json_default
 from jupyter_client.session import Session
 from tornado.ioloop import IOLoop
 
+from labsupport.engine.daemon import USUAL_SOCKET
 from labsupport.page.agent import Frames
 
 Message = dict[str, Any]
 _LENGTH = Struct(">I")
+DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
 
 def pack(message: Message, buffers: Sequence[Any] = ()) -> bytes:
@@ -157,8 +160,19 @@ class PageKernel(IPythonKernel):
     def rehearse(self) -> None:
         """Run what notebooks begin with."""
         shell: Any = self.shell
-        shell.user_ns["COMMANDS"] = COMMANDS
+        engine = ENGINE_COMMANDS if USUAL_SOCKET.exists() else ()
+        shell.user_ns["COMMANDS"] = (*COMMANDS, *engine)
         shell.run_cell(REHEARSAL)
+
+    def start_engine(self) -> None:
+        """Start it, and run one container of the base image; what that reads is then in memory."""
+        from labsupport.build.bases import TAG, base_image
+        from labsupport.engine.client import Engine
+
+        with Engine.connect() as engine:
+            base_image(engine)
+        DROP_CACHES.write_text("1")
+        subprocess.run(["docker", "run", "--rm", TAG, "true"], check=True)
 
     async def _serve(self) -> None:
         self.arrived = asyncio.Event()
@@ -279,7 +293,7 @@ def warm_up() -> PageKernel:
 
     machine.probe()
     _rehearse(kernel)
-    Path("/proc/sys/vm/drop_caches").write_text("1")  # a module's file is not read again
+    DROP_CACHES.write_text("1")  # a module's file is not read again
     _rehearse(kernel)  # now it reads what a notebook does
     draw_once(shell)
     gc.collect()
@@ -320,6 +334,8 @@ COMMANDS = (
     *("mount", "ls -la /", "grep root /etc/passwd", "nsenter --help"),
 )
 """What the first notebooks start: the student's browser need not fetch it file by file."""
+ENGINE_COMMANDS = ("docker version", "containerd-shim-runc-v2 -v", "crun --version")
+"""What `docker run` starts, where an engine runs already."""
 
 
 def _rehearse(kernel: PageKernel) -> None:

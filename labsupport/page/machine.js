@@ -14,6 +14,7 @@ export class Machine {
     this.heard = heard;
     this.told = told;
     this.reset();
+    this.loaded = new Promise(done => v86.add_listener("emulator-loaded", done));
     v86.add_listener("emulator-ready", () => (this.files = new Files(v86.v86.cpu.devices.virtio_9p)));
     v86.add_listener("virtio-console0-output-bytes", bytes => this.take(bytes));
   }
@@ -79,7 +80,30 @@ export class Machine {
 
   // True when nothing is under way on the line, as it must be in a saved state.
   get quiet() {
-    return !this.unread && !this.out.length && !this.rest.length && !this.files.asked.size;
+    return this.files && !this.unread && !this.out.length && !this.rest.length && !this.files.asked.size;
+  }
+
+  // Run on from the state that has been loaded, or from a later one, of which `more` has what differs.
+  async begin(more) {
+    await this.loaded;
+    if (more) {
+      const before = this.memory.slice();
+      await this.restore(more);
+      this.differ(before);
+    }
+    this.v86.run();
+    this.setClock();
+  }
+
+  get memory() {
+    const { buffer, byteOffset, length } = this.v86.v86.cpu.mem8;
+    return new Int32Array(buffer, byteOffset, length / 4);
+  }
+
+  // Leave in the guest's memory what differs from another time, most of it being the same; done once more, it is whole.
+  differ(other) {
+    const { memory } = this;
+    for (let at = 0; at < memory.length; at++) memory[at] ^= other[at];
   }
 
   async save() {
@@ -138,13 +162,12 @@ class Files {
   }
 }
 
-// What the guest of a saved state is made of; `files` is a folder's address, `memory` in MiB.
+// What the guest is made of; `files` is a folder's address, `memory` in MiB. What has a saved state is to `begin` in it.
 export function hardware({ wasm, files, memory }) {
   return {
     wasm_path: wasm,
     memory_size: memory << 20,
     vga_memory_size: 1 << 20,
-    autostart: true,
     virtio_console: true,
     disable_keyboard: true,
     disable_mouse: true,

@@ -1,7 +1,8 @@
 // Runs the page's machine in Node.
-//   node run.mjs make FOLDER MEMORY          boot it from FOLDER/{bzImage,fs.json,files/}, write FOLDER/state.bin
-//   node run.mjs notebook FOLDER MEMORY NB   run a notebook's cells in the saved state; one JSON line a cell
-//                                            (./lab page --run NB makes a table of them)
+//   node run.mjs make FOLDER MEMORY          boot it from FOLDER/{bzImage,fs.json,files/}, write FOLDER/state.bin,
+//                                            and FOLDER/engine.bin: what differs when Docker runs
+//   node run.mjs notebook FOLDER MEMORY NB [engine]   run a notebook's cells in the saved state, or in that with
+//                                            Docker; one JSON line a cell (./lab page --run NB makes a table of them)
 import fs from "node:fs";
 import { pathToFileURL } from "node:url";
 import { randomUUID } from "node:crypto";
@@ -24,7 +25,7 @@ const CMDLINE = "console=ttyS0 root=host9p rootfstype=9p rootflags=trans=virtio,
 
 async function make() {
   const v86 = new V86({
-    ...base, cmdline: CMDLINE,
+    ...base, cmdline: CMDLINE, autostart: true,
     bios: { url: at("bios.bin") }, vga_bios: { url: at("vgabios.bin") }, bzimage: { url: at("bzImage") },
     filesystem: { ...base.filesystem, basefs: at("fs.json") },
   });
@@ -35,23 +36,30 @@ async function make() {
     if (line.includes("the agent has ended")) process.exit(1);
     line = "";
   });
-  const late = setTimeout(() => (console.error("Python is not warm after an hour"), process.exit(1)), 6 * LIMIT * 1000);
-  await new Promise(done => new Machine(v86, () => {}, words => words.up && done()));
-  clearTimeout(late);
+  setTimeout(() => (console.error("the states are not there after two hours"), process.exit(1)), 12 * LIMIT * 1000);
+  let told;
+  const machine = new Machine(v86, () => {}, words => told(words));
+  const save = async name => fs.writeFileSync(at(name), Buffer.from(await machine.save()));
+  await new Promise(done => (told = words => words.up && done()));
   await pause(3); // the guest writes back what it still has
-  const state = await v86.save_state();
-  fs.writeFileSync(at("state.bin"), Buffer.from(state));
-  say({ state_bytes: state.byteLength, seconds: seconds(), instructions: v86.get_instruction_counter() });
+  await save("state.bin");
+  const before = machine.memory.slice();
+  machine.order({ order: "engine" });
+  const { status } = await new Promise(done => (told = words => words.engine && done(words)));
+  if (status) return console.error(`no engine: status ${status}`), process.exit(1);
+  do await pause(3); while (!machine.quiet);
+  machine.differ(before);
+  await save("engine.bin");
   process.exit(0);
 }
 
-async function notebook(file) {
+async function notebook(file, engine) {
   const cells = JSON.parse(fs.readFileSync(file)).cells.filter(cell => cell.cell_type === "code");
-  const v86 = new V86({ ...base, initial_state: { url: at("state.bin.zst") } });
+  const read = name => new Uint8Array(fs.readFileSync(at(name))).buffer;
+  const v86 = new V86({ ...base, initial_state: { buffer: read("state.bin.zst") } });
   let on = () => {};
   const machine = new Machine(v86, (_, payload) => on(unpack(payload)), words => words.ended && on(words));
-  await new Promise(done => v86.add_listener("emulator-started", done));
-  machine.setClock();
+  await machine.begin(engine && read("engine.bin.zst"));
   machine.order({ order: "start", channel: 1 });
   for (const cell of cells) {
     const began = performance.now();

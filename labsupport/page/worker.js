@@ -15,8 +15,8 @@ XMLHttpRequest.prototype.send = function (body) {
   send.call(this, body);
 };
 
-// The saved state's bytes: from this browser's storage, else from the server, and then kept.
-async function fetched(url, size) {
+// A saved state's bytes: from this browser's storage, else from the server, and then kept.
+async function fetched(name, { url, size }) {
   const cache = await globalThis.caches?.open(KEPT).catch(() => null); // a private window may have none
   const kept = await cache?.match(url);
   if (kept) return kept.arrayBuffer();
@@ -28,20 +28,29 @@ async function fetched(url, size) {
   for (let { done, value } = await reader.read(); !done; { done, value } = await reader.read()) {
     all.set(value, loaded);
     loaded += value.length;
-    say("download", { loaded, total: size });
+    say("download", { name, loaded, total: size });
   }
   if (loaded !== size) throw new Error(`the download ended after ${loaded} of ${size} bytes`);
-  for (const old of await cache?.keys() ?? []) await cache.delete(old);
   await cache?.put(url, new Response(all)).catch(() => say("full"));
   return all.buffer;
 }
 
+// Give back the room of an earlier page's states.
+async function forget(but) {
+  const cache = await globalThis.caches?.open(KEPT).catch(() => null);
+  const ours = but.map(each => new URL(each.url, location).href);
+  for (const old of await cache?.keys() ?? []) if (!ours.includes(old.url)) await cache.delete(old);
+}
+
 const orders = {
-  async start({ memory, state, size }) {
-    const buffer = await fetched(state, size);
+  async start({ memory, state, engine, withEngine }) {
+    await forget([state, engine]);
+    const buffer = await fetched("The machine", state);
+    const more = withEngine && await fetched("Docker", engine).catch(({ message }) => say("later", message));
     const v86 = new V86({ ...hardware({ wasm: "v86/v86.wasm", files: "files/", memory }), initial_state: { buffer } });
-    v86.add_listener("emulator-started", () => (machine.setClock(), say("started")));
     machine = new Machine(v86, (channel, payload) => postMessage({ channel, payload }, [payload.buffer]), words => say("told", words));
+    await machine.begin(more);
+    say("started");
   },
   ping: () => true,
   send: ({ channel, payload }) => machine.send(channel, payload),

@@ -225,5 +225,4 @@ def test_only_root_has_a_private_engine(nowhere, nobody):
 def test_in_the_page_crun_makes_containers(monkeypatch):
     assert daemon._of_guest() == {}
     monkeypatch.setenv("LAB_IN_PAGE", "1")
-    monkeypatch.setattr(daemon.shutil, "which", lambda name, **_: f"/usr/bin/{name}")
-    assert daemon._of_guest()["runtimes"] == {"crun": {"path": "/usr/bin/crun"}}
+    assert os.access(daemon._of_guest()["runtimes"]["crun"]["path"], os.X_OK)

@@ -1,5 +1,6 @@
 """The built page in Chromium, served below a path, as a course would: `./lab page` first."""
 
+import json
 import os
 import threading
 from contextlib import contextmanager
@@ -179,6 +180,30 @@ def test_a_failed_download_is_said(running, address, word, says, monkeypatch):
     with opened(running, address, "00_start_here.ipynb", ready=False) as page:
         page.page.wait_for_function(f"says => ({BAR})().includes(says)", arg=says, timeout=300_000)
         assert "What to do" in page.page.evaluate(BAR)
+
+
+ENGINE = "import os; print(os.path.exists('/run/labsupport/engine/docker.sock'))"
+
+
+@pytest.mark.parametrize(
+    ("name", "states"), [("00_start_here.ipynb", 1), ("09_images_and_dockerfiles.ipynb", 2)]
+)
+def test_docker_comes_with_the_notebooks_on_it_only(running, address, name, states):
+    with opened(running, address, name) as page:
+        asked = {url for url in page.asked if "/machine/state/" in url}
+        assert len(asked) == states
+        for _ in range(2):
+            assert page.page.evaluate(EXECUTE, ENGINE) == f"{states == 2}\n"
+            page.page.reload()
+            page.page.wait_for_function(READY, timeout=300_000)
+
+
+def test_without_dockers_part_the_machine_starts_and_says_so(running, address, monkeypatch):
+    made = json.loads((SITE / "extensions/lab-page/static/machine/machine.json").read_text())
+    monkeypatch.setattr(Below, "refused", (made["engine"]["url"],))
+    with opened(running, address, "09_images_and_dockerfiles.ipynb") as page:
+        page.page.get_by_text("Docker starts when a cell first asks").first.wait_for()
+        assert page.page.evaluate(EXECUTE, ENGINE) == "False\n"
 
 
 def test_a_worker_that_was_ended_is_said(running, address):

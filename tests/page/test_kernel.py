@@ -86,6 +86,9 @@ class Prepared(kernel.PageKernel):
     def rehearse(self):
         Path(os.environ["REHEARSED"]).write_text(str(os.sched_getscheduler(0)))
 
+    def start_engine(self):
+        Path(os.environ["REHEARSED"]).touch(exist_ok=False)
+
 
 @pytest.fixture
 def page(tmp_path, monkeypatch):
@@ -194,6 +197,14 @@ def test_what_notebooks_do_is_rehearsed_where_nobody_is_disturbed(page, tmp_path
     assert texts(page.until("execute_reply", page.run("print(1)"))) == "1\n"
     told = tmp_path / "rehearsed"
     assert wait_until(lambda: told.exists() and told.read_text()) == str(os.SCHED_IDLE)
+
+
+def test_it_is_told_whether_an_engine_was_started(page, tmp_path):
+    for _ in range(2):
+        page.order(order="engine")
+    page.until("execute_reply", page.run("1"))
+    assert [words["status"] for words in page.told if "engine" in words] == [0, 1]
+    assert (tmp_path / "rehearsed").exists()
 
 
 COUNTED = """
