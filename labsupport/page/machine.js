@@ -15,7 +15,10 @@ export class Machine {
     this.told = told;
     this.reset();
     this.loaded = new Promise(done => v86.add_listener("emulator-loaded", done));
-    v86.add_listener("emulator-ready", () => (this.files = new Files(v86.v86.cpu.devices.virtio_9p)));
+    v86.add_listener("emulator-ready", () => {
+      this.files = new Files(v86.v86.cpu.devices.virtio_9p);
+      takeLittle(v86.v86.cpu);
+    });
     v86.add_listener("virtio-console0-output-bytes", bytes => this.take(bytes));
   }
 
@@ -103,7 +106,7 @@ export class Machine {
   // Leave in the guest's memory what differs from another time, most of it being the same; done once more, it is whole.
   differ(other) {
     const { memory } = this;
-    for (let at = 0; at < memory.length; at++) memory[at] ^= other[at];
+    for (let at = 0; at < memory.length; at++) if (other[at]) memory[at] ^= other[at];
   }
 
   async save() {
@@ -120,6 +123,19 @@ export class Machine {
     cpu.set_tsc(...cpu.current_tsc);
     await this.v86.restore_state(state);
   }
+}
+
+// v86 empties the guest's memory before it puts a state there, and so takes all of it from the browser, page by page.
+// Most of it is empty: here only what is not is touched.
+const PAGE = 4096;
+function takeLittle(cpu) {
+  cpu.unpack_memory = (filled, pages) => {
+    for (let page = 0, next = 0; page < cpu.mem8.length / PAGE; page++) {
+      const at = page * PAGE;
+      if (filled.get(page)) cpu.mem8.set(pages.subarray(next, (next += PAGE)), at);
+      else if (!cpu.is_memory_zeroed(at, PAGE)) cpu.zero_memory(at, PAGE);
+    }
+  };
 }
 
 // The guest's requests to its file system, which is 9P over virtio. When a program is killed that waits for a file, the
