@@ -36,7 +36,7 @@ NEEDS = {
     "race": {"sandbox", "course", "doctor", "engine", "build", "vm"},
     "recap": {"sandbox", "course", "doctor", "engine", "build", "cgroup", "vm"},
     "vm": {"doctor"},
-    "page": {"sandbox", "course", "doctor", "making"},
+    "page": {"sandbox", "course", "doctor", "engine", "build", "making"},
     "making": {"build", "course", "doctor", "engine", "vm"},
 }
 """Which other rooms a room may import."""
