@@ -302,7 +302,11 @@ def warm_up() -> PageKernel:
 
 
 def draw_once(shell: Any) -> None:
-    """Let a plot be drawn when it is shown, and not before: for a window, and to find its edges."""
+    """Let a plot be drawn when it is shown, and not before: for a window, and to find its edges.
+
+    One is drawn now, so that the fonts have been read; to hint them takes seconds where floats are
+    slow.
+    """
     from IPython.core.pylabtools import activate_matplotlib
     from matplotlib import pyplot
     from matplotlib_inline.backend_inline import configure_inline_support, set_matplotlib_formats
@@ -311,6 +315,10 @@ def draw_once(shell: Any) -> None:
     configure_inline_support(shell, "inline")
     set_matplotlib_formats("png", bbox_inches=None, pil_kwargs={"compress_level": 1})
     pyplot.uninstall_repl_displayhook()
+    pyplot.rcParams["text.hinting"] = "none"
+    pyplot.plot([1, 2])
+    pyplot.gcf().canvas.draw()
+    pyplot.close()
 
 
 REHEARSAL = """
