@@ -25,14 +25,15 @@ WORDS = "DejaVu Sans, Verdana, sans-serif"  # Verdana is as wide
 CODE = "DejaVu Sans Mono, Menlo, Consolas, monospace"
 BASELINE = {"middle": 0.35, "top": 0.93, "bottom": -0.24, "baseline": 0.0}  # in font sizes
 LINE = 1.2  # from line to line, in font sizes
-HEAD = 4.0  # of an arrow: its length in points, and its width
+HEAD = 4.0  # of an arrow: its length in points, where the line is thin
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Page:
     """A sheet, `width` by `height` units, y downwards, `inches` wide.
 
-    Lines are as wide as is said in points. What has the larger `above` lies over the rest.
+    Lines (`line`) are so many points wide. Colours are `#RRGGBB`, of a filling `#RRGGBBAA`, too.
+    What has the larger `above` lies over the rest.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Page:
         fill: str = "none", dashed: bool = False, pad: float = 0.3, line: float = 1.8,
         hatched: bool = False, above: float = 1,
     ) -> None:  # fmt: skip
-        """Draw a box whose corners have the radius `pad`; `fill` may end with an alpha."""
+        """Draw a box whose corners have the radius `pad`."""
         place = f"x='{self._at(left)}' y='{self._at(top)}' rx='{self._at(pad)}'"
         size = f"width='{self._at(width)}' height='{self._at(height)}'"
         look = _painted("fill", fill) + _stroke(colour, line, DASHES if dashed else ())
@@ -86,7 +87,7 @@ class Page:
         self, x: float, y: float, radius: float, colour: str = "none", *, fill: str = "none",
         line: float = 1.4, above: float = 1,
     ) -> None:  # fmt: skip
-        """Draw a circle."""
+        """Draw a circle around (x, y)."""
         place = f"cx='{self._at(x)}' cy='{self._at(y)}' r='{self._at(radius)}'"
         self._add(above, f"<circle {place}{_painted('fill', fill)}{_stroke(colour, line)}/>")
 
@@ -119,7 +120,7 @@ class Page:
         self, start: Point, end: Point, colour: str = style.INK, *, line: float = 1.8,
         head: float = HEAD,
     ) -> None:  # fmt: skip
-        """Draw an arrow, whose head is so many points long and wide, and as the line is more."""
+        """Draw an arrow whose head is `head` points long, and longer where the line is wide."""
         (x, y), (to_x, to_y) = start, end
         length = ((to_x - x) ** 2 + (to_y - y) ** 2) ** 0.5 or 1
         long = (head + 1.5 * line) * PIXELS_PER_POINT / self._unit
@@ -159,7 +160,7 @@ class Page:
 
 
 def _painted(what: str, colour: str) -> str:
-    """Say a colour as all readers of SVG know it: those of an alpha in it are young."""
+    """Write a colour as every reader of SVG knows it: few know one with an alpha."""
     if len(colour) == len("#RRGGBBAA"):
         return f" {what}='{colour[:7]}' {what}-opacity='{int(colour[7:], 16) / 255:.2f}'"
     return f" {what}='{colour}'"
