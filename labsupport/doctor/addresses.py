@@ -196,7 +196,11 @@ def _connect(address: str) -> socket.socket:
     if parts.scheme == "unix":
         link = socket.socket(socket.AF_UNIX)
         link.settimeout(_CONNECT_SECONDS)
-        link.connect(parts.path)
+        try:
+            link.connect(parts.path)
+        except OSError:
+            link.close()
+            raise
         return link
     to = parts.hostname or "", parts.port or 2375
     return socket.create_connection(to, timeout=_CONNECT_SECONDS)

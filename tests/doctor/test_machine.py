@@ -4,6 +4,7 @@ Most refusals are real ones too: the rule that forbids something is set up in a 
 test's own. Takes about 15 s.
 """
 
+import gc
 import grp
 import json
 import os
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import sys
 import uuid
+import warnings
 from errno import EACCES, ECONNREFUSED, EINVAL, ENOENT, ENOSPC, EPERM
 from pathlib import Path
 from unittest.mock import Mock
@@ -124,6 +126,15 @@ def test_system_calls_are_watched_by_root_only(found):
     typed = ["unshare", "--mount", "sh", "-ec", f"{tracing}; bpftrace -e '{program}'"]
     installed = shutil.which("bpftool") is not None
     assert told["bpf.trace"]["can"] == (installed and can_do(run, *typed))
+
+
+def test_a_socket_at_which_nobody_listens_is_closed(tmp_path):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with pytest.raises(OSError, match="No such file"):
+            addresses.reach(f"unix://{tmp_path}/socket")
+        gc.collect()
+    assert not told
 
 
 def test_a_user_without_bpftrace_is_told_of_all_that_is_missing(monkeypatch):
