@@ -31,7 +31,7 @@ async function fetched(name, { url, size }) {
     say("download", { name, loaded, total: size });
   }
   if (loaded !== size) throw new Error(`the download ended after ${loaded} of ${size} bytes`);
-  cache?.put(url, new Response(all)).catch(() => say("full")); // meanwhile the machine starts
+  await cache?.put(url, new Response(all)).catch(() => say("full"));
   return all.buffer;
 }
 
