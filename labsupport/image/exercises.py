@@ -90,7 +90,7 @@ class _OfABuild(Exercise):
             what, arguments, made = USES[name]
             program = f"word = {word!r}; from {what}; print(f({arguments}))"
             ran = self._run(build, [PYTHON, "-c", program])
-            if made.format(word) not in ran.output:
+            if ran.status or made.format(word) not in ran.output:
                 said = (ran.said.splitlines() or [f"exit status {ran.status}"])[-1]
                 return f"`{PYTHON}` in the image cannot use {name}, which the app needs ({said})"
         read = self._run(build, ["cat", f"/{self.code}"])
