@@ -128,9 +128,16 @@ class Container(Closing):
         return self
 
     def exec(self, argv: Sequence[str]) -> str:
-        """Run a program in the container, as `docker exec` does; return what it printed."""
-        output: Any = self.container.exec_run(list(argv)).output
-        return str(output.decode())
+        """Run a program in the container, as `docker exec` does; return its standard output.
+
+        Raises `LabError` with its own words if it ends with an error.
+        """
+        said: Any = self.container.exec_run(list(argv), demux=True)
+        output, errors = ((stream or b"").decode(errors="replace") for stream in said.output)
+        if said.exit_code:
+            why = f"exit status {said.exit_code}: {(errors or output).strip()}"
+            raise LabError(f"{trace.command(argv)} failed in the container", why)
+        return output
 
     def close(self) -> None:
         """End it, and wait until it has gone; may be called twice."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from docker.constants import DEFAULT_DOCKER_API_VERSION, DEFAULT_TIMEOUT_SECONDS
 from docker.context import ContextAPI
 from docker.errors import DockerException, InvalidVersion, TLSParameterError
 from docker.utils import version_lt
+from docker.utils.socket import STDOUT, consume_socket_output, demux_adaptor
 from requests.exceptions import ReadTimeout, RequestException
 
 from labsupport import trace
@@ -36,6 +37,41 @@ SOON_SECONDS, PATIENT_SECONDS = 10, 120
 """How long an answer is waited for, first without a word and then with one; only a socket that
 takes the connection gets so long: where systemd holds it, Docker is perhaps just being started."""
 _VM = 'or take the kernel "Lab VM", which has an engine of its own'
+
+
+class Client(docker.DockerClient):
+    """The SDK's client, but it loses nothing of what a program in a container says."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.api = _Api(*args, **kwargs)
+
+
+class _Api(docker.APIClient):
+    """Reads on where the HTTP library stopped, which may have read more than the answer's head.
+
+    The SDK reads from the socket beneath: on a busy machine it loses the program's first words
+    (https://github.com/docker/docker-py/issues/3332).
+    """
+
+    def _read_from_socket(
+        self, response: Any, stream: bool, tty: bool = True, demux: Any = False
+    ) -> Any:
+        sdk: Any = self  # its stubs leave out what is private
+        sdk._disable_socket_timeout(sdk._get_raw_response_socket(response))
+        frames = _frames(response.raw._fp.fp, tty)
+        said: Any = (demux_adaptor(*frame) if demux else frame[1] for frame in frames)
+        if stream:
+            return said
+        with contextlib.closing(response):
+            return consume_socket_output(said, demux=demux)
+
+
+def _frames(file: Any, tty: bool) -> Iterator[tuple[Any, bytes]]:
+    """Read which stream and what; without a terminal, each has a head of 8 bytes (Docker's API)."""
+    if tty:
+        yield from ((STDOUT, data) for data in iter(partial(file.read1, 4096), b""))
+    while head := file.read(8):
+        yield head[0], file.read(int.from_bytes(head[4:], "big"))
 
 
 @dataclass(frozen=True)
@@ -166,9 +202,9 @@ def agreed_version(said: dict[str, Any], address: str) -> str:
 
 def _maker(to: Chosen) -> Callable[..., docker.DockerClient]:
     if to.asked_by == "DOCKER_HOST":
-        return docker.from_env
+        return Client.from_env
     tls = ContextAPI.get_context(to.context).TLSConfig if to.context else None
-    return partial(docker.DockerClient, base_url=to.address, tls=tls or False)
+    return partial(Client, base_url=to.address, tls=tls or False)
 
 
 def _down(to: Chosen, error: OSError) -> EngineDown:

@@ -53,6 +53,14 @@ def test_an_option_that_the_engine_does_not_know_leaves_nothing(engine):
     assert containers(engine) == []
 
 
+def test_what_a_program_inside_says_is_its_output_alone_and_its_failure_is_told(engine):
+    with Container(engine) as container:
+        assert container.exec(["sh", "-c", "echo err >&2; echo out"]) == "out\n"
+        assert container.exec(["true"]) == ""
+        with pytest.raises(LabError, match=r"cat /nothing failed.*status 1.*No such file"):
+            container.exec(["cat", "/nothing"])
+
+
 def test_another_process_of_that_number_is_not_taken_for_the_container(engine):
     with Container(engine) as container:
         assert container.require_here() is container

@@ -1,10 +1,15 @@
 """What an engine says about itself, and the course's base image (3 s)."""
 
 import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from labsupport.build import bases
 from labsupport.build.bases import base_image
+from labsupport.engine.client import Client
 from labsupport.engine.listing import IMAGE_OWNER
 from labsupport.sandbox.rootfs import static_busybox
 from tests.engine.help import folder_of, said_by, start_sleeper
@@ -52,3 +57,32 @@ def test_another_image_of_that_name_is_replaced(engine):
 def _other_image():
     layer = bases.pack({"hello": bases.a_file(b"hello")})
     return bases.archive(bases.TAG, [layer], ["COPY hello /"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, b"out\nerr\n"),
+        ({"demux": True}, (b"out\n", b"err\n")),
+        ({"stream": True}, [b"out\n", b"err\n"]),
+        ({"tty": True}, b"\1\0\0\0\0\0\0\4out\n\2\0\0\0\0\0\0\4err\n"),
+    ],
+    ids=str,
+)
+def test_words_that_come_together_with_the_answers_head_are_not_lost(options, said, tmp_path):
+    """As they do on a busy machine, some ten times in a thousand."""
+    head = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+    words = b"\1\0\0\0\0\0\0\4out\n\2\0\0\0\0\0\0\4err\n"
+
+    def answer():
+        with server.accept()[0] as connection:
+            connection.recv(4096)
+            connection.sendall(head + words)
+
+    with socket.socket(socket.AF_UNIX) as server, ThreadPoolExecutor() as pool:
+        server.bind(str(tmp_path / "it.sock"))
+        server.listen()
+        pool.submit(answer)
+        client = Client(base_url=f"unix://{tmp_path}/it.sock", version="1.41", timeout=60)
+        heard = client.api.exec_start("1", **options)
+        assert (list(heard) if "stream" in options else heard) == said
