@@ -27,7 +27,7 @@ echo first=$(cat /proc/1/comm)
 echo memory=$(grep MemTotal /proc/meminfo | tr -dc 0-9)
 echo cpus=$(nproc)
 echo disk=$(df -Pk / | tail -n 1 | tr -s ' ' | cut -d' ' -f2)
-echo processes=$(ls -d /proc/[0-9]* | wc -l)
+echo processes=$(echo /proc/[0-9]* | wc -w)
 """
 
 
