@@ -206,7 +206,6 @@ _VERTEX = re.compile(r"#(\d+) (.*)")
 _PLACE = re.compile(r"\[(?:(\S+) )?(\d+)/(\d+)\] (.+)")
 _DONE = re.compile(r"DONE ([0-9.]+)s")
 _PRINTED = re.compile(r"[0-9.]+ (.*)")
-_OWN_WORDS = re.compile(r"(?:sha256:\w+|transferring|extracting|resolve|\.\.\.)")
 
 
 class BuildKitReader(Reader):
@@ -254,7 +253,7 @@ def _told(step: BuildStep, words: str) -> BuildStep:
         return replace(step, seconds=0.0, ended=True, cached=True)
     if words.startswith("ERROR: "):
         return replace(step, ended=True, failed=True)
-    if (said := _PRINTED.fullmatch(words)) and not _OWN_WORDS.match(words):
+    if said := _PRINTED.fullmatch(words):  # BuildKit's own words do not begin with a time
         return replace(step, output=f"{step.output}{said[1]}\n")
     return step
 
