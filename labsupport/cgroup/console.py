@@ -9,6 +9,7 @@ import asyncio
 import html
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -232,6 +233,7 @@ class CgroupConsole:
                 )
             finally:
                 loop.remove_reader(events.fileno())
+                self._struck(events)  # a program's end may be seen before what ended it
         self.refresh()
         self.picture.alt = curves.words(self.data)
 
@@ -261,8 +263,9 @@ class CgroupConsole:
         self.picture.alt = curves.finding(data)
 
     def _struck(self, events: Any) -> None:
-        for event in events.read():
-            self._shown.struck(event)
+        with suppress(CgroupClosed):  # the next reading says so
+            for event in events.read():
+                self._shown.struck(event)
         self._say_strikes()
 
     def _say_strikes(self) -> None:

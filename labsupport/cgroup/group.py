@@ -30,6 +30,7 @@ from labsupport.cgroup.files import (
     Limits,
     Usage,
     after,
+    refusal,
 )
 from labsupport.cgroup.life import Place
 from labsupport.errors import CgroupClosed, LabError
@@ -363,7 +364,14 @@ class Events(Closing):
         fd = os.open(folder.path / file, os.O_RDONLY | os.O_CLOEXEC)
         self._fds.append(fd)
         count = after(word, 1)
-        self._counters[kind] = lambda: count(os.pread(fd, READ_BYTES, 0).decode()) or 0
+
+        def counter() -> int:
+            try:
+                return count(os.pread(fd, READ_BYTES, 0).decode()) or 0
+            except OSError as error:  # the group has gone
+                raise refusal(error, folder.path / file, "read") from error
+
+        self._counters[kind] = counter
         if folder.version == 2:
             self._epoll.register(fd, select.EPOLLPRI)
         elif self._timer is None:

@@ -105,6 +105,8 @@ class Race:
         try:
             await self._prepare(self._bait)
             for number in range(rounds):
+                if self._picture.stopping:
+                    break
                 await self._one_round(number)
                 self._paint()
         finally:
