@@ -8,13 +8,17 @@ from collections.abc import Callable, Iterator
 from subprocess import CompletedProcess
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
+import labsupport
+from labsupport import Sandbox, probe
 from tests.accounts import User, made_user, me
 from tests.engines import containers_of, engine_for_notebooks, why_none
 from tests.fixtures_course import begun, pytest_configure, pytest_pyfunc_call  # noqa: F401
 from tests.fixtures_engine import engine, nobody, nowhere  # noqa: F401
 from tests.fixtures_vm import guest, marked, memory_folder, shared, vm_kernel  # noqa: F401
+from tests.notebooks import skip_or_fail
 from tests.selection import changed_rooms, thorough
 
 
@@ -45,10 +49,36 @@ def as_user(ordinary_user: User) -> Callable[..., CompletedProcess[str]]:
     return ordinary_user.run
 
 
+@pytest.fixture
+def ipython() -> Iterator[InteractiveShell]:
+    """An IPython that has loaded our extension, as a notebook's first cell does."""
+    shell = InteractiveShell.instance()
+    labsupport.load_ipython_extension(shell)
+    yield shell
+    labsupport.unload_ipython_extension(shell)
+    InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Sandbox, Sandbox]]:
+    """Two sandboxes with a cable and addresses of one network."""
+    with Sandbox(new={"net"}) as left, Sandbox(new={"net"}) as right:
+        left.net.connect(right)
+        left.net.set_up("eth0", "10.0.0.1/24")
+        right.net.set_up("eth0", "10.0.0.2/24")
+        yield left, right
+
+
 @pytest.fixture(scope="session")
 def _engine_of_the_session() -> Iterator[dict[str, str]]:
     with engine_for_notebooks() as environment:
         yield environment
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Run tests that are coroutines (`pytest.mark.anyio`) with asyncio, as Jupyter does."""
+    return "asyncio"
 
 
 @pytest.fixture
@@ -63,6 +93,13 @@ def an_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("DOCKER_HOST", environment["DOCKER_HOST"])
     yield environment["DOCKER_HOST"]
     assert not containers_of(environment["DOCKER_HOST"])
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what is marked with `needs` of something that this machine lacks."""
+    names = [name for marker in item.iter_markers("needs") for name in marker.args]
+    if names and (lacking := probe().missing(*names)):
+        skip_or_fail(lacking)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -17,11 +17,11 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from queue import Empty
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NoReturn
 
 import nbval.kernel
 import nbval.plugin
@@ -151,6 +151,11 @@ def _skip_if_not_run(item: IPyNbCell) -> None:
     missing = {name: why for notice in notices if notice for name, why in notice["missing"].items()}
     if not missing or _raised(item) or item.parent.kernel.reply.get("status") == "error":
         return
+    skip_or_fail(missing)
+
+
+def skip_or_fail(missing: Mapping[str, object]) -> NoReturn:
+    """Skip for lack of something, and say why it is missing; fail if `LAB_MUST_HAVE` names it."""
     reasons = "; ".join(f"needs {name}: {why}" for name, why in sorted(missing.items()))
     if broken := sorted(must_have() & missing.keys()):
         pytest.fail(f"LAB_MUST_HAVE names {', '.join(broken)}, but this {reasons}", pytrace=False)

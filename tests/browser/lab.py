@@ -3,13 +3,9 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +13,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-START_SECONDS = 60
+from tests.waiting import wait_until
+
+FOLDERS = {
+    "JUPYTER_CONFIG_DIR": "config",
+    "JUPYTER_RUNTIME_DIR": "run",
+    "JUPYTERLAB_SETTINGS_DIR": "settings",
+    "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+    "IPYTHONDIR": "ipython",
+    "LAB_PROGRESS": "progress.jsonl",
+}
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Lab:
     def address(self, notebook: Path) -> str:
         """Return the page of a notebook under `root`, in a workspace without other tabs."""
         path = quote(notebook.resolve().relative_to(self.root).as_posix())
-        return f"{self.base}/doc/tree/{path}?token={self.token}"
+        return f"{self.base}doc/tree/{path}?token={self.token}"
 
 
 @contextmanager
@@ -43,86 +48,54 @@ def jupyterlab(root: Path, dark: bool = False) -> Iterator[Lab]:
     """Run JupyterLab on a free port of the loopback interface; end it and its kernels on exit."""
     with tempfile.TemporaryDirectory(prefix="lab-browser-") as scratch:
         home = Path(scratch)
-        _write_settings(home / "settings", dark)
-        base, token = f"http://127.0.0.1:{_free_port()}", os.urandom(16).hex()
-        lab = Lab(base, token, root.resolve(), home / "progress.jsonl")
+        (home / "overrides.json").write_text(json.dumps(_settings(dark)))
+        mine = {name: str(home / path) for name, path in FOLDERS.items()}
         with (home / "log").open("w") as log:
             server = subprocess.Popen(
-                _command(lab), env={**os.environ, **_environment(home), **_variables(lab)},
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                _command(root, home), env={**os.environ, **mine}, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         try:
-            _wait_until_it_answers(lab, server, home / "log")
-            yield lab
+            told = _told_by(server, home)
+            yield Lab(told["url"], told["token"], root.resolve(), home / FOLDERS["LAB_PROGRESS"])
         finally:
-            _end(server)
+            server.terminate()  # it ends its kernels
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)
 
 
-def _command(lab: Lab) -> list[str]:
+def _command(root: Path, home: Path) -> list[str]:
     return [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1",
-        f"--ServerApp.port={lab.base.rpartition(':')[2]}", "--ServerApp.port_retries=0",
-        "--ServerApp.answer_yes=True", f"--ServerApp.root_dir={lab.root}",
-        f"--ServerApp.allow_root={os.geteuid() == 0}", "--LabApp.expose_app_in_browser=True",
+        f"--ServerApp.root_dir={root.resolve()}", f"--ServerApp.allow_root={os.geteuid() == 0}",
+        f"--LabApp.app_settings_dir={home}", "--LabApp.expose_app_in_browser=True",
         "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]  # fmt: skip
 
 
-def _environment(home: Path) -> dict[str, str]:
+def _settings(dark: bool) -> dict[str, dict[str, Any]]:
+    quiet = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
     return {
-        "JUPYTER_CONFIG_DIR": str(home / "config"),
-        "JUPYTER_RUNTIME_DIR": str(home / "run"),
-        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
-        "IPYTHONDIR": str(home / "ipython"),
+        "@jupyterlab/apputils-extension:notification": quiet,
+        "@jupyterlab/apputils-extension:themes": {
+            "theme": f"JupyterLab {'Dark' if dark else 'Light'}"
+        },
+        "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
+        # without the first, cells off-screen are not rendered
+        "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none", "kernelShutdown": True},
     }
 
 
-def _variables(lab: Lab) -> dict[str, str]:
-    return {"JUPYTER_TOKEN": lab.token, "LAB_PROGRESS": str(lab.progress)}
+def _told_by(server: subprocess.Popen[bytes], home: Path) -> dict[str, Any]:
+    """Wait until it listens, and return what it writes of itself then: `url`, `token`, …"""
 
+    def written() -> list[str]:
+        assert server.poll() is None, (home / "log").read_text()[-3000:]
+        texts = [file.read_text() for file in home.glob("run/jpserver-*.json")]
+        return [text for text in texts if text.endswith("}")]
 
-def _write_settings(folder: Path, dark: bool) -> None:
-    def write(extension: str, plugin: str, **values: Any) -> None:
-        path = folder / extension / f"{plugin}.jupyterlab-settings"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values))
-
-    apputils, theme = "@jupyterlab/apputils-extension", "Dark" if dark else "Light"
-    write(apputils, "notification", fetchNews="false", checkForUpdates=False, doNotDisturbMode=True)
-    write(apputils, "themes", theme=f"JupyterLab {theme}")
-    write("@jupyterlab/docmanager-extension", "plugin", autosave=False)
-    # Without this, cells off-screen are not rendered.
-    tracker = {"windowingMode": "none", "kernelShutdown": True}
-    write("@jupyterlab/notebook-extension", "tracker", **tracker)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def _wait_until_it_answers(lab: Lab, server: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        if server.poll() is not None:
-            raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
-        try:
-            urllib.request.urlopen(f"{lab.base}/api", timeout=1).close()
-        except (urllib.error.URLError, TimeoutError):
-            time.sleep(0.1)
-        else:
-            return
-    raise TimeoutError(f"JupyterLab did not answer within {START_SECONDS} s")
-
-
-def _end(server: subprocess.Popen[bytes]) -> None:
-    for number, seconds in ((signal.SIGINT, 15), (signal.SIGTERM, 5), (signal.SIGKILL, 5)):
-        if server.poll() is not None:
-            return
-        server.send_signal(number)
-        try:
-            server.wait(seconds)
-        except subprocess.TimeoutExpired:
-            continue
+    [text] = wait_until(written, 60, lambda: (home / "log").read_text()[-3000:])
+    told: dict[str, Any] = json.loads(text)
+    return told

@@ -15,15 +15,6 @@ from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from tests.browser.lab import Lab
 
 NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
-OPTIONS = [
-    "--no-sandbox",  # as root, and in containers, its own sandbox refuses to start
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WIDTH, HEIGHT = 1280, 1600
 TALLEST = 16_000  # pixels; Chromium paints no more in one piece
 
@@ -64,7 +55,7 @@ RUN_ONE = """number => {
   const app = window.jupyterapp;
   app.shell.currentWidget.content.deselectAll();
   app.shell.currentWidget.content.activeCellIndex = number;
-  app.commands.execute('notebook:run-cell');
+  window.ended = app.commands.execute('notebook:run-cell').then(() => true);
 }"""
 SCROLL_TO_TOP = """() => document.querySelectorAll('.jp-Notebook, .jp-Notebook *')
     .forEach(part => { if (part.scrollTop && part.clientHeight > 400) part.scrollTop = 0; })"""
@@ -86,7 +77,7 @@ def browser() -> Iterator[Browser]:
     if program is None:
         raise RuntimeError("no Chromium or Chrome on the PATH; install chromium or set CHROMIUM")
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=OPTIONS)
+        running = playwright.chromium.launch(executable_path=program, args=["--disable-gpu"])
         try:
             yield running
         finally:
@@ -108,10 +99,12 @@ class NotebookPage:
         self.page.wait_for_function(DONE, timeout=seconds * 1000)
         self.page.wait_for_timeout(500)  # the last messages of widgets, and their painting
 
-    def run(self, number: int, seconds: float = 60) -> None:
-        """Run one cell, and wait for its end."""
+    def run(self, number: int, seconds: float = 60) -> str:
+        """Run one cell, wait for its end, and return what it printed."""
         self.page.evaluate(RUN_ONE, number)
+        self.page.wait_for_function("() => window.ended", timeout=seconds * 1000)
         self.page.wait_for_function(CELL_DONE, arg=number, timeout=seconds * 1000)
+        return "".join("".join(each.get("text", "")) for each in self.cells()[number]["outputs"])
 
     def walk(self, seconds: float = 300) -> None:
         """Run cell after cell, as a student does, and use each named control when its turn comes.

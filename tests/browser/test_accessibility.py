@@ -1,9 +1,5 @@
 """The site, for everyone: no rule of WCAG 2.1 A or AA that axe-core knows is broken on a page."""
 
-import functools
-import http.server
-import threading
-
 import pytest
 
 from labsupport.course.catalogue import chapters
@@ -14,22 +10,13 @@ pytestmark = pytest.mark.browser
 PAGES = ["index.html", *(each.file.replace(".ipynb", ".html") for each in chapters())]
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     require_axe()
     pytest.importorskip("jupyter_book", reason="needs jupyter-book (./lab test installs it)")
     folder = tmp_path_factory.mktemp("site") / "site"
     site.build(folder, "https://github.com/someone/course")
-    handler = functools.partial(Quiet, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    return folder.as_uri()
 
 
 @pytest.mark.thorough

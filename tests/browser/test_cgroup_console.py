@@ -5,12 +5,14 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from labsupport import probe
 from tests.browser.lab import jupyterlab
 from tests.browser.page import opened
 from tests.toys import write_notebook
 
-pytestmark = pytest.mark.browser
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.needs("cgroup.memory", "cgroup.pids", "cgroup.cpu"),
+]
 SECONDS = 60_000
 SET_UP = """
 from labsupport import Cgroup, CgroupConsole
@@ -22,43 +24,29 @@ READ = "print(group.files()['memory'][1], group.files()['pids'][1], len(group.pr
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    if missing := probe().missing("cgroup.memory", "cgroup.pids", "cgroup.cpu"):
-        pytest.skip(f"needs {', '.join(missing)}")
-    with jupyterlab(tmp_path_factory.mktemp("console")) as running:
-        yield running
-
-
-@pytest.fixture
-def page(lab, running_chromium):
-    path = write_notebook(lab.root / "console.ipynb", SET_UP, RUN, READ, "group.close()")
-    with opened(running_chromium, lab, path, "lab-host") as page:
+def page(tmp_path_factory, running_chromium):
+    path = tmp_path_factory.mktemp("console") / "console.ipynb"
+    write_notebook(path, SET_UP, RUN, READ, "group.close()")
+    with jupyterlab(path.parent) as lab, opened(running_chromium, lab, path, "lab-host") as page:
         page.page.set_default_timeout(SECONDS)
-        for number in (0, 1):
-            run(page, number)
+        page.run(0)
+        page.run(1)
         yield page
-        run(page, 3)
-
-
-def run(page, number):
-    """Run one cell and return what it printed."""
-    page.page.evaluate(
-        """async number => {
-          const app = window.jupyterapp, content = app.shell.currentWidget.content;
-          content.deselectAll();
-          content.activeCellIndex = number;
-          await app.commands.execute('notebook:run-cell');
-        }""",
-        number,
-    )
-    page.page.wait_for_timeout(200)
-    outputs = page.cells()[number]["outputs"]
-    return "".join("".join(each.get("text", "")) for each in outputs)
+        page.run(3)
 
 
 def says(page):
     """What the kernel's files say: memory limit, limit of tasks, processes inside."""
-    return [int(word) for word in run(page, 2).split()]
+    return [int(word) for word in page.run(2).split()]
+
+
+def test_nothing_is_watched_until_it_is_started(page):
+    stop = page.page.get_by_role("button", name="stop watching")
+    expect(stop).to_be_hidden()  # the cell has ended
+    page.page.get_by_role("button", name="start watching").press("Enter")
+    expect(stop).to_be_visible()
+    stop.click()
+    expect(stop).to_be_hidden()
 
 
 def test_a_moved_slider_changes_the_kernels_file(page):
@@ -70,15 +58,6 @@ def test_a_moved_slider_changes_the_kernels_file(page):
     page.page.get_by_label("task limit").press("ArrowLeft")
     expect(log).to_contain_text("pids.max now says 18")
     assert says(page)[1] == 18
-
-
-def test_nothing_is_watched_until_it_is_started(page):
-    stop = page.page.get_by_role("button", name="stop watching")
-    expect(stop).to_be_hidden()  # the cell has ended
-    page.page.get_by_role("button", name="start watching").press("Enter")
-    expect(stop).to_be_visible()
-    stop.click()
-    expect(stop).to_be_hidden()
 
 
 def test_buttons_start_a_program_and_the_log_reads_it_out(page):
@@ -99,9 +78,3 @@ def test_the_kill_is_drawn_and_said(page):
     expect(page.page.get_by_role("log")).to_contain_text("the kernel struck: OOM kill")
     picture = page.page.locator(".labsupport-live img")
     expect(picture).to_have_attribute("alt", re.compile("1 OOM kill"))
-
-
-def test_a_disk_writer_cannot_be_started_without_a_disk(page):
-    button = page.page.get_by_role("button", name="disk writer")
-    expect(button).to_be_disabled()
-    expect(button).to_have_attribute("title", re.compile("starts only with a limit"))

@@ -6,12 +6,11 @@ import re
 import nbformat
 import pytest
 
-from labsupport import probe
 from tests.browser.lab import jupyterlab
 from tests.browser.page import opened
 from tests.toys import CHECKOUT
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.needs("ns.pid")]
 
 NOTEBOOK = CHECKOUT / "notebooks" / "02_pid_namespaces.ipynb"
 WANTED = "[it] = [p for p in processes(of=exercise.box) if p.pids[-1] == {}]; "
@@ -75,8 +74,6 @@ class Keys:
 
 @pytest.fixture(scope="module")
 def lab():
-    if refusal := probe().why_not("ns.pid"):
-        pytest.skip(f"needs ns.pid: {refusal.reason}")
     with jupyterlab(NOTEBOOK.parent) as lab:
         yield lab
 

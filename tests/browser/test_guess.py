@@ -5,16 +5,13 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import nbformat
 import pytest
 from ipywidgets.embed import embed_snippet
 from playwright.sync_api import expect
 
 from labsupport import predict
 from labsupport.course.guess_widget import GuessWidget
-from tests.browser.lab import jupyterlab
-from tests.browser.page import opened
-from tests.toys import CHECKOUT
+from tests.toys import CHECKOUT, write_notebook
 
 pytestmark = pytest.mark.browser
 
@@ -26,32 +23,26 @@ CELLS = [
 ]
 
 
-def test_a_guess_is_made_by_keyboard_and_closed_by_the_answer(running_chromium, tmp_path):
-    notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, CELLS)))
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "", "language": "python"}
-    nbformat.write(notebook, tmp_path / "guess.ipynb")
-    with (
-        jupyterlab(tmp_path) as lab,
-        opened(running_chromium, lab, tmp_path / "guess.ipynb") as page,
-    ):
-        for number in range(3):
-            page.run(number)
-        controls = page.page.locator("fieldset")
-        which, many = controls.filter(has_text="Which"), controls.filter(has_text="How many")
-        which.get_by_label("the first").focus()
-        page.page.keyboard.press("ArrowDown")
-        which.get_by_text("Noted: the second.").wait_for()
-        page.page.keyboard.press("Tab")
-        many.get_by_role("spinbutton").focus()
-        page.page.keyboard.type("95")
-        page.page.keyboard.press("Tab")
-        many.get_by_text("Noted: 95.").wait_for()
-        page.run(3)
-        assert page.problems() == []
-        answered = page.page.get_by_role("status").filter(has_text="as you said ✓")
-        assert re.search("you: the second · the kernel: the second", answered.first.inner_text())
-        expect(page.page.get_by_label("the first")).to_be_disabled()
-        expect(page.page.locator(".jp-OutputArea").last).to_contain_text("the second 95")
+def test_a_guess_is_made_by_keyboard_and_closed_by_the_answer(open_notebook, tmp_path):
+    page = open_notebook(write_notebook(tmp_path / "guess.ipynb", *CELLS))
+    for number in range(3):
+        page.run(number)
+    controls = page.page.locator("fieldset")
+    which, many = controls.filter(has_text="Which"), controls.filter(has_text="How many")
+    which.get_by_label("the first").focus()
+    page.page.keyboard.press("ArrowDown")
+    which.get_by_text("Noted: the second.").wait_for()
+    page.page.keyboard.press("Tab")
+    many.get_by_role("spinbutton").focus()
+    page.page.keyboard.type("95")
+    page.page.keyboard.press("Tab")
+    many.get_by_text("Noted: 95.").wait_for()
+    page.run(3)
+    assert page.problems() == []
+    answered = page.page.get_by_role("status").filter(has_text="as you said ✓")
+    assert re.search("you: the second · the kernel: the second", answered.first.inner_text())
+    expect(page.page.get_by_label("the first")).to_be_disabled()
+    expect(page.page.locator(".jp-OutputArea").last).to_contain_text("the second 95")
 
 
 NPM = CHECKOUT / "tests/node_modules"

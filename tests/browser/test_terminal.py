@@ -3,12 +3,10 @@
 import pytest
 from playwright.sync_api import expect
 
-from labsupport import probe
-from tests.browser.lab import jupyterlab
-from tests.browser.page import CELLS, opened
+from tests.browser.page import CELLS
 from tests.toys import write_notebook
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.needs("ns.pid")]
 SOURCES = (
     "%load_ext labsupport\nfrom labsupport import Sandbox, Terminal\n"
     "box = Sandbox(new={'pid', 'mount'}).open()",
@@ -17,22 +15,16 @@ SOURCES = (
 )
 
 
-def test_a_terminal_is_used_and_left_by_keyboard(tmp_path, running_chromium):
-    if refusal := probe().why_not("ns.pid"):
-        pytest.skip(f"needs ns.pid: {refusal.reason}")
-    notebook = write_notebook(tmp_path / "terminal.ipynb", *SOURCES)
-    with jupyterlab(tmp_path) as lab, opened(running_chromium, lab, notebook) as opened_page:
-        opened_page.walk()
-        assert opened_page.problems() == []
-        page = opened_page.page
-        screen = page.get_by_role("textbox", name="terminal: nsenter")
-        screen.focus()
-        page.keyboard.type("echo second $((6*8))\n")
-        page.get_by_role("listitem").get_by_text("second 48").wait_for(state="attached")
-        page.keyboard.press("Shift+Escape")
-        expect(page.get_by_role("button", name="■ Close")).to_be_focused()
-        page.keyboard.press("Enter")
-        page.locator(".labsupport-terminal [role=status]", has_text="closed").wait_for()
-        page.wait_for_function(
-            f"({CELLS})()[1].outputs[0].data['text/plain'].includes('second 48')"
-        )
+def test_a_terminal_is_used_and_left_by_keyboard(tmp_path, open_notebook):
+    notebook = open_notebook(write_notebook(tmp_path / "terminal.ipynb", *SOURCES))
+    notebook.walk()
+    assert notebook.problems() == []
+    page = notebook.page
+    page.get_by_role("textbox", name="terminal: nsenter").focus()
+    page.keyboard.type("echo second $((6*8))\n")
+    page.get_by_role("listitem").get_by_text("second 48").wait_for(state="attached")
+    page.keyboard.press("Shift+Escape")
+    expect(page.get_by_role("button", name="■ Close")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.locator(".labsupport-terminal [role=status]", has_text="closed").wait_for()
+    page.wait_for_function(f"({CELLS})()[1].outputs[0].data['text/plain'].includes('second 48')")

@@ -1,10 +1,8 @@
 """What tests of control groups share: a check that nothing is left, a loop device."""
 
-import os
-import subprocess
-
 import pytest
 
+from labsupport import Disk
 from labsupport.cgroup import life
 from labsupport.errors import LabError
 from labsupport.ownership import marks
@@ -12,7 +10,6 @@ from labsupport.sandbox.sandbox import Sandbox
 from tests import census
 from tests.waiting import wait_until
 
-MIB = 1 << 20
 MARK = "labsupport-cgroup-" + marks.mark().replace(":", "-")  # those of an engine stay with it
 
 
@@ -32,14 +29,11 @@ def nothing_is_left():
 
 
 @pytest.fixture
-def loop(tmp_path):
+def loop():
     """A loop device of 16 MiB."""
-    image = tmp_path / "disk"
-    image.touch()
-    os.truncate(image, 16 * MIB)
-    argv = ["losetup", "--find", "--show", image]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"needs a loop device: {done.stderr.strip()}")
-    yield done.stdout.strip()
-    subprocess.run(["losetup", "--detach", done.stdout.strip()], check=True)
+    try:
+        disk = Disk("16M")
+    except LabError as refusal:
+        pytest.skip(f"needs a loop device: {refusal}")
+    with disk:
+        yield disk.device

@@ -29,12 +29,12 @@ from labsupport.kernel.mounts import version
 from labsupport.ownership import marks
 from labsupport.sandbox import launch
 from tests import census
-from tests.cgroup.groups import MARK, MIB, loop, nothing_is_left
+from tests.cgroup.conftest import MARK
 from tests.waiting import is_alive, owner, sleeper, wait_until
 
-__all__ = ["loop", "nothing_is_left"]
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 V2 = version() == 2
+MIB = 1 << 20
 
 
 def run_in(group, code, timeout=60):
@@ -139,7 +139,8 @@ def test_the_group_and_all_inside_end_with_the_block():
     with sleeper() as program:
         with Cgroup() as group:
             group.add(program.pid)
-            folders = group.folders.values()
+            child = group.child("inner").open()
+            folders = [*group.folders.values(), *child.folders.values()]
         assert program.wait(60) == -signal.SIGKILL
         assert not any(folder.exists() for folder in folders)
     group.close()
@@ -161,6 +162,8 @@ def test_a_process_that_has_ended_is_named():
         pass
     with Cgroup() as group, pytest.raises(ProcessGone):
         group.add(program.pid)
+    with pytest.raises(ProcessGone):
+        Cgroup.files_of(program.pid)
 
 
 # --- memory -------------------------------------------------------------------------------------
@@ -340,19 +343,12 @@ def test_a_notebook_ends_with_a_sandbox_open_in_a_frozen_group():
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=20)
 
 
-def test_a_frozen_group_below_ends_with_the_group():
-    with Cgroup() as group, group.child("one") as one, sleeper() as program:
-        one.add(program.pid)
-        one.freeze()
-        group.kill()
-        assert program.wait(60) == -signal.SIGKILL
-
-
-def test_kill_ends_groups_below_and_leaves_the_group():
+def test_kill_ends_groups_below_even_a_frozen_one_and_leaves_the_group():
     with Cgroup() as group, group.child("one") as one, group.child("two") as two:
         with sleeper() as first, sleeper() as second:
             one.add(first.pid)
             two.add(second.pid)
+            one.freeze()
             group.kill()
             assert first.wait(60) == second.wait(60) == -signal.SIGKILL
         assert one.processes() == two.processes() == []
@@ -364,14 +360,6 @@ def test_kill_ends_groups_below_and_leaves_the_group():
 def test_in_nested_groups_the_smaller_limit_decides():
     with Cgroup(pids=3) as group, group.child("inner", pids=10) as inner:
         assert run_in(inner, FORK_TEN).stdout == "2\n"
-
-
-def test_a_child_goes_with_its_parent():
-    group = Cgroup().open()
-    child = group.child("inner").open()
-    folders = [*group.folders.values(), *child.folders.values()]
-    group.close()
-    assert not any(folder.exists() for folder in folders)
 
 
 @pytest.mark.skipif(not V2, reason="the rule is cgroup v2's")

@@ -11,10 +11,8 @@ import pytest
 from labsupport.cgroup import life
 from labsupport.cgroup.files import Folder
 from labsupport.kernel.mounts import trees, version
-from tests.cgroup.groups import nothing_is_left
 from tests.toys import CHECKOUT
 
-__all__ = ["nothing_is_left"]
 NOBODY = 65534
 pytestmark = [
     pytest.mark.skipif(version() != 2, reason="delegation is cgroup v2's"),

@@ -9,11 +9,9 @@ import pytest
 from labsupport import Cgroup
 from labsupport.cgroup.exercises import MIB
 from labsupport.kernel.mounts import version
-from tests.cgroup.groups import nothing_is_left
 from tests.fixtures_course import solve
 from tests.waiting import wait_until
 
-__all__ = ["nothing_is_left"]
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 

@@ -1,7 +1,6 @@
 """The limits of any process as files and as a table; disks and swap space."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,10 +8,6 @@ import pytest
 from labsupport import Cgroup, Disk, Sandbox
 from labsupport.cgroup import files
 from labsupport.cgroup.dangers import SwapSpace
-from labsupport.errors import LabError, ProcessGone
-from tests.cgroup.groups import nothing_is_left
-
-__all__ = ["nothing_is_left"]
 
 
 def test_a_process_in_our_group_has_our_limits(nothing_is_left):
@@ -21,13 +16,6 @@ def test_a_process_in_our_group_has_our_limits(nothing_is_left):
         found = Cgroup.files_of(box.start(["sleep", "60"]).pid)
         assert found == group.files()
     assert found["pids"][1] == "9"
-
-
-def test_a_process_that_has_ended_is_told():
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    with pytest.raises(ProcessGone):
-        Cgroup.files_of(ended.pid)
 
 
 def test_its_lines_tell_the_file_and_what_no_limit_is(nothing_is_left):
@@ -41,15 +29,11 @@ def test_its_lines_tell_the_file_and_what_no_limit_is(nothing_is_left):
     assert f"in {folder}" in lines
 
 
-def test_a_disk_is_a_block_device_and_goes_with_its_owner():
-    try:
-        disk = Disk("2M")
-    except LabError as refusal:
-        pytest.skip(f"needs a loop device: {refusal}")
-    size = Path("/sys/block", Path(disk.device).name, "size")
-    assert int(size.read_text()) * 512 == 2 << 20
-    disk.close()
-    disk.close()
+def test_a_disk_is_a_block_device_and_goes_with_its_owner(loop):
+    with Disk("2M") as disk:
+        size = Path("/sys/block", Path(disk.device).name, "size")
+        assert int(size.read_text()) * 512 == 2 << 20
+        disk.close()
     assert not size.exists() or int(size.read_text()) == 0
 
 

@@ -22,6 +22,7 @@ from labsupport.errors import LabError
 from tests.toys import write_notebook
 
 FIRST = "/lab/tree/00_start_here.ipynb"
+SETTINGS = "/lab/api/settings/@jupyterlab/apputils-extension"
 STARTER = "import sys; from labsupport.course import opening; "
 STARTER += "opening.FOLDER = opening.Path(sys.argv[1]); "
 STARTER += "opening.places.wants_kernel = lambda environment: {wants_kernel}; "
@@ -60,19 +61,13 @@ def asked(address, path):
         return json.load(page)
 
 
-@pytest.fixture
-def taken_port():
-    with socket.socket() as listener:
-        listener.bind((opening.LOOPBACK, 0))
-        listener.listen()
-        yield listener.getsockname()[1]
-
-
 def test_the_address_answers_as_soon_as_it_is_told_and_one_ctrl_c_ends_all(folder):
     with opened(folder) as (server, address):
         with urllib.request.urlopen(address, timeout=60) as page:
             assert b"JupyterLab" in page.read()
         assert "/lab/tree/00_start_here.ipynb?token=" in address
+        token = address.rpartition("=")[2]
+        assert token not in Path(f"/proc/{server.pid}/cmdline").read_text()
         server.send_signal(signal.SIGINT)
         assert server.wait(60) == 0
 
@@ -89,7 +84,9 @@ def test_a_kernel_is_built_beside_the_open_course_and_no_longer(folder):
         assert not Path("/proc", builder).exists()
 
 
-def test_no_settings_kernels_or_extensions_of_the_user_reach_in(folder, monkeypatch):
+def test_settings_and_kernels_of_the_user_do_not_reach_in_and_ours_ask_for_no_news(
+    folder, monkeypatch
+):
     """Theirs ask for parts that are not installed here, and another Python."""
     settings = {"ServerApp": {"contents_manager_class": "not.there.Manager"}}
     themes = "apputils-extension/themes.jupyterlab-settings"
@@ -108,18 +105,13 @@ def test_no_settings_kernels_or_extensions_of_the_user_reach_in(folder, monkeypa
     before = sorted(folder.glob(".*/**/*"))
     with opened(folder) as (_, address):
         found = asked(address, "/api/kernelspecs")["kernelspecs"]
-        chosen = asked(address, "/lab/api/settings/@jupyterlab/apputils-extension:themes")
+        chosen = asked(address, f"{SETTINGS}:themes")
+        ours = asked(address, f"{SETTINGS}:notification")["schema"]["properties"]
     assert found["python3"]["spec"]["argv"][0] == sys.executable
     assert chosen["settings"].get("theme") != "theirs"
+    assert ours["fetchNews"]["default"] == "false"
+    assert ours["checkForUpdates"]["default"] is False
     assert sorted(folder.glob(".*/**/*")) == before
-
-
-def test_nobody_is_asked_about_news_of_jupyter(folder):
-    with opened(folder) as (_, address):
-        answer = asked(address, "/lab/api/settings/@jupyterlab/apputils-extension:notification")
-    properties = answer["schema"]["properties"]
-    assert properties["fetchNews"]["default"] == "false"
-    assert properties["checkForUpdates"]["default"] is False
 
 
 def test_a_first_visit_warns_of_a_strangers_notebook_and_of_nothing_else(folder):
@@ -166,18 +158,14 @@ def test_a_notebook_may_be_named_by_its_start_and_a_closed_terminal_ends_all(fol
         assert server.wait(60) == 0
 
 
-def test_the_token_is_not_in_the_process_list(folder):
-    with opened(folder) as (server, address):
-        token = address.rpartition("=")[2]
-        assert token not in Path(f"/proc/{server.pid}/cmdline").read_text()
-
-
-def test_a_taken_port_is_told(folder, taken_port):
+def test_a_taken_port_is_told(folder):
     starter = STARTER.format(wants_kernel=False)
-    command = [sys.executable, "-c", starter, str(folder), "--port", str(taken_port)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    with socket.create_server((opening.LOOPBACK, 0)) as listener:
+        taken = str(listener.getsockname()[1])
+        command = [sys.executable, "-c", starter, str(folder), "--port", taken]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    assert str(taken_port) in done.stderr
+    assert taken in done.stderr
 
 
 def test_a_missing_notebook_is_told(folder, monkeypatch):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from labsupport import Exercise, predict, probe
+from labsupport import Exercise, predict
 from labsupport.course import course_map, progress
 from labsupport.course.catalogue import NOTEBOOKS, chapters
 from labsupport.course.course_map import CourseMap
@@ -23,6 +23,12 @@ QUESTION = chapters()[2].questions[0]
 ANSWER = """import os, signal
 [it] = [p for p in processes(of=exercise.box) if p.pids[-1] == exercise._number]
 os.kill(it.pids[0], signal.SIGTERM)"""
+
+
+def in_a_jail(test):
+    """Skip a test where answers cannot be run apart from what is the teacher's."""
+    has_bwrap = pytest.mark.skipif(not shutil.which("bwrap"), reason="needs bubblewrap")
+    return has_bwrap(pytest.mark.needs("vm")(test))
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +132,6 @@ def as_a_student(own_file, lines):
 
 
 def solved(own_file, hints=0):
-    needs("ns.pid")
     as_a_student(
         own_file,
         [
@@ -139,6 +144,7 @@ def solved(own_file, hints=0):
     )
 
 
+@pytest.mark.needs("ns.pid")
 def test_a_solved_exercise_is_kept_with_its_seed_evidence_and_cells(own_file):
     solved(own_file, hints=1)
     [kept], hints_given = course_map.collect()["exercises"], 1
@@ -172,6 +178,7 @@ def test_nothing_is_handed_in_where_nothing_was_done(tmp_path):
     assert not (tmp_path / "mine.json").exists()
 
 
+@pytest.mark.needs("ns.pid")
 def test_an_answer_passes_once_more_on_the_teachers_machine(own_file, tmp_path):
     solved(own_file)
     path = course_map.export_progress(tmp_path / "handed_in.json")
@@ -180,29 +187,29 @@ def test_an_answer_passes_once_more_on_the_teachers_machine(own_file, tmp_path):
     assert outcome["passed"], outcome
 
 
+@in_a_jail
 def test_an_answer_passes_once_more_in_the_lab_vm(tmp_path):
-    needs_a_jail()
     [(_, outcome)] = recheck.recheck(handed_in(tmp_path, [ANSWER]))
     assert outcome["passed"], outcome
 
 
 @pytest.mark.parametrize("forged", ["pass", "raise SystemExit", "1/0", "def", "print('{}')"])
+@pytest.mark.needs("ns.pid")
 def test_a_forged_answer_does_not_pass(tmp_path, forged):
-    needs("ns.pid")
     [(_, outcome)] = recheck.recheck(handed_in(tmp_path, [forged]), here=True)
     assert outcome["passed"] is False
 
 
+@pytest.mark.needs("ns.pid")
 def test_an_answer_without_an_end_does_not_pass(tmp_path, monkeypatch):
-    needs("ns.pid")
     monkeypatch.setattr(recheck, "SECONDS", 1)
     path = handed_in(tmp_path, ["import time; time.sleep(60)"])
     [(_, outcome)] = recheck.recheck(path, here=True)
     assert outcome == {"passed": False, "why": "it was not done after 1 s"}
 
 
+@pytest.mark.needs("ns.pid")
 def test_the_command_tells_and_its_status_says_whether_all_pass(tmp_path, capsys):
-    needs("ns.pid")
     assert recheck.main(["--here", str(handed_in(tmp_path, [ANSWER]))]) == 0
     told = capsys.readouterr().out
     assert "02.1 (variant 7): passes again" in told
@@ -237,17 +244,17 @@ def test_whatever_a_file_holds_the_next_one_has_its_turn(tmp_path, capsys, facts
 @pytest.mark.parametrize(
     "attack", ["os.kill(os.getppid(), 9)", "time.sleep(1000)", "os.kill(1, 9); os._exit(1)"]
 )
+@in_a_jail
 def test_an_answer_that_ends_or_stops_its_machine_does_not_pass(tmp_path, monkeypatch, attack):
-    needs_a_jail()
     monkeypatch.setattr(recheck, "SECONDS", 15)
     path = handed_in(tmp_path, [f"import os, time; {attack}"])
     [(_, outcome)] = recheck.recheck(path)
     assert not outcome["passed"]
 
 
+@in_a_jail
 def test_an_answer_reaches_no_file_of_the_teachers(tmp_path, monkeypatch):
     """Root in the guest mounts the host's files a second time."""
-    needs_a_jail()
     grades = tmp_path / "grades"
     grades.write_text("1.0")
     monkeypatch.setenv("TOKEN", "a secret")
@@ -260,17 +267,6 @@ os.write(1, json.dumps({{"passed": True, "why": str([*seen, tried])}}).encode())
 os._exit(0)"""
     [(_, outcome)] = recheck.recheck(handed_in(tmp_path, [cells]))
     assert outcome["why"] == "[True, False, False, 1]"
-
-
-def needs(name):
-    if refusal := probe().why_not(name):
-        pytest.skip(f"needs {name}: {refusal.reason}")
-
-
-def needs_a_jail():
-    needs("vm")
-    if not shutil.which("bwrap"):
-        pytest.skip("needs bubblewrap")
 
 
 def test_a_strangers_file_is_not_overwritten(tmp_path):
@@ -290,8 +286,8 @@ def test_what_is_no_export_is_refused(tmp_path, text):
         course_map.read(path)
 
 
+@pytest.mark.needs("ns.pid")
 def test_an_exercise_without_ipython_is_kept_without_cells(own_file):
-    needs("ns.pid")
     exercise = Exercise.of("02.1")
     exercise.start()
     assert not exercise.check()

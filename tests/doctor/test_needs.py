@@ -5,7 +5,6 @@ import sys
 
 import nbformat
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from nbformat import v4
 
@@ -16,13 +15,9 @@ from tests.toys import write_notebook
 
 
 @pytest.fixture
-def shell(monkeypatch):
+def shell(ipython, monkeypatch):
     monkeypatch.setenv("LAB_PRETEND_MISSING", "psi")
-    shell = InteractiveShell.instance()
-    labsupport.load_ipython_extension(shell)
-    yield shell
-    labsupport.unload_ipython_extension(shell)
-    InteractiveShell.clear_instance()
+    return ipython
 
 
 def run(shell, cell, **known):

@@ -1,8 +1,6 @@
 """Drives are real file systems, and nothing of them is left."""
 
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -14,19 +12,7 @@ from labsupport.kernel.mounts import attach_loop
 from labsupport.mount import mounting
 from labsupport.ownership import marks
 from labsupport.sandbox.rootfs import small_root
-from tests.toys import CHECKOUT
-from tests.waiting import owner, wait_until
-
-KILLED = """
-import time
-from labsupport import Drive, Sandbox
-from labsupport.sandbox.rootfs import small_root
-root, drive = small_root(), Drive("Drive_K")
-box = Sandbox(rootfs=root).open()
-drive.mount(box, "/data")
-print(drive.kind, drive.number, box.holder_pid, flush=True)
-time.sleep(60)
-"""
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -111,21 +97,6 @@ def test_no_device_file_is_made_on_the_host(disk):
         disk.mount(box, folder)
         assert mounts(of=box).at(folder).device == disk.number
     assert set(os.listdir("/dev")) == before
-
-
-def test_a_killed_owner_leaves_nothing(tmp_path):
-    env = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(CHECKOUT)}
-    with owner(KILLED, env=env) as (_, said):
-        kind, number, holder = said.split()
-        assert list(tmp_path.glob("labsupport-root-*"))
-    wait_until(lambda: not Path(f"/proc/{holder}").exists())
-    if kind != "tmpfs":
-        wait_until_free(number)
-    left = [str(path) for path in tmp_path.iterdir()]
-    code = "import labsupport.ownership.marks as o; o.sweep()"
-    subprocess.run([sys.executable, "-c", code], env=env, check=True)
-    assert left
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_where_no_disk_is_to_be_had_it_is_a_tmpfs_and_says_why(boxes, monkeypatch):

@@ -111,13 +111,6 @@ def test_a_small_root_has_its_programs_wherever_the_path_leads(root):
             assert box.run(["ls", "/srv"], env={"PATH": path}).stdout.split() == ["one", "two"]
 
 
-def test_a_small_root_goes_with_its_block():
-    with small_root() as folder:
-        assert (folder / "bin/busybox").is_file()
-        parent = folder.parent
-    assert not parent.exists()
-
-
 def test_nothing_spreads_from_a_sandbox_to_us(box):
     before = OWN.read_text()
     mount(box, ["-t", "tmpfs", "inside", "/srv/one"])

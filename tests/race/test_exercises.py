@@ -8,13 +8,11 @@ import time
 
 import pytest
 
-from labsupport import Sandbox, namespaces, probe
+from labsupport import Sandbox, namespaces
 from labsupport.race.exercises import KINDS
 from tests.fixtures_course import refused
 
-pytestmark = pytest.mark.skipif(
-    bool(probe().missing("ns.pid", "ns.mount", "ns.uts", "ns.ipc")), reason="needs ns.pid ns.uts …"
-)
+pytestmark = pytest.mark.needs("ns.pid", "ns.mount", "ns.uts", "ns.ipc")
 
 
 def end(exercise, pids):

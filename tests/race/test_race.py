@@ -4,11 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import nbformat
@@ -27,7 +23,6 @@ from labsupport.race.runners import (
 )
 from tests import census
 from tests.toys import CHECKOUT
-from tests.waiting import wait_until
 
 
 def the_app():
@@ -193,34 +188,13 @@ def test_before_it_has_run_there_are_no_results():
         Race()["container"]
 
 
-def test_stop_ends_it_after_the_present_start():
+@pytest.mark.anyio
+async def test_stop_ends_it_after_the_present_start():
     race = a_race(AsProcess, InEnvironment)
-
-    async def stopped():
-        running = asyncio.create_task(race.run(50))
-        while not race.entrants or not race["process"].starts:
-            await asyncio.sleep(0.02)
-        race._picture.stopping = True
-        await running
-
-    asyncio.run(stopped())
+    running = asyncio.create_task(race.run(50))
+    while not race.entrants or not race["process"].starts:
+        await asyncio.sleep(0.02)
+    race._picture.stopping = True
+    await running
     race.close()
     assert 0 < len(race["process"].starts) < 50
-
-
-def test_nothing_is_left_after_kill_9():
-    program = (
-        "import asyncio\nfrom tests.race.test_race import *\n"
-        "asyncio.run(a_race(AsProcess, InEnvironment, InSandbox, InVirtualMachine).run(1000))"
-    )
-    with subprocess.Popen([sys.executable, "-c", program], cwd=CHECKOUT) as racing:
-        pattern = f"labsupport-race-{racing.pid}-*"
-        temporary = Path(tempfile.gettempdir())
-        wait_until(lambda: list(temporary.glob(f"{pattern}/environment/bin/python")))
-        time.sleep(1)
-        racing.send_signal(signal.SIGKILL)
-    token = f"labsupport-race-{racing.pid}-"
-    wait_until(lambda: not census.running(token))
-    swept = [sys.executable, "-m", "labsupport", "clean"]
-    subprocess.run(swept, cwd=CHECKOUT, check=True, capture_output=True, timeout=60)
-    assert not list(temporary.glob(pattern))

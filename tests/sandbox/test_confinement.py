@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from labsupport import Cgroup, Sandbox, probe
+from labsupport import Cgroup, Sandbox
 from labsupport.errors import LabError
 from labsupport.kernel.capabilities import capability_mask
+from labsupport.kernel.procfs import status_fields as status
 
 BPF_RET, SECCOMP_RET_ALLOW, SECCOMP_RET_KILL = 0x06, 0x7FFF0000, 0x80000000
 
@@ -20,20 +21,14 @@ class Rule:
         self.programs = (struct.pack("HBBI", BPF_RET, 0, 0, verdict),)
 
 
-def status(pid):
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
-
-
 @pytest.fixture
 def group():
-    if refusal := probe().why_not("cgroup.pids"):
-        pytest.skip(f"needs cgroup.pids: {refusal.reason}")
     with Cgroup(pids=20) as group:
         yield group
 
 
 @pytest.mark.parametrize("new", [{"pid", "mount"}, {"uts"}, {"pid", "mount", "cgroup", "net"}])
+@pytest.mark.needs("cgroup.pids")
 def test_programs_are_in_the_cgroup_and_the_helpers_are_not(group, new):
     with Sandbox(new=new, cgroup=group) as box:
         first = box.start(["sleep", "60"])
@@ -42,12 +37,14 @@ def test_programs_are_in_the_cgroup_and_the_helpers_are_not(group, new):
     assert group.processes() == []
 
 
+@pytest.mark.needs("cgroup.pids")
 def test_the_init_of_an_empty_sandbox_is_in_the_cgroup(group):
     with Sandbox(cgroup=group) as box:
         init = box.pid
         assert group.processes() == [init]
 
 
+@pytest.mark.needs("cgroup.pids")
 def test_a_new_cgroup_namespace_has_the_group_as_its_root(group):
     with Sandbox(new={"pid", "mount", "cgroup"}, cgroup=group) as box:
         seen = box.run(["cat", "/proc/self/cgroup"]).stdout
@@ -57,6 +54,7 @@ def test_a_new_cgroup_namespace_has_the_group_as_its_root(group):
     assert Path(group.procs_paths[0]).parent.name not in seen
 
 
+@pytest.mark.needs("cgroup.pids")
 def test_the_line_for_a_terminal_joins_the_cgroup(group):
     with Sandbox(cgroup=group) as box:
         box.run(["true"])
@@ -73,10 +71,12 @@ def test_only_the_capabilities_that_are_kept_are_there(new):
     assert int(seen["CapInh"], 16) == int(seen["CapAmb"], 16) == 0
 
 
-def test_an_init_has_no_more_capabilities_than_programs():
-    with Sandbox(keep_caps=set()) as box:
-        seen = status(box.pid)
-    assert [int(seen[name], 16) for name in ("CapBnd", "CapPrm", "CapEff")] == [0, 0, 0]
+def test_an_init_has_no_more_capabilities_than_programs_and_these_load_filters_without():
+    with Sandbox(keep_caps=set(), filter=Rule(SECCOMP_RET_ALLOW)) as box:
+        init, program = status(box.pid), status(box.start(["sleep", "60"]).pid)
+    for seen in (init, program):
+        assert [int(seen[name], 16) for name in ("CapBnd", "CapPrm", "CapEff")] == [0, 0, 0]
+    assert program["Seccomp"] == "2"
 
 
 def test_a_misspelt_capability_is_refused():
@@ -91,13 +91,6 @@ def test_a_program_runs_under_the_filter(new):
     assert seen["Seccomp"] == "2"
     assert seen["Seccomp_filters"] == "1"
     assert seen["NoNewPrivs"] == "0"
-
-
-def test_a_filter_is_loaded_without_capabilities_too():
-    with Sandbox(keep_caps=set(), filter=Rule(SECCOMP_RET_ALLOW)) as box:
-        seen = status(box.start(["sleep", "60"]).pid)
-    assert seen["Seccomp"] == "2"
-    assert int(seen["CapEff"], 16) == 0
 
 
 def test_who_may_call_nothing_is_killed_by_the_first_call():

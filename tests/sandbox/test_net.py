@@ -1,7 +1,10 @@
 """Networks of sandboxes: what the kernel says of links, addresses, routes and rates."""
 
 import os
+import shlex
 import socket
+import subprocess
+from contextlib import ExitStack
 
 import pytest
 
@@ -14,26 +17,8 @@ from tests.waiting import wait_until
 @pytest.fixture
 def boxes():
     """Return what opens sandboxes that have a network; they are closed afterwards."""
-    opened = []
-
-    def open_boxes(count):
-        new = [Sandbox(new={"net"}).open() for _ in range(count)]
-        opened.extend(new)
-        return new
-
-    yield open_boxes
-    for box in opened:
-        box.close()
-
-
-@pytest.fixture
-def pair(boxes):
-    """Return two sandboxes with a cable and addresses of one network."""
-    left, right = boxes(2)
-    left.net.connect(right)
-    left.net.set_up("eth0", "10.0.0.1/24")
-    right.net.set_up("eth0", "10.0.0.2/24")
-    return left, right
+    with ExitStack() as ends:
+        yield lambda count: [ends.enter_context(Sandbox(new={"net"})) for _ in range(count)]
 
 
 def inside(box, *argv):
@@ -131,9 +116,6 @@ def test_a_cable_ends_with_a_sandbox_and_is_never_on_the_host(boxes):
 
 def test_the_steps_are_lines_for_a_terminal_which_work(pair):
     """As root of the same user namespace; an ordinary user's nsenter takes theirs, too."""
-    import shlex
-    import subprocess
-
     left, _ = pair
     assert any("ip address replace 10.0.0.1/24 dev eth0" in step.shell for step in left.shell())
     line = next(step.shell for step in left.shell() if "link set" in step.shell)

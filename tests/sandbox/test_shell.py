@@ -8,9 +8,7 @@ import threading
 import time
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
 
-import labsupport
 from labsupport import Sandbox
 from labsupport.errors import LabError
 from labsupport.kernel import proc
@@ -18,21 +16,12 @@ from labsupport.sandbox import shell as shell_magic
 from labsupport.sandbox.shell import Teller, split, wishes
 
 
-@pytest.fixture(scope="module")
-def notebook():
-    shell = InteractiveShell.instance()
-    labsupport.load_ipython_extension(shell)
-    yield shell
-    labsupport.unload_ipython_extension(shell)
-    InteractiveShell.clear_instance()
-
-
 @pytest.fixture
-def typed(notebook, capsys):
+def typed(ipython, capsys):
     """Run the lines of a cell; return all that it printed."""
 
     def run(lines, line=""):
-        notebook.run_cell_magic("shell", line, lines)
+        ipython.run_cell_magic("shell", line, lines)
         return capsys.readouterr().out
 
     return run
@@ -97,19 +86,19 @@ def test_a_cell_without_a_command_is_refused(typed):
         typed("\n\n")
 
 
-def test_what_was_said_is_kept_without_the_commands(typed, notebook):
+def test_what_was_said_is_kept_without_the_commands(typed, ipython):
     assert typed("echo one\necho two >&2", "as said").count("$") == 2
-    assert notebook.user_ns["said"] == "one\ntwo\n"
+    assert ipython.user_ns["said"] == "one\ntwo\n"
 
 
-def test_values_of_python_come_in_as_lines(typed, notebook):
-    notebook.user_ns["words"] = "it's two"
+def test_values_of_python_come_in_as_lines(typed, ipython):
+    ipython.user_ns["words"] = "it's two"
     assert typed("echo $w", "w=words") == "$ w='it'\"'\"'s two'\n$ echo $w\nit's two\n"
 
 
-def test_a_sandbox_is_where_the_lines_run(typed, notebook):
+def test_a_sandbox_is_where_the_lines_run(typed, ipython):
     with Sandbox(new={"pid", "mount"}) as box:
-        notebook.user_ns["box"] = box
+        ipython.user_ns["box"] = box
         printed = typed("echo $$\nsleep 1000 &", "in box")
         assert printed.splitlines()[:2] == ["$ echo $$", "2"]
         assert "sleep 1000" in typed("ps -e -o args=", "in box")

@@ -9,67 +9,45 @@ from pathlib import Path
 
 import pytest
 
-from labsupport import Sandbox, Terminal, probe, trace
+from labsupport import Sandbox, Terminal, trace
 from labsupport.errors import LabError
 from labsupport.sandbox.terminal import control_free
 from tests import census
 from tests.waiting import owner, wait_until
 
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("ns.pid")]
+
 
 @pytest.fixture
 def box():
-    if refusal := probe().why_not("ns.pid"):
-        pytest.skip(f"needs ns.pid: {refusal.reason}")
     with Sandbox(new={"pid", "mount", "uts"}, hostname="inside") as box:
         yield box
 
 
-def test_a_shell_in_a_sandbox_sees_what_the_sandbox_sees(box):
-    async def session():
-        with Terminal(box) as terminal:
-            terminal.type("echo pid=$$ name=$(hostname)\n")
-            await terminal.expect("name=inside")
-            return terminal.transcript
-
-    printed = asyncio.run(session())
-    number = int(printed.split("pid=")[-1].split()[0])
-    assert 1 < number < 20
+async def test_a_shell_in_a_sandbox_sees_what_the_sandbox_sees(box):
+    with Terminal(box) as terminal:
+        terminal.type("echo pid=$$ name=$(hostname)\n")
+        await terminal.expect("name=inside")
+        number = int(terminal.transcript.split("pid=")[-1].split()[0])
+        assert 1 < number < 20
+        argv = [*terminal.command.split(), "-c", "hostname"]  # the command beside it is what runs
+    assert subprocess.check_output(argv, text=True) == "inside\n"
 
 
-def test_the_command_beside_it_is_what_runs(box):
-    async def session():
-        with Terminal(box) as terminal:
-            terminal.type("tty\n")
-            await terminal.expect("/dev/pts/")
-            return terminal.command
-
-    command = asyncio.run(session())
-    done = subprocess.run(
-        [*command.split(), "-c", "hostname"], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "inside\n"
+async def test_it_is_a_terminal_of_its_size_with_job_control():
+    with Terminal(argv=["sh"], rows=20, columns=77) as terminal:
+        terminal.type("stty size\n")
+        await terminal.expect("20 77")
+        terminal.type("sleep 1000\n")
+        await asyncio.sleep(0.2)
+        terminal.type("\x03")
+        terminal.type("echo status=$?\n")
+        await terminal.expect("status=130")
 
 
-def test_it_is_a_terminal_of_its_size_with_job_control():
-    async def session():
-        with Terminal(argv=["sh"], rows=20, columns=77) as terminal:
-            terminal.type("stty size\n")
-            await terminal.expect("20 77")
-            terminal.type("sleep 1000\n")
-            await asyncio.sleep(0.2)
-            terminal.type("\x03")
-            terminal.type("echo status=$?\n")
-            await terminal.expect("status=130")
-
-    asyncio.run(session())
-
-
-def test_control_sequences_are_not_in_the_transcript():
-    async def session():
-        with Terminal(argv=["printf", r"\033[1;31mred\033[0m \033]0;title\007caf\303\251"]) as it:
-            return await it.expect("café")
-
-    assert asyncio.run(session()).startswith("red café")
+async def test_control_sequences_are_not_in_the_transcript():
+    with Terminal(argv=["printf", r"\033[1;31mred\033[0m \033]0;title\007caf\303\251"]) as it:
+        assert (await it.expect("café")).startswith("red café")
 
 
 def test_a_control_sequence_that_has_not_ended_is_not_in_the_transcript_either():
@@ -80,42 +58,33 @@ def test_a_control_sequence_that_has_not_ended_is_not_in_the_transcript_either()
         assert shown.startswith(control_free(text[:at])), at
 
 
-def test_a_shell_that_ends_closes_its_terminal():
-    async def session():
-        terminal = Terminal()
-        terminal.type("exit\n")
-        async with asyncio.timeout(5):
-            while terminal.running:
-                await asyncio.sleep(0.01)
-        with pytest.raises(LabError):
-            terminal.type("echo\n")
-        with pytest.raises(LabError):
-            await terminal.expect("more", seconds=1)
-
-    asyncio.run(session())
+async def test_a_shell_that_ends_closes_its_terminal():
+    terminal = Terminal()
+    terminal.type("exit\n")
+    async with asyncio.timeout(5):
+        while terminal.running:
+            await asyncio.sleep(0.01)
+    with pytest.raises(LabError):
+        terminal.type("echo\n")
+    with pytest.raises(LabError):
+        await terminal.expect("more", seconds=1)
 
 
-def test_what_is_not_printed_is_told_with_what_was():
-    async def session():
-        with Terminal() as terminal:
-            terminal.type("echo something\n")
-            with pytest.raises(LabError, match="something"):
-                await terminal.expect("other thing", seconds=0.5)
-
-    asyncio.run(session())
+async def test_what_is_not_printed_is_told_with_what_was():
+    with Terminal() as terminal:
+        terminal.type("echo something\n")
+        with pytest.raises(LabError, match="something"):
+            await terminal.expect("other thing", seconds=0.5)
 
 
-def test_nothing_is_left_of_a_closed_terminal(box):
-    async def session():
-        with Terminal(box) as terminal:
-            terminal.type("sleep 12321 &\n sleep 12321\n")
-            await asyncio.sleep(0.3)
-            assert census.running("sleep 12321")
-        await asyncio.sleep(0.2)
-
+async def test_nothing_is_left_of_a_closed_terminal(box):
     assert box.pid  # it has a PID 1 from here on
     files = len(os.listdir("/proc/self/fd"))
-    asyncio.run(session())
+    with Terminal(box) as terminal:
+        terminal.type("sleep 12321 &\n sleep 12321\n")
+        await asyncio.sleep(0.3)
+        assert census.running("sleep 12321")
+    await asyncio.sleep(0.2)
     assert not foreground(census.running("sleep 12321"))
     assert len(os.listdir("/proc/self/fd")) == files
 
@@ -136,24 +105,20 @@ def test_nothing_is_left_after_kill_9():
     wait_until(lambda: not census.running("sleep 12321"))
 
 
-def test_a_shell_in_a_container(monkeypatch):
+async def test_a_shell_in_a_container(monkeypatch):
     if os.geteuid() != 0 or not shutil.which("docker"):
         pytest.skip("needs root, for a private engine, and the command docker")
     from labsupport.build.container import Container
     from labsupport.engine.client import Engine
 
-    async def session(container):
-        with Terminal(container) as terminal:
-            terminal.type("echo files=$(ls / | wc -l) pid=$$; tty\n")
-            await terminal.expect("/dev/pts/")
-            return terminal.command
-
     with contextlib.ExitStack() as stack:
         engine = stack.enter_context(Engine.start_private())
         monkeypatch.setitem(trace.environment, "DOCKER_HOST", engine.address)
         container = stack.enter_context(Container(engine))
-        command = asyncio.run(session(container))
-        assert command == f"docker exec -it {container.container.name} sh"
+        terminal = stack.enter_context(Terminal(container))
+        terminal.type("echo files=$(ls / | wc -l) pid=$$; tty\n")
+        await terminal.expect("/dev/pts/")
+        assert terminal.command == f"docker exec -it {container.container.name} sh"
 
 
 def foreground(pids):
@@ -161,20 +126,14 @@ def foreground(pids):
     return [pid for pid in pids if Path(f"/proc/{pid}/stat").read_text().split()[7] != "-1"]
 
 
-def test_a_line_is_whole_and_not_the_echo_of_what_was_typed():
-    async def session():
-        with Terminal() as terminal:
-            terminal.type("printf 'I am '; sleep 0.3; echo whole\n")
-            return await terminal.line("I am")
-
-    assert asyncio.run(session()) == "I am whole"
+async def test_a_line_is_whole_and_not_the_echo_of_what_was_typed():
+    with Terminal() as terminal:
+        terminal.type("printf 'I am '; sleep 0.3; echo whole\n")
+        assert await terminal.line("I am") == "I am whole"
 
 
-def test_a_line_that_never_ends_is_told():
-    async def session():
-        with Terminal() as terminal:
-            terminal.type("printf 'never ends'; sleep 9\n")
-            with pytest.raises(LabError, match="'never' was not printed within"):
-                await terminal.line("never", seconds=0.3)
-
-    asyncio.run(session())
+async def test_a_line_that_never_ends_is_told():
+    with Terminal() as terminal:
+        terminal.type("printf 'never ends'; sleep 9\n")
+        with pytest.raises(LabError, match="'never' was not printed within"):
+            await terminal.line("never", seconds=0.3)

@@ -8,11 +8,6 @@ from labsupport import Filter, record
 def test_the_seeds_cover_all_variants(begun):
     assert {begun("07.2", seed)._needed for seed in range(20)} == {
         "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_SYS_ADMIN"}  # fmt: skip
-    shut = {
-        (each._call in each._refused, each._needed in each._caps)
-        for each in (begun("07.3", seed) for seed in range(30))
-    }
-    assert shut == {(True, True), (True, False), (False, False)}
 
 
 def names_of(exercise):
@@ -27,9 +22,8 @@ def names_of(exercise):
         (lambda e: Filter.allow(names_of(e), otherwise="kill"), "“kill”"),
         (lambda e: Filter.allow({*names_of(e)} - {"write"}, otherwise=e._errno), "does not work"),
         (lambda _: "deny", "not a filter"),
-        (lambda e: Filter.allow(record(["true"]).names, otherwise=e._errno), "does not work"),
     ],
-    ids=["too-much", "another-errno", "kills", "too-little", "a-word", "another-program"],
+    ids=["too-much", "another-errno", "kills", "too-little", "a-word"],
 )
 @pytest.mark.wrong("07.1")
 def test_a_filter_that_is_not_what_was_asked_for(begun, make, said):

@@ -6,14 +6,12 @@ import time
 
 import pytest
 
-from labsupport import Filter, Sandbox, probe
+from labsupport import Filter, Sandbox
 from labsupport.kernel.procfs import status, status_fields
 from tests.toys import CHECKOUT
 from tests.waiting import wait_until
 
-needs_reading = pytest.mark.skipif(
-    not probe().can("seccomp.read"), reason=f"seccomp.read: {probe().why_not('seccomp.read')}"
-)
+needs_reading = pytest.mark.needs("seccomp.read")
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from labsupport.kernel.procfs import all_pids, uid_map
 from labsupport.users.rootless import RootlessContainer, ordinary_uid
 from tests.waiting import owner, wait_until
 
+KINDS = {"user", "pid", "mount", "uts", "ipc"}
 RUN = """
 import time
 from labsupport.users.rootless import RootlessContainer
@@ -40,20 +41,19 @@ def folders(pid=None):
     return [name for name in os.listdir(tempfile.gettempdir()) if mine.match(name)]
 
 
-def test_it_is_an_ordinary_users_with_namespaces_of_its_own(runtime):
-    with RootlessContainer() as container:
-        assert os.stat(f"/proc/{container.pid}").st_uid == ordinary_uid() != 0
-        own = NamespaceTable({"rootless": container.pid}).own("rootless")
-        assert own >= {"user", "pid", "mount", "uts", "ipc"}
-        assert uid_map(container.pid).outside(0) == ordinary_uid()
-        assert mounts(of=container.pid).at("/").read_only
-        assert Path(runtime).name in repr(container)
+def is_contained(pid):
+    own = NamespaceTable({"rootless": pid}).own("rootless")
+    return os.stat(f"/proc/{pid}").st_uid == ordinary_uid() != 0 and own >= KINDS
 
 
-def test_closing_it_leaves_nothing(runtime):
+def test_it_is_an_ordinary_users_with_namespaces_of_its_own_and_goes(runtime):
     before = set(folders())
     with RootlessContainer() as container:
         pid = container.pid
+        assert is_contained(pid)
+        assert uid_map(pid).outside(0) == ordinary_uid()
+        assert mounts(of=pid).at("/").read_only
+        assert Path(runtime).name in repr(container)
         assert set(folders()) - before
     assert pid not in all_pids()
     assert set(folders()) - before == set()
@@ -71,18 +71,12 @@ def test_without_a_runtime_it_is_a_sandbox_and_says_so(monkeypatch):
     monkeypatch.setattr(oci_runtime, "RUNTIMES", ("no-such-runtime",))
     with RootlessContainer() as container:
         assert "a Sandbox: there is no container runtime" in repr(container)
-        assert os.stat(f"/proc/{container.pid}").st_uid == ordinary_uid()
-        own = NamespaceTable({"rootless": container.pid}).own("rootless")
-        assert own >= {"user", "pid", "mount", "uts", "ipc"}
+        assert is_contained(container.pid)
+    with pytest.raises(RuntimeMissing, match=r"none of no-such-runtime.*\n.*docker\.io"):
+        find_runtime()
 
 
 def test_a_runtime_that_gives_up_is_quoted(runtime, monkeypatch):
     monkeypatch.setattr("labsupport.users.rootless.PROGRAM", ("no-such-program",))
     with pytest.raises(LabError, match="no-such-program"), RootlessContainer():
         pass
-
-
-def test_a_missing_runtime_is_told_with_its_package(monkeypatch):
-    monkeypatch.setattr(oci_runtime, "RUNTIMES", ("no-such-runtime",))
-    with pytest.raises(RuntimeMissing, match=r"none of no-such-runtime.*\n.*docker\.io"):
-        find_runtime()
