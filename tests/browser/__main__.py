@@ -34,7 +34,7 @@ def main() -> int:
             started = time.monotonic()
             with opened(chromium, lab, notebook, options.kernel) as page:
                 if not options.as_saved:
-                    page.run_all()
+                    page.walk(use_controls=False)
                 problems = page.problems()
                 if options.shots:
                     page.screenshot(options.shots / f"{notebook.stem}-{theme}.png")

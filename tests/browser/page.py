@@ -25,18 +25,7 @@ READY = """() => {
             && kernel?.status === 'idle' && kernel.connectionStatus === 'connected');
 }"""
 CLEAR = "() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')"
-RUN_ALL = """async () => {
-  await window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs');
-  await window.jupyterapp.commands.execute('notebook:run-all-cells');
-}"""
 # A cell that is awaiting has no count yet, though it, and the kernel, may claim to be idle.
-DONE = """() => {
-  const cells = window.jupyterapp.shell.currentWidget.context.model.toJSON().cells
-    .filter(cell => cell.cell_type === 'code' && [cell.source].flat().join('').trim());
-  const failed = cell => !cell.metadata.tags?.includes('raises-exception')
-    && cell.outputs.some(output => output.output_type === 'error');
-  return cells.some(failed) || cells.every(cell => cell.execution_count !== null);
-}"""
 CELL_DONE = """number => {
   const cell = window.jupyterapp.shell.currentWidget.context.model.toJSON().cells[number];
   return cell.execution_count !== null;
@@ -92,13 +81,6 @@ class NotebookPage:
         self.script_errors: list[str] = []
         page.on("pageerror", lambda error: self.script_errors.append(str(error)))
 
-    def run_all(self, seconds: float = 300) -> None:
-        """Run all cells, as the menu does: it stops at the first error."""
-        self.page.set_default_timeout(seconds * 1000)
-        self.page.evaluate(RUN_ALL)
-        self.page.wait_for_function(DONE, timeout=seconds * 1000)
-        self.page.wait_for_timeout(500)  # the last messages of widgets, and their painting
-
     def run(self, number: int, seconds: float = 60) -> str:
         """Run one cell, wait for its end, and return what it printed."""
         self.page.evaluate(RUN_ONE, number)
@@ -106,21 +88,22 @@ class NotebookPage:
         self.page.wait_for_function(CELL_DONE, arg=number, timeout=seconds * 1000)
         return "".join("".join(each.get("text", "")) for each in self.cells()[number]["outputs"])
 
-    def walk(self, seconds: float = 300) -> None:
+    def walk(self, seconds: float = 300, use_controls: bool = True) -> None:
         """Run cell after cell, as a student does, and use each named control when its turn comes.
 
         This stops at the first error, and at a control that does not change its picture.
         """
         self.page.evaluate(CLEAR)
-        controls = dict(self.named_controls())
+        controls = dict(self.named_controls()) if use_controls else {}
         for number, cell in enumerate(self.cells()):
             if cell["cell_type"] != "code" or not "".join(cell["source"]).strip():
                 continue
             self.run(number, seconds)
             if any(_in_cell(number, self.cells()[number])):
-                return
+                break
             if number in controls:
                 self.move(number, controls[number])
+        self.page.wait_for_timeout(500)  # the last messages of widgets, and their painting
 
     def cells(self) -> list[dict[str, Any]]:
         """Return the notebook's cells as JupyterLab holds them now."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from labsupport import Sandbox, namespaces, processes
+from labsupport import Sandbox, mounts, namespaces, processes
 from labsupport.errors import ProcessGone
 from labsupport.kernel import procfs
 from labsupport.kernel.mounts import parse
@@ -47,7 +47,7 @@ def test_nested_namespaces_are_in_the_outer_sandbox():
 def test_a_process_that_ended_is_named():
     gone = subprocess.Popen(["true"])
     gone.wait()
-    for ask in (status, namespaces, procfs.snapshot):
+    for ask in (status, namespaces, procfs.snapshot, mounts):
         with pytest.raises(ProcessGone, match=f"process {gone.pid} cannot be read"):
             ask(gone.pid)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from labsupport import Sandbox, mounts
-from labsupport.errors import LabError, NotMounted, ProcessGone
+from labsupport.errors import LabError, NotMounted
 from labsupport.kernel.mounts import MountTable, parse
 from labsupport.mount.mounting import mount, try_escape, unmount
 from labsupport.sandbox.rootfs import small_root
@@ -90,13 +90,6 @@ def test_what_lies_on_top_is_what_is_seen():
 def test_what_is_not_a_mount_point_says_what_the_path_lies_on(box):
     with pytest.raises(NotMounted, match=r"at /etc: .*mounted at /\n.*mounts"):
         mounts(of=box).at("/etc")
-
-
-def test_an_unknown_process_is_named():
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    with pytest.raises(ProcessGone, match=f"process {gone.pid}"):
-        mounts(of=gone.pid)
 
 
 def test_a_sandboxs_table_is_what_its_programs_see(box):
