@@ -7,6 +7,7 @@ import json
 import lzma
 import os
 import random
+import re
 import resource
 import signal
 import sys
@@ -150,25 +151,40 @@ def test_a_layer_is_compared_with_both_of_its_digests(refused):
     assert said in refused(DIGEST, {**files, said: files[said] + b" "})
 
 
-@pytest.mark.parametrize(
-    "name", ["../out", "etc/../../out", "/../out", "..", "etc/.wh...", ".wh..", ".wh."]
-)
-def test_a_name_that_leads_out(name, refused):
-    refused(LEADS_OUT, docker([tar([member(name)])]))
+def broken(layer, begin, end):
+    """A layer's compression with something else in it."""
+    return layer[:begin] + b"\xff" * 40 + layer[end:]
 
 
-def test_a_file_in_the_roots_place(refused):
-    assert "root is not a folder" in refused(BadLayer, docker([tar([member("a/..")])]))
+LAYERS = {
+    **{name: (LEADS_OUT, [member(name)])
+       for name in ("../out", "etc/../../out", "/../out", "..", "etc/.wh...", ".wh..", ".wh.")},
+    **{f"to {target}": (LEADS_OUT, [hardlink("etc/shadow", target)])
+       for target in ("../../etc/shadow", "/etc/../../shadow")},
+    "in the root's place": ("root is not a folder", [member("a/..")]),
+    "NUL": ("NUL", [member("it", pax_headers={"path": "etc/pass\0wd"})]),
+    "a long name": ("a path of", [member("x" * 5000)]),
+    "a long target": ("a link to", [symlink("x", "y/" * 5000)]),
+    # an engine follows links of the layer itself when it writes what is behind them
+    "a circle": ("circle", [symlink("a", "b"), symlink("b", "a"), member("a/x")]),
+    "behind a file": ("not a folder", [member("f"), symlink("a", "f"), member("a/x")]),
+    "in a file": ("not a folder", [member("a", b"1"), member("a/b", b"2")]),
+    "deep in a file": ("not a folder", [member("a", b"1"), member("a/b/c", b"2")]),
+    # `tarfile` alone would consider it the end
+    "no header": ("no header at", tar([member("a", b"1")])[:1024] + b"junk" * 128 + LAYER),
+    "broken gzip": ("compression", broken(gzip.compress(LAYER), 40, 80)),
+    "broken zstd": ("compression", broken(zstandard.compress(LAYER), 20, 60)),
+    "broken bzip2": ("compression", b"BZh91AY&SY" + bytes(100)),
+    "broken xz": ("compression", b"\xfd7zXZ\0\0\4" + bytes(100)),
+    "encrypted": ("invalid header", b"encrypted" * 1000),
+}  # fmt: skip
 
 
-def test_a_name_that_no_file_can_have(refused):
-    odd = member("it", pax_headers={"path": "etc/pass\0wd"})
-    assert "NUL" in refused(BadLayer, docker([tar([odd])]))
-
-
-@pytest.mark.parametrize("target", ["../../etc/shadow", "/etc/../../shadow"])
-def test_a_hard_link_that_leads_out(target, refused):
-    refused(LEADS_OUT, docker([tar([hardlink("etc/shadow", target)])]))
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_is_refused(name, refused):
+    words, layer = LAYERS[name]
+    layer = layer if isinstance(layer, bytes) else tar(layer)
+    assert re.search(words, refused(BadLayer, docker_25([layer])))
 
 
 def test_a_symbolic_link_never_leads_out(opened):
@@ -198,29 +214,10 @@ def test_a_link_out_of_the_archive(refused):
         refused("there is no file 'layer0.tar'", tar([*members, symlink("layer0.tar", target)]))
 
 
-def test_a_link_through_a_link_stays_inside(refused):
-    """An engine follows links of the layer itself when it writes what is behind them."""
-    circle = tar([symlink("a", "b"), symlink("b", "a"), member("a/x")])
-    assert "circle" in refused(BadLayer, docker([circle]))
-    behind_a_file = tar([member("f"), symlink("a", "f"), member("a/x")])
-    assert "not a folder" in refused(BadLayer, docker([behind_a_file]))
-
-
 def test_two_files_of_one_name(refused):
     members = [member(name, content) for name, content in docker([LAYER]).items()]
     refused(TWICE, tar([*members, members[0]]))
     refused(TWICE, tar([*members, symlink("./manifest.json", "config.json")]))
-
-
-def test_a_header_that_is_none(refused):
-    """`tarfile` alone would consider it the end."""
-    layer = tar([member("a", b"1")])[:1024] + b"junk" * 128 + tar([member("b", b"2")])
-    assert "no header at" in refused(BadLayer, docker([layer]))
-
-
-def test_a_file_in_a_file(refused):
-    refused(BadLayer, docker([tar([member("a", b"1"), member("a/b", b"2")])]))
-    refused(BadLayer, docker([tar([member("a", b"1"), member("a/b/c", b"2")])]))
 
 
 def test_a_file_in_the_place_of_a_folder(opened):
@@ -243,17 +240,6 @@ def test_a_layer_that_ends_too_soon(compress, refused):
 def expected(compress, size):
     """Zeros at the end of a plain archive belong to no file, so only the digest misses them."""
     return DIGEST if compress is bytes and size < 10_000 else CUT_OFF
-
-
-def test_compressions_that_are_broken_or_unknown(refused):
-    broken = gzip.compress(LAYER)[:40] + b"\xff" * 40 + gzip.compress(LAYER)[80:]
-    assert "compression" in refused(BadLayer, docker_25([LAYER], lambda _: broken))
-    broken = zstandard.compress(LAYER)[:20] + b"\xff" * 400
-    assert "compression" in refused(BadLayer, docker_25([LAYER], lambda _: broken))
-    for begin in (b"BZh91AY&SY", b"\xfd7zXZ\0\0\4"):
-        error = refused(BadLayer, docker_25([LAYER], lambda _, begin=begin: begin + bytes(100)))
-        assert "compression" in error
-    refused(BadLayer, docker_25([LAYER], lambda _: b"encrypted" * 1000))
 
 
 # ------------------------------------------------------------------ bombs
@@ -315,47 +301,61 @@ def test_a_compression_in_a_million_pieces(refused, monkeypatch):
     assert "compressed streams" in refused(LabError, stored(gzip.compress(b"") * 1001))
 
 
-def test_an_archive_that_is_a_bomb_as_a_whole(refused):
+def zeros(layers):
+    return docker_25([tar([member("zeros", bytes(MiB))])] * layers, gzip.compress)
+
+
+def sparse_and_giant():
+    raw = bytearray(header(type=tarfile.GNUTYPE_SPARSE))
+    raw[483:495] = tarfile.itn(2**62, 12, tarfile.GNU_FORMAT)
+    return with_true_sums(raw) + bytes(1024)
+
+
+def pax(times=1, **said):
+    return header(tarfile.PAX_FORMAT, pax_headers=said) * times
+
+
+def globals_():
+    each = (tarfile.TarInfo.create_pax_global_header({f"k{at}": "v"}) for at in range(100))
+    return b"".join(one + header() for one in each)
+
+
+PAX_GIANT = {"GNU.sparse.map": "0,0", "GNU.sparse.size": str(2**62), "GNU.sparse.numblocks": "1"}
+LONG_NAME = header(type=tarfile.GNUTYPE_LONGNAME, size=4) + b"abc\0" + bytes(508)
+BOMBS = {
+    "as a whole": (BOMB, lambda: squeezed(header(size=2**36), bytes(MiB), times=40),
+                   {"unpacked_bytes": 20 * MiB}),
+    "layers together": (BOMB, lambda: zeros(10), {"unpacked_bytes": 9 * MiB}),
+    "files in all layers": (TOO_MANY, lambda: zeros(10), {"entries": 9}),
+    "many layers": (TOO_MANY, lambda: zeros(10), {"layers": 9}),
+    "many files": (TOO_MANY, lambda: stored(squeezed(header(), times=6000)), {"entries": 5000}),
+    "names": (TOO_LONG, lambda: docker([tar([member("x/" * 1900)] * 200)]),
+              {"names_bytes": MiB // 2}),
+    "a sparse giant": (GIANT, lambda: stored(sparse_and_giant()), {}),
+    "a sparse giant, PAX": (GIANT, lambda: stored(pax(**PAX_GIANT) + bytes(1024)), {}),
+    "one header": (TOO_LONG, lambda: stored(header(type=tarfile.XHDTYPE, size=2**40) + bytes(MiB)),
+                   {}),
+    "one name": (TOO_LONG, lambda: stored(header(type=tarfile.GNUTYPE_LONGNAME, size=2**40)
+                                          + bytes(MiB)), {}),
+    "one value": (TOO_LONG, lambda: stored(pax(k="v" * 2 * MiB)), {}),
+    "many headers": (TOO_LONG, lambda: stored(pax(40, **{f"k{at}": "v" for at in range(4000)})),
+                     {}),
+    "headers of headers": ("without end", lambda: stored(LONG_NAME * 2000), {}),
+    "a number": ("endless number", lambda: stored(pax(k="1" * 900_000)), {}),
+    "global headers": ("is damaged", lambda: stored(globals_()), {}),
+    "a long manifest": (TOO_LONG, lambda: {**docker([LAYER]), "manifest.json": b" " * 5 * MiB}, {}),
+    "a configuration": (TOO_LONG, lambda: {**docker([LAYER]), "config.json": b" " * 5 * MiB}, {}),
+    "a list": (TOO_MANY, lambda: {**docker([LAYER]), "manifest.json": b"[%s0]" % (b"[]," * 99_999)},
+               {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_refused(name, refused, monkeypatch):
+    monkeypatch.setattr(blobs, "_FORGIVEN", MiB)
+    words, make, limits = BOMBS[name]
     with at_most(64):
-        whole = squeezed(header(size=2**36), bytes(MiB), times=40)
-        refused(BOMB, whole, limits=Limits(unpacked_bytes=20 * MiB))
-
-
-def test_the_layers_are_counted_together(refused):
-    layer = tar([member("zeros", bytes(MiB))])
-    files = docker_25([layer] * 10, gzip.compress)
-    refused(BOMB, files, limits=Limits(unpacked_bytes=9 * MiB))
-    refused(TOO_MANY, files, limits=Limits(entries=9))
-    refused(TOO_MANY, files, limits=Limits(layers=9))
-
-
-def test_a_million_files(refused):
-    with at_most(64):
-        layer = squeezed(header(), times=100_000)
-        refused(TOO_MANY, stored(layer), limits=Limits(entries=50_000))
-
-
-def test_names_and_folders_without_end(refused):
-    deep = [member(f"{at}/" + "x/" * 1900) for at in range(200)]
-    with at_most(64):
-        refused(TOO_LONG, docker([tar(deep)]), limits=Limits(names_bytes=10 * MiB))
-        refused(BadLayer, docker([tar([member("x" * 5000)])]))
-        refused(BadLayer, docker([tar([symlink("x", "y/" * 5000)])]))
-
-
-@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_a_sparse_giant(form, refused):
-    fields = {"type": tarfile.GNUTYPE_SPARSE} if form == tarfile.GNU_FORMAT else {}
-    if fields:
-        raw = bytearray(header(**fields))
-        raw[483:495] = tarfile.itn(2**62, 12, tarfile.GNU_FORMAT)
-        raw[148:156] = b" " * 8
-        raw[148:156] = b"%06o\0 " % sum(raw[:512])
-    else:
-        said = {"GNU.sparse.map": "0,0", "GNU.sparse.size": str(2**62), "GNU.sparse.numblocks": "1"}
-        raw = header(form, pax_headers=said)
-    with at_most(64):
-        refused(GIANT, stored(bytes(raw) + bytes(1024)))
+        refused(words, make(), limits=Limits(**limits))
 
 
 def test_a_file_is_returned_up_to_a_size_alone(opened):
@@ -366,37 +366,10 @@ def test_a_file_is_returned_up_to_a_size_alone(opened):
         image.read("big")
 
 
-@pytest.mark.parametrize(
-    "layer",
-    [
-        header(type=tarfile.XHDTYPE, size=2**40) + bytes(MiB),
-        header(type=tarfile.GNUTYPE_LONGNAME, size=2**40) + bytes(MiB),
-        header(tarfile.PAX_FORMAT, pax_headers={"k": "v" * 2 * MiB}),
-        header(tarfile.PAX_FORMAT, pax_headers={f"k{at}": "v" for at in range(4000)}) * 600,
-    ],
-    ids=["pax", "long name", "one long value", "many"],
-)
-def test_headers_without_end(layer, refused):
-    with at_most(64):
-        refused(TOO_LONG, stored(layer))
-
-
-def test_headers_that_explain_one_another(refused):
-    chain = (header(type=tarfile.GNUTYPE_LONGNAME, size=4) + b"abc\0" + bytes(508)) * 2000
-    assert "without end" in refused(BadLayer, stored(chain))
-    digits = header(tarfile.PAX_FORMAT, pax_headers={"k": "1" * 900_000})
-    assert "endless number" in refused(BadLayer, stored(digits))
-    globals_ = b"".join(
-        tarfile.TarInfo.create_pax_global_header({f"k{at}": "v"}) + header() for at in range(100)
-    )
-    refused(BadLayer, stored(globals_))
-
-
-def test_honest_headers_are_never_too_many(opened):
+def test_honest_headers_are_never_too_many(opened, monkeypatch):
+    monkeypatch.setattr(blobs, "_FORGIVEN", MiB)
     said = {"SCHILY.xattr.security.capability": "x" * 200}
-    assert (
-        len(opened([[member(str(at), pax_headers=said) for at in range(40_000)]]).tree()) == 40_000
-    )
+    assert len(opened([[member(str(at), pax_headers=said) for at in range(2500)]]).tree()) == 2500
 
 
 @pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_SPARSE])
@@ -406,16 +379,7 @@ def test_a_negative_size(size, kind, refused):
     raw = bytearray(header(type=kind))
     raw[124:136] = b"\xff" * 4 + size.to_bytes(8, "big", signed=True)
     raw[483:495] = tarfile.itn(0, 12, tarfile.GNU_FORMAT)  # what a sparse file is in the end
-    raw[148:156] = b" " * 8
-    raw[148:156] = b"%06o\0 " % sum(raw)
-    refused(BadLayer, stored(bytes(raw) * 3))
-
-
-def test_json_without_end(refused):
-    with at_most(192):
-        for name in ("manifest.json", "config.json"):
-            refused(TOO_LONG, {**docker([LAYER]), name: b" " * 5 * MiB})
-        refused(TOO_MANY, {**docker([LAYER]), "manifest.json": b"[" + b"[]," * MiB + b"0]"})
+    refused(BadLayer, stored(with_true_sums(raw) * 3))
 
 
 # ------------------------------------------------------------------ damage
@@ -495,8 +459,7 @@ def use(image):
             continue  # a folder, or a link to one
 
 
-_watched: list[str] = []
-_watching = False
+_watching: list[list[str]] = []
 
 
 def _watch(event, arguments):
@@ -507,20 +470,17 @@ def _watch(event, arguments):
     changes = event in ("os.mkdir", "os.rename", "os.link", "os.symlink", "os.remove", "os.chmod")
     if event == "open" and arguments[0] != tempfile.gettempdir():
         changes = arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-    if _watching and changes:
-        _watched.append(f"{event} {arguments}")
+    if changes:
+        for noted in _watching:
+            noted.append(f"{event} {arguments}")
 
 
 @contextmanager
 def nothing_written():
-    global _watching  # noqa: PLW0603
-    _watched.clear()
-    _watching = True
-    try:
-        yield
-    finally:
-        _watching = False
-    assert not _watched
+    _watching.append(noted := [])
+    yield
+    _watching.clear()
+    assert not noted
 
 
 @contextmanager
@@ -554,16 +514,21 @@ def open_it(path):
     return "opened"
 
 
-def test_ten_thousand_damaged_archives(tmp_path):
+@pytest.mark.parametrize(
+    "numbers",
+    [range(2000), pytest.param(range(2000, 10_000), marks=pytest.mark.thorough)],
+    ids=["some", "more"],
+)
+def test_thousands_of_damaged_archives(tmp_path, numbers):
     sys.addaudithook(_watch)
     path = tmp_path / "it.tar"
-    became = []
-    for number in range(10_000):
+    became = set()
+    for number in numbers:
         path.write_bytes(case(number))
-        became.append(open_it(path))
+        became.add(open_it(path))
 
     assert os.listdir(tmp_path) == ["it.tar"]
-    assert {"opened", "BadLayer", *KINDS} <= {*became}
+    assert {"opened", "BadLayer", *KINDS} <= became
     assert "without a reason" not in became
 
 
