@@ -14,9 +14,8 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 import labsupport
 from labsupport import Sandbox, probe
 from tests.accounts import User, made_user, me
-from tests.engines import containers_of, engine_for_notebooks, why_none
 from tests.fixtures_course import begun, pytest_configure, pytest_pyfunc_call  # noqa: F401
-from tests.fixtures_engine import engine, nobody, nowhere  # noqa: F401
+from tests.fixtures_engine import an_engine, engine, nobody, nowhere, private_engine  # noqa: F401
 from tests.fixtures_vm import guest, marked, memory_folder, shared, vm_kernel  # noqa: F401
 from tests.notebooks import skip_or_fail
 from tests.selection import changed_rooms, thorough
@@ -70,29 +69,9 @@ def pair() -> Iterator[tuple[Sandbox, Sandbox]]:
 
 
 @pytest.fixture(scope="session")
-def _engine_of_the_session() -> Iterator[dict[str, str]]:
-    with engine_for_notebooks() as environment:
-        yield environment
-
-
-@pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Run tests that are coroutines (`pytest.mark.anyio`) with asyncio, as Jupyter does."""
     return "asyncio"
-
-
-@pytest.fixture
-def an_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Let `Engine.connect` find an engine of our own, one for all tests; yield its address.
-
-    A test that leaves a container in it fails: the next one would find it.
-    """
-    if why := why_none():
-        pytest.skip(why)
-    environment = request.getfixturevalue("_engine_of_the_session")
-    monkeypatch.setenv("DOCKER_HOST", environment["DOCKER_HOST"])
-    yield environment["DOCKER_HOST"]
-    assert not containers_of(environment["DOCKER_HOST"])
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

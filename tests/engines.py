@@ -14,13 +14,15 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 NEEDS = re.compile(r"\A\s*# needs:(.*)")
 
 
+def find_dockerd() -> str | None:
+    return shutil.which("dockerd", path=f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_PATH}")
+
+
 def why_none() -> str:
     """Tell why root has no engine of its own here; "" if it has one."""
     if os.geteuid() != 0:
         return "needs root, to start an engine of its own"
-    if not shutil.which("dockerd", path=f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_PATH}"):
-        return "needs dockerd (apt-get install docker.io)"
-    return ""
+    return "" if find_dockerd() else "needs dockerd (apt-get install docker.io)"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""An engine for the tests of one module, or a skip; and a place where none is found."""
+"""An engine for tests, or a skip; and a place where none is found."""
 
 import os
 import tempfile
@@ -10,16 +10,47 @@ from labsupport.build.bases import base_image
 from labsupport.doctor import addresses
 from labsupport.engine import client
 from labsupport.engine.client import Engine
-from tests.engines import why_none
+from labsupport.engine.listing import COURSE, IMAGE_OWNER
+from tests.engines import containers_of, why_none
 
 
-@pytest.fixture(scope="module")
-def engine():
+@pytest.fixture(scope="session")
+def private_engine():
+    """An engine of our own, started once for all tests, or a skip."""
     if why := why_none():
         pytest.skip(why)
     with Engine.start_private() as engine:
         base_image(engine)
         yield engine
+
+
+@pytest.fixture(scope="module")
+def engine(private_engine):
+    """That engine, with nothing in it but the course's images."""
+    _empty(private_engine.client)
+    yield private_engine
+    _empty(private_engine.client)
+
+
+def _empty(client):
+    for container in client.containers.list(all=True, ignore_removed=True):
+        container.remove(force=True)
+    for image in client.images.list():
+        for tag in image.tags if image.labels.get(IMAGE_OWNER) != COURSE else ():
+            client.images.remove(tag)
+    for things in (client.images, client.networks, client.volumes):
+        things.prune()
+
+
+@pytest.fixture
+def an_engine(private_engine, monkeypatch):
+    """Let `Engine.connect` find that engine; yield its address.
+
+    A test that leaves a container in it fails: the next one would find it.
+    """
+    monkeypatch.setenv("DOCKER_HOST", private_engine.address)
+    yield private_engine.address
+    assert not containers_of(private_engine.address)
 
 
 @pytest.fixture

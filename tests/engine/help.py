@@ -3,7 +3,6 @@
 import http.server
 import json
 import os
-import shutil
 import socketserver
 import threading
 import time
@@ -18,13 +17,9 @@ import pytest
 from labsupport.build.bases import base_image
 from labsupport.engine.client import Engine
 from tests import census
+from tests.engines import why_none
 
-DOCKERD = shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin")
-
-
-needs_dockerd = pytest.mark.skipif(
-    os.geteuid() != 0 or not DOCKERD, reason="needs root and dockerd (apt-get install docker.io)"
-)
+needs_engine = pytest.mark.skipif(bool(why_none()), reason=why_none() or "all is there")
 
 
 def traces(folder: Path) -> list[str]:

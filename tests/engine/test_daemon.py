@@ -18,7 +18,7 @@ from labsupport.engine.client import Engine
 from labsupport.errors import LabError
 from labsupport.kernel import proc
 from labsupport.ownership import bridges
-from tests.engine.help import folder_of, needs_dockerd, said_by, start_sleeper, traces
+from tests.engine.help import folder_of, needs_engine, said_by, start_sleeper, traces
 from tests.toys import stand_in
 from tests.waiting import is_alive, owner, wait_until
 
@@ -53,7 +53,7 @@ def all_links():
     return set(os.listdir(bridges.LINKS))
 
 
-@needs_dockerd
+@needs_engine
 def test_a_killed_owner_leaves_nothing():
     with owner(OWNER_OF_AN_ENGINE) as (notebook, said):
         address, pid = said.split()
@@ -70,7 +70,7 @@ def test_a_killed_owner_leaves_nothing():
     assert not links & all_links()
 
 
-@needs_dockerd
+@needs_engine
 def test_a_bridge_whose_reaper_was_killed_is_found_by_its_alias():
     with Engine.start_private() as engine:
         reaper = engine._daemon.process
@@ -87,7 +87,7 @@ def test_a_bridge_whose_reaper_was_killed_is_found_by_its_alias():
         assert links_of(reaper.pid) == set()
 
 
-@needs_dockerd
+@needs_engine
 def test_an_engines_networks_go_with_it_when_its_files_have_gone_before():
     with Engine.start_private() as engine:
         network = engine.client.networks.create("own")
@@ -115,48 +115,39 @@ def test_ports_are_published_on_the_loopback_and_names_are_known(engine):
     network.remove()
 
 
-@needs_dockerd
-def test_a_closed_engine_leaves_nothing_and_the_machines_folders_as_they_were():
+@needs_engine
+def test_a_closed_engine_leaves_nothing_and_the_machines_folders_and_network_as_they_were():
+    """Other engines may be at work on this machine, so we look for traces of this one."""
+
     def seen():
         folders = (Path("/etc/docker"), Path("/run/containerd"), Path("/var/lib/docker"))
-        return {path: path.stat().st_mtime_ns for top in folders for path in top.glob("**/*")}
-
-    before = seen()
-    with Engine.start_private() as engine:
-        pid, folder = start_sleeper(engine), folder_of(engine)
-        assert len(traces(folder)) >= 3
-        assert seen() == before
-        assert folder.name not in Path("/proc/self/mountinfo").read_text()
-    assert not is_alive(pid)
-    assert traces(folder) == []
-    assert seen() == before
-
-
-@needs_dockerd
-def test_the_machines_network_is_not_touched():
-    """Other engines may be at work on this machine, so we look for traces of this one."""
+        times = {path: path.stat().st_mtime_ns for top in folders for path in top.glob("**/*")}
+        forwarding = Path("/proc/sys/net/ipv4/ip_forward").read_text()
+        return times, forwarding, "docker0" in all_links()
 
     def rules():
         programs = [["iptables-save"], ["nft", "list", "ruleset"]]
         return "".join(subprocess.check_output(argv, text=True) for argv in programs)
 
-    forwarding = Path("/proc/sys/net/ipv4/ip_forward")
-    before, had_docker0 = forwarding.read_text(), "docker0" in all_links()
+    before = seen()
     with Engine.start_private() as engine:
+        pid, folder = start_sleeper(engine), folder_of(engine)
+        assert len(traces(folder)) >= 3
         [bridge] = links_of(engine._daemon.process.pid)
         network = engine.client.networks.create("own")
         network.reload()
         addresses = [each["Subnet"] for each in network.attrs["IPAM"]["Config"]]
-        start_sleeper(engine)
         own = bridges.RANGES[int(bridge.removeprefix("labengine"))]
         assert [ip_network(address).subnet_of(own) for address in addresses] == [True]
-        assert forwarding.read_text() == before
-        assert ("docker0" in all_links()) == had_docker0
         for trace in (bridge, f"br-{network.short_id}", str(own[0]).rsplit(".", 2)[0] + "."):
             assert trace not in rules()
+        assert seen() == before
+        assert folder.name not in Path("/proc/self/mountinfo").read_text()
+    assert not is_alive(pid)
+    assert traces(folder) == []
     assert not {bridge, f"br-{network.short_id}"} & all_links()
     assert bridge not in Path("/proc/net/route").read_text()
-    assert forwarding.read_text() == before
+    assert seen() == before
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

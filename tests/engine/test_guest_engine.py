@@ -1,15 +1,13 @@
 """The engine inside the Lab VM, seen by the guest's kernel (about 15 s, one guest)."""
 
 import json
-import os
 import shutil
 import sys
 
 import pytest
 
-from labsupport.doctor.guest import find_kernel
-from labsupport.errors import LabError
 from labsupport.vm.guest import LabVM
+from tests.engines import find_dockerd
 
 PREPARE = """
 import json
@@ -19,21 +17,10 @@ from labsupport.engine.client import Engine
 """
 
 
-def _missing():
-    if not shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin"):
-        return "needs dockerd (apt-get install docker.io)"
-    try:
-        find_kernel()
-    except LabError as error:
-        return str(error).replace("\n", " ")
-    return ""
-
-
-pytestmark = pytest.mark.skipif(bool(_missing()), reason=_missing() or "all is there")
-
-
 @pytest.fixture(scope="module")
-def guest():
+def guest(vm_kernel):
+    if not find_dockerd():
+        pytest.skip("needs dockerd (apt-get install docker.io)")
     with LabVM.boot(memory="768M") as guest:
         yield guest
 
@@ -77,12 +64,12 @@ def test_its_images_are_on_the_guests_disk(first, guest):
         assert done.stdout.split() == ["ext4", "/dev/ubda"]
 
 
-def test_without_a_disk_they_are_in_memory():
+def test_without_a_disk_they_are_in_memory(guest):
     program = PREPARE + "engine = Engine.connect(); print(base_image(engine).short_id)"
-    with LabVM.boot(memory="512M") as guest:
-        done = guest.run([sys.executable, "-c", program], env={"LAB_DISK": ""}, timeout=90)
+    with LabVM.boot(memory="512M") as other:
+        done = other.run([sys.executable, "-c", program], env={"LAB_DISK": ""}, timeout=90)
         assert done.returncode == 0, done.stderr
-        data = guest.run(["findmnt", "-n", "-o", "FSTYPE", "-T", "/run/labsupport/engine/data"])
+        data = other.run(["findmnt", "-n", "-o", "FSTYPE", "-T", "/run/labsupport/engine/data"])
     assert data.stdout == "tmpfs\n"
 
 

@@ -77,9 +77,3 @@ def test_only_images_of_a_dead_owner_are_removed(engine):
         each.remove()
     engine.client.images.remove(next(iter(kept - {base_image(engine).id})))
     assert {each.id for each in engine.client.images.list(all=True)} <= before
-
-
-def test_our_own_label_is_no_leftover():
-    assert listing.owner_labels() == {listing.OWNER: marks.mark()}
-    assert marks.is_alive(listing.image_labels()[listing.IMAGE_OWNER])
-    assert marks.is_alive("")

@@ -22,21 +22,21 @@ NAME = "labsupport/busybox:latest"
 
 
 @pytest.fixture(scope="module", params=["vfs", "overlay"])
-def podman(request):
-    with podmans.podman(request.param) as address:
-        yield address, request.param
+def driver(request):
+    return request.param
 
 
-@pytest.fixture
-def engine(podman, monkeypatch):
-    monkeypatch.setenv("DOCKER_HOST", podman[0])
-    with Engine.connect() as engine:
-        yield engine
+@pytest.fixture(scope="module")
+def engine(driver):
+    with podmans.podman(driver) as address, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", address)
+        with Engine.connect() as engine:
+            yield engine
 
 
-def test_it_says_what_it_is(engine, podman):
+def test_it_says_what_it_is(engine, driver):
     assert (engine.kind, engine.image_store) == ("podman", "classic")
-    assert engine.storage_driver == podman[1]
+    assert engine.storage_driver == driver
     assert engine.kernel_release == os.uname().release
     assert engine.cgroup_version == (2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1)
     assert not engine.rootless
