@@ -3,7 +3,6 @@
 import io
 import shutil
 import tarfile
-import tempfile
 import threading
 
 import pytest
@@ -24,24 +23,11 @@ def tar_of(path, *members):
                 member.size = len(content)
                 tar.addfile(member, io.BytesIO(content))
                 continue
-            member.type = {
-                "link": tarfile.SYMTYPE,
-                "name": tarfile.LNKTYPE,
-                "dir": tarfile.DIRTYPE,
-            }[kind]
+            kinds = {"link": tarfile.SYMTYPE, "name": tarfile.LNKTYPE, "dir": tarfile.DIRTYPE}
+            member.type = kinds[kind]
             member.linkname = content if kind != "name" else f"./{content}"
             tar.addfile(member)
     return path
-
-
-@pytest.fixture
-def scratch(tmp_path, monkeypatch):
-    """A folder for temporary files; nothing may be left in it."""
-    folder = tmp_path / "scratch"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    yield folder
-    assert list(folder.iterdir()) == []
 
 
 @pytest.fixture
