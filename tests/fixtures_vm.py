@@ -54,6 +54,13 @@ def memory_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         assert left == []  # except a connection file, which a killed Jupyter leaves
 
 
+def sh(guest: LabVM, script: str) -> str:
+    """Run lines of a shell, which must succeed; return what they print."""
+    done = guest.run(["sh", "-euc", script])
+    assert done.returncode == 0, f"{done}\n{guest.console[-500:]}"
+    return done.stdout.strip()
+
+
 class Marked:
     """An amount of memory that no other guest has, by which its processes can be told."""
 

@@ -7,7 +7,6 @@ download or to build. Its process 1 is not an init, as is usual there.
 import io
 import json
 import os
-import shutil
 import sys
 import tarfile
 from collections.abc import Callable
@@ -15,13 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from labsupport.engine.client import Engine
 from tests.toys import CHECKOUT
-
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin"),
-    reason="needs root and dockerd (apt-get install docker.io)",
-)
 
 LOCKED = {
     "user": "1000", "cap_drop": ["ALL"], "security_opt": ["no-new-privileges"],
@@ -32,28 +25,27 @@ Run = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def run(vm_kernel):
+def run(vm_kernel, engine):
     """Return what runs a program in such a container and returns its output."""
     environment = {"HOME": "/tmp", "LAB_KERNEL": str(vm_kernel), "PYTHONDONTWRITEBYTECODE": "1"}
     pythons = [Path(sys.prefix), Path(sys.base_prefix)]  # the environment, and what it is made from
     needed = outermost([Path("/usr"), CHECKOUT, vm_kernel, *pythons])
     volumes = [f"{path}:{path}:ro" for path in needed]
-    with Engine.start_private() as engine:
-        engine.client.api.import_image_from_data(bare_root(), "labtest/bare")
+    engine.client.api.import_image_from_data(bare_root(), "labtest/bare")
 
-        def run(*argv, **more):
-            container = engine.client.containers.run(
-                "labtest/bare", list(argv), environment={**environment, **more}, volumes=volumes,
-                working_dir=more.get("PWD", "/"), detach=True, **LOCKED,
-            )  # fmt: skip
-            try:
-                status = container.wait(timeout=60)["StatusCode"]
-                assert status == 0, container.logs().decode()
-                return container.logs(stderr=False).decode()
-            finally:
-                container.remove(force=True)
+    def run(*argv):
+        container = engine.client.containers.run(
+            "labtest/bare", list(argv), environment=environment, volumes=volumes,
+            detach=True, **LOCKED,
+        )  # fmt: skip
+        try:
+            status = container.wait(timeout=60)["StatusCode"]
+            assert status == 0, container.logs().decode()
+            return container.logs(stderr=False).decode()
+        finally:
+            container.remove(force=True)
 
-        yield run
+    return run
 
 
 def outermost(paths):

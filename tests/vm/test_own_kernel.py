@@ -8,6 +8,7 @@ import pytest
 
 from labsupport.doctor.guest import own_kernel
 from labsupport.vm.guest import LabVM
+from tests.fixtures_vm import sh
 from tests.toys import CHECKOUT
 
 pytestmark = pytest.mark.skipif(
@@ -80,9 +81,7 @@ def test_the_kernel_keeps_its_promise(guest, promise):
     missing = [tool for tool in TOOLS if f"{tool} " in script and not shutil.which(tool, path=path)]
     if missing:
         pytest.skip(f"needs {', '.join(missing)}")
-
-    done = guest.run(["sh", "-ec", script])
-    assert done.returncode == 0, f"{done.stderr}\n{guest.console[-500:]}"
+    sh(guest, script)
 
 
 def test_the_filter_of_a_live_process_can_be_read(guest):

@@ -1,6 +1,5 @@
 """Where a notebook runs, for every kind of machine and wish. No guest; about 1 s."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -63,20 +62,19 @@ def test_a_kernel_is_built_where_the_lab_vm_would_be_chosen(
     assert not places.wants_kernel(environment)
 
 
-def test_a_notebook_may_ask_for_a_place(tmp_path):
-    notebook = tmp_path / "12.ipynb"
-    notebook.write_text(json.dumps({"metadata": {"lab": {"place": "host"}}, "cells": []}))
-    assert places.asked_by_notebook(str(notebook)) == "host"
-
-
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", "no JSON", '{"metadata": {"lab": "host"}}', '{"metadata": null}',
-             '{"metadata": {"lab": {"place": "the moon"}}}', '{"metadata": {"lab": {"place": []}}}']
+    ("text", "place"),
+    [
+        ('{"metadata": {"lab": {"place": "host"}}, "cells": []}', "host"),
+        *((text, "auto") for text in (
+            "", "{}", "[]", "no JSON", '{"metadata": {"lab": "host"}}', '{"metadata": null}',
+            '{"metadata": {"lab": {"place": "the moon"}}}', '{"metadata": {"lab": {"place": []}}}',
+        )),
+    ],
 )  # fmt: skip
-def test_a_notebook_that_does_not_ask_is_auto(tmp_path, text):
-    notebook = tmp_path / "n.ipynb"
-    notebook.write_text(text)
-    assert places.asked_by_notebook(str(notebook)) == "auto"
+def test_a_notebook_may_ask_for_a_place(tmp_path, text, place):
+    (tmp_path / "n.ipynb").write_text(text)
+    assert places.asked_by_notebook(str(tmp_path / "n.ipynb")) == place
     assert places.asked_by_notebook("") == "auto"
 
 
