@@ -3,11 +3,11 @@
 import pytest
 
 from labsupport.build.build import Build, BuildStep
-from labsupport.build.log import instruction, is_ours, keyword
+from labsupport.build.log import instruction, keyword
 from labsupport.errors import LabError
 from labsupport.figure.table import amount
 from labsupport.image.layer_explorer import History, LayerExplorer, finding, towers
-from tests.image.samples import BASE, MINE, OTHER, OURS, TOOLS, image_of
+from tests.image.samples import BASE, MINE, OTHER, TOOLS, image_of
 
 
 @pytest.mark.parametrize(
@@ -23,11 +23,6 @@ from tests.image.samples import BASE, MINE, OTHER, OURS, TOOLS, image_of
 def test_each_builders_words_become_an_instruction(written, read):
     assert instruction(written) == read
     assert keyword(written) == read.split()[0]
-
-
-def test_our_own_label_is_known():
-    assert is_ours(OURS[0])
-    assert not is_ours("LABEL maintainer=me")
 
 
 def test_what_a_later_layer_deletes_or_replaces_is_hidden():

@@ -51,14 +51,6 @@ def test_containers_of_one_image_share_all_but_their_own_layer(engine, box):
         assert one.lowers[-1] == other.lowers[-1]
 
 
-def test_it_goes_with_its_container(engine):
-    with Container(engine) as box:
-        box.exec(["touch", "/note"])
-        folder = WritableLayer.of(box).folder
-        assert folder.exists()
-    assert not folder.exists()
-
-
 def test_files_that_the_engine_mounts_are_not_taken_for_written_ones(engine):
     with Container(engine) as box:
         assert overlay_of(box.pid).covered >= {"etc/hosts", "etc/hostname", "proc"}

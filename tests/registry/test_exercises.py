@@ -7,7 +7,7 @@ from labsupport.build.build import Build
 from labsupport.doctor import addresses
 from labsupport.registry.exercises import APP, TIDIED_UP, DoesNotStart
 from labsupport.registry.shipping import push
-from tests.fixtures_course import solve
+from tests.fixtures_course import refused, solve
 
 pytestmark = [
     pytest.mark.skipif(
@@ -57,10 +57,8 @@ def test_the_tidied_up_dockerfile_sends_the_words_again(begun):
     assert (exercise.folder / "Dockerfile").read_text() == TIDIED_UP
     (exercise.folder / "app.sh").write_text(APP.format(saying=exercise.saying))
     ship(exercise, exercise.folder)
-    verdict = exercise.check()
-    assert not verdict
-    assert "works, but its new layers have 40" in verdict.saw
-    assert "COPY" in verdict.saw
+    assert "works, but its new layers have 40" in (saw := refused(exercise))
+    assert "COPY" in saw
 
 
 @pytest.mark.wrong("11.1")
@@ -78,25 +76,17 @@ def test_the_old_version_under_a_new_name_is_not_new(begun):
     assert f"not `{exercise.saying}`" in exercise.check().saw
 
 
-@pytest.mark.wrong("11.1")
-def test_few_bytes_by_leaving_the_words_away_is_refused(begun):
-    exercise = begun("11.1", 1)
-    files = {
-        "Dockerfile": 'FROM labsupport/busybox\nCOPY app.sh /app/app.sh\nCMD ["/app/app.sh"]\n',
-        "app.sh": APP.format(saying=exercise.saying),
-    }
-    ship(exercise, files)
-    assert "lost its words" in exercise.check().saw
+CHEAT = '#!/bin/sh\necho "{saying}"\necho "400000 bytes of words"\n'
 
 
 @pytest.mark.wrong("11.1")
-def test_words_that_are_only_talked_of_are_not_counted(begun):
-    """The cheat: the sentence is there, and the words are not."""
+@pytest.mark.parametrize(("app", "said"), [(APP, "lost its words"), (CHEAT, "does not count")])
+def test_few_bytes_by_leaving_the_words_away_is_refused(begun, app, said):
+    """Or by only talking of them."""
     exercise = begun("11.1", 1)
-    app = f'#!/bin/sh\necho "{exercise.saying}"\necho "400000 bytes of words"\n'
-    dockerfile = 'FROM labsupport/busybox\nCOPY --chmod=755 app.sh /app/\nCMD ["/app/app.sh"]\n'
-    ship(exercise, {"Dockerfile": dockerfile, "app.sh": app})
-    assert "does not count" in exercise.check().saw
+    lines = 'FROM labsupport/busybox\nCOPY --chmod=755 app.sh /app/\nCMD ["/app/app.sh"]\n'
+    ship(exercise, {"Dockerfile": lines, "app.sh": app.format(saying=exercise.saying)})
+    assert said in exercise.check().saw
 
 
 # ---- 11.2: an image that does not start
