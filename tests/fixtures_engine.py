@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from labsupport.build.bases import base_image
+from labsupport.build.bases import APP_BASE_TAG, TAG, base_image
 from labsupport.doctor import addresses
 from labsupport.engine import client
 from labsupport.engine.client import Engine
-from labsupport.engine.listing import COURSE, IMAGE_OWNER
 from tests.engines import containers_of, why_none
 
 
@@ -35,9 +34,9 @@ def engine(private_engine):
 def _empty(client):
     for container in client.containers.list(all=True, ignore_removed=True):
         container.remove(force=True)
-    for image in client.images.list():
-        for tag in image.tags if image.labels.get(IMAGE_OWNER) != COURSE else ():
-            client.images.remove(tag)
+    tags = {tag for image in client.images.list() for tag in image.tags}
+    for tag in tags - {TAG, APP_BASE_TAG}:
+        client.images.remove(tag)
     for things in (client.images, client.networks, client.volumes):
         things.prune()
 

@@ -138,8 +138,8 @@ def test_a_process_moves_in_and_its_children_are_born_inside():
 def test_the_group_and_all_inside_end_with_the_block():
     with sleeper() as program:
         with Cgroup() as group:
-            group.add(program.pid)
             child = group.child("inner").open()
+            child.add(program.pid)
             folders = [*group.folders.values(), *child.folders.values()]
         assert program.wait(60) == -signal.SIGKILL
         assert not any(folder.exists() for folder in folders)
