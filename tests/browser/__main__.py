@@ -19,9 +19,6 @@ def main() -> int:
     parser.add_argument("--shots", type=Path, help="a folder for the pictures")
     parser.add_argument("--dark", action="store_true", help="JupyterLab's dark theme")
     parser.add_argument("--kernel", help="a kernelspec's name, such as lab-vm")
-    parser.add_argument(
-        "--as-saved", action="store_true", help="do not run: show what is in the file"
-    )
     options = parser.parse_args()
     if missing := [str(path) for path in options.notebooks if not path.is_file()]:
         parser.error(f"no such notebook: {', '.join(missing)}")
@@ -33,8 +30,7 @@ def main() -> int:
         for notebook in options.notebooks:
             started = time.monotonic()
             with opened(chromium, lab, notebook, options.kernel) as page:
-                if not options.as_saved:
-                    page.walk(use_controls=False)
+                page.walk(use_controls=False)
                 problems = page.problems()
                 if options.shots:
                     page.screenshot(options.shots / f"{notebook.stem}-{theme}.png")

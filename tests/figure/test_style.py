@@ -28,8 +28,6 @@ def test_a_matplotlibrc_of_the_users_does_not_reach_in(tmp_path):
     code = "from labsupport.figure import plot; figure = plot.new_figure(); "
     code += "text = figure.text(0, 0, 'x'); plot.png(figure); "
     code += "print(text.get_color(), text.get_usetex())"
-    told = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "MPLCONFIGDIR": str(tmp_path)},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert told.stdout == "black False\n"
+    env = {**os.environ, "MPLCONFIGDIR": str(tmp_path)}
+    told = subprocess.check_output([sys.executable, "-c", code], env=env, text=True)
+    assert told == "black False\n"

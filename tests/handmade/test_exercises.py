@@ -5,7 +5,7 @@ import pytest
 from labsupport import Filter
 from labsupport.handmade import exercises
 from labsupport.handmade.building import own_mounts, own_name, own_network, own_users
-from tests.fixtures_course import refused
+from tests.fixtures_course import refused, variant
 from tests.handmade.test_handmade import defined
 
 rename = defined("def rename(c):\n    linux.sethostname('other')\n", "rename")
@@ -42,7 +42,7 @@ def replaced(steps, old, *new):
 )  # fmt: skip
 @pytest.mark.wrong("08.1")
 def test_a_step_that_does_not_close_it_is_told(begun, missing, change, said):
-    exercise = next(e for seed in range(20) if (e := begun("08.1", seed))._missing is missing)
+    exercise = variant(begun, "08.1", lambda exercise: exercise._missing, missing)
     exercise.steps = change(exercise.steps)
     assert said in refused(exercise)
 
@@ -96,7 +96,7 @@ def test_a_container_that_could_gain_even_less_is_right(begun):
 @pytest.mark.parametrize("wish", sorted(exercises.Refuse.WISHES))
 @pytest.mark.wrong("08.3")
 def test_a_filter_that_refuses_too_little_or_too_much_is_told(begun, wish, more, errno, said):
-    exercise = next(e for seed in range(30) if (e := begun("08.3", seed))._wish == wish)
+    exercise = variant(begun, "08.3", lambda exercise: exercise._wish, wish)
     exercise.filter = Filter.deny([*exercises.DENIED, *more(exercise._calls)], errno)
     saw = refused(exercise)
     assert said in saw or "still works" in saw

@@ -81,8 +81,7 @@ def test_a_mount_point_may_have_a_name_that_is_not_utf_8(tmp_path):
     os.mkdir(name)
     script = b'mount -t tmpfs none "$0"; exec "$@"'
     argv = [*("unshare", "-m", "sh", "-c"), script, name, sys.executable, "-c", LATIN_1]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("fine\nTrue True\n")
+    assert subprocess.check_output(argv, text=True).startswith("fine\nTrue True\n")
 
 
 def test_what_follows_the_source_of_a_mount_is_all_options():
@@ -127,7 +126,7 @@ def where_others_are_hidden(how, code):
         'exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all "$@"'
     )
     argv = ["unshare", "-m", "sh", "-ec", script, "sh", sys.executable, "-c", code]
-    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
+    return subprocess.check_output(argv, text=True).splitlines()
 
 
 def test_where_others_processes_are_hidden_ours_are_read():

@@ -37,10 +37,6 @@ def backing_file(number):
         return None
 
 
-def wait_until_free(number):
-    wait_until(lambda: backing_file(number) is None)
-
-
 def folders():
     return list(Path(tempfile.gettempdir()).glob(f"{marks.prefix('drive')}*"))
 
@@ -72,23 +68,16 @@ def test_a_disk_in_two_sandboxes_is_one_file_system(boxes, disk):
     assert boxes[1].run(["cat", "/mnt/news"]).stdout == "hello"
 
 
-def test_nothing_is_left_of_a_closed_disk(boxes, disk):
+@pytest.mark.parametrize("last", [lambda box: box.run(["umount", "/data"]), Sandbox.close])
+def test_nothing_is_left_of_a_closed_disk(boxes, disk, last):
     number = disk.number
     disk.mount(boxes[0], "/data")
     disk.close()
     disk.close()
     assert backing_file(number), "it is still mounted"
     assert folders() == []
-    boxes[0].run(["umount", "/data"])
-    wait_until_free(number)
-
-
-def test_a_sandbox_that_ends_takes_its_mounts_along(boxes, disk):
-    number = disk.number
-    disk.mount(boxes[0], "/data")
-    disk.close()
-    boxes[0].close()
-    wait_until_free(number)
+    last(boxes[0])
+    wait_until(lambda: backing_file(number) is None)
 
 
 def test_no_device_file_is_made_on_the_host(disk):

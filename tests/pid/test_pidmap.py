@@ -86,14 +86,23 @@ def boxes():
         yield {"web": web, "db": db}
 
 
-def test_the_live_map_shows_what_the_kernel_says(boxes):
+def drawn_pids(live):
+    return {process.pid for process in live.data.groups[0].everyone()}
+
+
+def test_the_live_map_shows_what_the_kernel_says_and_for_a_while_who_has_ended(boxes):
     live = PidMap(boxes)
     live.set_helpers("web", 2)
-    inside = processes(of=boxes["web"])
-    assert len(inside) == 3
-    assert {p.pid for p in live.data.groups[0].everyone()} == {p.pid for p in inside}
+    inside = {process.pid for process in processes(of=boxes["web"])}
+    helpers = {helper.pid for helper in live.helpers["web"]}
+    assert drawn_pids(live) == inside
+    assert len(inside - helpers) == 1
     live.set_helpers("web", 0)
-    assert len(processes(of=boxes["web"])) == 1
+    assert {process.pid for process in processes(of=boxes["web"])} == inside - helpers
+    assert helpers <= live.data.ended
+    time.sleep(1.1)
+    live.refresh()
+    assert drawn_pids(live) == inside - helpers
 
 
 def test_each_viewer_sees_what_ps_shows_it(boxes):
@@ -107,17 +116,6 @@ def test_each_viewer_sees_what_ps_shows_it(boxes):
     assert live.picture.status.startswith("The db sees PID 1;")
     with pytest.raises(LabError, match=r"nobody here is 'dbb'.*did you mean 'db'"):
         live.look_as("dbb")
-
-
-def test_an_ended_process_lingers_and_then_goes(boxes):
-    live = PidMap(boxes)
-    live.set_helpers("web", 1)
-    (helper,) = live.helpers["web"]
-    live.set_helpers("web", 0)
-    assert helper.pid in live.data.ended
-    time.sleep(1.1)
-    live.refresh()
-    assert helper.pid not in {p.pid for p in live.data.groups[0].everyone()}
 
 
 def test_a_still_picture_shows_only_who_is_there(boxes, monkeypatch):

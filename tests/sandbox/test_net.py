@@ -42,19 +42,10 @@ def test_a_socket_belongs_to_the_sandboxs_network(boxes):
         assert ":4711" in inside(box, "ss", "-ltn")
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", 4711))
-
-
-def test_an_unknown_family_is_refused_with_its_errno(boxes):
-    [box] = boxes(1)
     with pytest.raises(OSError, match=r"Address family not supported|Errno 97"):
         box.open_socket(45, socket.SOCK_STREAM)
-    assert box.run(["true"]).returncode == 0
-
-
-def test_a_closed_sandbox_has_no_socket(boxes):
-    [box] = boxes(1)
     box.close()
-    with pytest.raises(LabError):
+    with pytest.raises(LabError, match="not open"):
         box.open_socket(socket.AF_INET, socket.SOCK_STREAM)
 
 
@@ -146,7 +137,7 @@ def test_two_sandboxes_can_be_wired_by_hand(boxes):
         (lambda net: net.plug("br0", net.box, port="x"), LabError, "eth0, lo"),
         (lambda net: net.connect(net.box), LabError, "ip link add"),
         (lambda net: net.ask("7.7.7.7"), NoAnswer, "unreachable"),
-        (lambda net: net.ask("10.0.0.2", 81, 5), NoAnswer, "refused"),
+        (lambda net: net.ask("10.0.0.2", 81, 0.5), NoAnswer, "refused"),
     ],
 )
 def test_what_is_wrong_is_told(pair, act, error, words):

@@ -81,9 +81,13 @@ def test_a_line_that_says_something_else_is_refused(line):
         wishes(line)
 
 
-def test_a_cell_without_a_command_is_refused(typed):
-    with pytest.raises(LabError, match="nothing to run"):
-        typed("\n\n")
+@pytest.mark.parametrize(
+    ("lines", "line", "words"),
+    [("\n\n", "", "nothing to run"), ("ls", "in 5", "neither a sandbox nor a container")],
+)
+def test_nothing_to_run_and_nowhere_to_run_it_are_refused(typed, lines, line, words):
+    with pytest.raises(LabError, match=words):
+        typed(lines, line)
 
 
 def test_what_was_said_is_kept_without_the_commands(typed, ipython):
@@ -105,11 +109,6 @@ def test_a_sandbox_is_where_the_lines_run(typed, ipython):
         assert "-c 'ps -e -o args='\n" in str(box.shell())
         with pytest.raises(LabError, match="this line failed: false"):
             typed("false", "in box")
-
-
-def test_something_that_runs_nothing_is_refused(typed):
-    with pytest.raises(LabError, match="neither a sandbox nor a container"):
-        typed("ls", "in 5")
 
 
 def test_every_split_of_the_output_is_told_alike(capsys):

@@ -48,8 +48,8 @@ with Sandbox(new={"user"}, uid=%d) as box:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be in such a group")
 def test_no_privileged_group_goes_along():
-    argv = [sys.executable, "-c", IN_A_GROUP % ordinary_uid()]
-    status = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    code = IN_A_GROUP % ordinary_uid()
+    status = subprocess.check_output([sys.executable, "-c", code], text=True)
     assert "Groups:\t \n" in status
     assert f"Uid:\t{ordinary_uid()}" in status
 

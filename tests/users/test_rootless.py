@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from labsupport.engine import oci_runtime
 from labsupport.engine.oci_runtime import find_runtime
 from labsupport.errors import LabError, RuntimeMissing
 from labsupport.kernel.procfs import all_pids, uid_map
+from labsupport.ownership import marks
 from labsupport.users.rootless import RootlessContainer, ordinary_uid
 from tests.waiting import owner, wait_until
 
@@ -63,7 +62,7 @@ def test_it_ends_with_its_owner_however_that_ends(runtime):
     with owner(RUN) as (notebook, pid):
         assert int(pid) in all_pids()
     wait_until(lambda: int(pid) not in all_pids())
-    subprocess.run([sys.executable, "-m", "labsupport", "clean"], check=True, capture_output=True)
+    marks.sweep()
     assert not folders(notebook)
 
 
