@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -75,24 +76,12 @@ class PythonOutOfReach(Exception):
         )
 
 
-@dataclass
-class Count:
-    """How many tests ended how."""
-
-    passed: int = 0
-    failed: int = 0
-    skipped: int = 0
-
-    def __add__(self, other: "Count") -> "Count":
-        return Count(
-            self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped
-        )
-
-    def __str__(self) -> str:
-        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+def summary(count: Counter[str]) -> str:
+    """Say how many tests ended how."""
+    return ", ".join(f"{count[word]} {word}" for word in ("passed", "failed", "skipped"))
 
 
-def run(stage: Stage) -> Count:
+def run(stage: Stage) -> Counter[str]:
     """Run a stage, its output going where ours goes, and count its tests."""
     print(f"\n==== {stage.title} ====", flush=True)
     argv = stage.user.command(stage.argv, stage.env) if stage.user else stage.argv
@@ -107,18 +96,16 @@ def run(stage: Stage) -> Count:
             process.wait(timeout=FAREWELL_SECONDS)
             raise
     if stage.report is None:
-        return Count(passed=1) if status == 0 else Count(failed=1)
+        return Counter(failed=1) if status else Counter(passed=1)
     return _counted(stage.report, status)
 
 
-def _counted(report: Path, status: int) -> Count:
-    if not report.exists():
-        return Count(failed=1)
-    outcomes = [test.outcome for tests in verdicts(report).values() for test in tests]
-    count = Count(*(outcomes.count(word) for word in ("passed", "failed", "skipped")))
+def _counted(report: Path, status: int) -> Counter[str]:
+    tests = verdicts(report).values() if report.exists() else ()
+    count = Counter(test.outcome for each in tests for test in each)
     # 5 is "no tests were collected"; any other status than 0 and 1 is pytest's own trouble.
-    if status not in {0, 5} and not count.failed:
-        count.failed = 1
+    if not report.exists() or (status not in {0, 5} and not count["failed"]):
+        count["failed"] = 1
     return count
 
 
@@ -343,7 +330,7 @@ def main() -> int:
     # A program whose parent ignores Ctrl-C, as a script's job in the background, would ignore it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    total, lines = Count(), []
+    total, lines = Counter(), []
     with tempfile.TemporaryDirectory(prefix="lab-reports-") as reports, app_base() as base:
         os.environ.update(base)
         kinds = set(options.only or (KINDS if thorough() else EVERY_CHANGE))
@@ -351,9 +338,9 @@ def main() -> int:
             started = time.monotonic()
             count = run(stage)
             total += count
-            lines.append(f"{time.monotonic() - started:6.1f} s  {stage.title}: {count}")
-    print("\n==== summary ====", *lines, str(total), sep="\n", flush=True)
-    return int(total.failed > 0)
+            lines.append(f"{time.monotonic() - started:6.1f} s  {stage.title}: {summary(count)}")
+    print("\n==== summary ====", *lines, summary(total), sep="\n", flush=True)
+    return int(total["failed"] > 0)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,15 @@ import os
 import pwd
 import signal
 import subprocess
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
+
+from tests.waiting import wait_until
 
 USERS_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"  # as Debian has it
 KEPT = ("LANG", "LC_ALL", "CI", "CHROMIUM", "TERM", "PYTHONDONTWRITEBYTECODE")
@@ -42,15 +45,9 @@ class User:
 
     def processes(self) -> list[tuple[int, str]]:
         """Return PID and command of each of this user's processes."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                if folder.stat().st_uid == self.uid:
-                    command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    found.append((int(folder.name), command))
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # it ended meanwhile
-        return found
+        each = psutil.process_iter(["pid", "uids", "cmdline"])
+        ours = [it.info for it in each if it.info["uids"] and it.info["uids"].real == self.uid]
+        return [(it["pid"], " ".join(it["cmdline"] or ())) for it in ours]
 
 
 def me() -> User:
@@ -78,13 +75,10 @@ def made_user(prefix: str = "labtest") -> Iterator[User]:
 
 
 def _end_processes(user: User) -> None:
-    for _ in range(50):
-        remaining = user.processes()
-        for pid, _command in remaining:
-            try:
+    def left() -> list[tuple[int, str]]:
+        for pid, _command in user.processes():
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        if not remaining:
-            return
-        time.sleep(0.1)
+        return user.processes()
+
+    wait_until(lambda: not left(), why=lambda: f"left: {user.processes()}")

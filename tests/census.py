@@ -8,6 +8,8 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from labsupport.kernel.procfs import all_pids
 from labsupport.ownership import marks
 
@@ -42,16 +44,7 @@ def _in_file(name: str, words: str) -> set[int]:
 
 def descendants(root: int) -> set[int]:
     """PIDs of a process, its children, and theirs."""
-    parents = {}
-    for pid in all_pids():
-        try:
-            parents[pid] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    found = {root}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
+    return {root, *(each.pid for each in psutil.Process(root).children(recursive=True))}
 
 
 def made(mark: str, folder: Path) -> dict[str, list[str]]:

@@ -16,9 +16,8 @@ from labsupport.doctor.needs import uses
 from labsupport.kernel.procfs import all_pids
 from labsupport.ownership import marks
 from tests import census
-from tests.engines import uses_engine, why_none
 from tests.selection import for_each
-from tests.test_kill_9 import HostKernel
+from tests.test_kill_9 import engine, start_kernel  # noqa: F401
 from tests.toys import CHECKOUT
 
 NOTEBOOKS = [
@@ -33,21 +32,17 @@ CELL_SECONDS = 120
 PATIENCE_SECONDS = 5
 
 
-@pytest.fixture
-def engine(notebook, request):
-    if not why_none() and uses_engine(notebook):
-        request.getfixturevalue("an_engine")
-
-
 @for_each(NOTEBOOKS, EVERY_CHANGE)
-def test_each_cell_may_be_run_twice(notebook, engine):
+@pytest.mark.usefixtures("engine")
+def test_each_cell_may_be_run_twice(notebook):
     first, *cells = code_cells(notebook)
     twice = [first, *(cell for each in cells for cell in (each, each))]
     assert outcomes(notebook, twice) == []
 
 
 @for_each(NOTEBOOKS, EVERY_CHANGE)
-def test_the_cells_may_be_run_in_any_order(notebook, engine):
+@pytest.mark.usefixtures("engine")
+def test_the_cells_may_be_run_in_any_order(notebook):
     first, *cells = code_cells(notebook)
     random.Random(notebook.stem).shuffle(cells)
     assert outcomes(notebook, [first, *cells]) == []
@@ -82,12 +77,8 @@ def outcomes(notebook, cells, may_be_missing=None):
 
     Only names of `may_be_missing` may be missing, by default those that the notebook's cells make.
     """
-    manager = HostKernel()
-    manager.start_kernel(cwd=str(notebook.parent))
+    manager, client = start_kernel(notebook)
     mark = marks.mark(manager.provisioner.pid)
-    client = manager.client()
-    client.start_channels()
-    client.wait_for_ready(timeout=30)
     try:
         said = [(cell, run(client, cell.source)) for cell in cells]
     finally:

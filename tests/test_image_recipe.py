@@ -184,14 +184,6 @@ def test_nobody_is_root_in_it():
     assert [name for name, _ in LAST.lines].index("USER") > last_run
 
 
-def test_the_check_is_as_strict_as_binder():
-    assert set(check()["LOCKED_DOWN"]) == {
-        "--user=1000", "--cap-drop=ALL", "--security-opt=no-new-privileges",
-        "--memory=2g", "--cpus=1", "--network=none",
-    }  # fmt: skip
-    assert check()["MOST_AT_THE_END"] == 1.5e9
-
-
 def check():
     source = (CHECKOUT / "binder" / "check").read_text()
     found = {"__name__": "check", "__file__": str(CHECKOUT / "binder" / "check")}

@@ -48,6 +48,15 @@ class HostKernel(KernelManager):
         )
 
 
+def start_kernel(notebook):
+    manager = HostKernel()
+    manager.start_kernel(cwd=str(notebook.parent))
+    client = manager.client()
+    client.start_channels()
+    client.wait_for_ready(timeout=30)
+    return manager, client
+
+
 @pytest.fixture
 def engine(notebook, request):
     """A connection to an engine, if the notebook uses one and we may start one."""
@@ -75,11 +84,7 @@ def test_nothing_is_left_of_a_killed_notebook(notebook, seed, engine, folder):
     if notebook.stem[:2] in ALL_BY_THE_ENGINE and engine is None:
         pytest.skip(f"needs engine: {why_none()}")
     links = census.links()
-    manager = HostKernel()
-    manager.start_kernel(cwd=str(notebook.parent))
-    client = manager.client()
-    client.start_channels()
-    client.wait_for_ready(timeout=30)
+    manager, client = start_kernel(notebook)
     for cell in nbformat.read(notebook, as_version=4).cells:
         if cell.cell_type == "code":
             client.execute(cell.source, stop_on_error=False)

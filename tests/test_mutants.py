@@ -4,6 +4,7 @@ import pytest
 
 from labsupport import probe
 from tests.mutants import MUTANTS, MutantNotApplied, is_caught
+from tests.notebooks import skip_or_fail
 from tests.selection import is_for_every_change
 from tests.toys import CHECKOUT, write_notebook
 
@@ -29,23 +30,21 @@ def test_a_broken_helper_turns_its_notebook_red(notebook, mutant, tmp_path, requ
     if "engine" in needs:
         request.getfixturevalue("an_engine")
     if needs and (missing := probe(fresh="engine" in needs).missing(*needs)):
-        pytest.skip("; ".join(f"needs {name}: {no.reason}" for name, no in missing.items()))
+        skip_or_fail(missing)
     path = CHECKOUT / "notebooks" / notebook
     assert is_caught(path, mutant.code, tmp_path, mutant.cell_seconds), (
         f"{notebook} does not notice: {mutant.broken}"
     )
 
 
-def test_a_notebook_that_asserts_catches_a_mutant(tmp_path):
-    notebook = write_notebook(
-        tmp_path / "asserts.ipynb", "total = sum([1, 2])", "assert total == 3"
-    )
-    assert is_caught(notebook, BREAK_SUM, tmp_path / "mutant")
-
-
-def test_a_notebook_that_only_prints_does_not(tmp_path):
-    notebook = write_notebook(tmp_path / "prints.ipynb", "print(sum([1, 2]))")
-    assert not is_caught(notebook, BREAK_SUM, tmp_path / "mutant")
+@pytest.mark.parametrize(
+    ("cell", "catches"), [("assert sum([1, 2]) == 3", True), ("print(sum([1, 2]))", False)]
+)
+def test_a_notebook_that_asserts_catches_a_mutant_and_one_that_prints_does_not(
+    tmp_path, cell, catches
+):
+    notebook = write_notebook(tmp_path / "toy.ipynb", cell)
+    assert is_caught(notebook, BREAK_SUM, tmp_path / "mutant") is catches
 
 
 def test_a_mutant_that_breaks_nothing_is_told(tmp_path):

@@ -26,8 +26,10 @@ def code_cells(path):
 
 
 @each_notebook
-def test_it_is_a_valid_notebook(path):
-    nbformat.validate(nbformat.read(path, as_version=4))
+def test_it_is_a_valid_notebook_for_the_ordinary_python_kernel(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
 
 
 @each_notebook
@@ -58,11 +60,6 @@ def test_what_cannot_run_everywhere_is_skipped_where_it_cannot(path):
         if NEEDY.search(cell.source) and not is_skipped:
             bare.append(cell.id)
     assert bare == []
-
-
-@each_notebook
-def test_it_opens_with_the_ordinary_python_kernel(path):
-    assert nbformat.read(path, as_version=4).metadata.kernelspec.name == "python3"
 
 
 @each_notebook

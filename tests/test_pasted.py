@@ -3,6 +3,7 @@
 import pytest
 
 from labsupport import probe
+from tests.notebooks import skip_or_fail
 from tests.toys import CHECKOUT, run_nbval, verdicts
 
 # Runs in the notebook's kernel: each cell of lines is typed, and then what it printed is pasted
@@ -43,7 +44,7 @@ shell.run_cell = Paste.run_cell
 @pytest.mark.parametrize("number", ["09", "11"])
 def test_what_is_printed_can_be_pasted(number, tmp_path, an_engine):
     if missing := probe(fresh=True).missing("engine", "engine.cli", "registry"):
-        pytest.skip("; ".join(f"needs {name}: {no.reason}" for name, no in missing.items()))
+        skip_or_fail(missing)
     startup, pasted, report = (tmp_path / name for name in ("ipython", "pasted", "report.xml"))
     folder = startup / "profile_default" / "startup"
     folder.mkdir(parents=True)

@@ -5,11 +5,12 @@ import pwd
 import signal
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
 from tests import engines, selection
-from tests.__main__ import Count, Stage, remaining, run
+from tests.__main__ import Stage, remaining, run, summary
 from tests.accounts import made_user
 from tests.conftest import ByFileOrNotebook
 from tests.toys import CHECKOUT
@@ -36,21 +37,20 @@ def stage_of(folder, source, *arguments):
 
 def test_passed_failed_and_skipped_are_counted(tmp_path):
     count = run(stage_of(tmp_path, TESTS))
-    assert str(count + Count(passed=1)) == "2 passed, 1 failed, 1 skipped"
+    assert summary(count + Counter(passed=1)) == "2 passed, 1 failed, 1 skipped"
 
 
 @pytest.mark.parametrize(
-    "what",
-    [["import no_such_module"], ["def broken("], ["raise SystemExit(0)"], [DEATH],
-     [TESTS, "--no-such-option"]],
+    "what", [["import no_such_module"], ["def broken("], ["raise SystemExit(0)"], [DEATH],
+             [TESTS, "--no-such-option"]]
 )  # fmt: skip
 def test_a_pytest_that_reads_nothing_dies_or_does_not_start_is_a_failure(tmp_path, what):
-    assert run(stage_of(tmp_path, *what)).failed == 1
+    assert run(stage_of(tmp_path, *what))["failed"] == 1
 
 
 def test_a_tool_counts_as_one_test():
-    assert run(Stage("true", ["true"])) == Count(passed=1)
-    assert run(Stage("false", ["false"])) == Count(failed=1)
+    assert run(Stage("true", ["true"])) == Counter(passed=1)
+    assert run(Stage("false", ["false"])) == Counter(failed=1)
 
 
 def test_a_user_runs_programs_as_themselves(ordinary_user, as_user):
@@ -63,7 +63,7 @@ def test_a_user_runs_programs_as_themselves(ordinary_user, as_user):
 def test_what_outlives_a_user_is_found_and_everything_of_theirs_removed():
     with made_user("labgone") as user:
         user.run(["sh", "-c", "setsid sleep 300 >/dev/null 2>&1 </dev/null &"])
-        assert [command for _, command in remaining(user, seconds=0.5)] == ["sleep 300 "]
+        assert [command for _, command in remaining(user, seconds=0.5)] == ["sleep 300"]
     assert user.processes() == []
     assert not user.home.exists()
     with pytest.raises(KeyError):

@@ -67,19 +67,9 @@ def run_nbval(
     seconds: float = 300,
 ) -> subprocess.CompletedProcess[str]:
     """Run notebooks as `./lab test` does, but let every cell be skipped that has a reason."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.notebooks", *NBVAL]
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "tests.notebooks", *NBVAL]
+    argv += [f"--rootdir={notebooks[0].parent}", f"--junit-xml={report}", *arguments]
     return subprocess.run(
-        [
-            *command,
-            f"--rootdir={notebooks[0].parent}",
-            f"--junit-xml={report}",
-            *arguments,
-            *map(str, notebooks),
-        ],
-        cwd=CHECKOUT,
-        env={**os.environ, "LAB_MUST_HAVE": "", **env},
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
+        [*argv, *map(str, notebooks)], env={**os.environ, "LAB_MUST_HAVE": "", **env},
+        cwd=CHECKOUT, capture_output=True, text=True, timeout=seconds, check=False,
+    )  # fmt: skip

@@ -2,16 +2,12 @@
 
 import pytest
 
-from labsupport import VirtualMachine, probe
+from labsupport import VirtualMachine
 from labsupport.build.bases import APP_BASE_TAG
 from labsupport.sandbox.shell import _runner, script, split
 from tests.fixtures_course import solve
 
-REFUSAL = probe().why_not("qemu")
-pytestmark = [
-    pytest.mark.skipif(REFUSAL is not None, reason=f"needs qemu: {REFUSAL}"),
-    pytest.mark.thorough,
-]
+pytestmark = [pytest.mark.needs("qemu"), pytest.mark.thorough]
 ENABLED = "sudo systemctl enable --now docker.service"
 
 

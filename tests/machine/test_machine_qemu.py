@@ -16,16 +16,16 @@ from labsupport.errors import LabError
 from labsupport.machine import hypervisor
 from labsupport.machine.compared import look_around
 from labsupport.machine.virtual import Progress, VirtualMachine, make_key, running
+from tests.notebooks import skip_or_fail
 from tests.waiting import wait_until
 
-REFUSAL = probe().why_not("qemu")
-needs_qemu = pytest.mark.skipif(REFUSAL is not None, reason=f"needs qemu: {REFUSAL}")
+needs_qemu = pytest.mark.needs("qemu")
 
 
 @pytest.fixture(scope="module")
 def machine():
-    if REFUSAL:
-        pytest.skip(f"needs qemu: {REFUSAL}")
+    if lacking := probe().missing("qemu"):
+        skip_or_fail(lacking)
     with VirtualMachine.create("512M", "5G", name="tests") as machine:
         machine.start()
         machine.wait(600)

@@ -10,7 +10,6 @@ import pytest
 from nbformat import v4
 from PIL import Image
 
-from labsupport import probe
 from labsupport.doctor.needs import bundle
 from labsupport.errors import LabError
 from labsupport.figure import plot, style
@@ -69,10 +68,13 @@ def test_a_picture_is_saved_once_with_its_words_and_its_table_below(drawn, width
     v4.nbbase.validate(v4.new_notebook(cells=[cell]))
 
 
-@pytest.mark.skipif(
+needs_kernels = pytest.mark.skipif(
     not (Path(sys.prefix) / "share/jupyter/kernels/lab-host").is_dir(),
     reason="needs the course's kernels: ./lab kernels",
 )
+
+
+@needs_kernels
 def test_a_notebook_is_run_where_it_wants_to_be(tmp_path):
     path = write_notebook(tmp_path / "toy.ipynb", "import os; print(os.environ['LAB_PLACE'])")
     notebook = nbformat.read(path, as_version=4)
@@ -85,10 +87,8 @@ def test_a_notebook_is_run_where_it_wants_to_be(tmp_path):
     assert saved.metadata["lab"] == {"place": "host"}
 
 
-@pytest.mark.skipif(
-    not (Path(sys.prefix) / "share/jupyter/kernels/lab-host").is_dir() or not probe().can("vm"),
-    reason="needs the course's kernels: ./lab kernels; and vm",
-)
+@needs_kernels
+@pytest.mark.needs("vm")
 def test_what_no_lab_vm_can_run_is_taken_from_a_run_on_this_machine(tmp_path):
     where = "import os; print(os.environ['LAB_PLACE'])"
     cells = ["%load_ext labsupport", where, f"# needs: vm\n{where}"]

@@ -4,17 +4,11 @@ import pytest
 
 from labsupport import Exercise
 from labsupport.build.build import Build
-from labsupport.doctor import addresses
 from labsupport.registry.exercises import APP, TIDIED_UP, DoesNotStart
 from labsupport.registry.shipping import push
 from tests.fixtures_course import refused, solve
 
-pytestmark = [
-    pytest.mark.skipif(
-        addresses.find() is None, reason="needs a registry's program (./lab registry)"
-    ),
-    pytest.mark.usefixtures("an_engine"),
-]
+pytestmark = [pytest.mark.needs("registry"), pytest.mark.usefixtures("an_engine")]
 CAUSES = sorted(DoesNotStart.FAULTS)
 
 

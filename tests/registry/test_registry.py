@@ -20,9 +20,7 @@ from tests import census
 from tests.toys import stand_in
 from tests.waiting import owner, wait_until
 
-pytestmark = pytest.mark.skipif(
-    addresses.find() is None, reason="needs a registry's program (./lab registry)"
-)
+pytestmark = pytest.mark.needs("registry")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from docker.errors import NotFound
 
 from labsupport.build.build import Build
 from labsupport.build.container import stranger
-from labsupport.doctor import addresses
 from labsupport.engine.listing import (
     MINE,
     SOMEBODYS,
@@ -23,9 +22,7 @@ from labsupport.registry import shipping
 from labsupport.registry.registry import Registry
 from labsupport.registry.server import requests_table
 
-pytestmark = pytest.mark.skipif(
-    addresses.find() is None, reason="needs a registry's program (./lab registry)"
-)
+pytestmark = pytest.mark.needs("registry")
 APP = "FROM labsupport/busybox\nRUN echo old > /a\nCOPY say /say\n"
 
 

@@ -7,9 +7,9 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
@@ -39,7 +39,7 @@ def main() -> None:
     found["left"] = wait_until_gone()
     client.stop_channels()
     manager.shutdown_kernel(now=True)
-    found["zombies"] = [pid for _state, pid in processes()]
+    found["zombies"] = sorted({*psutil.pids()} - {os.getpid()})
     found["files"] = sorted(set(os.listdir("/tmp")) - JUPYTERS)
     print(json.dumps(found))
 
@@ -59,21 +59,14 @@ def charged() -> int:
     return int(next(file for file in MEMORY if file.exists()).read_text())
 
 
-def processes() -> Iterator[tuple[str, str]]:
-    """State and PID of every process but this one; proc_pid_stat(5)."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        if entry.name != str(os.getpid()):
-            try:
-                yield (entry / "stat").read_text().rpartition(")")[2].split()[0], entry.name
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # it has just ended
+def running() -> list[int]:
+    """Every process but this one, and those that have ended."""
+    each = psutil.process_iter(["pid", "status"])
+    found = [it.info["pid"] for it in each if it.info["status"] != psutil.STATUS_ZOMBIE]
+    return [pid for pid in found if pid != os.getpid()]
 
 
-def running() -> list[str]:
-    return [pid for state, pid in processes() if state != "Z"]
-
-
-def wait_until_gone(seconds: float = 2) -> list[str]:
+def wait_until_gone(seconds: float = 2) -> list[int]:
     """Wait until nothing else runs; return what still does."""
     until = time.monotonic() + seconds
     while (left := running()) and time.monotonic() < until:
