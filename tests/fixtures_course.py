@@ -5,6 +5,7 @@ marked test fails unless the check refused that many answers, each with its own 
 """
 
 import json
+from collections import defaultdict
 
 import pytest
 
@@ -60,15 +61,17 @@ def solve(exercise):
     exec(exercise.solution().body, {"exercise": exercise})
 
 
-_first = {}  # the first seed of each variant, once it is known
+_seen = defaultdict(dict)  # by exercise: what each seed makes of it
 
 
 def variant(begun, number, tell, wanted):
     """Start an exercise by the first seed for which `tell(exercise)` is what is wanted."""
-    for seed in range(_first.get((number, wanted), 0), 60):
-        if tell(exercise := begun(number, seed)) == wanted:
-            _first[number, wanted] = seed
-            return exercise
+    for seed in range(60):
+        if _seen[number].get(seed, wanted) == wanted:
+            exercise = begun(number, seed)
+            _seen[number][seed] = found = tell(exercise)
+            if found == wanted:
+                return exercise
     raise AssertionError(f"no seed makes {number} {wanted}")
 
 
