@@ -1,7 +1,6 @@
 """A terminal: a real shell in a sandbox, in a container and here; typed into, read, ended."""
 
 import asyncio
-import contextlib
 import os
 import shutil
 import subprocess
@@ -10,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from labsupport import Sandbox, Terminal, trace
+from labsupport.build.container import Container
+from labsupport.engine.client import Engine
 from labsupport.errors import LabError
 from labsupport.sandbox.terminal import control_free
 from tests import census
@@ -105,20 +106,13 @@ def test_nothing_is_left_after_kill_9():
     wait_until(lambda: not census.running("sleep 12321"))
 
 
-async def test_a_shell_in_a_container(monkeypatch):
-    if os.geteuid() != 0 or not shutil.which("docker"):
-        pytest.skip("needs root, for a private engine, and the command docker")
-    from labsupport.build.container import Container
-    from labsupport.engine.client import Engine
-
-    with contextlib.ExitStack() as stack:
-        engine = stack.enter_context(Engine.start_private())
-        monkeypatch.setitem(trace.environment, "DOCKER_HOST", engine.address)
-        container = stack.enter_context(Container(engine))
-        terminal = stack.enter_context(Terminal(container))
+@pytest.mark.skipif(not shutil.which("docker"), reason="needs the command docker")
+async def test_a_shell_in_a_container(an_engine, monkeypatch):
+    monkeypatch.setitem(trace.environment, "DOCKER_HOST", an_engine)
+    with Engine.connect() as engine, Container(engine) as made, Terminal(made) as terminal:
         terminal.type("echo files=$(ls / | wc -l) pid=$$; tty\n")
         await terminal.expect("/dev/pts/")
-        assert terminal.command == f"docker exec -it {container.container.name} sh"
+        assert terminal.command == f"docker exec -it {made.container.name} sh"
 
 
 def foreground(pids):
