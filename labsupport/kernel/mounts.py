@@ -51,12 +51,8 @@ class Mount:
         """How mounts made below it spread: private, shared, slave, shared slave, unbindable."""
         if self.unbindable:
             return "unbindable"
-        words = [
-            word
-            for word, group in (("shared", self.shared), ("slave", self.master))
-            if group is not None
-        ]
-        return " ".join(words) or "private"
+        groups = {"shared": self.shared, "slave": self.master}
+        return " ".join(word for word, group in groups.items() if group is not None) or "private"
 
     @property
     def what(self) -> tuple[str, str]:
@@ -66,11 +62,8 @@ class Mount:
     def __repr__(self) -> str:
         part = "" if self.root == "/" else f", only {self.root} of it"
         mode = "read-only" if self.read_only else "read-write"
-        groups = [
-            f"{word}:{group}"
-            for word, group in (("shared", self.shared), ("master", self.master))
-            if group is not None
-        ]
+        peers = {"shared": self.shared, "master": self.master}
+        groups = [f"{word}:{group}" for word, group in peers.items() if group is not None]
         spreads = self.propagation + (f" ({', '.join(groups)})" if groups else "")
         where = f"{self.fstype} {self.source} ({self.device}{part})"
         return text(os.fsencode(f"<{self.point}: {where}, {mode}, {spreads}>"))
@@ -153,12 +146,12 @@ def parse(line: str) -> Mount:
     fields, fstype, source, super_options = mount_fields(line)
     number, parent, device, root, point, options, *optional = fields
     tags = dict(tag.partition(":")[::2] for tag in optional if tag)
-    shared, master = map(tags.get, ("shared", "master"))
+    groups = {tag: int(group) for tag, group in tags.items() if group}
     return Mount(
         id=int(number), parent_id=int(parent), device=device, root=root, point=point,
         options=tuple(options.split(",")), fstype=fstype, source=source,
-        super_options=tuple(super_options.split(",")), shared=_number(shared),
-        master=_number(master), unbindable="unbindable" in tags,
+        super_options=tuple(super_options.split(",")), shared=groups.get("shared"),
+        master=groups.get("master"), unbindable="unbindable" in tags,
     )  # fmt: skip
 
 
@@ -172,10 +165,6 @@ def _collect(mount: Mount, children: dict[int, list[Mount]], found: dict[str, Mo
     found[mount.point] = mount
     for each in below:
         _collect(each, children, found)
-
-
-def _number(text: str | None) -> int | None:
-    return None if text is None else int(text)
 
 
 # Where cgroups hang: the mounted trees, which controller works on which, and where we are.
@@ -240,11 +229,20 @@ def _trees(mountinfo: bytes, cgroup: bytes) -> dict[str, Hierarchy]:
         number = 1 if kind == "cgroup" else 2
         offered = options if number == 1 else {*words(point / "cgroup.controllers")}
         for name in WORDS[number]:
-            v1_name = V1_NAME.get(name, name)
-            if name not in found and (v1_name if number == 1 else name) in offered:
-                group = _of(v1_name if number == 1 else "", groups)
-                found[name] = _hierarchy(number, root, point, group, options)
+            listed = V1_NAME.get(name, name) if number == 1 else ""  # so in /proc/PID/cgroup
+            if name not in found and (listed or name) in offered:
+                group = next((path for names, path in groups if listed in names.split(",")), "/")
+                inside = group.removeprefix(root) if root != "/" else group
+                own = point / inside.lstrip("/")
+                own = own if own.is_dir() else point
+                found[name] = Hierarchy(number, point, own, "ro" in options, root)
     return found
+
+
+def groups_of(pid: int | str) -> dict[str, str]:
+    """Read the paths of a process's groups, by v1's controllers and as "" in v2; cgroups(7)."""
+    lines = (line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines())
+    return {name: path for _, names, path in lines for name in names.split(",")}
 
 
 def cgroup_mounts() -> list[tuple[str, str, Path, set[str]]]:
@@ -259,17 +257,6 @@ def _mounts(table: bytes) -> list[tuple[str, str, Path, set[str]]]:
         for fields, kind, _, more in lines
         if kind in ("cgroup", "cgroup2")
     ]
-
-
-def _of(controller: str, groups: list[list[str]]) -> str:
-    """Return our group on the tree of a v1 controller, or on that of v2 (""); cgroups(7)."""
-    return next((path for names, path in groups if controller in names.split(",")), "/")
-
-
-def _hierarchy(number: int, root: str, point: Path, group: str, options: set[str]) -> Hierarchy:
-    inside = group.removeprefix(root) if root != "/" else group
-    own = point / inside.lstrip("/")
-    return Hierarchy(number, point, own if own.is_dir() else point, "ro" in options, root)
 
 
 def words(file: Path) -> list[str]:
@@ -301,20 +288,19 @@ def attach_loop(path: str) -> tuple[int, str]:
     The device is there for as long as the descriptor is open, or something of it is mounted.
     Raises `MissingCapability`.
     """
-    image = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        return _attach(image, path)
-    except OSError as error:
-        remedy = "as root: modprobe loop" if error.errno == errno.ENOENT else "be root"
-        why = f"{error.filename or CONTROL}: {error.strerror}"
-        raise MissingCapability("a loop device", why, remedy) from error
-    finally:
-        os.close(image)
+    with open(path, "rb+", buffering=0) as image:
+        try:
+            return _attach(image.fileno(), path)
+        except OSError as error:
+            remedy = "as root: modprobe loop" if error.errno == errno.ENOENT else "be root"
+            why = f"{error.filename or CONTROL}: {error.strerror}"
+            raise MissingCapability("a loop device", why, remedy) from error
 
 
 def _attach(image: int, path: str) -> tuple[int, str]:
     for attempt in range(_TRIES):
-        name = f"/dev/loop{_free()}"
+        with open(CONTROL, "rb+", buffering=0) as control:
+            name = f"/dev/loop{ioctl(control, LOOP_CTL_GET_FREE)}"
         device = os.open(name, os.O_RDWR | os.O_CLOEXEC)
         try:
             ioctl(device, LOOP_CONFIGURE, _config(image, path))
@@ -326,14 +312,6 @@ def _attach(image: int, path: str) -> tuple[int, str]:
         else:
             return device, name
     raise AssertionError("the last attempt returns or raises")
-
-
-def _free() -> int:
-    control = os.open(CONTROL, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        return ioctl(control, LOOP_CTL_GET_FREE)
-    finally:
-        os.close(control)
 
 
 def _config(image: int, path: str) -> bytes:

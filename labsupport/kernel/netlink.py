@@ -71,14 +71,10 @@ class Netlink:
                     raise OSError(-number, os.strerror(-number))
                 if kind == NLMSG_DONE:
                     return found
-                found.append(_read(kind, part))
+                message = _MESSAGES[kind](part)
+                message.decode()
+                found.append(message)
         return found
-
-
-def _read(kind: int, data: bytes) -> Any:
-    message = _MESSAGES[kind](data)
-    message.decode()
-    return message
 
 
 def attributes(message: Any) -> dict[str, Any]:
@@ -228,6 +224,12 @@ def neighbours(kernel: Netlink) -> dict[str, str]:
         if "NDA_LLADDR" in facts and not message["state"] & (NUD_NOARP | NUD_FAILED):
             found[facts["NDA_DST"]] = facts["NDA_LLADDR"]
     return found
+
+
+def free_port() -> int:
+    """Return a port of our loopback that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def received_bytes(kernel: Netlink, index: int) -> int:

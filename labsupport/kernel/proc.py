@@ -65,6 +65,11 @@ def cpu_seconds(pid: int) -> float:
     return (int(utime) + int(stime)) / os.sysconf("SC_CLK_TCK")
 
 
+def pss(rollup: bytes) -> int:
+    """Read a process's share of the memory that it holds, in bytes; proc_pid_smaps(5)."""
+    return int(rollup.partition(b"\nPss:")[2].split()[0]) << 10
+
+
 def available_memory() -> int:
     """How many bytes programs can have without swapping; proc_meminfo(5)."""
     with open("/proc/meminfo") as file:

@@ -35,19 +35,17 @@ class Kind:
     isolates: str
 
 
-KINDS = {
-    kind.name: kind
-    for kind in (
-        Kind("user", "user", sc.CLONE_NEWUSER, "--user", "user and group numbers, capabilities"),
-        Kind("mount", "mnt", sc.CLONE_NEWNS, "--mount", "the tree of mounted file systems"),
-        Kind("pid", "pid", sc.CLONE_NEWPID, "--pid", "process numbers"),
-        Kind("net", "net", sc.CLONE_NEWNET, "--net", "links, addresses, routes, ports"),
-        Kind("uts", "uts", sc.CLONE_NEWUTS, "--uts", "host name"),
-        Kind("ipc", "ipc", sc.CLONE_NEWIPC, "--ipc", "System V IPC, message queues"),
-        Kind("cgroup", "cgroup", sc.CLONE_NEWCGROUP, "--cgroup", "the root of the cgroup tree"),
-        Kind("time", "time", sc.CLONE_NEWTIME, "--time", "boot-time and monotonic clocks"),
-    )
-}
+_KINDS = (
+    Kind("user", "user", sc.CLONE_NEWUSER, "--user", "user and group numbers, capabilities"),
+    Kind("mount", "mnt", sc.CLONE_NEWNS, "--mount", "the tree of mounted file systems"),
+    Kind("pid", "pid", sc.CLONE_NEWPID, "--pid", "process numbers"),
+    Kind("net", "net", sc.CLONE_NEWNET, "--net", "links, addresses, routes, ports"),
+    Kind("uts", "uts", sc.CLONE_NEWUTS, "--uts", "host name"),
+    Kind("ipc", "ipc", sc.CLONE_NEWIPC, "--ipc", "System V IPC, message queues"),
+    Kind("cgroup", "cgroup", sc.CLONE_NEWCGROUP, "--cgroup", "the root of the cgroup tree"),
+    Kind("time", "time", sc.CLONE_NEWTIME, "--time", "boot-time and monotonic clocks"),
+)
+KINDS = {kind.name: kind for kind in _KINDS}
 
 
 def kinds(names: Iterable[str]) -> tuple[Kind, ...]:
@@ -273,19 +271,15 @@ class Watcher:
         """Return what `processes(of=boxes)` would, for sandboxes with a new PID namespace."""
         now = all_pids()
         homes = [home for box in self.boxes if (home := _home(box, KINDS["pid"]))]
-        self._chains = {pid: self._chains.get(pid) or _chain(pid) for pid in now}
+        for pid in {*now} - {*self._chains}:
+            with suppress(ProcessGone):  # it belongs to somebody else, or has ended
+                self._chains[pid] = pid_namespaces(pid)
+        self._chains = {pid: self._chains.get(pid, [0]) for pid in now}
         found: dict[int, ProcessSnapshot] = {}
         for home in homes:
             inside = [pid for pid in now if home in self._chains[pid] and pid not in found]
             found |= {process.pid: process for process in by_number_inside(_snapshots(inside))}
         return list(found.values())
-
-
-def _chain(pid: int) -> list[int]:
-    try:
-        return pid_namespaces(pid)
-    except ProcessGone:  # it belongs to somebody else, or has ended
-        return [0]
 
 
 def _home(box: Box, kind: Kind) -> int | None:
@@ -419,6 +413,17 @@ def first_of(pids: Iterable[int]) -> int | None:
 def named(*names: str) -> list[int]:
     """The PIDs of processes that the kernel calls one of these names (15 characters; proc(5))."""
     return [pid for pid in all_pids() if _file(pid, "comm").rstrip("\n") in names]
+
+
+def tries(seconds: float, pause: float = 0.02) -> Iterator[None]:
+    """Yield at once, and again after each pause until the time is up, for a last time then."""
+    until = time.monotonic() + seconds
+    while True:
+        is_last = time.monotonic() >= until
+        yield
+        if is_last:
+            return
+        time.sleep(pause)
 
 
 def wait_gone(pids: Iterable[int], seconds: float) -> bool:

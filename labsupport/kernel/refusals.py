@@ -88,11 +88,18 @@ def gather() -> Facts:
         seccomp=int(status.get("Seccomp", "0")),
         in_container=any(Path(mark).exists() for mark in _CONTAINER_MARKS),
         in_vm=os.environ.get("LAB_IN_VM") == "1",
-        proc_masked=_is_proc_masked(),
+        proc_masked=any(
+            point.startswith("/proc/") and point != "/proc/sys/fs/binfmt_misc"
+            for point in (fields[4] for fields, *_ in proc.mount_table())
+        ),
         apparmor_restricts_userns=_sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1",
         bpf_disabled=_sysctl("kernel/unprivileged_bpf_disabled"),
         userns_clone=_sysctl("kernel/unprivileged_userns_clone") != "0",
-        namespace_limits=_namespace_limits(),
+        namespace_limits={
+            kind: int(value)
+            for kind in ("user", "mnt", "pid", "net", "uts", "ipc", "cgroup", "time")
+            if (value := _sysctl(f"user/max_{kind}_namespaces")) is not None
+        },
         has_apt=shutil.which("apt-get") is not None,
         has_sudo=shutil.which("sudo") is not None,
         has_systemd=Path("/run/systemd/system").exists(),
@@ -108,18 +115,6 @@ def _sysctl(name: str) -> str | None:
         return None
 
 
-def _namespace_limits() -> dict[str, int]:
-    kinds = ("user", "mnt", "pid", "net", "uts", "ipc", "cgroup", "time")
-    values = {kind: _sysctl(f"user/max_{kind}_namespaces") for kind in kinds}
-    return {kind: int(value) for kind, value in values.items() if value is not None}
-
-
-def _is_proc_masked() -> bool:
-    points = [fields[4] for fields, *_ in proc.mount_table()]
-    below = [point for point in points if point.startswith("/proc/")]
-    return any(point != "/proc/sys/fs/binfmt_misc" for point in below)
-
-
 def explain(
     step: str, errno: int, known: Facts, kinds: Collection[str] = (), option: str = ""
 ) -> Answer:
@@ -128,27 +123,18 @@ def explain(
     `kinds` are the namespaces that were to be made (mnt, pid, …), and `option` is what a kernel
     must be configured with for it, without CONFIG_.
     """
+    failed = f"{step} failed: {os.strerror(errno)}"
     if step == WATCH_A_PROCESS:
-        return _cannot_watch(errno, known)
+        takes = "it takes Linux 5.3 or newer, and a container's seccomp filter that knows of it"
+        return f"{failed}: {takes}", _unconfined(known) if known.seccomp else "a newer kernel"
     if errno == ENOSPC and kinds:
         return _limit_reached(step, kinds, known)
     if errno in (EPERM, EACCES):
         return _forbidden(step, kinds, known)
     if errno in (EINVAL, ENOENT, ENOSYS, ENODEV, EOPNOTSUPP) and option:
-        return _not_in_this_kernel(step, errno, option)
-    return _said(step, errno), "mount it writable" if errno == EROFS else ""
-
-
-def _cannot_watch(errno: int, known: Facts) -> Answer:
-    return (
-        f"{_said(WATCH_A_PROCESS, errno)}: it takes Linux 5.3 or newer, and a container's seccomp "
-        "filter that knows of it",
-        _unconfined(known) if known.seccomp else "a newer kernel",
-    )
-
-
-def _said(step: str, errno: int) -> str:
-    return f"{step} failed: {os.strerror(errno)}"
+        load = "sudo modprobe overlay, or " if step == MOUNT_OVERLAY else ""
+        return f"this kernel cannot do it: {failed}", f"{load}a kernel with CONFIG_{option}"
+    return failed, "mount it writable" if errno == EROFS else ""
 
 
 def _limit_reached(step: str, kinds: Collection[str], known: Facts) -> Answer:
@@ -212,40 +198,25 @@ def _filtered(step: str, known: Facts) -> Answer:
     )
 
 
-def _filter_not_for_us(known: Facts) -> Answer:
-    if known.seccomp:
+def _only_root_of_all(step: str, known: Facts) -> Answer:
+    if known.seccomp and step == READ_FILTER:
         return (
             "reading filters is refused to a process that runs under one itself "
             "(Seccomp: 2 in /proc/self/status)",
             _unconfined(known),
         )
-    return (
-        "only root (CAP_SYS_ADMIN outside of any user namespace) may read a live filter",
-        "run ./lab as root",
-    )
-
-
-def _only_root_of_all(step: str, known: Facts) -> Answer:
-    if step == READ_FILTER:
-        return _filter_not_for_us(known)
     if known.seccomp:
         return _filtered(step, known)
-    return (
+    why = (
         "only root of the machine itself may watch everybody's system calls "
-        f"(kernel.unprivileged_bpf_disabled is {known.bpf_disabled})",
-        "run ./lab as root",
+        f"(kernel.unprivileged_bpf_disabled is {known.bpf_disabled})"
     )
+    if step == READ_FILTER:
+        why = "only root (CAP_SYS_ADMIN outside of any user namespace) may read a live filter"
+    return why, "run ./lab as root"
 
 
 def _unconfined(known: Facts) -> str:
     if not known.in_container:
         return ""
     return "start the container with --security-opt seccomp=unconfined"
-
-
-def _not_in_this_kernel(step: str, errno: int, option: str) -> Answer:
-    load = "sudo modprobe overlay, or " if step == MOUNT_OVERLAY else ""
-    return (
-        f"this kernel cannot do it: {_said(step, errno)}",
-        f"{load}a kernel with CONFIG_{option}",
-    )

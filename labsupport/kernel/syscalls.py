@@ -37,9 +37,6 @@ MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
 MNT_DETACH = 2
 
-# linux/time.h
-CLOCK_MONOTONIC = 1
-
 # linux/prctl.h
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -147,13 +144,9 @@ def take_notes() -> list[str]:
     return taken
 
 
-def _known(prefix: str) -> dict[int, str]:
-    return {value: name for name, value in globals().items() if name.startswith(prefix)}
-
-
 # made once: each forked helper that walked through all globals would copy their pages
 _CONSTANTS = {
-    prefix: _known(prefix)
+    prefix: {value: name for name, value in list(globals().items()) if name.startswith(prefix)}
     for prefix in ("CLONE_", "CLONE_NEW", "MS_", "MNT_", "PR_", "PROT_", "PTRACE_")
 }
 
@@ -292,29 +285,6 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
     data = (c_uint32 * 6)(*low, *high)
     shown = ", ".join(f"{bits:#x}" for bits in sets)
     _check(_libc.capset(ctypes.byref(header), data), f"capset({shown})")
-
-
-class Timespec(ctypes.Structure):
-    """`struct timespec` of time.h."""
-
-    _fields_ = [("tv_sec", c_long), ("tv_nsec", c_long)]
-
-
-class Itimerspec(ctypes.Structure):
-    """`struct itimerspec` of timerfd_settime(2): the time between ticks, and until the first."""
-
-    _fields_ = [("it_interval", Timespec), ("it_value", Timespec)]
-
-
-def timerfd(seconds: float) -> int:
-    """Return a descriptor that becomes readable every `seconds`; timerfd_create(2)."""
-    flags = os.O_NONBLOCK | os.O_CLOEXEC  # which TFD_NONBLOCK and TFD_CLOEXEC are
-    fd = _check(_libc.timerfd_create(CLOCK_MONOTONIC, flags), "timerfd_create(CLOCK_MONOTONIC)")
-    tick = Timespec(int(seconds), int(seconds % 1 * 1e9))
-    times = Itimerspec(tick, tick)
-    result = _libc.timerfd_settime(c_int(fd), c_int(0), ctypes.byref(times), None)
-    _check(result, f"timerfd_settime({fd}, {seconds} s)")
-    return fd
 
 
 class SockFprog(ctypes.Structure):
