@@ -81,22 +81,16 @@ def remove(name: str) -> None:
 def remove_all(bridge: Bridge, data_root: str = "") -> None:
     """Remove the bridges of an engine's networks, and last its own, which tells whose they are."""
     try:
-        known = made_by_engine(Path(data_root)) if data_root else []
-        for each in {*known, *in_range(bridge.networks)}:
-            remove(each)
+        found = set(made_by_engine(Path(data_root)) if data_root else ())
+        for link in json.loads(_ip("-json", "-4", "address", "show", "type", "bridge")):
+            if _OF_NETWORK.fullmatch(link.get("ifname", "")) and any(
+                IPv4Address(each["local"]) in bridge.networks for each in link["addr_info"]
+            ):
+                found.add(link["ifname"])
+        for name in found:
+            remove(name)
     finally:
         remove(bridge.name)
-
-
-def in_range(networks: IPv4Network) -> list[str]:
-    """Find the bridges of networks by their addresses."""
-    links = json.loads(_ip("-json", "-4", "address", "show", "type", "bridge"))
-    return [
-        link["ifname"]
-        for link in links
-        if _OF_NETWORK.fullmatch(link.get("ifname", ""))
-        and any(IPv4Address(each["local"]) in networks for each in link["addr_info"])
-    ]
 
 
 def made_by_engine(data_root: Path) -> list[str]:

@@ -62,11 +62,15 @@ LEAN = Path(__file__).with_name("lean.py")
 """The program that runs a module of ours in a Python which starts fast."""
 
 
+def lean(module: str, *words: str) -> list[str]:
+    """Return the command that does so: `main(words)` of a light module is called in it."""
+    return [sys.executable, "-I", "-S", str(LEAN), module, *words]
+
+
 def reaping(*options: str) -> list[str]:
     """Return the start of a command that ends with this process: see `ownership.reaper`."""
     # it has our mark, and so has what it starts: one that was stopped or killed clears nothing up
-    reaper = [sys.executable, "-I", "-S", str(LEAN), REAPER]
-    return ["env", f"{VARIABLE}={mark()}", *reaper, str(os.getpid()), *options]
+    return ["env", f"{VARIABLE}={mark()}", *lean(REAPER, str(os.getpid()), *options)]
 
 
 def environment() -> dict[str, str]:
@@ -101,15 +105,7 @@ def mark(pid: int | None = None) -> str:
     The start time, in clock ticks since boot, tells a process from a later one with the same
     number; proc(5), field 22 of stat.
     """
-    return _read_mark(pid) if pid else _mark_of(os.getpid())
-
-
-@functools.lru_cache(maxsize=1)  # our own changes only in a forked process
-def _mark_of(pid: int) -> str:
-    return _read_mark(pid)
-
-
-def _read_mark(pid: int) -> str:
+    pid = pid or os.getpid()
     return f"{pid}:{proc.stat(pid)[19]}:{_home(os.getpid())}"
 
 

@@ -49,7 +49,9 @@ def main(args: Sequence[str]) -> int:
         for folder in options.get("remove", ()):
             ends.callback(remove_folder, folder)
         for folder in options.get("cover", ()):
-            _make_folder(folder, ends)
+            if not os.path.exists(folder):
+                os.makedirs(folder)
+                ends.callback(os.rmdir, folder)
         for data in options.get("bridge", ()):
             command = _with_bridge(command, data, ends)
         ends.callback(end_descendants)
@@ -97,9 +99,12 @@ def _run(command: list[str], options: dict[str, list[str]], owner_gone: int) -> 
         _become(command, options.get("cover", []))
     ended = os.pidfd_open(pid)
     statuses = _collect_children()
-    _close_all_but({owner_gone, ended})  # what else was inherited is the command's alone
+    for fd in {*range(3, 256)} - {owner_gone, ended}:  # what was inherited is the command's alone
+        with suppress(OSError):
+            os.close(fd)
     told = select.select([ended, owner_gone, 0], [], [])[0]
-    if ended not in told and guest and not _in_a_hurry():
+    in_a_hurry = 0 in told and os.read(0, 1)
+    if ended not in told and guest and not in_a_hurry:
         told = select.select([ended], [], [], GRACE_SECONDS)[0]
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     with suppress(ProcessLookupError):  # a guest's processes are a group, once it has got that far
@@ -161,17 +166,6 @@ def _collect_children() -> dict[int, int]:
     return statuses
 
 
-def _close_all_but(kept: set[int]) -> None:
-    for fd in range(3, 256):
-        if fd not in kept:
-            with suppress(OSError):
-                os.close(fd)
-
-
-def _in_a_hurry() -> bool:
-    return bool(select.select([0], [], [], 0)[0] and os.read(0, 1))
-
-
 def end_descendants() -> None:
     """Kill children, and those that their death makes our children, until there are none."""
     while children := proc.children():
@@ -181,13 +175,6 @@ def end_descendants() -> None:
             # whichever ends first: PID 1 of a container does not end before those that `exec` put
             # into it have been reaped, which we do as well; pid_namespaces(7)
             os.waitpid(-1, 0)
-
-
-def _make_folder(folder: str, ends: ExitStack) -> None:
-    """Make a folder to be covered, and have it removed; not if it is there already."""
-    if not os.path.exists(folder):
-        os.makedirs(folder)
-        ends.callback(os.rmdir, folder)
 
 
 def _with_bridge(command: list[str], data: str, ends: ExitStack) -> list[str]:
@@ -222,7 +209,3 @@ def remove_cgroups(name: str) -> None:
     for tree in (CGROUPS, *trees):
         for folder, _, _ in os.walk(os.path.join(tree, name), topdown=False):
             os.rmdir(folder)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
