@@ -18,7 +18,6 @@ import gc
 import marshal
 import os
 import select
-import sys
 from errno import EINVAL, EPERM
 
 from labsupport.kernel import syscalls as sc
@@ -30,12 +29,6 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-
-
-def open_groups(paths: Sequence[str]) -> list[int]:
-    """Open the `cgroup.procs` files, while they can be reached: a pivot_root may hide them."""
-    with Stage("open the cgroup"):
-        return [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in paths]
 
 
 def join_groups(groups: Iterable[int], paths: Sequence[str]) -> None:
@@ -81,45 +74,11 @@ def _make_cgroup_namespace(groups: list[int], paths: Sequence[str], tell: int) -
         os.close(tell)
 
 
-def bound_capabilities(kept: int) -> None:
-    """Let the next execve keep only the capabilities in `kept` (a bit mask); capabilities(7).
-
-    The bounding set caps what root gains by execve, so what is effective may stay until then:
-    loading a seccomp filter takes CAP_SYS_ADMIN.
-    """
-    with Stage("drop capabilities"):
-        sc.drop_from_bounding_set(kept)
-        effective, permitted, _ = sc.capget()
-        sc.capset(effective, permitted, 0)
-
-
 def load_filters(programs: Iterable[bytes]) -> None:
     """Put the calling process under seccomp filters, for good."""
     for program in programs:
         with Stage("load the seccomp filter"):
             sc.seccomp_set_filter(program)
-
-
-def die_with(holder: int) -> None:
-    """Ask for SIGKILL when the holder (a pidfd) ends, or end now if that has happened."""
-    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
-    if select.select([holder], [], [], 0)[0]:
-        os._exit(1)
-
-
-def fresh_proc(instead: bool) -> None:
-    """Mount the /proc that shows the PID namespace we are in, instead of an earlier such one."""
-    with Stage("mount a fresh /proc"):
-        if instead:
-            sc.umount2("/proc", sc.MNT_DETACH)
-        sc.mount("proc", "/proc", "proc", sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC)
-
-
-def forget_signals() -> None:
-    """Give back the dispositions that Python changed."""
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def become(request: dict[str, Any], streams: list[int], report: int) -> NoReturn:
@@ -128,30 +87,32 @@ def become(request: dict[str, Any], streams: list[int], report: int) -> NoReturn
         os.dup2(fd, target)
     argv, kept = request["argv"], request["keep_caps"]
     if kept is not None:
-        bound_capabilities(kept)
+        # the bounding set caps what root gains by execve, so what is effective may stay until
+        # then: loading a seccomp filter takes CAP_SYS_ADMIN; capabilities(7)
+        with Stage("drop capabilities"):
+            sc.drop_from_bounding_set(kept)
+            effective, permitted, _ = sc.capget()
+            sc.capset(effective, permitted, 0)
     if not argv:
         become_init(request["filters"], kept, report)
     with Stage("enter the working folder"):
-        enter_folder(request["cwd"], request["lenient"])
+        try:
+            os.chdir(request["cwd"])
+        # root of a new user namespace is nobody in particular to the owner of a home of mode 0700
+        except PermissionError:
+            if not request["lenient"]:  # somebody asked for it by name
+                raise
+            os.chdir("/")
     for program in request["filters"]:
         sc.note(f"seccomp(SECCOMP_SET_MODE_FILTER, {len(program) // 8} instructions)")
-    sc.note(shortened(f"execve({quoted(argv[0])}, [{', '.join(map(quoted, argv))}])"))
+    call = f"execve({quoted(argv[0])}, [{', '.join(map(quoted, argv))}])"
+    # the pipe that tells of it takes 64 KiB, and is read after the end
+    sc.note(call if len(call) <= 4000 else call[:4000] + "…")
     # told before the filter holds: it may well forbid writing
     os.write(report, marshal.dumps({"calls": sc.take_notes()}))
     load_filters(request["filters"])
     with Stage("execute"):
         execute(argv, request["env"])
-
-
-def enter_folder(folder: str, lenient: bool) -> None:
-    """Enter a folder; where nobody asked for it by name, `/` if it may not be entered."""
-    # root of a new user namespace is nobody in particular to the owner of a home of mode 0700
-    try:
-        os.chdir(folder)
-    except PermissionError:
-        if not lenient:
-            raise
-        os.chdir("/")
 
 
 def become_init(filters: Sequence[bytes], kept: int | None, report: int) -> NoReturn:
@@ -182,14 +143,6 @@ def execute(argv: list[str], env: dict[str, str]) -> NoReturn:
         raise OSError(EINVAL, str(error)) from error
 
 
-def join_user(path: str) -> None:
-    """Enter the user namespace of an earlier sandbox, and be root in it."""
-    with Stage("enter the user namespace"):
-        fd = os.open(path, os.O_RDONLY)
-        sc.setns(fd, sc.CLONE_NEWUSER)
-        os.close(fd)
-
-
 def new_user(uid: int | None) -> None:
     """Become user `uid` if it is given, then enter a new user namespace and be root in it."""
     if uid is not None:
@@ -200,14 +153,6 @@ def new_user(uid: int | None) -> None:
         sc.unshare(sc.CLONE_NEWUSER)
     with Stage("map the user and group numbers"):
         map_ids(*ids)
-
-
-def new_mounts() -> None:
-    """Enter a new mount namespace, from which nothing spreads; mount_namespaces(7)."""
-    with Stage("make the mount namespace"):
-        sc.unshare(sc.CLONE_NEWNS)
-    with Stage("keep mounts from spreading to the host"):
-        sc.mount(None, "/", None, sc.MS_REC | sc.MS_PRIVATE)
 
 
 def map_ids(uid: int, gid: int) -> None:
@@ -255,11 +200,6 @@ def quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
-def shortened(call: str, most: int = 4000) -> str:
-    """Cut what a call says: the pipe that tells of it takes 64 KiB, and is read after the end."""
-    return call if len(call) <= most else call[:most] + "…"
-
-
 class Holder:
     """A process in a sandbox's namespaces (all but the PID namespace) that starts its programs."""
 
@@ -290,7 +230,8 @@ class Holder:
             ready = [fd for fd, _ in waiting.poll()]
             if self.wake_read in ready:
                 os.read(self.wake_read, 4096)
-                self._reap()
+                while self._wait(os.WNOHANG):
+                    pass
             if self.owner in ready or (self.channel.fileno() in ready and not self._obey()):
                 break
         self._end_all()
@@ -301,13 +242,21 @@ class Holder:
         self.channel.send(marshal.dumps({"error": failure.facts}))
 
     def _set_up(self, order: dict[str, Any]) -> None:
-        self.groups = open_groups(order["cgroups"])
-        if order["user"]:
-            join_user(order["user"])
+        with Stage("open the cgroup"):  # while it can be reached: a pivot_root may hide it
+            how = os.O_WRONLY | os.O_CLOEXEC
+            self.groups = [os.open(path, how) for path in order["cgroups"]]
+        if order["user"]:  # the namespace of an earlier sandbox, in which we are root
+            with Stage("enter the user namespace"):
+                fd = os.open(order["user"], os.O_RDONLY)
+                sc.setns(fd, sc.CLONE_NEWUSER)
+                os.close(fd)
         elif self.flags & sc.CLONE_NEWUSER:
             new_user(order["uid"])
         if self.flags & sc.CLONE_NEWNS:
-            new_mounts()
+            with Stage("make the mount namespace"):
+                sc.unshare(sc.CLONE_NEWNS)
+            with Stage("keep mounts from spreading to the host"):
+                sc.mount(None, "/", None, sc.MS_REC | sc.MS_PRIVATE)
         # programs, which are our children, are the first in PID and time namespaces
         others = self.flags & ~(sc.CLONE_NEWUSER | sc.CLONE_NEWNS | sc.CLONE_NEWPID)
         if self.groups and others & sc.CLONE_NEWCGROUP:
@@ -346,8 +295,11 @@ class Holder:
         try:
             if fds:  # a program's request comes with descriptors
                 self._start(request, fds)
-            else:
-                self._give_socket(*request)
+            else:  # it stays in our network namespace, whatever process uses it
+                with Stage("make the socket"):
+                    made = socket.socket(*request)
+                send(self.channel, {"socket": True}, [made.fileno()])
+                made.close()
         except Failure as failure:
             self._refuse(failure)
             for fd in fds[3:4]:
@@ -355,13 +307,6 @@ class Holder:
         for fd in fds[:3] + fds[4:]:
             os.close(fd)
         return True
-
-    def _give_socket(self, family: int, kind: int, protocol: int) -> None:
-        """Make a socket in our network namespace, where it stays, whatever process uses it."""
-        with Stage("make the socket"):
-            made = socket.socket(family, kind, protocol)
-        send(self.channel, {"socket": True}, [made.fileno()])
-        made.close()
 
     def _start(self, request: dict[str, Any], fds: list[int]) -> None:
         sc.take_notes()
@@ -423,24 +368,26 @@ class Holder:
 
     def _be_program(self, request: dict[str, Any], fds: list[int], first: bool) -> None:
         """In the child: prepare, tell what was done by the pipe `fds[4]`, become the program."""
-        die_with(self.self_fd)
-        forget_signals()
+        sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if select.select([self.self_fd], [], [], 0)[0]:  # the holder has ended already
+            os._exit(1)
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)  # Python changed them
         os.setsid()
         sc.take_notes()
         try:
             join_groups(self.groups, request["cgroups"])
             if first and self.flags & sc.CLONE_NEWNS:
-                # asked of the kernel: an earlier program may have been killed before it got so far
-                fresh_proc(instead=os.stat("/proc").st_dev != self.first_proc)
+                with Stage("mount a fresh /proc"):
+                    # asked of the kernel: an earlier program may have been killed before that
+                    if os.stat("/proc").st_dev != self.first_proc:
+                        sc.umount2("/proc", sc.MNT_DETACH)
+                    sc.mount("proc", "/proc", "proc", sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC)
             become(request, fds[:3], fds[4])
         except Failure as failure:
             os.write(fds[4], marshal.dumps({"error": failure.facts}))
             os._exit(127)
-
-    def _reap(self) -> None:
-        """Wait for what has ended, and tell the notebook how."""
-        while self._wait(os.WNOHANG):
-            pass
 
     def _end_all(self) -> None:
         """Kill every program of the sandbox and wait until the last one is gone."""
@@ -451,7 +398,7 @@ class Holder:
                 return
 
     def _wait(self, how: int) -> bool:
-        """Wait for a child; False if none has ended, or there is none."""
+        """Wait for a child, and tell the notebook how it ended; False if none has, or is there."""
         try:
             pid, status = os.waitpid(-1, how)
         except ChildProcessError:
@@ -525,9 +472,9 @@ def _fork_holder(
     os.close(pidfd)
 
 
-def main() -> None:
+def main(fds: Sequence[str]) -> None:
     """Serve the notebook whose socket and pidfd were inherited."""
-    requests, owner = map(int, sys.argv[-2:])
+    requests, owner = map(int, fds)
     for fd in (requests, owner):
         os.set_inheritable(fd, False)
     zygote(socket.socket(fileno=requests), owner)

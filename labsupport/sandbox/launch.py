@@ -11,11 +11,9 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
@@ -83,30 +81,21 @@ def unshare(
 
 def nsenter(new: Collection[str], target: int, argv: Sequence[str]) -> list[str]:
     """Run `argv` in the namespaces of the process `target`."""
-    return ["nsenter", f"--target={target}", *_entries(new), *argv]
+    options = [kind.option for kind in kinds(new)]
+    if "user" in new:
+        options.append("--preserve-credentials")
+    return ["nsenter", f"--target={target}", *options, *argv]
 
 
 def fresh_pid(new: Collection[str], target: int, argv: Sequence[str]) -> list[str]:
     """Run `argv` in the namespaces of `target`, but as PID 1 of a new PID namespace."""
     mount_proc = ["--mount-proc"] if "mount" in new else []
     inside = ["unshare", "--pid", "--fork", *mount_proc, *argv]
-    return ["nsenter", f"--target={target}", *_entries(set(new) - {"pid"}), *inside]
-
-
-def _entries(new: Collection[str]) -> list[str]:
-    options = [kind.option for kind in kinds(new)]
-    if "user" in new:
-        options.append("--preserve-credentials")
-    return options
+    return nsenter(set(new) - {"pid"}, target, inside)
 
 
 # The notebook's side of the zygote: start it, ask it for holders and programs.
 
-_MAIN = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from labsupport.sandbox.holder import main; main()"
-)
-_PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
 THAW_SECONDS, END_SECONDS = 1.0, 10.0  # until frozen programs are looked for; until we give up
 _lock = threading.Lock()
 _sandboxes: weakref.WeakSet[socket.socket] = weakref.WeakSet()
@@ -124,11 +113,15 @@ def connect() -> socket.socket:
 
 
 def _start() -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    owner = _own_pidfd()
+    try:
+        owner = os.pidfd_open(os.getpid())
+    except OSError as error:
+        why = refusals.explain(refusals.WATCH_A_PROCESS, error.errno or 0, refusals.gather())
+        raise NamespaceRefused("the sandbox was not made", *why) from error
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     fds = (theirs.fileno(), owner)
-    # -I -S: no site packages, no environment; the smaller it is, the faster it forks
-    argv = [sys.executable, "-I", "-S", "-c", _MAIN, _PACKAGE_PARENT, *map(str, fds)]
+    # the smaller it is, the faster it forks
+    argv = marks.lean("labsupport.sandbox.holder", *map(str, fds))
     process = subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, pass_fds=fds, start_new_session=True, cwd="/",
         env=marks.environment(),
@@ -137,14 +130,6 @@ def _start() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     os.close(owner)
     atexit.register(_stop, os.getpid(), ours, process)
     return ours, process
-
-
-def _own_pidfd() -> int:
-    try:
-        return os.pidfd_open(os.getpid())
-    except OSError as error:
-        why = refusals.explain(refusals.WATCH_A_PROCESS, error.errno or 0, refusals.gather())
-        raise NamespaceRefused("the sandbox was not made", *why) from error
 
 
 @functools.cache
@@ -300,7 +285,10 @@ def await_end(channel: socket.socket, holder: int) -> None:
         if not _is_ready(channel, THAW_SECONDS):
             thaw_below(holder)
             if not _is_ready(channel, END_SECONDS):
-                raise _still_there(holder)
+                found = [f"PID {pid}, state {proc.stat(pid)[0]}" for pid in proc.children(holder)]
+                why = f"SIGKILL was sent {THAW_SECONDS + END_SECONDS:g} s ago to {'; '.join(found)}"
+                remedy = "see why: ps -eo pid,stat,wchan,args (D: a disk, or a frozen group)"
+                raise TimedOut("the sandbox's programs have not ended", why, remedy)
         _await_exit(take(channel)[1])
 
 
@@ -332,23 +320,6 @@ def thaw_below(pid: int) -> None:
             (freezer.own / "cgroup.procs").write_text(str(child))
 
 
-def _still_there(holder: int) -> TimedOut:
-    found = [f"PID {pid}, state {proc.stat(pid)[0]}" for pid in proc.children(holder)]
-    why = f"SIGKILL was sent {THAW_SECONDS + END_SECONDS:g} s ago to {'; '.join(found)}"
-    remedy = "see what it waits for: ps -eo pid,stat,wchan,args (D: a disk, or a frozen group)"
-    return TimedOut("the sandbox's programs have not ended", why, remedy)
-
-
-def read_report(fd: int) -> dict[str, Any]:
-    """Read what a child told between fork and exec; it ends when exec closes the pipe."""
-    told: dict[str, Any] = {}
-    with open(fd, "rb") as pipe:
-        stream = io.BytesIO(pipe.read())
-    while stream.tell() < len(stream.getbuffer()):
-        told |= marshal.load(stream)  # noqa: S302
-    return told
-
-
 class Launch:
     """A program that was forked and is about to execute; its report tells whether it did."""
 
@@ -367,7 +338,11 @@ class Launch:
 
         Raises `ProgramNotFound` or `NamespaceRefused`: it does not execute, and why.
         """
-        told = read_report(self._report)
+        told: dict[str, Any] = {}
+        with open(self._report, "rb") as pipe:  # it ends when exec closes it
+            stream = io.BytesIO(pipe.read())
+        while stream.tell() < len(stream.getbuffer()):
+            told |= marshal.load(stream)  # noqa: S302
         if "error" in told:
             self.process.wait()
             raise _not_started(self.process.argv, told["error"])
@@ -413,17 +388,11 @@ def _not_started(
     if error is None:
         return LabError(f"{line} was not started", "the sandbox's helper process has ended")
     if error["step"] == "execute":
-        return ProgramNotFound(
-            f"{line} could not be executed",
-            error["text"],
-            "check its name, and that it is there inside the sandbox",
-        )
+        remedy = "check its name, and that it is there inside the sandbox"
+        return ProgramNotFound(f"{line} could not be executed", error["text"], remedy)
     if error["step"] == "enter the working folder":
-        return LabError(
-            f"{line} was not started in {error['path']}",
-            error["text"],
-            "let cwd= name a folder that is there inside the sandbox",
-        )
+        remedy = "let cwd= name a folder that is there inside the sandbox"
+        return LabError(f"{line} was not started in {error['path']}", error["text"], remedy)
     if error["step"] == "enter the PID namespace" and error["errno"] in _ENDED:
         why = "the sandbox's PID 1 has just ended, and its PID namespace with it"
         return LabError(f"{line} was not started", why, "make a new Sandbox")

@@ -40,17 +40,6 @@ LEAST_BURST_BYTES = 16_384
 QUEUE_MILLISECONDS = 300  # how long a packet may wait before it is thrown away
 
 
-def token_bucket(name: str, bytes_per_second: float) -> str:
-    """Write the line that limits what leaves through a link; tc-tbf(8).
-
-    Tokens (bytes) drip into a bucket at the rate, and a packet waits until there are enough for it.
-    The bucket's size is the burst: what may leave at once after a pause.
-    """
-    burst = max(LEAST_BURST_BYTES, round(bytes_per_second * BURST_SECONDS))
-    rate = f"rate {round(bytes_per_second * 8)}bit burst {burst}"
-    return f"tc qdisc replace dev {name} root tbf {rate} latency {QUEUE_MILLISECONDS}ms"
-
-
 class Net:
     """The network of a sandbox; `box.net` is one. What makes something may be called twice.
 
@@ -111,13 +100,13 @@ class Net:
 
     def plug(
         self, bridge: str, box: Sandbox, address: str | None = None, *,
-        port: str, name: str = "eth0", gateway: str | None = None,
+        port: str, gateway: str | None = None,
     ) -> None:  # fmt: skip
         """Lay a cable from `port` of a bridge here to a sandbox, and set its end up there."""
         self.link(bridge)  # or it is told which links there are
-        self.connect(box, port, name)
+        self.connect(box, port)
         self._do(f"ip link set {port} master {bridge} up")
-        box.net.set_up(name, address, gateway=gateway)
+        box.net.set_up("eth0", address, gateway=gateway)
 
     def set_up(self, name: str, address: str | None = None, *, gateway: str | None = None) -> None:
         """Give a link its address, switch it on, and send what goes elsewhere to the gateway."""
@@ -127,9 +116,15 @@ class Net:
         self._do(*filter(None, [given, f"ip link set {name} up", way_out]))
 
     def shape(self, name: str, bytes_per_second: float) -> None:
-        """Let no more than that leave through a link: a token bucket; tc-tbf(8)."""
+        """Let no more than that leave through a link: a token bucket; tc-tbf(8).
+
+        Tokens (bytes) drip into it at the rate, and a packet waits until there are enough for it.
+        The bucket's size is the burst: what may leave at once after a pause.
+        """
         self.link(name)
-        self._do(token_bucket(name, bytes_per_second))
+        burst = max(LEAST_BURST_BYTES, round(bytes_per_second * BURST_SECONDS))
+        rate = f"rate {round(bytes_per_second * 8)}bit burst {burst}"
+        self._do(f"tc qdisc replace dev {name} root tbf {rate} latency {QUEUE_MILLISECONDS}ms")
 
     def forward(self, on: bool = True) -> None:
         """Be a router, or not: pass on packets that are for somebody else, by sysctl(8)."""
@@ -171,12 +166,13 @@ class Net:
         entered = partial(launch.nsenter, self.box.new & {"net", "user"}, self.box.holder_pid)
         batch = "\n".join(line.removeprefix("ip ") for line in lines)
         argv = ["ip", "-batch", "-"] if len(lines) > 1 else lines[0].split()
-        done = subprocess.run(
-            entered(argv), input=batch, capture_output=True, text=True, check=False
-        )
+        argv = entered(argv)
+        done = subprocess.run(argv, input=batch, capture_output=True, text=True, check=False)
         if done.returncode:
             said, _, number = done.stderr.strip().partition("\nCommand failed -:")
-            raise _refused(lines[int(number) - 1] if number else "; ".join(lines), said)
+            line = lines[int(number) - 1] if number else "; ".join(lines)
+            remedies = (remedy for words, remedy in _REMEDIES.items() if words in said)
+            raise NetworkRefused(f"not done: {line}", said, next(remedies, "see box.net.links()"))
         for line in lines:
             self.box.record(trace.Step(line, trace.command(entered(line.split()))))
 
@@ -187,11 +183,6 @@ _REMEDIES = {
     "failed to execute": "sudo apt install iproute2 procps",
     "File exists": "a link of that name is there already: see box.net.links()",
 }
-
-
-def _refused(line: str, said: str) -> NetworkRefused:
-    remedies = (remedy for words, remedy in _REMEDIES.items() if words in said)
-    return NetworkRefused(f"not done: {line}", said, next(remedies, "see box.net.links()"))
 
 
 def _network_of(pid: int | str) -> int | None:

@@ -69,27 +69,23 @@ class SmallRoot(_Folder):
     def __init__(self, folders: Iterable[str] = ()) -> None:
         program = static_busybox()
         super().__init__("root", "rootfs", 0o755)
-        _fill(self.path, program, folders)
+        for name in (*FOLDERS, *folders):
+            (self.path / name.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        shutil.copy(program, self.path / "bin/busybox")
+        argv = [str(program), "--list"]
+        listing = subprocess.run(argv, capture_output=True, text=True, check=True)
+        for name in set(listing.stdout.split()) - {"busybox"}:
+            (self.path / "bin" / name).symlink_to("busybox")
+        for other in ("sbin", "usr/bin", "usr/sbin"):  # whatever the PATH names, it is found
+            (self.path / other).symlink_to("/bin")
+        for name, text in _FILES.items():
+            (self.path / name).write_text(text)
 
     def __repr__(self) -> str:
         return f"<a small root file system in {self.path}>"
 
 
 small_root = SmallRoot
-
-
-def _fill(root: Path, program: Path, folders: Iterable[str]) -> None:
-    for name in (*FOLDERS, *folders):
-        (root / name.lstrip("/")).mkdir(parents=True, exist_ok=True)
-    shutil.copy(program, root / "bin/busybox")
-    argv = [str(program), "--list"]
-    listing = subprocess.run(argv, capture_output=True, text=True, check=True)
-    for name in set(listing.stdout.split()) - {"busybox"}:
-        (root / "bin" / name).symlink_to("busybox")
-    for other in ("sbin", "usr/bin", "usr/sbin"):  # whatever the PATH names, it is found
-        (root / other).symlink_to("/bin")
-    for name, text in _FILES.items():
-        (root / name).write_text(text)
 
 
 def static_busybox() -> Path:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from labsupport import trace
 from labsupport.errors import LabError, NamespaceRefused, mistaken
+from labsupport.kernel.capabilities import capability_mask
 from labsupport.kernel.procfs import KINDS, kinds
 from labsupport.ownership import marks
 from labsupport.ownership.marks import Opening
@@ -49,11 +50,8 @@ def check_options(
 
     An option whose namespace is not among the new ones would change this machine.
     """
-    for option, value, kind in (
-        ("rootfs", rootfs, "mount"),
-        ("hostname", hostname, "uts"),
-        ("uid", uid, "user"),
-    ):
+    options = (("rootfs", rootfs, "mount"), ("hostname", hostname, "uts"), ("uid", uid, "user"))
+    for option, value, kind in options:
         if value is not None and kind not in new:
             why = "without one it would change this machine, not a sandbox"
             remedy = f'add "{kind}" to new='
@@ -116,26 +114,16 @@ class Confinement:
         return {
             "cgroups": self.cgroup.procs_paths if self.cgroup else (),
             "filters": self.filter.programs if self.filter else (),
-            "keep_caps": self._mask(),
+            "keep_caps": None if self.keep_caps is None else capability_mask(self.keep_caps),
         }
-
-    def _mask(self) -> int | None:
-        if self.keep_caps is None:
-            return None
-        from labsupport.kernel.capabilities import capability_mask
-
-        return capability_mask(self.keep_caps)
 
     def inside(self, argv: Sequence[str]) -> list[str]:
         """Return the command that drops capabilities and runs `argv`; no tool loads filters."""
         if self.keep_caps is None:
             return list(argv)
-        kept = ",".join(["-all", *(f"+{_short(name)}" for name in sorted(self.keep_caps))])
+        short = (f"+{name.lower().removeprefix('cap_')}" for name in sorted(self.keep_caps))
+        kept = ",".join(["-all", *short])
         return ["setpriv", f"--bounding-set={kept}", "--inh-caps=-all", *argv]
-
-
-def _short(name: str) -> str:
-    return name.lower().removeprefix("cap_")
 
 
 class Sandbox(Opening):
@@ -243,8 +231,7 @@ class Sandbox(Opening):
 
         Raises `LabError`: the sandbox is closed, and that process has ended.
         """
-        if self._channel is None:
-            raise _not_open()
+        self._ready_channel(needs_init=False)
         return self._holder_pid
 
     @property
@@ -375,11 +362,12 @@ class Sandbox(Opening):
         self._steps.append(trace.Step(what, line, calls))
         return launch.process
 
-    def _ready_channel(self) -> socket.socket:
+    def _ready_channel(self, *, needs_init: bool = True) -> socket.socket:
         if self._channel is None:
-            raise _not_open()
+            remedy = "use it inside `with Sandbox(...) as box:`, or open() it"
+            raise LabError("the sandbox is not open", "", remedy)
         init = self._init
-        if init and init.returncode is not None and init.lasting:
+        if needs_init and init and init.returncode is not None and init.lasting:
             what = f"the sandbox has ended with its PID 1, {trace.command(init.argv)}"
             why = f"it {init.ending}, and the kernel ends a PID namespace together with its PID 1"
             raise LabError(what, why, "make a new Sandbox")
@@ -398,19 +386,12 @@ class Sandbox(Opening):
         return "Join it with another program", launching.nsenter(self.new, target, argv)
 
 
-def _not_open() -> LabError:
-    remedy = "use it inside `with Sandbox(...) as box:`, or open() it"
-    return LabError("the sandbox is not open", "", remedy)
-
-
 def _refused(answer: Mapping[str, Any], new: Iterable[str]) -> NamespaceRefused:
     error = answer.get("error")
     if error is None:
-        return NamespaceRefused(
-            "the sandbox was not made",
-            "its helper process ended at once",
-            "run ./lab doctor; if it was killed, memory may be short",
-        )
+        remedy = "run ./lab doctor; if it was killed, memory may be short"
+        why = "its helper process ended at once"
+        return NamespaceRefused("the sandbox was not made", why, remedy)
     why, remedy = explain(error, new)
     return NamespaceRefused(f"the sandbox was not made ({error['step']})", why, remedy)
 

@@ -100,7 +100,12 @@ def run_cell(line: str, cell: str) -> None:
     if wanted.kept_as:
         shell.user_ns[wanted.kept_as] = teller.said
     if status:
-        raise _failed(teller.running, status)
+        why = {126: ", it may not be executed", 127: ", there is no such program"}.get(status, "")
+        raise LabError(
+            f"this line failed: {teller.running.splitlines()[0]}",
+            f"it ended with status {status}{why}; what it said stands above",
+            "mend the line, and run the cell again (a line that should fail begins with “! ”)",
+        )
 
 
 def split(text: str) -> list[str]:
@@ -181,15 +186,6 @@ class Teller:
             print(text, end="", flush=True)
             self.said += text
             self._at_line_start = text.endswith("\n")
-
-
-def _failed(command: str, status: int) -> LabError:
-    why = {126: "it may not be executed", 127: "there is no such program"}.get(status, "")
-    return LabError(
-        f"this line failed: {command.splitlines()[0]}",
-        f"it ended with status {status}{why and f', {why}'}; what it said stands above",
-        "mend the line, and run the cell again (a line that should fail begins with “! ”)",
-    )
 
 
 # Where the script runs. Each way takes it and a function that hears what is said, and returns its

@@ -302,7 +302,8 @@ class Terminal(Closing):
         self._news.set()
         if self._widget is not None:
             self._widget.running = False
-        self._leave()
+        if self._handle is not None:
+            self._handle.update({**self._data, **self._still()}, raw=True)
 
     def __repr__(self) -> str:
         return f"$ {self.command}\n{self.transcript}"
@@ -323,20 +324,18 @@ class Terminal(Closing):
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
+        from labsupport.figure import style
+
         if self._widget is None:
-            self._widget = self._show()
+            self._widget = TerminalWidget(
+                self._keys, self.close, lambda: self._printed, command=self.command,
+                rows=self.rows, columns=self.columns, running=self.running,
+                font_size=round(style.size("body") + 1),
+            )  # fmt: skip
         bundle = self._widget._repr_mimebundle_()
         self._data = bundle[0] if isinstance(bundle, tuple) else bundle
         shown: Any = display  # which has no types
         self._handle = shown({**self._data, **self._still()}, raw=True, display_id=True)
-
-    def _show(self) -> Any:
-        from labsupport.figure import style
-
-        return TerminalWidget(
-            self._keys, self.close, lambda: self._printed, command=self.command, rows=self.rows,
-            columns=self.columns, running=self.running, font_size=round(style.size("body") + 1),
-        )  # fmt: skip
 
     def _keys(self, keys: str) -> None:
         if self.running:  # the last keys may come when it has just ended
@@ -347,10 +346,6 @@ class Terminal(Closing):
         lines = html.escape(self.transcript)
         line = f"<b>$ {html.escape(self.command)}</b>"
         return {"text/html": f"<pre>{line}\n{lines}</pre>", "text/plain": repr(self)}
-
-    def _leave(self) -> None:
-        if self._handle is not None:
-            self._handle.update({**self._data, **self._still()}, raw=True)
 
 
 def _line(inside: Any, argv: Sequence[str]) -> list[str]:
@@ -367,21 +362,12 @@ def _line(inside: Any, argv: Sequence[str]) -> list[str]:
 
 
 def _replace(new: Terminal) -> None:
-    """Close the terminal that the same cell has made before."""
-    cell = _cell()
-    if cell is None:
-        return
-    if old := _of_cell.get(cell):
-        old.close()
-    _of_cell[cell] = new
-
-
-def _cell() -> str | None:
-    """Return the id that Jupyter gives the running cell; None elsewhere."""
+    """Close the terminal that the same cell has made before, by the id that Jupyter gives it."""
     from IPython import get_ipython
 
     shell: Any = get_ipython()
-    if not hasattr(shell, "get_parent"):
-        return None
-    cell = shell.get_parent().get("metadata", {}).get("cellId")
-    return str(cell) if cell else None
+    parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    if cell := parent.get("metadata", {}).get("cellId"):
+        if old := _of_cell.get(cell):
+            old.close()
+        _of_cell[cell] = new
