@@ -19,7 +19,7 @@ from labsupport.cgroup import curves, dangers
 from labsupport.cgroup.curves import MIB, Curves, End, GroupRecord, Plot, Sample, Strike
 from labsupport.cgroup.dangers import Danger
 from labsupport.cgroup.files import device_of
-from labsupport.cgroup.group import Cgroup
+from labsupport.cgroup.group import Cgroup, Events
 from labsupport.errors import CgroupClosed, LabError, nearest
 from labsupport.figure import plot
 from labsupport.figure.live import LivePicture, Shown
@@ -227,9 +227,10 @@ class CgroupConsole:
         loop, turns = asyncio.get_running_loop(), self._turns(programs)
         with self.group.events() as events:
             loop.add_reader(events.fileno(), self._struck, events)
+            read = partial(self._read, events)
             try:
                 await self.picture.keep_going(
-                    self._read, seconds, READINGS_PER_SECOND, lambda: next(turns, False)
+                    read, seconds, READINGS_PER_SECOND, lambda: next(turns, False)
                 )
             finally:
                 loop.remove_reader(events.fileno())
@@ -244,7 +245,7 @@ class CgroupConsole:
             while danger.returncode is None:
                 yield True
 
-    def _read(self) -> None:
+    def _read(self, events: Events) -> None:
         self._readings += 1
         if self._shown.now > self._seconds:
             self._seconds *= 1.25  # the axis grows
@@ -252,7 +253,7 @@ class CgroupConsole:
             self._shown.sample()
         else:
             self.refresh()
-        self._say_strikes()
+        self._struck(events)  # v1 does not tell of them
 
     def refresh(self) -> None:
         """Read the group, and paint."""
@@ -262,13 +263,10 @@ class CgroupConsole:
         self.picture.image = self._plot.paint(data)
         self.picture.alt = curves.finding(data)
 
-    def _struck(self, events: Any) -> None:
+    def _struck(self, events: Events) -> None:
         with suppress(CgroupClosed):  # the next reading says so
             for event in events.read():
                 self._shown.struck(event)
-        self._say_strikes()
-
-    def _say_strikes(self) -> None:
         strikes = self._shown.strikes
         for strike in strikes[self._strikes_said :]:
             self._say(f"the kernel struck: {strike.words}")
@@ -294,18 +292,15 @@ class CgroupConsole:
 
     def _heard(self, name: str, change: Any) -> None:
         if not self._showing:
-            self._moved(name, change["new"])
-
-    def _moved(self, name: str, value: float) -> None:
-        whole = round(value * MIB) if name in ("memory", "io") else value
-        self._try(self._wake)
-        self._try(partial(self.set, name, whole))
-        self._try(self._show_controls)
+            value = change["new"]
+            whole = round(value * MIB) if name in ("memory", "io") else value
+            for action in (self._wake, partial(self.set, name, whole), self._show_controls):
+                self._try(action)
 
     def _pressed(self, name: str, _button: object) -> None:
         self._try(self._wake)
         if name != "watch":
-            self._do(name)
+            self._try(self.stop_all if name == "stop" else partial(self.start, name))
 
     def _wake(self) -> None:
         """Watch again, if the cell has ended."""
@@ -326,9 +321,6 @@ class CgroupConsole:
             await self._watch(AGAIN_SECONDS, ())
         except CgroupClosed as closed:  # by a later cell
             self._say(closed.what)
-
-    def _do(self, what: str) -> None:
-        self._try(self.stop_all if what == "stop" else partial(self.start, what))
 
     def _try(self, action: Callable[[], Any]) -> None:
         """Do it, or say in the log why it cannot be done."""

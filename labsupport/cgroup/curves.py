@@ -83,21 +83,6 @@ def bytes_in_words(amount: float) -> str:
     return f"{amount / MIB:.1f} MiB" if amount >= MIB else f"{amount / 1024:.0f} KiB"
 
 
-def cpus_in_words(amount: float) -> str:
-    """Write a number of CPUs: `0.2 CPUs`."""
-    return f"{amount:.2f}".rstrip("0").rstrip(".") + (" CPU" if amount == 1 else " CPUs")
-
-
-def tasks_in_words(amount: float) -> str:
-    """Write a number of tasks."""
-    return f"{amount:.0f} task" if amount == 1 else f"{amount:.0f} tasks"
-
-
-def rate_in_words(amount: float) -> str:
-    """Write bytes per second: `2 MiB/s`."""
-    return f"{amount / MIB:.1f}".removesuffix(".0") + " MiB/s"
-
-
 class Kind(NamedTuple):
     """One of the curves: what it is called, where its numbers are, how they are written."""
 
@@ -114,11 +99,14 @@ KINDS = (
     Kind("memory", "memory in use", "oom_kill", ("OOM kill", "OOM kills"),
          lambda s: s.memory_bytes, lambda s: s.memory_limit_bytes, bytes_in_words),
     Kind("cpu", "CPUs in use", "throttled", ("period throttled", "periods throttled"),
-         lambda s: s.cpus, lambda s: s.cpu_limit, cpus_in_words),
+         lambda s: s.cpus, lambda s: s.cpu_limit,
+         lambda n: f"{n:.2f}".rstrip("0").rstrip(".") + (" CPU" if n == 1 else " CPUs")),
     Kind("pids", "processes and threads", "fork_refused", ("fork refused", "forks refused"),
-         lambda s: s.tasks, lambda s: s.task_limit, tasks_in_words),
+         lambda s: s.tasks, lambda s: s.task_limit,
+         lambda n: f"{n:.0f} task" if n == 1 else f"{n:.0f} tasks"),
     Kind("io", "written to the disk", "", ("", ""),
-         lambda s: s.written, lambda s: s.write_limit, rate_in_words),
+         lambda s: s.written, lambda s: s.write_limit,
+         lambda n: f"{n / MIB:.1f}".removesuffix(".0") + " MiB/s"),
 )  # fmt: skip
 
 # --- what a group did while it was watched ------------------------------------------------------
@@ -170,7 +158,9 @@ class GroupRecord:
 
     def sample(self) -> Sample:
         now, usage, limits = self.now, self.group.usage(), self.group.limits
-        self._count_throttling(now, usage.throttled_periods)
+        if (new := (usage.throttled_periods or 0) - (self._throttled or 0)) > 0:
+            self._throttled = usage.throttled_periods
+            self._add("throttled", now, new)
         cpus, written = self._rates(
             Counted(now, usage.cpu_seconds or 0, usage.periods or 0, usage.io_written_bytes or 0)
         )
@@ -209,13 +199,6 @@ class GroupRecord:
         """Return what was counted so long ago, or up to twice as long; or else the first of all."""
         ago = [(last.at_seconds - each.at_seconds, each) for each in self._counted]
         return [each for age, each in ago if seconds <= age <= 2 * seconds] or self._counted[:1]
-
-    def _count_throttling(self, now: float, periods: int | None) -> None:
-        if periods is None or self._throttled is None:
-            return
-        if periods > self._throttled:
-            self._add("throttled", now, periods - self._throttled)
-        self._throttled = periods
 
     def struck(self, event: Event) -> None:
         self._add(event.kind, event.at_seconds - self.began, event.new)
@@ -276,24 +259,20 @@ def _kind_in_words(kind: Kind, data: Curves) -> str:
     return f"{heading}: now {now}, at most {most}; {against}."
 
 
-def table(data: Curves, rows: int = 20) -> list[tuple[object, ...]]:
-    """The same as rows, evenly thinned out to about `rows`, and all strikes with their times."""
-    every = max(1, len(data.samples) // rows)
-    timed: list[tuple[float, tuple[str, ...]]] = [
-        (sample.at_seconds, (*(_cell(kind, sample) for kind in KINDS), ""))
-        for sample in data.samples[::every]
-    ]
+def table(data: Curves) -> list[tuple[object, ...]]:
+    """The same as rows, evenly thinned out to about 20, and all strikes with their times."""
+    every = max(1, len(data.samples) // 20)
+    timed: list[tuple[float, tuple[str, ...]]] = []
+    for sample in data.samples[::every]:
+        values = [(kind, kind.value(sample)) for kind in KINDS]
+        cells = ("" if value is None else kind.written(value) for kind, value in values)
+        timed.append((sample.at_seconds, (*cells, "")))
     name = {kind.strike: kind.struck[0] for kind in KINDS}
     for s in data.strikes:
         said = f"{name[s.kind]} ({s.count} times, until {s.until_seconds:.1f} s)"
         timed.append((s.at_seconds, (*("" for _ in KINDS), said)))
     found = [(f"{at:.1f}", *cells) for at, cells in sorted(timed, key=lambda each: each[0])]
     return [("second", *(kind.heading for kind in KINDS), "the kernel"), *found]
-
-
-def _cell(kind: Kind, sample: Sample) -> str:
-    value = kind.value(sample)
-    return "" if value is None else kind.written(value)
 
 
 # --- drawing ------------------------------------------------------------------------------------

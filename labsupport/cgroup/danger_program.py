@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 def main() -> None:
     """Enter, ask, start; end after `seconds` whatever happens."""
     order = json.loads(sys.argv[1])
-    end_in(order["seconds"])
+    # by the clock, or, if that fails, by the CPU time used
+    # a signal without a handler does not end process 1 of a PID namespace
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+    set_alarm(order["seconds"])
+    whole = int(order["seconds"]) + 2
+    resource.setrlimit(resource.RLIMIT_CPU, (whole, whole))
     for path in order["procs"]:
         write(path, "0")
     for check in order["checks"]:
@@ -35,15 +40,6 @@ def main() -> None:
     write("/proc/self/oom_score_adj", "1000")  # if memory runs short, we go first
     print("started", flush=True)
     DANGERS[order["kind"]](**order["options"])
-
-
-def end_in(seconds: float) -> None:
-    """End by the clock, or, if that fails, by the CPU time used."""
-    # a signal without a handler does not end process 1 of a PID namespace
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
-    set_alarm(seconds)
-    whole = int(seconds) + 2
-    resource.setrlimit(resource.RLIMIT_CPU, (whole, whole))
 
 
 def set_alarm(seconds: float) -> None:
@@ -88,7 +84,8 @@ def hog(step: int, most: int, pause: float) -> None:
     while len(blocks) * step < most:
         blocks.append(bytearray(b"\1") * step)
         time.sleep(pause)
-    rest()
+    while True:  # until the alarm
+        signal.pause()
 
 
 def burner(threads: int) -> None:
@@ -138,12 +135,6 @@ def writer(path: str) -> None:
     while True:
         for offset in range(0, SPAN, CHUNK):
             os.pwrite(fd, block, offset)
-
-
-def rest() -> None:
-    """Do nothing, until the alarm."""
-    while True:
-        signal.pause()
 
 
 def write(path: str, text: str) -> None:

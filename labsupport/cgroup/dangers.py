@@ -87,14 +87,12 @@ def hog(
     Raises `LabError`: the group's memory is not limited, or to more than this machine has free.
     """
     limit = group.limits.memory_bytes
-    if limit is None:
-        raise _no_limit(group, "hog", "memory", "64M")
+    check = _check(group, "hog", "memory", limit, "64M", most=proc.available_memory())
     options = {
         "step": max(1, bytes_of(step, "step")),
-        "most": 4 * limit if most is None else bytes_of(most, "most"),
+        "most": 4 * (limit or 0) if most is None else bytes_of(most, "most"),
         "pause": pause_seconds,
     }
-    check = _check(group, "memory", "memory", most=proc.available_memory())
     return _start("hog", group, options, seconds, [check])
 
 
@@ -109,9 +107,7 @@ def burner(
     Raises `LabError`: the group's CPU time is not limited by `cpu=`.
     """
     count_of(threads, "threads", 1, 64)
-    if group.limits.cpu is None and not unlimited:
-        raise _no_limit(group, "burner", "cpu", 0.2)
-    checks = [] if unlimited else [_check(group, "cpu", "cpu")]
+    checks = [] if unlimited else [_check(group, "burner", "cpu", group.limits.cpu, 0.2)]
     return _start("burner", group, {"threads": threads}, seconds, checks)
 
 
@@ -120,9 +116,8 @@ def bomb(group: Cgroup, *, seconds: float = 10) -> Danger:
 
     Raises `LabError`: the group's number of tasks is not limited, or to more than 256.
     """
-    if group.limits.pids is None:
-        raise _no_limit(group, "bomb", "pids", 20)
-    return _start("bomb", group, {}, seconds, [_check(group, "pids", "pids", most=MOST_PIDS)])
+    check = _check(group, "bomb", "pids", group.limits.pids, 20, most=MOST_PIDS)
+    return _start("bomb", group, {}, seconds, [check])
 
 
 def writer(group: Cgroup, device: str, *, seconds: float = 10) -> Danger:
@@ -139,12 +134,8 @@ def writer(group: Cgroup, device: str, *, seconds: float = 10) -> Danger:
         remedy = "make a loop device: losetup --find --show FILE"
         raise CgroupRefused(what, "it writes to loop devices only", remedy)
     disk = device_of(device)
-    if disk not in group.limits.io:
-        raise _no_limit(group, "writer", "io", {disk: "1M"})
-    word = "io" if "io" in group.files() else "io write"
-    return _start(
-        "writer", group, {"path": device}, seconds, [_check(group, "io", word, disk=disk)]
-    )
+    check = _check(group, "writer", "io", group.limits.io.get(disk), {disk: "1M"}, disk=disk)
+    return _start("writer", group, {"path": device}, seconds, [check])
 
 
 def _start(
@@ -177,22 +168,19 @@ def _await_start(process: Process, kind: str, group: Cgroup) -> None:
 
 
 def _check(
-    group: Cgroup, controller: str, word: str, *, most: int = 0, disk: str = ""
-) -> dict[str, Any]:
+    group: Cgroup, kind: str, word: str, limit: float | None, example: object, *,
+    most: int = 0, disk: str = "",
+) -> dict[str, Any]:  # fmt: skip
     """Say what the program must find: its group on the controller's tree, the limit's file."""
-    names, path = group.membership(controller)
-    file, _ = group.files()[word]
+    files, what = group.files(), f"the {kind} was not started"
+    if word not in {each.split()[0] for each in files}:
+        raise MissingController(what, f"the group has no {word} controller")
+    if limit is None:
+        why = f"nothing limits {word} in {group}, so it would take what this machine has"
+        raise LabError(what, why, f"set the limit first: group.set({word}={example!r})")
+    names, path = group.membership(word)
+    file, _ = files.get(f"{word} write") or files[word]
     return {"controller": names, "group": path, "file": str(file), "most": most, "disk": disk}
-
-
-def _no_limit(group: Cgroup, kind: str, word: str, example: object) -> LabError:
-    if word not in {what.split()[0] for what in group.files()}:
-        raise MissingController(
-            f"the {kind} was not started", f"the group has no {word} controller"
-        )
-    why = f"nothing limits {word} in {group}, so it would take what this machine has"
-    remedy = f"set the limit first: group.set({word}={example!r})"
-    return LabError(f"the {kind} was not started", why, remedy)
 
 
 # --- an empty disk to write to, and swap space; loop(4), swapon(8), blockdev/zram ----------------

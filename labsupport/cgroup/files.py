@@ -28,7 +28,7 @@ from labsupport.errors import (
     ProcessGone,
     nearest,
 )
-from labsupport.kernel.mounts import V1_NAME, trees
+from labsupport.kernel.mounts import V1_NAME, groups_of, trees
 
 SWAPS = Path("/proc/swaps")
 READ_BYTES = 1 << 14
@@ -543,11 +543,9 @@ def without_swap_file(file: str, wanted: int | None) -> None:
     """Accept that swap cannot be limited if there is none, or if no limit is wanted."""
     if wanted is None or (wanted == 0 and not has_swap()):
         return
-    raise MissingController(
-        "swap cannot be limited here",
-        f"groups have no {file}: this kernel does not count their swap",
-        "boot a kernel with CONFIG_SWAP and without swapaccount=0; or switch swap off: swapoff -a",
-    )
+    why = f"groups have no {file}: this kernel does not count their swap"
+    remedy = "boot a kernel with CONFIG_SWAP, without swapaccount=0; or switch swap off: swapoff -a"
+    raise MissingController("swap cannot be limited here", why, remedy)
 
 
 # --- the limits of any process, and limits as a table -------------------------------------------
@@ -560,11 +558,9 @@ def files_of(pid: int | str) -> LimitFiles:
     which has no limits at all. Raises `ProcessGone`.
     """
     try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+        groups = groups_of(pid)
     except FileNotFoundError:
         raise ProcessGone(f"process {pid} is in no group", "it has ended") from None
-    groups = {name: path for _, names, path in (line.split(":", 2) for line in lines)
-              for name in names.split(",")}  # fmt: skip
     folders = {}
     for name, tree in trees().items():
         path = groups.get(V1_NAME.get(name, name) if tree.version == 1 else "", "/")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import math
 import os
 import select
 import time
@@ -34,7 +35,6 @@ from labsupport.cgroup.files import (
 )
 from labsupport.cgroup.life import Place
 from labsupport.errors import CgroupClosed, LabError
-from labsupport.kernel import syscalls
 from labsupport.kernel.mounts import V1_NAME
 from labsupport.ownership.marks import Closing, Opening
 
@@ -339,18 +339,16 @@ class Events(Closing):
     """Notices what happens to one group. Use it in a `with` statement, or `close()` it.
 
     v2 tells of an OOM kill by a change of `memory.events`, and of a refused fork by one of
-    `pids.events`. v1 tells of an OOM before it has killed, and of forks not in every kernel: its
-    files are read every 20 ms. Throttling is only counted, in `cpu.stat` (`Cgroup.usage()`).
-
-    `fileno()` is readable when something may have happened: give it to `loop.add_reader`, and call
-    `read()` then; or `wait()` for it.
+    `pids.events`: `fileno()` is readable then, for `loop.add_reader`. v1 tells of an OOM before it
+    has killed, and of forks not in every kernel: call `read()` often, or `wait()`, which reads its
+    files every 20 ms. Throttling is only counted, in `cpu.stat` (`Cgroup.usage()`).
     """
 
     def __init__(self, memory: Folder | None, pids: Folder | None) -> None:
         self._epoll = select.epoll()
         self._fds: list[int] = []
         self._counters: dict[str, Callable[[], int]] = {}
-        self._timer: int | None = None
+        self._longest = math.inf  # seconds to wait before the files are read
         if memory:
             file = "memory.oom_control" if memory.version == 1 else "memory.events"
             self._watch("oom_kill", memory, file, "oom_kill")
@@ -374,13 +372,11 @@ class Events(Closing):
         self._counters[kind] = counter
         if folder.version == 2:
             self._epoll.register(fd, select.EPOLLPRI)
-        elif self._timer is None:
-            self._timer = syscalls.timerfd(TICK_SECONDS)
-            self._fds.append(self._timer)
-            self._epoll.register(self._timer, select.EPOLLIN)
+        else:
+            self._longest = TICK_SECONDS
 
     def fileno(self) -> int:
-        """A descriptor that is readable when something may have happened."""
+        """A descriptor that is readable when something may have happened; v1 never says so."""
         if self._epoll.closed:
             raise CgroupClosed("these events are closed", "", "ask the group for new ones")
         return self._epoll.fileno()
@@ -388,9 +384,6 @@ class Events(Closing):
     def read(self) -> list[Event]:
         """Return what has happened and was not told yet; at once."""
         self.fileno()
-        if self._timer is not None:
-            with contextlib.suppress(BlockingIOError):  # it has not ticked since
-                os.read(self._timer, 8)
         now, found = time.monotonic(), []
         for kind, counter in self._counters.items():
             count = counter()
@@ -404,12 +397,14 @@ class Events(Closing):
 
         If several kinds came together, the others are given by the next call.
         """
-        end = None if timeout is None else time.monotonic() + timeout
+        end = math.inf if timeout is None else time.monotonic() + timeout
         while not self._waiting:
-            left = None if end is None else max(0, end - time.monotonic())
-            if not self._epoll.poll(left) and left is not None:
-                return None
+            left = max(0, end - time.monotonic())
+            seconds = min(left, self._longest)
+            self._epoll.poll(None if seconds == math.inf else seconds)
             self._waiting += self.read()
+            if not left and not self._waiting:
+                return None
         return self._waiting.pop(0)
 
     def close(self) -> None:

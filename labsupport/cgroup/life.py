@@ -216,11 +216,9 @@ def kill(folders: Sequence[Folder]) -> None:
     if not pids:
         return
     if os.getpid() in pids:
-        raise CgroupRefused(
-            "the group was not killed",
-            "this notebook's own process is in it",
-            "move it out: leave the `with` block, or write its PID to another group's cgroup.procs",
-        )
+        why = "this notebook's own process is in it"
+        remedy = "move it out: leave the `with` block, or write its PID to another cgroup.procs"
+        raise CgroupRefused("the group was not killed", why, remedy)
     whole = next((f for f in folders if f.version == 2 and f.has("cgroup.kill")), None)
     if whole is None:
         _kill_one_by_one(folders)
@@ -363,27 +361,17 @@ def _ours() -> Iterator[tuple[Path, str]]:
         if kind not in ("cgroup", "cgroup2") or "ro" in options:
             continue
         for path, inside, _ in os.walk(point):
-            for name in inside[:]:
-                named = marks.OWNED_NAME.match(name)
-                if named:
-                    inside.remove(name)
-                    if _is_ours_to_remove(folder := Path(path, name)):
+            for named in filter(None, map(marks.OWNED_NAME.match, inside[:])):
+                inside.remove(named.string)
+                folder = Path(path, named.string)
+                with contextlib.suppress(FileNotFoundError):  # another notebook sweeps as well
+                    if os.geteuid() in (0, folder.stat().st_uid):
                         yield folder, ":".join(named.groups())
 
 
-def _is_ours_to_remove(folder: Path) -> bool:
-    try:
-        return os.geteuid() in (0, folder.stat().st_uid)
-    except FileNotFoundError:  # another notebook is sweeping as well
-        return False
-
-
 def _remove(paths: list[Path]) -> None:
-    folders = [Folder(path, _version(path)) for path in paths if path.is_dir()]
+    # only v2 has such a file
+    folders = [Folder(p, 1 + (p / "cgroup.type").exists()) for p in paths if p.is_dir()]
     with contextlib.suppress(CgroupClosed):  # another notebook is sweeping as well
         kill(folders)
         remove(folders)
-
-
-def _version(path: Path) -> int:
-    return 2 if (path / "cgroup.type").exists() else 1

@@ -128,7 +128,7 @@ def test_a_slider_changes_the_kernels_file_and_shows_what_that_says(group, conso
 
 
 async def test_a_refusal_is_told_and_the_slider_goes_back(group, console):
-    console._moved("cpu", -1)
+    console._heard("cpu", {"new": -1})
     await console._end_task()
     assert "cpu=-1 is not a share" in console.lines[-1]
     assert group.limits.cpu == console.sliders["cpu"].value == 0.15

@@ -102,7 +102,7 @@ def test_a_limit_that_vanishes_on_the_way_is_missed(monkeypatch, kind, limit, ta
 
 def test_a_program_outside_the_group_does_not_start():
     with Cgroup(pids=10) as group:
-        check = dangers._check(group, "pids", "pids")
+        check = dangers._check(group, "bomb", "pids", 10, 20)
         order = {"kind": "bomb", "options": {}, "seconds": 1, "procs": [], "checks": [check]}
         argv = [sys.executable, "-I", "-S", str(dangers.PROGRAM), json.dumps(order)]
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=20)
