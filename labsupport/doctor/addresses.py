@@ -87,8 +87,21 @@ def chosen(environment: Mapping[str, str]) -> Chosen | None:
     that we can use.
     """
     found = _chosen(environment)
-    if found:
-        _check(found)
+    if not found:
+        return None
+    try:
+        parts = _parts(found.address)
+        good = parts.path if parts.scheme == "unix" else parts.hostname and parts.port != 0
+    except ValueError:  # its port is not a number
+        good = False
+    names = f"{found.asked_by} names {found.address}"
+    if not good:
+        remedy = "write it as unix:///var/run/docker.sock or tcp://HOST:2375"
+        raise EngineDown(f"{names}, which is not an address", remedy=remedy)
+    if parts.scheme == "ssh":
+        forward = f"ssh -fNL /tmp/docker.sock:/var/run/docker.sock {parts.netloc}"
+        what = f"{names}, and the course's Docker SDK does not speak SSH"
+        raise EngineDown(what, remedy=f"{forward}; export DOCKER_HOST=unix:///tmp/docker.sock")
     return found
 
 
@@ -103,22 +116,6 @@ def _chosen(environment: Mapping[str, str]) -> Chosen | None:
     if address := environment.get("CONTAINER_HOST"):
         return Chosen(address, "CONTAINER_HOST", plain=_is_plain(address))
     return None
-
-
-def _check(found: Chosen) -> None:
-    try:
-        parts = _parts(found.address)
-        good = parts.path if parts.scheme == "unix" else parts.hostname and parts.port != 0
-    except ValueError:  # its port is not a number
-        good = False
-    names = f"{found.asked_by} names {found.address}"
-    if not good:
-        remedy = "write it as unix:///var/run/docker.sock or tcp://HOST:2375"
-        raise EngineDown(f"{names}, which is not an address", remedy=remedy)
-    if parts.scheme == "ssh":
-        forward = f"ssh -fNL /tmp/docker.sock:/var/run/docker.sock {parts.netloc}"
-        what = f"{names}, and the course's Docker SDK does not speak SSH"
-        raise EngineDown(what, remedy=f"{forward}; export DOCKER_HOST=unix:///tmp/docker.sock")
 
 
 def _parts(address: str) -> SplitResult:
@@ -226,21 +223,6 @@ def get(address: str, path: str, seconds: float) -> tuple[int, bytes]:
     return (int(words[1]) if is_http else 0), body
 
 
-def first_that_answers(seconds: float) -> tuple[str | None, dict[str, OSError]]:
-    """Return the address of the first engine that answers, and how the others failed."""
-    failures: dict[str, OSError] = {}
-    for address in candidates(dict(os.environ)):
-        try:
-            status, _ = get(address, "/_ping", seconds)
-        except OSError as error:
-            failures[address] = _seen_from_here(error, urlsplit(address).path)
-            continue
-        if status == 200:
-            return address, failures
-        failures[address] = OSError(0, f"/_ping answered {status or 'something that is not HTTP'}")
-    return None, failures
-
-
 def _seen_from_here(error: OSError, path: str) -> OSError:
     """Take a socket in a folder that this user may not enter for one that is not there.
 
@@ -257,10 +239,22 @@ def engine(seconds: float = _ANSWER_SECONDS) -> str:
     except EngineDown as error:
         raise Refused(": ".join(filter(None, [error.what, error.why])), error.remedy) from error
     if found and not found.plain:
-        return _listens(found.address)
-    address, failures = first_that_answers(seconds)
-    if address:
-        return address
+        try:
+            reach(found.address)
+        except OSError as error:
+            remedy = f"look at it: docker --host {found.address} info"
+            raise Refused(f"nothing answers at {found.address}: {error}", remedy) from error
+        return f"{found.address} (somebody listens; it was not asked, since it needs keys)"
+    failures: dict[str, OSError] = {}
+    for address in candidates(dict(os.environ)):
+        try:
+            status, _ = get(address, "/_ping", seconds)
+        except OSError as error:
+            failures[address] = _seen_from_here(error, urlsplit(address).path)
+            continue
+        if status == 200:
+            return address
+        failures[address] = OSError(0, f"/_ping answered {status or 'something that is not HTTP'}")
     known = refusals.gather()
     has_docker = installed() == "dockerd"
     if has_docker and os.environ.get("LAB_IN_PAGE") == "1":
@@ -271,15 +265,6 @@ def engine(seconds: float = _ANSWER_SECONDS) -> str:
     if not found and not is_ill and may_be_private(known):
         return "a private one is started when first asked for"
     raise why_no_engine(failures, known, installed())
-
-
-def _listens(address: str) -> str:
-    try:
-        reach(address)
-    except OSError as error:
-        remedy = f"look at it: docker --host {address} info"
-        raise Refused(f"nothing answers at {address}: {error}", remedy) from error
-    return f"{address} (somebody listens; it was not asked, since it needs keys)"
 
 
 def may_be_private(known: refusals.Facts) -> bool:
@@ -307,10 +292,9 @@ def why_no_engine(failures: dict[str, OSError], known: refusals.Facts, program: 
         return Refused(f"nothing listens at {address}: the daemon is down", known.start("docker"))
     for address, error in failures.items():
         if error.errno != ENOENT:
-            return Refused(
-                f"the engine at {address} does not answer: {error.strerror or error}",
-                f"try again in a minute if it is being started; else: docker --host {address} info",
-            )
+            reason = f"the engine at {address} does not answer: {error.strerror or error}"
+            remedy = "try again in a minute if it is being started"
+            return Refused(reason, f"{remedy}; else: docker --host {address} info")
     if program == "podman":
         reason = "podman is installed, and none of its sockets is there"
         return Refused(reason, "systemctl --user start podman.socket")

@@ -241,13 +241,6 @@ def number_after(name: str, text: str) -> int:
 
 def vm(kernel: str) -> str:
     """Try a kernel program and ptrace; what its memory takes was checked before."""
-    release = _release(kernel)
-    _trace_a_child()
-    return f"Linux {release}, {kernel}"
-
-
-def _release(kernel: str) -> str:
-    """Run the kernel program far enough to have it tell its version."""
     import subprocess
 
     try:
@@ -257,7 +250,8 @@ def _release(kernel: str) -> str:
     if told.returncode:
         said = " ".join(told.stderr.split())[-200:] or f"exit status {told.returncode}"
         raise Refused(f"{kernel} does not run here: {said}", REMEDY)
-    return told.stdout.strip()
+    _trace_a_child()
+    return f"Linux {told.stdout.strip()}, {kernel}"
 
 
 def _trace_a_child() -> None:
@@ -316,7 +310,14 @@ def kvm() -> str:
     exit_reason = struct.unpack_from("I", shared, 8)[0]
     if exit_reason == KVM_EXIT_HLT:
         return "runs code"
-    raise Refused(_why(exit_reason), "ask for a machine with hardware virtualisation (VT-x, AMD-V)")
+    why = f"the virtual CPU stopped with exit reason {exit_reason}, not at hlt"
+    if exit_reason == KVM_EXIT_INTERNAL_ERROR:
+        why = (
+            "its virtual CPU cannot execute an ordinary instruction: this KVM runs only guests "
+            "made for it"
+        )
+    remedy = "ask for a machine with hardware virtualisation (VT-x, AMD-V)"
+    raise Refused(f"/dev/kvm is here, but {why}", remedy)
 
 
 def _open() -> int:
@@ -344,14 +345,3 @@ def _point_at_the_code(cpu: int) -> None:
     registers = bytearray(144)  # struct kvm_regs: 16 registers, RIP, RFLAGS (whose bit 1 is set)
     struct.pack_into("QQ", registers, 128, _CODE_AT, 2)
     fcntl.ioctl(cpu, KVM_SET_REGS, registers)
-
-
-def _why(exit_reason: int) -> str:
-    if exit_reason == KVM_EXIT_INTERNAL_ERROR:
-        return (
-            "/dev/kvm is here, but its virtual CPU cannot execute an ordinary instruction: "
-            "this KVM runs only guests made for it"
-        )
-    return (
-        f"/dev/kvm is here, but the virtual CPU stopped with exit reason {exit_reason}, not at hlt"
-    )

@@ -115,11 +115,6 @@ NEVER_IN_VM = frozenset({"kvm", "vm", "qemu", "bpf.trace"})
 NOT_IN_DEBIANS = frozenset({"ns.time", "seccomp.read", "psi", "nftables"})
 """What Debian's ready-made User-Mode Linux lacks, and our own build has."""
 
-_HELPER = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
-    "from labsupport.doctor.tries import main; main()"
-)
-
 
 @dataclass(frozen=True)
 class Refusal:
@@ -294,37 +289,27 @@ def _refusal(name: str, outcome: Outcome, known: refusals.Facts) -> Refusal:
 
 def _ask_the_helper() -> dict[str, Outcome]:
     """Try everything; the Lab VM's own checks come first, and may already refuse it."""
-    kernel, no = _vm_kernel()
-    package_home, began = str(Path(__file__).parents[2]), str(time.monotonic())
+    kernel, known = "", {}
+    try:
+        if _place() == "vm":
+            raise LabError("this is the Lab VM already, and there is no VM in the VM")
+        guest.check(guest.LEAST_MEMORY)
+        kernel = str(guest.find_kernel())
+    except LabError as no:
+        known["vm"] = _outcome(no)
+    try:
+        known["qemu"] = {"found": qemu.check()}
+    except LabError as no:
+        known["qemu"] = _outcome(no)
     helper = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", _HELPER, package_home, kernel, began],
+        marks.lean("labsupport.doctor.tries", kernel, str(time.monotonic())),
         env=marks.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
     if helper.returncode:
         said = helper.stderr.strip().splitlines() or [f"exit status {helper.returncode}"]
         raise LabError("this machine could not be probed", said[-1], "please report this")
-    return {**json.loads(helper.stdout), **no, "qemu": _qemu()}
-
-
-def _qemu() -> Outcome:
-    """Look for what a virtual machine needs; nothing is started."""
-    try:
-        return {"found": qemu.check()}
-    except LabError as no:
-        return _outcome(no)
-
-
-def _vm_kernel() -> tuple[str, dict[str, Outcome]]:
-    """Return the kernel that the Lab VM would boot; or why not."""
-    if _place() == "vm":
-        reason = "this is the Lab VM already, and there is no VM in the VM"
-        return "", {"vm": {"reason": reason, "remedy": ""}}
-    try:
-        guest.check(guest.LEAST_MEMORY)
-        return str(guest.find_kernel()), {}
-    except LabError as no:
-        return "", {"vm": _outcome(no)}
+    return {**json.loads(helper.stdout), **known}
 
 
 def _outcome(no: LabError) -> Outcome:

@@ -21,6 +21,7 @@ import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -85,32 +86,37 @@ class Cells:
     def __call__(self, lines: list[str]) -> list[str]:
         """Return the cell as it is, or a line that shows a notice or raises what is wrong."""
         names, program = _split(lines)
-        if names and (wrong := _misspelt(names)):
-            return [_call("misspelt", wrong)]
+        asked: dict[str, tuple[str, str]] = {}
+        if names:  # else neither is loaded
+            from labsupport.doctor.machine import probe
+            from labsupport.doctor.tries import CAPABILITIES
+
+            if wrong := [name for name in names if name not in CAPABILITIES]:
+                return [_call("misspelt", wrong[0])]
+            refused = probe().missing(*names)
+            asked = {name: (no.reason, no.remedy) for name, no in refused.items()}
         loads, binds = uses("".join(program))
         lost = sorted(loads & self._lost.keys())
-        missing = {need: why for name in lost for need, why in self._lost[name].items()}
-        missing |= _missing(names)
+        missing = {need: why for name in lost for need, why in self._lost[name].items()} | asked
         if not missing:
             self._told = ({}, [])
             self._lost = {name: why for name, why in self._lost.items() if name not in binds}
             return program if program and program[0].startswith("%%") else lines
-        self._lost |= dict.fromkeys(filter(self._is_lost, binds), missing)
+        for name in binds:
+            bound = self._shell.user_ns.get(name)
+            if not isinstance(bound, ModuleType | FunctionType | type):  # what others have imported
+                self._lost[name] = missing
         again = self._told[0] == missing and self._told[1] != lines
         if not again:
             self._told = (missing, lines)
         return [_call("show_notice", missing, lost, again)]
 
-    def _is_lost(self, name: str) -> bool:
-        """Whether a skipped cell's name is not there: what others have imported stays."""
-        bound = self._shell.user_ns.get(name)
-        return not isinstance(bound, ModuleType | FunctionType | type)
-
-    def show(self, missing: Missing, lost: list[str], again: bool) -> None:
-        """Display why the cell that runs now does not run."""
-        from IPython.display import display
-
-        display(bundle(missing, lost, again, seen_elsewhere(self._cell_id, self._folder)), raw=True)
+    def seen_elsewhere(self) -> Seen:
+        """Return what the notebook of this folder was saved with for this cell; [] if nothing."""
+        for cell in cells_beside(self._cell_id, self._folder):
+            if cell.get("id") == self._cell_id and cell.get("outputs"):
+                return list(_kept(cell["outputs"]))
+        return []
 
     def explain(
         self, shell: InteractiveShell, kind: type[BaseException], error: Any,
@@ -152,20 +158,6 @@ def _split(lines: list[str]) -> tuple[list[str], list[str]]:
     return marker["names"].replace(",", " ").split(), lines[filled[1] :] if filled[1:] else []
 
 
-def _misspelt(names: list[str]) -> str | None:
-    from labsupport.doctor.tries import CAPABILITIES
-
-    return next((name for name in names if name not in CAPABILITIES), None)
-
-
-def _missing(names: list[str]) -> Missing:
-    if not names:
-        return {}
-    from labsupport.doctor.machine import probe
-
-    return {name: (no.reason, no.remedy) for name, no in probe().missing(*names).items()}
-
-
 def _call(function: str, *arguments: object) -> str:
     said = ", ".join(map(repr, arguments))
     return f"__import__('labsupport.doctor.needs').doctor.needs.{function}({said})\n"
@@ -181,9 +173,10 @@ def misspelt(name: str) -> None:
 def show_notice(missing: Missing, lost: list[str], again: bool) -> None:
     """Display why this cell did not run; it is called in its place."""
     from IPython import get_ipython
+    from IPython.display import display
 
     for cells in _loaded(get_ipython()):
-        cells.show(missing, lost, again)
+        display(bundle(missing, lost, again, cells.seen_elsewhere()), raw=True)
 
 
 # Which names a cell uses: the compiler knows.
@@ -205,19 +198,14 @@ def uses(source: str) -> tuple[set[str], set[str]]:
         code = compile(plain, "cell", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     except (SyntaxError, ValueError):
         return set(), set()
-    loads, binds = _followed(_names(code))
-    return loads - {*re.findall(r"[\"'](\w+)[\"'] in globals\(\)", source)}, binds
-
-
-def _followed(names: Iterator[tuple[str, str]]) -> tuple[set[str], set[str]]:
     loads: set[str] = set()
     binds: set[str] = set()
-    for operation, name in names:
+    for operation, name in _names(code):
         if operation.startswith("STORE"):
             binds.add(name)
         elif name not in binds:
             loads.add(name)
-    return loads, binds
+    return loads - {*re.findall(r"[\"'](\w+)[\"'] in globals\(\)", source)}, binds
 
 
 def _names(code: CodeType, inner: bool = False) -> Iterator[tuple[str, str]]:
@@ -259,25 +247,20 @@ def bundle(
     more = "Everything else goes on; " + (_UNFOLD if seen else "the text below tells the rest.")
     lines = [f"Not run here: this step needs {' and '.join(missing)}."]
     lines += [f"  {name}: {why}" for name, why in told.items()]
-    short = f"Not run either: {_reason(missing, lost)}."
+    why = f"it needs {' and '.join(missing)}, too"
+    if lost:
+        why = f"it builds on {' and '.join(lost)}, which the skipped step would have made"
+    short = f"Not run either: {why}."
+    look = "opacity:.75;font-style:italic"
+    quiet = f"<div role='note' style='{look}'>{html.escape(short)}</div>"
     return {
         MIME: {"missing": told, **({"seen": list(seen)} if seen else {})},
-        "text/html": (_quiet(short) if again else _full(missing, more)) + folded(seen),
+        "text/html": (quiet if again else _full(missing, more)) + folded(seen),
         "text/plain": short if again else "\n".join([*lines, more]),
     }
 
 
 _UNFOLD = "what it shows where it can run is folded below."
-
-
-def _reason(missing: Missing, lost: Sequence[str]) -> str:
-    if lost:
-        return f"it builds on {' and '.join(lost)}, which the skipped step would have made"
-    return f"it needs {' and '.join(missing)}, too"
-
-
-def _quiet(words: str) -> str:
-    return f"<div role='note' style='opacity:.75;font-style:italic'>{html.escape(words)}</div>"
 
 
 def _full(missing: Missing, more: str) -> str:
@@ -307,28 +290,14 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _LONGEST_TEXT = 20_000
 
 
-def seen_elsewhere(cell_id: str | None, folder: Path) -> Seen:
-    """Return what the notebook of that folder with this cell was saved with; [] if nothing."""
-    for cell in cells_beside(cell_id, folder):
-        if cell.get("id") == cell_id and cell.get("outputs"):
-            return list(_kept(cell["outputs"]))
-    return []
-
-
 def cells_beside(cell_id: str | None, folder: Path) -> list[dict[str, Any]]:
     """Return all cells of the notebook of that folder that has this cell; [] if none has."""
     for path in sorted(folder.glob("*.ipynb")) if cell_id else ():
         text = path.read_text(errors="replace")
-        if f'"{cell_id}"' in text and (cells := _cells(text)):
-            return cells
+        if f'"{cell_id}"' in text:
+            with suppress(ValueError, KeyError, TypeError):  # it is not a notebook
+                return list(json.loads(text)["cells"])
     return []
-
-
-def _cells(text: str) -> list[dict[str, Any]]:
-    try:
-        return list(json.loads(text)["cells"])
-    except (ValueError, KeyError, TypeError):
-        return []
 
 
 def _kept(outputs: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, str]]:

@@ -21,28 +21,16 @@ IMAGE, KERNEL, INITRD, ABOUT = "disk.qcow2", "kernel", "initrd", "about.json"
 
 @dataclass(frozen=True)
 class BaseDisk:
-    """A disk image, with copies of the kernel on it and of that kernel's first file system."""
+    """A disk, in a folder of these names: in QEMU's format, with a copy of the kernel on it.
+
+    That kernel has the version `release`; its first file system (`INITRD`) has drivers for the
+    disk, no more.
+    """
 
     folder: Path
     release: str
-    """The kernel's."""
     recipe: str
     size_bytes: int
-
-    @property
-    def image(self) -> Path:
-        """The disk, in QEMU's format."""
-        return self.folder / IMAGE
-
-    @property
-    def kernel(self) -> Path:
-        """The kernel, a copy of the one on the disk."""
-        return self.folder / KERNEL
-
-    @property
-    def initrd(self) -> Path:
-        """Its first file system: drivers for the disk, no more."""
-        return self.folder / INITRD
 
 
 def user_disks() -> Path:
@@ -77,19 +65,18 @@ def make_overlay(base: Path, overlay: Path, size_bytes: int) -> None:
 
 
 def run_tool(argv: list[str]) -> None:
-    """Run `qemu-img`. Raises a `LabError`, with its words."""
+    """Run one of the `PACKAGES`' programs. Raises a `LabError`, with its words."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
-        raise LabError(
-            "QEMU is not complete", f"no program `{argv[0]}`", "sudo apt-get install qemu-utils"
-        ) from error
+        remedy = f"sudo apt-get install {PACKAGES[argv[0]]}"
+        raise LabError("QEMU is not complete", f"no program `{argv[0]}`", remedy) from error
     if done.returncode:
         raise LabError(f"{argv[0]} {argv[1]} failed", done.stderr.strip())
 
 
 PROGRAM = "qemu-system-x86_64"
-_PACKAGES = {
+PACKAGES = {
     PROGRAM: "qemu-system-x86",
     "qemu-img": "qemu-utils",
     "ssh": "openssh-client",
@@ -103,8 +90,8 @@ def check() -> str:
         raise LabError("this is the Lab VM already, and there is no VM in the VM")
     if os.uname().machine != "x86_64":
         raise LabError("the course's virtual machine is an x86-64", f"this is {os.uname().machine}")
-    if missing := [name for name in _PACKAGES if not shutil.which(name)]:
-        packages = " ".join(dict.fromkeys(_PACKAGES[name] for name in missing))
+    if missing := [name for name in PACKAGES if not shutil.which(name)]:
+        packages = " ".join(dict.fromkeys(PACKAGES[name] for name in missing))
         remedy = f"sudo apt-get install {packages}; then: ./lab vm-disk"
         raise LabError("QEMU is not complete here", f"not installed: {', '.join(missing)}", remedy)
     return f"QEMU, and a disk with Linux {find_disk().release}"

@@ -21,6 +21,7 @@ Batch = dict[str, Callable[[], str]]
 LIMIT_SECONDS = 8.0  # busy machines are slow, and a wrong "no" makes a student miss the cell
 _LIMIT_IN_STARTS = 50
 _GRACE_SECONDS = 0.2
+_REMEDY_WHERE_LATE = "try again when the machine is less busy: ./lab doctor"
 Outcome = dict[str, Any]
 """`{"found": text}`, `{"reason":, "remedy":}` or `{"step":, "errno":}`: plain data for JSON."""
 
@@ -145,12 +146,16 @@ def run(wanted: list[Batch], limit_seconds: float) -> dict[str, Outcome]:
     late = _still_silent(list(running), time.monotonic() + limit_seconds)
     for reading, (pid, batch) in running.items():
         if reading in late:
-            _stop(pid, reading)
+            os.kill(pid, signal.SIGTERM)  # it may clean up, and is killed with all that it started
+            _still_silent([reading], time.monotonic() + _GRACE_SECONDS)
+            os.killpg(pid, signal.SIGKILL)
         answers, how = finish(pid, reading)
         outcomes |= answers
         if silent := [name for name in batch if name not in answers]:
             failed, *untried = silent
-            outcomes[failed] = _too_late(limit_seconds) if reading in late else ended_by(how)
+            reason = f"there was no answer within {limit_seconds:.3g} s"
+            too_late = {"reason": reason, "remedy": _REMEDY_WHERE_LATE}
+            outcomes[failed] = too_late if reading in late else ended_by(how)
             again += [{name: batch[name]} for name in untried]
     return outcomes | (run(again, limit_seconds) if again else {})
 
@@ -166,17 +171,3 @@ def _still_silent(reading: list[int], deadline: float) -> set[int]:
             waiting.unregister(pipe)
             silent.remove(pipe)
     return silent
-
-
-def _stop(pid: int, reading: int) -> None:
-    """Ask a child to clean up and leave, then kill it with all that it started."""
-    os.kill(pid, signal.SIGTERM)
-    _still_silent([reading], time.monotonic() + _GRACE_SECONDS)
-    os.killpg(pid, signal.SIGKILL)
-
-
-def _too_late(limit_seconds: float) -> Outcome:
-    return {
-        "reason": f"there was no answer within {limit_seconds:.3g} s",
-        "remedy": "try again when the machine is less busy: ./lab doctor",
-    }

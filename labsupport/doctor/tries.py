@@ -374,10 +374,9 @@ def why_no_parent(
 ) -> Refused:
     """Explain why no group with this controller can be made."""
     if place.read_only:
-        return Refused(
-            f"cgroups are mounted read-only at {place.mount}, as in an ordinary container",
-            "start the container with --privileged" if known.in_container else "",
-        )
+        reason = f"cgroups are mounted read-only at {place.mount}, as in an ordinary container"
+        remedy = "start the container with --privileged" if known.in_container else ""
+        return Refused(reason, remedy)
     if not writable:
         remedy = (
             "systemd-run --user --scope -p Delegate=yes ./lab"
@@ -427,7 +426,11 @@ def limit(controller: str) -> str:
             there.write_text(value)
         if (got := there.read_text().strip()) != value:
             raise Refused(f"{file} was set to {value}, but reads {got}")
-        _put_a_child_into(group)
+        with _child(signal.pause) as pid:
+            with step("putting a child into a new cgroup"):
+                (group / "cgroup.procs").write_text(str(pid))
+            if str(pid) not in words(group / "cgroup.procs"):
+                raise Refused(f"a child was put into {group}, but is not listed there")
     return f"v{place.version}, {file}"
 
 
@@ -444,10 +447,9 @@ def _why_no_hierarchy(controller: str) -> Refused:
     for kind, _, point, _ in cgroup_mounts():
         if kind == "cgroup2":
             on = ", ".join(words(point / "cgroup.controllers")) or "none"
-            return Refused(
-                f"the controller {controller} is not handed down to {point} (there: {on})",
-                f"outside, above that group: echo +{controller} > cgroup.subtree_control",
-            )
+            reason = f"the controller {controller} is not handed down to {point} (there: {on})"
+            remedy = f"outside, above that group: echo +{controller} > cgroup.subtree_control"
+            return Refused(reason, remedy)
     remedy = refusals.gather().as_root("mount -t cgroup2 none /sys/fs/cgroup")
     return Refused(f"the controller {controller} is not mounted here", remedy)
 
@@ -467,15 +469,6 @@ def no_loop_device(known: refusals.Facts, *, is_there: bool) -> str:
     if known.in_container:
         return "start the container with --privileged"
     return "run ./lab as root" if is_there else known.as_root("modprobe loop")
-
-
-def _put_a_child_into(group: Path) -> None:
-    """Let a child sit in the group for a moment, or learn that we may not."""
-    with _child(signal.pause) as pid:
-        with step("putting a child into a new cgroup"):
-            (group / "cgroup.procs").write_text(str(pid))
-        if str(pid) not in words(group / "cgroup.procs"):
-            raise Refused(f"a child was put into {group}, but is not listed there")
 
 
 def psi() -> str:
@@ -592,9 +585,9 @@ def batches(kernel: str, limit: float) -> list[Batch]:
     return [{"vm": vm}, *together] if kernel else together
 
 
-def main() -> None:
+def main(words: list[str]) -> None:
     """Take the kernel's path (or "") and the time of our start; write JSON."""
-    _, kernel, began = sys.argv
+    kernel, began = words
     limit = runner.patience(time.monotonic() - float(began))
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.umask(0o077)
