@@ -149,8 +149,12 @@ def _walk(
         elif (taken := _outcome(code, _range(value, bounds), k)) is not None:
             at += jt if taken else jf
         else:
-            here = _State(at, value, conditions, bounds)
-            return list(_both_ways(here, program[at - 1], value))
+            found = []
+            for holds, by in ((True, jt), (False, jf)):
+                among = {**bounds, value: _narrowed(code, _range(value, bounds), k, holds)}
+                tested = (*conditions, Condition(value, code, k, holds))
+                found.append(_State(at + by, value, tested, among))
+            return found
 
 
 def _outcome(sign: int, among: tuple[int, int], constant: int) -> bool | None:
@@ -170,17 +174,6 @@ def _outcome(sign: int, among: tuple[int, int], constant: int) -> bool | None:
 
 def _range(value: Unknown, bounds: Bounds) -> tuple[int, int]:
     return bounds.get(value, (0, value.mask))
-
-
-def _both_ways(state: _State, jump: Instruction, value: Unknown) -> Iterator[_State]:
-    for holds in (True, False):
-        among = _narrowed(jump.code, _range(value, state.bounds), jump.k, holds)
-        yield _State(
-            state.at + (jump.jt if holds else jump.jf),
-            value,
-            (*state.conditions, Condition(value, jump.code, jump.k, holds)),
-            {**state.bounds, value: among},
-        )
 
 
 def _narrowed(sign: int, among: tuple[int, int], constant: int, holds: bool) -> tuple[int, int]:

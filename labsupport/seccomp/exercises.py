@@ -1,12 +1,11 @@
 """The exercises of notebook 07, system calls and privileges."""
 
-import time
 from collections.abc import Iterable
-from pathlib import Path
 
 from labsupport.course.exercises import Exercise, Verdict
 from labsupport.kernel.capabilities import capabilities
-from labsupport.kernel.procfs import processes
+from labsupport.kernel.procfs import processes, tries
+from labsupport.sandbox.net import listening
 from labsupport.sandbox.sandbox import Sandbox
 from labsupport.seccomp import verdicts
 from labsupport.seccomp.filter import Filter
@@ -28,7 +27,6 @@ BEFORE = {
     "CAP_SYS_ADMIN": "unshare --uts ",
 }
 """What a server of exercise 07.2 has before it on its command line, by what that needs."""
-LISTENING = "0A"  # the state of a socket in /proc/net/tcp
 PATIENCE_SECONDS = 2
 
 
@@ -126,7 +124,7 @@ class OneCapability(Exercise):
             saw = f"the server runs, but without the capability that its command takes: {found}."
         elif extra := has - {self._needed}:
             saw = f"the server runs, but it has more than it needs: {_listed(extra)}."
-        elif not _listens(pid, self._port):
+        elif not any(place.endswith(f":{self._port}") for place in listening(self.box)):
             saw = f"the server runs, but does not listen at port {self._port}."
         else:
             saw = f"the server listens at port {self._port}, and {self._needed} is all that it has."
@@ -135,26 +133,17 @@ class OneCapability(Exercise):
 
     def _server_pid(self) -> int | None:
         """Find the server, which may be on its way: other programs execute it in their turn."""
-        until = time.monotonic() + PATIENCE_SECONDS
-        while True:
+        for _ in tries(PATIENCE_SECONDS, 0.05):
             # in the foreground (-f), it is the same server
             there = {p.command.replace(" -f ", " "): p.pid for p in processes(of=self.box)}
-            coming = any(self._server in command for command in there)
-            if self._server in there or not coming or time.monotonic() > until:
-                return there.get(self._server)
-            time.sleep(0.05)
+            if self._server in there or not any(self._server in command for command in there):
+                break
+        return there.get(self._server)
 
     def answer(self) -> str:
         kept = self._needed.removeprefix("CAP_").lower()
         command = f"setpriv --bounding-set=-all,+{kept} {BEFORE[self._needed]}{self._server}"
         return f"%%shell in exercise.box\n{command}"
-
-
-def _listens(pid: int, port: int) -> bool:
-    """Whether somebody listens at the port in the process's network."""
-    tables = Path(f"/proc/{pid}/net").glob("tcp*")
-    rows = [line.split() for table in tables for line in table.read_text().splitlines()]
-    return any(row[1].endswith(f":{port:04X}") and row[3] == LISTENING for row in rows)
 
 
 class OpenOneGate(Exercise):

@@ -12,16 +12,15 @@ import ctypes
 import errno as errors
 import functools
 import os
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from ctypes import c_int, c_uint, c_uint32, c_void_p
 from dataclasses import dataclass, field
 
 from labsupport.errors import LabError, ProcessGone
 from labsupport.kernel import syscalls as sc
-from labsupport.kernel.procfs import status_fields
+from labsupport.kernel.procfs import status_fields, tries
 from labsupport.seccomp import bpf
 from labsupport.seccomp.bpf import Instruction
 from labsupport.seccomp.syscall_table import BYPASS_SECCOMP, number_of, numbers, unknown
@@ -86,7 +85,11 @@ class Filter:
 
     def instructions(self) -> list[str]:
         """Write the programs down, an instruction a line."""
-        return [line for program in self._decoded for line in _explained(program)]
+        return [
+            f"{line}  {answer_in_words(each.k)}" if each.code == bpf.RETURN else line
+            for program in self._decoded
+            for line, each in zip(bpf.listing(program), program, strict=True)
+        ]
 
     def verdicts(self) -> list[Verdict]:
         """Judge every system call of this kernel, in the order of their numbers."""
@@ -117,14 +120,6 @@ class Filter:
         lengths = [len(program) // bpf.INSTRUCTION.size for program in self.programs]
         size = " + ".join(map(str, lengths)) + " instructions" if lengths else "no filter"
         return f"<Filter: {self.what}: {size}>"
-
-
-def _explained(program: Sequence[Instruction]) -> list[str]:
-    lines = bpf.listing(program)
-    return [
-        f"{line}  {answer_in_words(each.k)}" if each.code == bpf.RETURN else line
-        for line, each in zip(lines, program, strict=True)
-    ]
 
 
 def _each(names: Iterable[str]) -> tuple[str, ...]:
@@ -200,37 +195,30 @@ def _read(pid: int) -> tuple[bytes, ...]:
     if mode == "0":
         return ()
     if mode == "1":
-        raise LabError(
-            f"process {pid} has no filter to read", "it is in strict mode: read, write, exit only"
-        )
+        why = "it is in strict mode: read, write, exit only"
+        raise LabError(f"process {pid} has no filter to read", why)
     try:
-        with _stopped(pid):
+        sc.ptrace(sc.PTRACE_SEIZE, pid)
+        try:
+            sc.ptrace(sc.PTRACE_INTERRUPT, pid)
+            _await_stop(pid)
             count = int(status["Seccomp_filters"])
             return tuple(sc.seccomp_get_filter(pid, index) for index in range(count))
+        finally:
+            # if it has ended, or has not stopped, the kernel detaches with us
+            with suppress(ProcessLookupError):
+                sc.ptrace(sc.PTRACE_DETACH, pid)
     except OSError as error:
         raise _unreadable(pid, error) from error
 
 
-@contextmanager
-def _stopped(pid: int) -> Iterator[None]:
-    sc.ptrace(sc.PTRACE_SEIZE, pid)
-    try:
-        sc.ptrace(sc.PTRACE_INTERRUPT, pid)
-        _await_stop(pid)
-        yield
-    finally:
-        # if it has ended, or has not stopped, the kernel detaches with us
-        with suppress(ProcessLookupError):
-            sc.ptrace(sc.PTRACE_DETACH, pid)
-
-
 def _await_stop(pid: int) -> None:
-    until = time.monotonic() + STOP_SECONDS
     look = os.WSTOPPED | os.WEXITED | os.WNOWAIT | os.WNOHANG | _WALL  # nobody's end is taken away
-    while (seen := os.waitid(os.P_PID, pid, look)) is None:
-        if time.monotonic() > until:
-            raise LabError(f"process {pid} did not stop", f"it was given {STOP_SECONDS:g} seconds")
-        time.sleep(0.0005)
+    for _ in tries(STOP_SECONDS, 0.0005):
+        if seen := os.waitid(os.P_PID, pid, look):
+            break
+    else:
+        raise LabError(f"process {pid} did not stop", f"it was given {STOP_SECONDS:g} seconds")
     if seen.si_code in (os.CLD_EXITED, os.CLD_KILLED, os.CLD_DUMPED):
         raise ProcessGone(f"process {pid} ended while its filter was being read")
 

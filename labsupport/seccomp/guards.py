@@ -29,11 +29,12 @@ from pathlib import Path
 
 from labsupport.errors import LabError
 from labsupport.kernel.capabilities import capabilities, capability_mask
+from labsupport.ownership import marks
 from labsupport.sandbox.sandbox import Sandbox
 from labsupport.seccomp import prober
 from labsupport.seccomp.filter import Filter
 from labsupport.seccomp.syscall_table import number_of, unknown
-from labsupport.seccomp.verdicts import ask, errno_name
+from labsupport.seccomp.verdicts import PROBER, ask, errno_name
 
 GUARDS = SECCOMP, CAPABILITY, NAMESPACE = "seccomp", "capability", "user namespace"
 CALL = "the call itself"
@@ -129,7 +130,11 @@ def who_said_no(
         keep = capabilities(of).effective if keep is None else keep
         if own_user_namespace is None:
             own_user_namespace = prober.namespace(of, "user") != prober.namespace("self", "user")
-    _require({NEEDS[name] for name in wanted})
+    lacking = {NEEDS[name] for name in wanted} - {""} - capabilities().effective
+    if lacking:
+        why = f"this process lacks {', '.join(sorted(lacking))}, so those gates cannot be opened"
+        remedy = 'be root on the machine, or choose the kernel "Lab VM" for this notebook'
+        raise LabError("who said no cannot be found out here", why, remedy)
     programs = list(filter.programs) if filter else []
     signs = [*programs, *Filter.deny(wanted, SIGN).programs]
     kept, everything = capability_mask(keep or ()), capability_mask(capabilities().permitted)
@@ -171,14 +176,6 @@ def _known(calls: Iterable[str]) -> tuple[str, ...]:
             what = "harmless way to try the system call"
             raise unknown(what, name, NEEDS, f"these can be tried: {', '.join(NEEDS)}")
     return wanted
-
-
-def _require(needed: set[str]) -> None:
-    lacking = needed - {""} - capabilities().effective
-    if lacking:
-        why = f"this process lacks {', '.join(sorted(lacking))}, so those gates cannot be opened"
-        remedy = 'be root on the machine, or choose the kernel "Lab VM" for this notebook'
-        raise LabError("who said no cannot be found out here", why, remedy)
 
 
 def _ask(
@@ -223,18 +220,15 @@ def reboot_inside(box: Sandbox) -> None:
     Raises `LabError`: the sandbox has no PID and user namespaces of its own, and nothing was done;
     or the call failed, and the message says how.
     """
-    meant = [str(_new_namespace(box, kind)) for kind in ("user", "pid")]
+    meant = {kind: prober.namespace(box.pid, kind) for kind in ("user", "pid")}
+    for kind, inode in meant.items():
+        if inode == prober.namespace("self", kind):
+            why = f"the sandbox has no {kind} namespace of its own"
+            remedy = 'make it with Sandbox(new={"user", "pid", "mount"})'
+            raise LabError("reboot is not called", why, remedy)
     done = subprocess.run(
-        prober.command("reboot", str(box.pid), *meant), capture_output=True, text=True, check=False
-    )
+        marks.lean(PROBER, "reboot", str(box.pid), *map(str, meant.values())),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     if done.returncode:
         raise LabError("reboot was not called", done.stderr.strip().splitlines()[-1])
-
-
-def _new_namespace(box: Sandbox, kind: str) -> int:
-    found = prober.namespace(box.pid, kind)
-    if found == prober.namespace("self", kind):
-        why = f"the sandbox has no {kind} namespace of its own"
-        remedy = 'make it with Sandbox(new={"user", "pid", "mount"})'
-        raise LabError("reboot is not called", why, remedy)
-    return found

@@ -83,19 +83,16 @@ class Grid:
                 _squares(sheet, spots, kind)
             sheet.text(NAMES_AT, top - 1, "\n".join(told), at="top")
             top += high
-        self._key(sheet, sheet.height - 2)
-        return sheet
-
-    def show(self) -> None:
-        self.page().show(self.words(), self.table())
-
-    def _key(self, sheet: Page, middle: float) -> None:
-        left = SQUARES_AT
+        left, middle = SQUARES_AT, sheet.height - 2
         for kind, word in KINDS.items():
             _squares(sheet, [(left, middle)], kind)
             text = f"{_count(self.verdicts)[kind]} {word}"
             sheet.text(left + 2, middle, text)
             left += 5 + 1.3 * len(text)
+        return sheet
+
+    def show(self) -> None:
+        self.page().show(self.words(), self.table())
 
 
 def _count(verdicts: Sequence[Verdict]) -> Counter[str]:
@@ -244,21 +241,18 @@ def _draw_row(sheet: Page, middle: float, each: WhoSaidNo) -> None:
     if stops != (CALL,):
         rest = ((end, middle), (COLUMNS[CALL], middle))
         sheet.line(*rest, colour=style.PALE, dashes=DASHES, line=1.6, above=0)
-    for gate in HEADS:
-        _draw_gate(sheet, middle, gate, _said(each, gate), here=gate in stops)
-
-
-def _draw_gate(sheet: Page, middle: float, gate: str, said: str, *, here: bool) -> None:
-    at = COLUMNS[gate]
-    if gate == CALL:
-        _box(sheet, at, middle, said or "done", THE_CALL)
-    elif said:
-        text = f"✕ {said}" if here else said
-        _box(sheet, at, middle, text, ENDED if here else ALSO, style.PAPER if here else style.INK)
-    else:  # two rails along the way: nothing lies across it
-        for side in (middle - HIGH / 2, middle + HIGH / 2):
-            rail = ((at - WIDE / 2, side), (at + WIDE / 2, side))
-            sheet.line(*rail, colour=style.SHARED, line=1.6)
+    for gate, at in COLUMNS.items():
+        said = _said(each, gate)
+        if gate == CALL:
+            _box(sheet, at, middle, said or "done", THE_CALL)
+        elif said and gate in stops:
+            _box(sheet, at, middle, f"✕ {said}", ENDED, style.PAPER)
+        elif said:
+            _box(sheet, at, middle, said, ALSO)
+        else:  # two rails along the way: nothing lies across it
+            for side in (middle - HIGH / 2, middle + HIGH / 2):
+                rail = ((at - WIDE / 2, side), (at + WIDE / 2, side))
+                sheet.line(*rail, colour=style.SHARED, line=1.6)
 
 
 def _box(

@@ -13,7 +13,6 @@ namespace.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import mmap
@@ -24,12 +23,12 @@ import struct
 import sys
 import time
 
-from labsupport.kernel import proc
 from labsupport.kernel import syscalls as sc
+from labsupport.ownership.reaper import end_descendants
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
 PASSED = 4094  # as errno: the filters let the call pass
@@ -64,16 +63,6 @@ _Q_GETQUOTA_OF_USER = 0x800007 << 8
 _KEYCTL_GET_KEYRING_ID, _KEY_SPEC_SESSION_KEYRING = 0, 2**64 - 3
 _CLOCK_REALTIME = 0
 _SOMEBODY = 12345
-
-
-def command(function: str, *arguments: str) -> list[str]:
-    """The command line of a helper process that calls a function of this module, and ends."""
-    program = (
-        "import sys; sys.path.insert(0, sys.argv.pop(1)); "
-        f"from labsupport.seccomp import prober; prober.{function}()"
-    )
-    home = __file__.rsplit("/", 3)[0]
-    return [sys.executable, "-I", "-S", "-c", program, home, *arguments]
 
 
 def _child(fork: Callable[[], int], be: Callable[..., None], *arguments: Any) -> int:
@@ -150,17 +139,16 @@ def _try_from(
 # Recording a program's calls
 
 
-def record() -> None:
+def record(result: str, seconds: str, *argv: str) -> None:
     """Arguments: where to write the result, how many seconds it may take, the program.
 
     Standard input and output are the program's.
     """
-    result, seconds, *argv = sys.argv[1:]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGTERM)  # if the notebook dies, so do we, tidily
     sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)
     with open(int(result), "w") as file:
-        json.dump(_recorded(argv, time.monotonic() + float(seconds), int(result)), file)
+        json.dump(_recorded(list(argv), time.monotonic() + float(seconds), int(result)), file)
 
 
 def _recorded(argv: list[str], until: float, hidden: int) -> dict[str, object]:
@@ -180,7 +168,7 @@ def _recorded(argv: list[str], until: float, hidden: int) -> dict[str, object]:
         status = ended[pid] if pid in ended else os.waitpid(pid, 0)[1]
         return {"status": os.waitstatus_to_exitcode(status), "counts": list(counts.items())}
     finally:
-        _end_all()
+        end_descendants()
 
 
 def _be_program(argv: list[str], told: memoryview, hidden: int) -> None:
@@ -201,32 +189,12 @@ def _be_program(argv: list[str], told: memoryview, hidden: int) -> None:
 
 
 def _counted(listener: int, ended: dict[int, int], until: float) -> dict[int, int] | None:
-    """Count calls until nobody is left to make any; None if that takes too long.
-
-    What happened before the first execve is ours, and not counted.
-    """
-    counts: dict[int, int] = {}
-    for call in _asked(listener, ended, until):
-        if call is None:
-            return None
-        identity, number = call
-        if counts or number == sc.NR_EXECVE[os.uname().machine]:
-            counts[number] = counts.get(number, 0) + 1
-        try:  # let the kernel make it
-            response = _RESPONSE.pack(identity, 0, 0, sc.SECCOMP_USER_NOTIF_FLAG_CONTINUE)
-            fcntl.ioctl(listener, sc.SECCOMP_IOCTL_NOTIF_SEND, response)
-        except FileNotFoundError:  # the caller was killed meanwhile
-            continue
-    os.close(listener)
-    return counts
-
-
-def _asked(listener: int, ended: dict[int, int], until: float) -> Iterator[tuple[int, int] | None]:
-    """Yield (id, number) of calls, one after another, until nobody is left under the filter.
+    """Count calls until nobody is left under the filter; None if it is later than `until` by then.
 
     Before Linux 6.11, a child that has ended stays there until waited for: so we collect in `ended`
-    who has. When the time `until` has come (by time.monotonic), yields None.
+    who has.
     """
+    counts: dict[int, int] = {}
     waiting = select.poll()
     waiting.register(listener, select.POLLIN)
     while True:
@@ -235,19 +203,26 @@ def _asked(listener: int, ended: dict[int, int], until: float) -> Iterator[tuple
         if not ready:
             _collect(ended)
             if left <= 0:
-                yield None
-            continue
-        if not ready[0][1] & select.POLLIN:
-            return
-        raw = bytearray(_NOTIFICATION.size)
-        try:
-            fcntl.ioctl(listener, sc.SECCOMP_IOCTL_NOTIF_RECV, raw)
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.EINTR):  # the caller was killed meanwhile
-                continue
-            raise
+                return None
+        elif ready[0][1] & select.POLLIN:
+            _let_pass(listener, counts)
+        else:
+            os.close(listener)
+            return counts
+
+
+def _let_pass(listener: int, counts: dict[int, int]) -> None:
+    """Have the kernel make a call, and count it; what happened before the first execve is ours."""
+    raw = bytearray(_NOTIFICATION.size)
+    try:
+        fcntl.ioctl(listener, sc.SECCOMP_IOCTL_NOTIF_RECV, raw)
         identity, _, _, number, *_ = _NOTIFICATION.unpack(raw)
-        yield identity, number
+        if counts or number == sc.NR_EXECVE[os.uname().machine]:
+            counts[number] = counts.get(number, 0) + 1
+        response = _RESPONSE.pack(identity, 0, 0, sc.SECCOMP_USER_NOTIF_FLAG_CONTINUE)
+        fcntl.ioctl(listener, sc.SECCOMP_IOCTL_NOTIF_SEND, response)
+    except (FileNotFoundError, InterruptedError):  # the caller was killed meanwhile
+        return
 
 
 def _collect(ended: dict[int, int]) -> None:
@@ -259,18 +234,6 @@ def _collect(ended: dict[int, int]) -> None:
         return
 
 
-def _end_all() -> None:
-    """Kill the program and all it has started; orphans become our children."""
-    try:
-        while True:
-            if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                for child in proc.children():
-                    os.kill(child, signal.SIGKILL)
-                os.waitpid(-1, 0)
-    except ChildProcessError:
-        return
-
-
 # Making privileged calls behind guards
 
 
@@ -279,17 +242,12 @@ def try_guards() -> None:
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     request = json.load(sys.stdin)
     # to be traced by somebody who may have fewer capabilities than it has
-    target = _child(os.fork, _wait_for_ever)
+    target = _child(os.fork, signal.pause)
     try:
         json.dump([_tried(request, each, target) for each in request["combinations"]], sys.stdout)
     finally:
         os.kill(target, signal.SIGKILL)
         os.waitpid(target, 0)
-
-
-def _wait_for_ever() -> None:
-    while True:
-        signal.pause()
 
 
 def _tried(request: Mapping[str, Any], guards: Mapping[str, Any], target: int) -> list[int]:
@@ -346,13 +304,13 @@ def namespace(pid: int | str, kind: str) -> int:
     return os.stat(f"/proc/{pid}/ns/{kind}").st_ino
 
 
-def reboot() -> None:
+def reboot(*given: str) -> None:
     """Enter a process's namespaces of user and PID, see that they are those meant, and call.
 
     Arguments: the process, and the inodes of its two namespaces. No file is read inside, where this
     user may be somebody who may not.
     """
-    target, *meant = map(int, sys.argv[1:])
+    target, *meant = map(int, given)
     opened = [os.open(f"/proc/{target}/ns/{kind}", os.O_RDONLY) for kind in ("user", "pid")]
     for each in opened:
         sc.setns(each)
@@ -367,3 +325,8 @@ def _reboot_if(meant: Sequence[int]) -> None:
         sc.restart_pid_namespace()
     except OSError as error:
         os.write(2, str(error).encode())
+
+
+def main(words: Sequence[str]) -> None:
+    """Call the function of this module that is named first; it gets the others."""
+    globals()[words[0]](*words[1:])

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from labsupport import trace
 from labsupport.errors import LabError, ProgramNotFound, TimedOut
-from labsupport.seccomp import prober
+from labsupport.ownership import marks
 from labsupport.seccomp.syscall_table import names
-from labsupport.seccomp.verdicts import understood
+from labsupport.seccomp.verdicts import PROBER, understood
 from labsupport.trace import Completed
 
 
@@ -58,7 +58,7 @@ def record(argv: str | Sequence[str], *, timeout: float = 60) -> Observed:
     with tempfile.TemporaryFile() as result:
         options = (str(result.fileno()), str(timeout), program, *argv[1:])
         done = subprocess.run(
-            prober.command("record", *options), input="", capture_output=True, text=True,
+            marks.lean(PROBER, "record", *options), input="", capture_output=True, text=True,
             errors="replace", pass_fds=[result.fileno()], check=False,
         )  # fmt: skip
         seconds = time.monotonic() - began

@@ -82,9 +82,19 @@ def audit_arch() -> int:
 
 @functools.cache
 def numbers() -> Mapping[str, int]:
-    """Return {name: number} of this kernel's system calls, in the order of their numbers."""
-    highest = _highest()
-    return {name: number for name, number in _published().items() if number <= highest}
+    """Return {name: number} of this kernel's system calls, in the order of their numbers.
+
+    The highest is found by calling downwards from the newest, with arguments such that every call
+    refuses them at once. If we ourselves are under a filter, it may answer ENOSYS in the kernel's
+    place: then the table ends where the filter's does.
+    """
+    found = dict(_published())
+    while found:
+        name, number = found.popitem()
+        if name in BYPASS_SECCOMP or sc.refused_call(number) != errno.ENOSYS:
+            found[name] = number
+            break
+    return found
 
 
 @functools.cache
@@ -125,16 +135,3 @@ def _published() -> dict[str, int]:
     audit_arch()
     table = system_calls.syscalls().load_arch_table(_TABLES[os.uname().machine])
     return dict(sorted(table.items(), key=lambda item: item[1]))
-
-
-@functools.cache
-def _highest() -> int:
-    """The highest number that this kernel knows, found by calling downwards from the newest.
-
-    The arguments are such that every call refuses them at once. If we ourselves are under a filter,
-    it may answer ENOSYS in the kernel's place: then the table ends where the filter's does.
-    """
-    for name, number in reversed(_published().items()):
-        if name in BYPASS_SECCOMP or sc.refused_call(number) != errno.ENOSYS:
-            return number
-    return 0

@@ -13,6 +13,7 @@ from itertools import product
 from typing import Any
 
 from labsupport.errors import LabError, TimedOut
+from labsupport.ownership import marks
 from labsupport.seccomp import bpf, prober
 from labsupport.seccomp.bpf import Instruction, Path, arguments_in, decode, in_words
 from labsupport.seccomp.syscall_table import BYPASS_SECCOMP, audit_arch, group_of, names
@@ -33,6 +34,7 @@ ACTION_FULL = 0xFFFF0000
 DATA = 0x0000FFFF
 MAX_ERRNO = 4095
 SECONDS = 60
+PROBER = "labsupport.seccomp.prober"
 MOST_SAMPLES = 200  # of one system call
 _SAID = {
     "allow": "allowed",
@@ -173,7 +175,7 @@ def ask(function: str, request: object, what: str) -> Any:
     """
     try:
         done = subprocess.run(
-            prober.command(function), input=json.dumps(request), capture_output=True, text=True,
+            marks.lean(PROBER, function), input=json.dumps(request), capture_output=True, text=True,
             timeout=SECONDS, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
