@@ -17,6 +17,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -178,7 +179,7 @@ def decompressed(chunks: Iterator[bytes]) -> Iterator[bytes]:
     Raises `BadLayer`, and `LabError` where it is cut off.
     """
     first = next(chunks, b"")
-    chunks = _again(first, chunks)
+    chunks = chain([first] if first else [], chunks)
     if _is_zstd(first):
         return _unzstd(chunks)
     new = next((new for magic, new in _PIECEWISE.items() if first.startswith(magic)), None)
@@ -189,12 +190,6 @@ def _is_zstd(first: bytes) -> bool:
     """Also where a frame without data comes first, as zstd:chunked has it; RFC 8878."""
     is_skippable = first[1:4] == b"\x2a\x4d\x18" and first[0] & 0xF0 == 0x50
     return first.startswith(_ZSTD) or is_skippable
-
-
-def _again(first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    if first:
-        yield first
-    yield from chunks
 
 
 def _undone(chunks: Iterator[bytes], new: Callable[[], Any]) -> Iterator[bytes]:

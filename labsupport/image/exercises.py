@@ -146,13 +146,11 @@ class Halve(_OfABuild):
         added = self.own_bytes(build)
         saw = f"it adds {added:,} bytes, {100 * added / self.first_bytes:.0f} % of what it did"
         if 2 * added > self.first_bytes:
-            return Verdict(False, f"{saw}.{self._still_there(build)}")
+            with self.image(build) as image:
+                lost = sum(file.size_bytes for file in image.lost_files())
+            also = f" {lost:,} were deleted by a later layer, and are still there." if lost else ""
+            return Verdict(False, f"{saw}.{also}")
         return Verdict(True, f"{saw}, and all that the app needs is in it.")
-
-    def _still_there(self, build: Build) -> str:
-        with self.image(build) as image:
-            lost = sum(file.size_bytes for file in image.lost_files())
-        return f" {lost:,} were deleted by a later layer, and are still there." if lost else ""
 
     def answer(self) -> str:
         tools = BEGINNING.replace(APP_BASE_TAG, f"{APP_BASE_TAG} AS tools")

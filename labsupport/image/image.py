@@ -192,7 +192,14 @@ def find_parts(archive: Archive, meter: Meter, name: str | None) -> Parts:
     elif index := archive.blob("index.json"):
         images = list(_in_layout(archive, index, meter))
     else:
-        raise _none_in(archive)
+        hints = {
+            "repositories": " (a docker save of before 2016, perhaps)",
+            "etc/passwd": " (the files of a container, perhaps, from docker export)",
+        }
+        found = "".join(hint for file, hint in hints.items() if archive.blob(file))
+        why = f"there is no manifest.json or index.json in it{found}"
+        remedy = "make one: docker save --output image.tar NAME"
+        raise LabError("this is not an image", why, remedy)
     if not images:
         raise LabError("the archive names no image", "its list is empty")
     image = _chosen(images, name)
@@ -212,16 +219,6 @@ def read_json(blob: Blob, meter: Meter) -> tuple[Said, str]:
         return Said(json.loads(raw), blob.name), hashing.digest
     except (ValueError, RecursionError) as error:
         raise LabError(f"{blob.name} is not JSON", str(error)) from error
-
-
-def _none_in(archive: Archive) -> LabError:
-    hints = {
-        "repositories": " (a docker save of before 2016, perhaps)",
-        "etc/passwd": " (the files of a container, perhaps, from docker export)",
-    }
-    found = "".join(hint for name, hint in hints.items() if archive.blob(name))
-    why = f"there is no manifest.json or index.json in it{found}"
-    return LabError("this is not an image", why, "make one: docker save --output image.tar NAME")
 
 
 def _listed(image: Said) -> Listed:
@@ -260,15 +257,14 @@ def _chosen(images: list[Listed], name: str | None) -> Listed:
     if name is None and len(several) > 1:
         remedy = f"say which: Image.open(path, name={known[0]!r})"
         raise LabError(f"the archive holds {len(several)} images", ", ".join(known), remedy)
-    found = [image for image in images if name is None or _is_called(name, image)]
+    found = images
+    if name is not None:
+        called = {name, f"{name}:latest"}
+        found = [image for image in images if called & {*image.names}]
     if not found:
         raise LabError(f"the archive holds no image {name!r}", nearest(name or "", known))
     ours = ARCHITECTURES.get(os.uname().machine)
     return next((image for image in found if image.architecture == ours), found[0])
-
-
-def _is_called(name: str, image: Listed) -> bool:
-    return any(name in (tag, tag.removesuffix(":latest")) for tag in image.names)
 
 
 # kaniko: sha256:HEX for the configuration; docker and podman: HEX.json, HEX.tar; crane: HEX.tar.gz
@@ -316,7 +312,10 @@ class Image(Closing):
         self.digest = parts.digest
         self._tree, self._reader = Tree(meter), Reader()
         lines = parts.config["history"].items()
-        diff_ids = _diff_ids(parts)
+        diff_ids = [each.digest() for each in parts.config["rootfs"]["diff_ids"].items()]
+        if len(diff_ids) != len(parts.layers):
+            why = f"it names {len(diff_ids)} digests of layers, and there are {len(parts.layers)}"
+            raise LabError("the configuration does not fit the layers", why)
         made = [line["created_by"].text() for line in lines if _made(line)]
         by = made if len(made) == len(diff_ids) else [""] * len(diff_ids)
         self.layers = tuple(
@@ -383,7 +382,7 @@ class Image(Closing):
 
     def tree(self) -> Mapping[str, Entry]:
         """Return what a container sees, by path; `entry.layer` tells where each is from."""
-        return self._sorted_tree
+        return MappingProxyType(dict(sorted(self._tree.entries.items())))
 
     def lost_files(self) -> list[LostFile]:
         """Return the files that a layer deleted and an earlier one still holds."""
@@ -418,10 +417,6 @@ class Image(Closing):
         name = ", ".join(self.names) or self.digest[:19]
         return f"<Image {name}: {len(self.layers)} layers, {self.size_bytes / 1e6:.1f} MB>"
 
-    @cached_property
-    def _sorted_tree(self) -> Mapping[str, Entry]:
-        return MappingProxyType(dict(sorted(self._tree.entries.items())))
-
     def _layer(self, number: int, diff_id: str, created_by: str, meter: Meter) -> Layer:
         blob, digest = self._parts.layers[number - 1]
         contents = read_layer(blob, digest, diff_id, number, meter)
@@ -440,25 +435,14 @@ class Image(Closing):
         return self._reader.read(self._parts.layers[file.layer - 1][0], file)
 
 
-def _diff_ids(parts: Parts) -> list[str]:
-    diff_ids = parts.config["rootfs"]["diff_ids"].items()
-    if len(diff_ids) != len(parts.layers):
-        why = f"it names {len(diff_ids)} digests of layers, and there are {len(parts.layers)}"
-        raise LabError("the configuration does not fit the layers", why)
-    return [diff_id.digest() for diff_id in diff_ids]
-
-
 def _step(line: Said, layer: Layer | None) -> Step:
     created, by, comment = (line[key].text() for key in ("created", "created_by", "comment"))
-    return Step(_time(created), by, comment, not _made(line), layer)
+    try:
+        when = datetime.fromisoformat(created)
+    except ValueError:  # empty, or not a time: nothing depends on it
+        when = None
+    return Step(when, by, comment, not _made(line), layer)
 
 
 def _made(line: Said) -> bool:
     return not line["empty_layer"].value
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:  # empty, or not a time: nothing depends on it
-        return None

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -21,7 +22,6 @@ from labsupport.figure import style
 from labsupport.figure.page import Page
 from labsupport.figure.table import UNITS, PlainTable, Tabled, amount
 from labsupport.image.image import Image
-from labsupport.image.layers import Layer
 
 WORTH_TELLING = 0.1  # as much waste is the finding, less is not
 MOST_IMAGES = 2
@@ -75,32 +75,29 @@ class Tower:
 
 def towers(images: Mapping[str, Image], builds: Mapping[str, Build] | None = None) -> list[Tower]:
     """Take from images what is to be drawn; `builds` are those that made them, as far as known."""
-    keys = {name: _keys(image) for name, image in images.items()}
+    # each layer is named by itself and all below it: an engine stores only such layers once
+    keys = {
+        name: list(accumulate((layer.diff_id for layer in image.layers), "{} {}".format))
+        for name, image in images.items()
+    }
     found = []
     for name, image in images.items():
         build = (builds or {}).get(name)
         cached = _cached(image, build) if build else {}
         elsewhere = {key for other in keys if other != name for key in keys[other]}
+        hidden: Counter[int] = Counter()
+        for number, path in image.hidden:
+            hidden[number] += image.layers[number - 1].files[path].size_bytes
         bars = (
             Bar(
                 layer.number, instruction(layer.created_by), layer.size_bytes,
-                _hidden_bytes(image, layer), len(layer.added), len(layer.changed),
+                hidden[layer.number], len(layer.added), len(layer.changed),
                 len(layer.deleted), cached.get(layer.number), key in elsewhere,
             )
             for layer, key in zip(image.layers, keys[name], strict=True)
         )  # fmt: skip
         found.append(Tower(name, tuple(bars), image.size_bytes, image.wasted_bytes))
     return found
-
-
-def _keys(image: Image) -> list[str]:
-    """Name each layer by itself and all below it: an engine stores only such layers once."""
-    return list(accumulate((layer.diff_id for layer in image.layers), "{} {}".format))
-
-
-def _hidden_bytes(image: Image, layer: Layer) -> int:
-    hidden = (path for number, path in image.hidden if number == layer.number)
-    return sum(layer.files[path].size_bytes for path in hidden)
 
 
 def _cached(image: Image, build: Build) -> dict[int, bool]:
@@ -125,10 +122,11 @@ class LayerExplorer:
     def __init__(
         self, images: Image | Mapping[str, Image], builds: Mapping[str, Build] | None = None
     ) -> None:
-        named = images if isinstance(images, Mapping) else {_name(images): images}
-        if not 1 <= len(named) <= MOST_IMAGES:
-            raise ValueError(f"one image or two are shown, not {len(named)}")
-        self.towers = towers(named, builds)
+        if not isinstance(images, Mapping):
+            images = {images.names[0] if images.names else images.digest[7:19]: images}
+        if not 1 <= len(images) <= MOST_IMAGES:
+            raise ValueError(f"one image or two are shown, not {len(images)}")
+        self.towers = towers(images, builds)
 
     def show(self) -> None:
         """Show the stacks, with their words and the table behind them."""
@@ -151,10 +149,6 @@ def finding(shown: Sequence[Tower]) -> str:
     return f"{share:.0f} % of {amount(tower.size_bytes)} are in layer {largest.number}"
 
 
-def _name(image: Image) -> str:
-    return image.names[0] if image.names else image.digest[7:19]
-
-
 # --- the picture ----------------------------------------------------------------------------------
 
 WIDTH = 9.2  # inches
@@ -168,17 +162,16 @@ def words(shown: Sequence[Tower]) -> str:
     """Say all of it: the picture's text alternative."""
     parts = [f"{finding(shown)}."]
     for tower in shown:
-        layers = "; ".join(_sentence(bar) for bar in tower.bars)
+        layers = "; ".join(
+            f"{bar.number} {instruction_in_short(bar.instruction)}, "
+            + ", ".join([bar.said, *_marks(bar)])
+            for bar in tower.bars
+        )
         parts.append(
             f"{tower.name}: {amount(tower.size_bytes)} in {len(tower.bars)} layers, "
             f"{amount(tower.wasted_bytes)} wasted. From the lowest: {layers}."
         )
     return " ".join(parts)
-
-
-def _sentence(bar: Bar) -> str:
-    marks = "".join(f", {mark}" for mark in _marks(bar))
-    return f"{bar.number} {instruction_in_short(bar.instruction)}, {bar.said}{marks}"
 
 
 def _marks(bar: Bar) -> list[str]:
@@ -211,19 +204,18 @@ def page(shown: Sequence[Tower]) -> Page:
             colour = style.SHARED if bar.shared else style.WHO[place]
             share = bar.size_bytes / largest
             _draw_bar(sheet, bar, (left, floor - bar.number * ROW, wide), colour, share)
-    if len(shown) > 1:
-        _join(sheet, [bar for bar in shown[0].bars if bar.shared], 1.2 + wide, floor)
-    sheet.text(1.5, floor + BOTTOM / 2 + 0.4, _key(shown))
-    return sheet
-
-
-def _key(shown: Sequence[Tower]) -> str:
-    words = ["the lowest layer is at the bottom"]
+    key = ["the lowest layer is at the bottom"]
     if any(bar.hidden_bytes for tower in shown for bar in tower.bars):
-        words.append("hatched: wasted, a later layer hides it")
+        key.append("hatched: wasted, a later layer hides it")
     if len(shown) > 1:
-        words.append("grey: the same layer in both")
-    return ";  ".join(words)
+        key.append("grey: the same layer in both")
+        for bar in shown[0].bars:
+            if bar.shared:  # the same layers lie at the same height, on the same ones
+                left, top = 1.2 + wide, floor - bar.number * ROW
+                sheet.box(left, top + 1.6, BETWEEN, 4.0, "none", fill=f"{style.SHARED}3A", pad=0)
+                sheet.text(left + BETWEEN / 2, top + 3.6, "same", centre=True)
+    sheet.text(1.5, floor + BOTTOM / 2 + 0.4, ";  ".join(key))
+    return sheet
 
 
 def _draw_bar(
@@ -245,14 +237,6 @@ def _draw_bar(
     sheet.text(left + 2.4 + length, top + 4.9, bar.said, bold=bool(bar.hidden_bytes))
     if bar.cached:
         sheet.text(left + wide - 1.2, top + 2.0, "CACHED", colour=style.HOST, bold=True, right=True)
-
-
-def _join(sheet: Page, shared: Iterable[Bar], left: float, floor: float) -> None:
-    """Join what both images have: the same layers lie at the same height, on the same ones."""
-    for bar in shared:
-        top = floor - bar.number * ROW
-        sheet.box(left, top + 1.6, BETWEEN, 4.0, "none", fill=f"{style.SHARED}3A", pad=0)
-        sheet.text(left + BETWEEN / 2, top + 3.6, "same", centre=True)
 
 
 # --- an image's history: which instruction made a layer, how large, what share that is ------------

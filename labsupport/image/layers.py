@@ -215,9 +215,15 @@ class Contents(Files):
         if name == OPAQUE:
             self.opaque.append(folder or "/")
         elif name.startswith(WHITEOUT) and not name.startswith(_AUFS):
-            self.whiteouts.append(f"{folder}/{_deleted(name.removeprefix(WHITEOUT))}")
+            deleted = name.removeprefix(WHITEOUT)
+            if deleted in ("", ".", ".."):
+                raise BadLayer(f"{name} deletes no name that can be", "it would lead out")
+            self.whiteouts.append(f"{folder}/{deleted}")
         elif not name.startswith(WHITEOUT):
-            self._check_place(path)
+            while folder and folder not in self.entries:
+                folder = folder.rpartition("/")[0]
+            if folder and not self.is_folder(folder):  # the layer itself says so
+                raise BadLayer(f"{folder!r} is not a folder", "yet there are files in it")
             entry = self._entry(member, path, tuple(pieces))
             if entry.kind != "folder":
                 self.empty(path)
@@ -229,14 +235,6 @@ class Contents(Files):
         if not folder or self.is_folder(folder):
             return path
         return f"{follow(folder, self.entries)}/{name}"
-
-    def _check_place(self, path: str) -> None:
-        """Raise `BadLayer` for what is in something that the layer itself says is not a folder."""
-        while path := path.rpartition("/")[0]:
-            if path in self.entries:
-                if not self.is_folder(path):
-                    raise BadLayer(f"{path!r} is not a folder", "yet there are files in it")
-                return
 
     def _entry(
         self, member: tarfile.TarInfo, path: str, pieces: tuple[tuple[int, int], ...]
@@ -285,12 +283,6 @@ def read_layer(blob: Blob, digest: str, diff_id: str, number: int, meter: Meter)
     return contents
 
 
-def _deleted(name: str) -> str:
-    if name in ("", ".", ".."):
-        raise BadLayer(f"{WHITEOUT}{name} deletes no name that can be", "it would lead out")
-    return name
-
-
 # ---- layers on top of each other: what each adds, changes and deletes, and what stays
 
 
@@ -334,17 +326,15 @@ class Tree(Files):
             self._make_folders(path, layer, number, change.gone)
         for path, entry in layer.entries.items():
             self._make_folders(path, layer, number, change.gone)
-            self._put(entry, layer, change)
+            put, gone = entry, change.gone
+            if put.kind == "hardlink" and put.named is None:  # to a file of a lower layer, perhaps
+                put = put.another_name(gone.get(put.target) or self.entries.get(put.target))
+                layer.entries[path] = put
+            change.note(gone.get(path) or self.entries.get(path), put)
+            self.put(put)
         for path in [path for path, old in change.gone.items() if old.offset == _IMPLIED]:
             del change.gone[path]
         return change
-
-    def _put(self, entry: Entry, layer: Contents, change: Change) -> None:
-        if entry.kind == "hardlink" and entry.named is None:  # to a file of a lower layer, perhaps
-            target = change.gone.get(entry.target) or self.entries.get(entry.target)
-            entry = layer.entries[entry.path] = entry.another_name(target)
-        change.note(change.gone.get(entry.path) or self.entries.get(entry.path), entry)
-        self.put(entry)
 
     def _make_folders(
         self, path: str, layer: Contents, number: int, gone: dict[str, Entry]
@@ -421,8 +411,11 @@ def find_file(entries: Mapping[str, Entry], path: str, where: str) -> Entry:
     here = follow(path, entries)
     entry = entries.get(here)
     if entry is None:
-        like = _like(here, entries)
-        raise no_file(path, where, f"did you mean {like!r}?" if like else "")
+        folder, _, name = here.rpartition("/")
+        beside = (known for known in entries if known.rpartition("/")[0] == folder)
+        like = [known for known in entries if known.endswith(f"/{name}")]
+        like = like or get_close_matches(here, beside, n=1)
+        raise no_file(path, where, f"did you mean {like[0]!r}?" if like else "")
     if not entry.is_file:
         raise no_file(path, where, f"it is a {entry.kind}")
     return entry
@@ -431,11 +424,3 @@ def find_file(entries: Mapping[str, Entry], path: str, where: str) -> Entry:
 def no_file(path: str, where: str, why: str) -> LabError:
     """Say that an image, or one of its layers, has no file of that name."""
     return LabError(f"there is no file {path!r} in {where}", why)
-
-
-def _like(path: str, entries: Mapping[str, Entry]) -> str:
-    """Return a path that may be meant: one of that name elsewhere, or with a name like it."""
-    folder, _, name = path.rpartition("/")
-    elsewhere = (known for known in entries if known.endswith(f"/{name}"))
-    beside = (known for known in entries if known.rpartition("/")[0] == folder)
-    return next(elsewhere, "") or next(iter(get_close_matches(path, beside, n=1)), "")
