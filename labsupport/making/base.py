@@ -116,10 +116,14 @@ def _content(rootfs: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes] | No
 
 def write_archive(layer: Path, diff_id: str, archive: Path) -> None:
     """Write what `docker save` would, the image's configuration first."""
+    made_by = f"./lab base # Debian {SUITE}: {', '.join(PACKAGES)}; pip and wheels"
+    labels = {IMAGE_OWNER: COURSE, RECIPE: recipe_hash()}
+    config = {"Env": list(ENVIRONMENT), "Cmd": ["python3"], "Labels": labels}
+    said = configuration([diff_id], [made_by, 'CMD ["python3"]'], config)
     manifest = [{"Config": "config.json", "RepoTags": [TAG], "Layers": ["layer.tar"]}]
     with tarfile.open(archive, "w") as tar:
-        for name, content in {"config.json": _config(diff_id), "manifest.json": manifest}.items():
-            _add(tar, name, json.dumps(content).encode())
+        _add(tar, "config.json", json.dumps(said).encode())
+        _add(tar, "manifest.json", json.dumps(manifest).encode())
         member = tarfile.TarInfo("layer.tar")
         member.size = layer.stat().st_size
         with layer.open("rb") as file:
@@ -130,13 +134,6 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(content)
     tar.addfile(member, io.BytesIO(content))
-
-
-def _config(diff_id: str) -> dict[str, object]:
-    made_by = f"./lab base # Debian {SUITE}: {', '.join(PACKAGES)}; pip and wheels"
-    labels = {IMAGE_OWNER: COURSE, RECIPE: recipe_hash()}
-    config = {"Env": list(ENVIRONMENT), "Cmd": ["python3"], "Labels": labels}
-    return configuration([diff_id], [made_by, 'CMD ["python3"]'], config)
 
 
 _STEPS = 190  # as of Debian 12
@@ -165,7 +162,9 @@ def make(rootfs: Path, wheels: Path, pip: Path, mirror: str = "") -> None:
     target = (SUITE, rootfs, mirror)
     status, log = building.debian(_options(wheels, pip), target, _STEPS, folder, environment)
     if status:
-        raise LabError(f"mmdebstrap ended with status {status}", log, _remedy(log))
+        known = (remedy for words, remedy in _REMEDIES.items() if words in log)
+        what = f"mmdebstrap ended with status {status}"
+        raise LabError(what, log, next(known, _LAST_RESORT))
 
 
 def require_mmdebstrap() -> None:
@@ -202,11 +201,6 @@ def _open_folder(scratch: Path) -> Path:
     return folder
 
 
-def _remedy(log: str) -> str:
-    """Find what to do about the causes that are known."""
-    return next((remedy for words, remedy in _REMEDIES.items() if words in log), _LAST_RESORT)
-
-
 SPACE_BYTES = 1_000_000_000
 _OTHER_FOLDER = "name a folder with space: TMPDIR=FOLDER ./lab base"
 
@@ -231,7 +225,8 @@ def build(output: Path, mirror: str = "", *, again: bool = False) -> Path:
             make(folder / "rootfs.tar", wheels, pip, mirror)
             with Progress("packing"):
                 diff_id = write_layer(folder / "rootfs.tar", folder / "layer.tar")
-                _install(folder / "layer.tar", diff_id, archive)
+                with building.staged(archive) as staged:
+                    write_archive(folder / "layer.tar", diff_id, staged)
     print(f"made: {TAG} in {archive} ({archive.stat().st_size / 1e6:.0f} MB)")
     return archive
 
@@ -254,28 +249,16 @@ def main(argv: Sequence[str]) -> int:
         "pulled, from Debian packages (half a minute). It is kept and used from then on."
     )
     chosen = building.parser("base", what, SYSTEM_BASES).parse_args(argv)
-    archive = (chosen.output or _folder()) / ARCHIVE
-    if chosen.check:
-        size = archive.stat().st_size if archive.exists() else 0
-        return building.status_of(lambda: building.tell(archive, size, current=is_current(archive)))
+    usual = SYSTEM_BASES if is_current(SYSTEM_BASES / ARCHIVE) else user_bases()
+    archive = (chosen.output or usual) / ARCHIVE
+    size = archive.stat().st_size if archive.exists() else 0
     return building.status_of(
-        lambda: build(archive.parent, chosen.mirror, again=chosen.again).exists()
+        lambda: (
+            building.tell(archive, size, current=is_current(archive))
+            if chosen.check
+            else build(archive.parent, chosen.mirror, again=chosen.again).exists()
+        )
     )
-
-
-def _folder() -> Path:
-    """Return the machine's folder if the base is in there, else the user's."""
-    return SYSTEM_BASES if is_current(SYSTEM_BASES / ARCHIVE) else user_bases()
-
-
-def _install(layer: Path, diff_id: str, archive: Path) -> None:
-    """Write the archive, and only then give it its name; whoever has the old one open keeps it."""
-    staged = archive.with_name(f".{archive.name}")
-    try:
-        write_archive(layer, diff_id, staged)
-        staged.replace(archive)
-    finally:
-        staged.unlink(missing_ok=True)
 
 
 def _download(folder: Path, *names: str) -> Path:

@@ -125,15 +125,14 @@ def scratch(what: str, output: Path, space_bytes: int, remedy: str) -> Iterator[
     places = [Path(tempfile.gettempdir()), output]
     for place in places:
         _sweep(place, prefix)
-    free = {place: shutil.disk_usage(place).free for place in places if _runs_programs(place)}
+    runs = [place for place in places if not os.statvfs(place).f_flag & os.ST_NOEXEC]
+    free = {place: shutil.disk_usage(place).free for place in runs}
     chosen = next((place for place in free if free[place] >= space_bytes), None)
     if chosen is None:
         found = ", ".join(f"{place} {free.get(place, 0) / 1e9:.1f} GB" for place in places)
-        raise LabError(
-            f"no space to build a {what}",
-            f"{space_bytes / 1e9:.1f} GB are needed, and free (where programs may run) are {found}",
-            remedy,
-        )
+        needed = f"{space_bytes / 1e9:.1f} GB are needed"
+        why = f"{needed}, and free (where programs may run) are {found}"
+        raise LabError(f"no space to build a {what}", why, remedy)
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=chosen))
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     fcntl.flock(lock, fcntl.LOCK_EX)
@@ -191,8 +190,23 @@ def run(
             heard(line)
         status = process.wait()
     finally:
-        _end_group(process)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
     return status, "\n".join(log)
+
+
+@contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """Yield a place beside a file, which gets its name in the end; who has the old one keeps it."""
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield new
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def own_mounts() -> list[str]:
@@ -240,18 +254,6 @@ def _remove(folder: Path) -> None:
         subprocess.run(argv, capture_output=True, check=False)
 
 
-def _runs_programs(place: Path) -> bool:
-    return not os.statvfs(place).f_flag & os.ST_NOEXEC
-
-
 def ends_with_us() -> Callable[[], None]:
     """Return a `preexec_fn` by which a program gets SIGTERM when we end."""
     return partial(syscalls.end_with, os.getpid(), signal.SIGTERM)
-
-
-def _end_group(process: subprocess.Popen[str]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-    process.wait()
-    if process.stdout:
-        process.stdout.close()

@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,14 +60,10 @@ class Fragment:
     def dropped(self, config: str) -> list[str]:
         """Which lines the finished `.config` (its text) does not have."""
         kept = set(config.splitlines())
-        return [line for line in self.lines if not self._obeyed(line, kept)]
-
-    def _obeyed(self, line: str, kept: set[str]) -> bool:
         # a symbol that does not exist at all is as good as one that is switched off
-        switched_off = line.startswith("# ") and not any(
-            other.startswith(line.split()[1] + "=") for other in kept
-        )
-        return line in kept or line in self.optional or switched_off
+        there = {line.partition("=")[0] for line in kept}
+        off = {each for each in self.lines if each[0] == "#" and each.split()[1] not in there}
+        return [line for line in self.lines if line not in kept | self.optional | off]
 
 
 # Lines of the kernel's source that we change before we build it, each with its reason. A mend whose
@@ -175,17 +170,15 @@ def recipe_hash(fragment: Fragment, mends: Mends = MENDS) -> str:
 
 def apply(source: Path, mends: Mends = MENDS) -> list[Mend]:
     """Change the files of an unpacked source; return the mends that applied."""
-    fitting = [group for group in mends if all(_fits(mend, source) for mend in group)]
-    made = [mend for group in fitting for mend in group]
+    files = {mend.file: source / mend.file for group in mends for mend in group}
+    texts = {name: file.read_text() for name, file in files.items() if file.is_file()}
+    made: list[Mend] = []
+    for group in mends:
+        if all(texts.get(mend.file, "").count(mend.old) == 1 for mend in group):
+            made += group
     for mend in made:
-        file = source / mend.file
-        file.write_text(file.read_text().replace(mend.old, mend.new))
+        files[mend.file].write_text(files[mend.file].read_text().replace(mend.old, mend.new))
     return made
-
-
-def _fits(mend: Mend, source: Path) -> bool:
-    file = source / mend.file
-    return file.is_file() and file.read_text().count(mend.old) == 1
 
 
 UML = ("ARCH=um",)
@@ -213,19 +206,18 @@ _LEFT_PACKED = (
 def find_source(folder: Path = SOURCES) -> Path:
     """Find the newest kernel source that the distribution has installed."""
     found = [
-        (_numbers(match[1]), path.resolve())
+        (tuple(map(int, match[1].split("."))), path.resolve())
         for pattern in ("linux-source-*.tar.*", "linux-source-*/linux-source-*.tar.*")
         for path in folder.glob(pattern)
         if (match := _ARCHIVE.fullmatch(path.name))
     ]
     if not found:
-        raise LabError(
-            "no kernel source",
-            f"there is no {folder}/linux-source-*.tar.*",
+        remedy = (
             f"{_APT} (on Debian 12 linux-source-6.12: it starts programs twice as fast as 6.1), "
             "then start this again; elsewhere give the archive of a kernel's source: "
-            "./lab vm build-kernel --source linux-6.12.tar.xz",
+            "./lab vm build-kernel --source linux-6.12.tar.xz"
         )
+        raise LabError("no kernel source", f"there is no {folder}/linux-source-*.tar.*", remedy)
     return max(found)[1]
 
 
@@ -251,15 +243,13 @@ def read_member(archive: Path, name: str) -> subprocess.CompletedProcess[str]:
 def require_tools() -> None:
     """Raise `LabError` unless all that a kernel is built with is installed."""
     missing = [tool for tool in _TOOLS if not shutil.which(tool)]
-    if not missing and not _has_header("libelf.h"):
+    header = ["gcc", "-E", "-x", "c", "-include", "libelf.h", os.devnull]
+    if not missing and subprocess.run(header, capture_output=True, check=False).returncode:
         missing = ["libelf.h"]
     if missing:
-        raise LabError(
-            "a kernel cannot be built here",
-            f"not found: {', '.join(missing)}",
-            f"{_DNF if shutil.which('dnf') and not shutil.which('apt-get') else _APT}, "
-            "then start this again",
-        )
+        install = _DNF if shutil.which("dnf") and not shutil.which("apt-get") else _APT
+        why, remedy = f"not found: {', '.join(missing)}", f"{install}, then start this again"
+        raise LabError("a kernel cannot be built here", why, remedy)
 
 
 def build(output: Path, source: Path | None = None, *, jobs: int = 0, again: bool = False) -> Path:
@@ -285,8 +275,12 @@ def build(output: Path, source: Path | None = None, *, jobs: int = 0, again: boo
         with Progress("configuring"):
             configure(folder, fragment, archive.name)
         with Progress(f"compiling Linux {version}", FILES_TO_COMPILE) as progress:
-            _compile(folder, jobs or len(os.sched_getaffinity(0)), progress)
-        _install(folder / "linux", kernel)
+            jobs = jobs or len(os.sched_getaffinity(0))
+            run([*make("linux"), f"--jobs={jobs}"], folder, progress)
+        with building.staged(kernel) as staged:  # it has to say its version first
+            run(["strip", "--strip-all", "-o", str(staged), "linux"], folder)
+            staged.chmod(0o755)
+            run([str(staged), "--version"], folder)
     print(f"built: {kernel} ({kernel.stat().st_size / 1e6:.1f} MB)")
     return kernel
 
@@ -335,24 +329,6 @@ def configure(
         )
 
 
-def _compile(folder: Path, jobs: int, progress: Progress) -> None:
-    run([*make("linux"), f"--jobs={jobs}"], folder, progress)
-
-
-def _install(built: Path, kernel: Path) -> None:
-    """Strip it, ask it for its version, and only then give it its name."""
-    fd, name = tempfile.mkstemp(prefix=".linux-", dir=kernel.parent)
-    os.close(fd)
-    staged = Path(name)
-    try:
-        run(["strip", "--strip-all", "-o", str(staged), str(built)], built.parent)
-        staged.chmod(0o755)
-        run([str(staged), "--version"], built.parent)
-        staged.replace(kernel)
-    finally:
-        staged.unlink(missing_ok=True)
-
-
 def make(target: str, platform: Sequence[str] = UML) -> list[str]:
     """Return the command that makes a target for a platform."""
     return ["make", *platform, "KBUILD_BUILD_USER=labsupport", "KBUILD_BUILD_HOST=lab", target]
@@ -372,18 +348,7 @@ def run(argv: Sequence[str], folder: Path, progress: Progress | None = None) -> 
     }
     status, log = building.run(argv, folder, environment, heard)
     if status:
-        raise LabError(
-            f"{Path(argv[0]).name} ended with status {status}",
-            f"the last lines were\n{log}",
-            "try the source of another kernel version (--source), or run it with --jobs 1 to see "
-            "the first error last",
-        )
-
-
-def _has_header(name: str) -> bool:
-    argv = ["gcc", "-E", "-x", "c", "-include", name, os.devnull]
-    return subprocess.run(argv, capture_output=True, check=False).returncode == 0
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
+        what = f"{Path(argv[0]).name} ended with status {status}"
+        remedy = "try the source of another kernel version (--source), or run it with --jobs 1"
+        remedy += " to see the first error last"
+        raise LabError(what, f"the last lines were\n{log}", remedy)

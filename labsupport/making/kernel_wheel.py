@@ -59,46 +59,39 @@ def main(argv: Sequence[str]) -> int:
 def pack(kernel: Path, archive: Path, folder: Path) -> Path:
     """Write the wheel of a kernel that was built from an archive; return its path."""
     version, linux = metadata.version("labsupport"), f"Linux {kernel.name.split('-')[1]}"
-    program = kernel.read_bytes()
+    program, licence = kernel.read_bytes(), read_member(archive, "LICENSES/preferred/GPL-2.0")
+    if not licence.stdout:
+        raise LabError(f"{archive} has no licence's text", "without it, no kernel may be passed on")
     tag = f"py3-none-manylinux_2_{needed_glibc(program)}_x86_64"
     info = f"{NAME}-{version}.dist-info"
+    with archive.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    facts = {"linux": linux, "archive": archive.name, "digest": digest}
     files = {
         f"{NAME}/__init__.py": b"",
-        f"{NAME}/SOURCE.txt": _source(linux, archive).encode(),
+        f"{NAME}/SOURCE.txt": _SOURCE.format(**facts, package=_debians(archive)).encode(),
         f"{NAME}/kernel.py": Path(__file__).with_name("kernel.py").read_bytes(),
         f"{NAME}/kernel.config": FRAGMENT.read_bytes(),
         f"{NAME}/{kernel.name}": program,
-        f"{info}/licenses/GPL-2.0": _licence(archive),
+        f"{info}/licenses/GPL-2.0": licence.stdout.encode(),
         f"{info}/METADATA": _METADATA.format(name=NAME, version=version, linux=linux).encode(),
         f"{info}/WHEEL": _WHEEL.format(tag=tag).encode(),
     }
     files[f"{info}/RECORD"] = _record(files, f"{info}/RECORD")
     wheel = folder / f"{NAME}-{version}-{tag}.whl"
-    _write(wheel, files, f"{NAME}/{kernel.name}")
-    print(f"packed: {wheel} ({wheel.stat().st_size / 1e6:.1f} MB)")
-    return wheel
-
-
-def _write(wheel: Path, files: dict[str, bytes], program: str) -> None:
-    wheel.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as packed:
         for path, content in files.items():
             member = zipfile.ZipInfo(path)
-            member.external_attr = (0o100755 if path == program else 0o100644) << 16
+            member.external_attr = (0o100755 if content is program else 0o100644) << 16
             packed.writestr(member, content, zipfile.ZIP_DEFLATED)
+    print(f"packed: {wheel} ({wheel.stat().st_size / 1e6:.1f} MB)")
+    return wheel
 
 
 def needed_glibc(program: bytes) -> int:
     """Return N where a program needs version 2.N of the GNU C library, or a later one."""
     return max(int(minor) for minor in re.findall(rb"\0GLIBC_2\.(\d+)", program))
-
-
-def _source(linux: str, archive: Path) -> str:
-    with archive.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return _SOURCE.format(
-        linux=linux, archive=archive.name, digest=digest, package=_debians(archive)
-    )
 
 
 def _debians(archive: Path) -> str:
@@ -109,13 +102,6 @@ def _debians(archive: Path) -> str:
         return ""
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     return f",\nof Debian's source package {ARCHIVE}/{done.stdout}/" if done.stdout else ""
-
-
-def _licence(archive: Path) -> bytes:
-    text = read_member(archive, "LICENSES/preferred/GPL-2.0").stdout
-    if not text:
-        raise LabError(f"{archive} has no licence's text", "without it, no kernel may be passed on")
-    return text.encode()
 
 
 def _record(files: dict[str, bytes], own: str) -> bytes:

@@ -185,9 +185,8 @@ def _chosen(names: list[str]) -> list[Path]:
     paths = {path.stem: path for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))}
     chosen = []
     for name in names:
-        found = [
-            path for stem, path in paths.items() if stem.startswith(name.removesuffix(".ipynb"))
-        ]
+        start = name.removesuffix(".ipynb")
+        found = [path for stem, path in paths.items() if stem.startswith(start)]
         if not found:
             raise LabError(f"unknown command {f'notebooks {name}'!r}", nearest(name, paths))
         chosen += found

@@ -137,9 +137,12 @@ def repeat(name: str, seed: int, answer: list[str]) -> dict[str, object]:
 
     shell: Any = InteractiveShell.instance()
     exercise = Exercise.of(name, seed)
+    [path] = NOTEBOOKS.glob(f"{name[:2]}_*.ipynb")
+    cells = json.loads(path.read_bytes())["cells"]
+    first = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            shell.run_cell(_first_cell(name), store_history=False)
+            shell.run_cell(first, store_history=False)
             exercise.start()
             shell.push({"exercise": exercise})
             for cell in answer:
@@ -148,12 +151,6 @@ def repeat(name: str, seed: int, answer: list[str]) -> dict[str, object]:
         return {"passed": verdict.passed, "why": verdict.saw}
     finally:
         exercise.stop()
-
-
-def _first_cell(name: str) -> str:
-    [path] = NOTEBOOKS.glob(f"{name[:2]}_*.ipynb")
-    cells = json.loads(path.read_bytes())["cells"]
-    return next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
 
 
 if __name__ == "__main__":

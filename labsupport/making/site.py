@@ -87,7 +87,8 @@ def build(output: Path, repository: str | None = None, page: str | None = None) 
         )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="lab-site-") as scratch:
         source = Path(scratch) / "source"
-        prepare(source, repository, page or _page(repository))
+        github = re.fullmatch(r"https://github\.com/([^/]+)/([^/]+)", repository or "")
+        prepare(source, repository, page or (links.page(*github.groups()) if github else None))
         strict = ["--quiet", "--warningiserror", "--keep-going"]  # a dead link, say
         argv = [sys.executable, "-c", _BOOK, "build", *strict, str(source)]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -119,7 +120,9 @@ def prepare(source: Path, repository: str | None, page: str | None) -> None:
     for name in pages:
         (source / name).write_text(_links((CHECKOUT / name).read_text(), repository))
     (source / "index.md").write_text(_first_page(known))
-    (source / "_toc.yml").write_text(_contents(known, pages))
+    files = [{"file": each} for each in [*(chapter.file for chapter in known), *pages]]
+    contents = {"format": "jb-book", "root": "index", "chapters": files}
+    (source / "_toc.yml").write_text(json.dumps(contents))
     (source / "_config.yml").write_text(json.dumps(_settings(repository), indent=1))
 
 
@@ -130,12 +133,6 @@ def _open_live(cell: dict[str, Any], page: str, file: str) -> None:
     button = f"<a class='open-live' href='{html.escape(address, quote=True)}'>Open live</a>"
     told = "on a Linux of your own in this browser's tab (40 MB, fetched once)"
     cell["source"] = f"{title}\n\n{button} {told}\n\n{rest.lstrip()}"
-
-
-def _page(repository: str | None) -> str | None:
-    """Return where GitHub shows the page of a repository, if it is there."""
-    found = re.fullmatch(r"https://github\.com/([^/]+)/([^/]+)", repository or "")
-    return links.page(*found.groups()) if found else None
 
 
 def _keep_words(output: dict[str, Any], folder: Path) -> None:
@@ -194,13 +191,6 @@ each page, or `./lab` in a copy of the repository.
 |---|---|---|---|---|
 {rows}
 """
-
-
-def _contents(known: Iterable[Chapter], pages: Iterable[str]) -> str:
-    files = [*(chapter.file for chapter in known), *pages]
-    return json.dumps(
-        {"format": "jb-book", "root": "index", "chapters": [{"file": name} for name in files]}
-    )
 
 
 def _settings(repository: str | None) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import json
 import os
 import shlex
 import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -281,12 +280,14 @@ def main(argv: Sequence[str]) -> int:
     """`./lab vm-disk`: make the disk, or tell whether it is there."""
     chosen = building.parser("vm-disk", _FORETOLD, disks.SYSTEM_DISKS).parse_args(argv)
     folder = (chosen.output or disks.user_disks()) / disks.NAME
-    if chosen.check:
-        found = disks.read_disk(folder)
-        size = found.size_bytes if found else 0
-        return building.status_of(lambda: building.tell(folder, size, current=is_current(folder)))
+    found = disks.read_disk(folder)
+    size = found.size_bytes if found else 0
     return building.status_of(
-        lambda: build(folder.parent, chosen.mirror, again=chosen.again).exists()
+        lambda: (
+            building.tell(folder, size, current=is_current(folder))
+            if chosen.check
+            else build(folder.parent, chosen.mirror, again=chosen.again).exists()
+        )
     )
 
 
@@ -316,7 +317,3 @@ def _staged(folder: Path) -> Iterator[Path]:
         yield staged
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
