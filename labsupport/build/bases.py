@@ -364,16 +364,11 @@ def app_base(engine: Engine) -> Image:
         layers = image.attrs["RootFS"]["Layers"]
         if archive is None or layers == read_config(archive)["rootfs"]["diff_ids"]:
             return image
-    _load(engine, archive)
-    return engine.client.images.get(APP_BASE_TAG)
-
-
-def _load(engine: Engine, archive: Path) -> None:
-    """Load an archive, however long that takes: the engine unpacks all of it before it answers."""
     api = engine.client.api
-    before, api.timeout = api.timeout, LONGEST_SECONDS
+    before, api.timeout = api.timeout, LONGEST_SECONDS  # all is unpacked before it answers
     try:
         with archive.open("rb") as file:
             engine.client.images.load(file)
     finally:
         api.timeout = before
+    return engine.client.images.get(APP_BASE_TAG)

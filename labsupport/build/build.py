@@ -182,7 +182,9 @@ def _once(
     seconds = time.monotonic() - began
     steps = tuple(with_bytes(engine.client.api, reader.steps, image_id or None))
     if status or not image_id:
-        _remove_steps(engine, steps)
+        for step in reversed(steps):  # their images carry no label; the newest goes first
+            if step.image_id and step.keyword != "FROM":
+                remove_image(engine.client, step.image_id)
         raise failure(reader.last_words, steps)
     return Build(steps, image_id, tag, seconds, builder.name)
 
@@ -217,10 +219,3 @@ def _tell(shown: DisplayHandle | None, step: BuildStep, seconds: float) -> Displ
     shown = shown or display({}, raw=True, display_id=True)
     shown.update({"text/plain": f"building, {seconds:.0f} s: {_short(step.instruction)}"}, raw=True)
     return shown
-
-
-def _remove_steps(engine: Engine, steps: Sequence[BuildStep]) -> None:
-    """Remove the images of a failed build's steps, which carry no label, the newest first."""
-    for step in reversed(steps):
-        if step.image_id and step.keyword != "FROM":
-            remove_image(engine.client, step.image_id)

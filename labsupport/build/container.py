@@ -17,21 +17,13 @@ from typing import TYPE_CHECKING, Any, Self
 from labsupport import trace
 from labsupport.build.bases import base_image
 from labsupport.engine.client import Engine
-from labsupport.engine.listing import owner_labels
+from labsupport.engine.listing import owner_labels, remove
 from labsupport.errors import LabError, TimedOut
 from labsupport.kernel.procfs import KINDS
 from labsupport.ownership.marks import Closing
 
 if TYPE_CHECKING:
     from docker.models.containers import Container as SdkContainer
-
-
-def not_started(why: str) -> int:
-    """Return the status that `docker run` and `podman run` end with if nothing could be started."""
-    # both derive it from the words of the error; Docker's API tells it, too, Podman's does not
-    if "not found" in why or "no such file" in why:
-        return 127
-    return 126 if "permission denied" in why else 125
 
 
 @dataclass(frozen=True)
@@ -94,7 +86,7 @@ class Container(Closing):
             self.container.reload()
             self.pid = int(self.container.attrs["State"]["Pid"])
         except BaseException:
-            _end(self.container)
+            remove(self.container, force=True)
             raise
 
     @property
@@ -119,12 +111,10 @@ class Container(Closing):
         """Return it if it runs on this kernel; else it is closed, and a `LabError` says so."""
         if not self.is_here:
             self.close()
-            raise LabError(
-                "the container cannot be looked at from here",
-                f"the engine at {self.engine.address} runs its containers on another kernel "
-                "(in a virtual machine)",
-                "choose the kernel “Lab VM” for this notebook",
-            )
+            where = f"the engine at {self.engine.address} runs its containers on another kernel"
+            remedy = "choose the kernel “Lab VM” for this notebook"
+            what = "the container cannot be looked at from here"
+            raise LabError(what, f"{where} (in a virtual machine)", remedy)
         return self
 
     def exec(self, argv: Sequence[str]) -> str:
@@ -144,7 +134,7 @@ class Container(Closing):
         if self._input is None:
             return
         connection, self._input = self._input, None
-        _end(self.container)
+        remove(self.container, force=True)  # its input was closed: it may have gone by itself
         connection._response.close()  # closed without it, Python 3.13 complains of the response
         if self._owns_engine:
             self.engine.close()
@@ -156,18 +146,6 @@ class Container(Closing):
 def stranger(engine: Engine) -> Container:
     """Start a container that carries no label of ours, as if it were somebody else's."""
     return Container(engine, labels={})
-
-
-def _end(container: SdkContainer) -> None:
-    from docker.errors import APIError, NotFound
-
-    try:
-        container.remove(force=True)
-    except NotFound:  # its input was closed, so it has ended and been removed by itself
-        return
-    except APIError as error:
-        if "already in progress" not in str(error):
-            raise
 
 
 def start_and_end(container: SdkContainer, command: str, began: float, patience: float) -> Ran:
@@ -184,7 +162,10 @@ def start_and_end(container: SdkContainer, command: str, began: float, patience:
     except APIError as error:
         container.reload()
         why = str(error.explanation)
-        status = int(container.attrs["State"]["ExitCode"]) or not_started(why)
+        # `docker run` and `podman run` derive it from the words; Docker's API tells it, too
+        known = {"not found": 127, "no such file": 127, "permission denied": 126}
+        derived = next((status for words, status in known.items() if words in why), 125)
+        status = int(container.attrs["State"]["ExitCode"]) or derived
         return Ran(command, argv, "", why, status, time.monotonic() - began)
     try:
         status = int(container.wait(timeout=patience)["StatusCode"])

@@ -9,8 +9,9 @@ classic builder writes `Step 2/4 : RUN …`, ` ---> Running in 5f…`, ` ---> Us
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from labsupport.engine.listing import IMAGE_OWNER
@@ -112,13 +113,12 @@ def failure(message: str, steps: Sequence[BuildStep]) -> BuildFailed:
         return BuildFailed(said, steps, what="the Dockerfile cannot be read", remedy=remedy)
     if _CHANGED.search(message):
         return StoreChanged(message, steps, step)
-    return BuildFailed(said, steps, step, remedy=_remedy(message, step.keyword if step else ""))
-
-
-def _remedy(message: str, keyword: str) -> str:
-    if keyword in {"COPY", "ADD"} and _NOT_THERE.search(message):
-        return _WAY_TO_SEND
-    return _WAY_TO_A_BASE if keyword == "FROM" or _NO_BASE.search(message) else ""
+    at, remedy = step.keyword if step else "", ""
+    if at in {"COPY", "ADD"} and _NOT_THERE.search(message):
+        remedy = _WAY_TO_SEND
+    elif at == "FROM" or _NO_BASE.search(message):
+        remedy = _WAY_TO_A_BASE
+    return BuildFailed(said, steps, step, remedy=remedy)
 
 
 def _ended(status: int, steps: Sequence[BuildStep], step: BuildStep) -> BuildFailed:
@@ -134,33 +134,23 @@ def _ended(status: int, steps: Sequence[BuildStep], step: BuildStep) -> BuildFai
 def with_bytes(api: APIClient, steps: Sequence[BuildStep], image_id: str | None) -> list[BuildStep]:
     """Fill in `bytes` of the last stage's steps, and of others that have an image."""
     sized: list[BuildStep] = []
-    by_stage = list(_by_stage(steps))
-    for stage in by_stage:
+    begins = [
+        at for at, step in enumerate(steps)
+        if at == 0 or step.keyword == "FROM" or step.stage != steps[at - 1].stage
+    ]  # fmt: skip
+    for begin, end in pairwise([*begins, len(steps)]):
+        stage = steps[begin:end]
         known = next((step.image_id for step in reversed(stage) if step.image_id), None)
-        image = (stage is by_stage[-1] and image_id) or known
-        sized += _sized(stage, _history(api, image)) if image else stage
+        if image := (end == len(steps) and image_id) or known:
+            ask: Any = api.history  # untyped; the newest entry comes first
+            told = [(keyword(each["CreatedBy"] or ""), each["Size"]) for each in ask(image)]
+            stage = _sized(stage, told)
+        sized += stage
     return sized
 
 
-def _by_stage(steps: Sequence[BuildStep]) -> Iterator[list[BuildStep]]:
-    stage: list[BuildStep] = []
-    for step in steps:
-        if stage and (step.keyword == "FROM" or step.stage != stage[-1].stage):
-            yield stage
-            stage = []
-        stage.append(step)
-    if stage:
-        yield stage
-
-
-def _history(api: APIClient, image_id: str) -> list[tuple[str, int]]:
-    """Return what an image's history says, the newest entry first: its keyword, and its size."""
-    ask: Any = api.history  # untyped
-    return [(keyword(entry["CreatedBy"] or ""), entry["Size"]) for entry in ask(image_id)]
-
-
 def _sized(steps: Sequence[BuildStep], history: list[tuple[str, int]]) -> list[BuildStep]:
-    """Match steps and entries from the end; what is left is the base's, and so FROM's."""
+    """Match steps and entries (keyword, size) from the end; the rest is the base's, so FROM's."""
     sized: list[BuildStep] = []
     for step in reversed(steps):
         place = next((n for n, (word, _) in enumerate(history) if word == step.keyword), None)

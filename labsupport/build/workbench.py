@@ -22,7 +22,7 @@ from labsupport.build.bases import base_image
 from labsupport.build.build import Build
 from labsupport.build.container import Ran, command_line, start_and_end
 from labsupport.engine.daemon import PATIENCE
-from labsupport.engine.listing import Belongings, owner_labels, remove_image
+from labsupport.engine.listing import Belongings, owner_labels, remove, remove_image
 from labsupport.errors import LabError, nearest
 from labsupport.figure.table import PlainTable
 from labsupport.ownership import marks
@@ -67,9 +67,8 @@ class Workbench(Closing):
         Raises `BuildFailed`: an instruction failed; the error names it.
         """
         self.write(f"{tag}.Dockerfile", textwrap.dedent(dockerfile))
-        build = Build.run(
-            self.engine, self.folder, NAMESPACE + tag, f"{tag}.Dockerfile", network="none"
-        )
+        file, name = f"{tag}.Dockerfile", NAMESPACE + tag
+        build = Build.run(self.engine, self.folder, name, file, network="none")
         if build.image_id:
             self.images[tag] = build.image_id
             self._built.append(build.image_id)
@@ -144,10 +143,7 @@ class Workbench(Closing):
 
     def remove(self, container: Container) -> None:
         """Remove a container, running or not; it may have gone by itself."""
-        from docker.errors import NotFound
-
-        with contextlib.suppress(NotFound):
-            container.remove(force=True)
+        remove(container, force=True)
         with contextlib.suppress(ValueError):
             self._containers.remove(container)
 

@@ -217,20 +217,14 @@ class Chain:
     def _look(self, call: ApiCall) -> None:
         if not self._container and call.what == "create":
             self._container = call.made
-        if call.what == "start":
-            self._wait_for_the_program()
+        # an engine answers when the runtime may go on, which is just before its execve
+        for _ in procfs.tries(EXECVE_SECONDS, 0.005) if call.what == "start" else ():
+            pid = procfs.first_of(procfs.group_members(self._container))
+            if pid is None or not _status(pid).name.startswith(RUNTIME_INIT):
+                break
         self.moments.append(Moment(call, tuple(self._members())))
         if call.what == "start" and "process" not in self.moments[-1].roles:
             self.elsewhere = self._why_unseen()
-
-    def _wait_for_the_program(self) -> None:
-        """An engine answers when the runtime may go on, which is just before its execve."""
-        until = time.monotonic() + EXECVE_SECONDS
-        while time.monotonic() < until:
-            pid = procfs.first_of(procfs.group_members(self._container))
-            if pid is None or not _status(pid).name.startswith(RUNTIME_INIT):
-                return
-            time.sleep(0.005)
 
     def _why_unseen(self) -> str:
         """Say why processes of the engine cannot be seen from here, if that is so."""
@@ -354,7 +348,9 @@ def words(chain: Chain) -> str:
         told = [f"{_words(each)} is there" for each in moment.members if each.role not in seen]
         told += [f"the {role} is gone" for role in seen if role not in moment.roles]
         seen = set(moment.roles)
-        parts.append(f"{_request(moment)}: {'; '.join(told) or 'nobody new'}.")
+        call = moment.call
+        when = f"{call.short} ({call.status})" if call else "A moment later"
+        parts.append(f"{when}: {'; '.join(told) or 'nobody new'}.")
     return " ".join([*parts, chain.elsewhere]).strip()
 
 
@@ -364,10 +360,6 @@ def _words(member: Member) -> str:
     child = f"child of {member.parent_pid}{parent}"
     asked = f", asked at {member.socket}" if member.socket else ""
     return f"{member.role} {member.name}, PID {member.pid}{inside}, {child}{asked}"
-
-
-def _request(moment: Moment) -> str:
-    return f"{moment.call.short} ({moment.call.status})" if moment.call else "A moment later"
 
 
 def table(chain: Chain) -> list[tuple[object, ...]]:
@@ -478,14 +470,9 @@ def _draw_head(sheet: Page, member: Member, top: float) -> None:
     for number, line in enumerate(lines, 1):
         sheet.text(x, top + 1.3 + number * 2.3, line, centre=True, above=3)
     if member.socket:
-        where = _short(member.socket)
+        name = member.socket.rpartition("/")[2]
+        where = name if len(name) <= LONGEST_SOCKET else f"{name[:8]}…"  # a shim's is a digest
         sheet.text(x, top + 10.5, where, centre=True, italic=True, above=3)
-
-
-def _short(socket: str) -> str:
-    """A socket's last name; a shim's is a digest, of which the first characters will do."""
-    name = socket.rpartition("/")[2]
-    return name if len(name) <= LONGEST_SOCKET else f"{name[:8]}…"
 
 
 def _colour(role: str) -> str:

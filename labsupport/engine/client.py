@@ -148,13 +148,15 @@ def connect(to: Chosen) -> docker.DockerClient:
             addresses.reach(to.address)
         except OSError as error:
             raise _down(to, error) from error
-    make = _maker(to)
+    make: Callable[..., docker.DockerClient] = Client.from_env
+    if to.asked_by != "DOCKER_HOST":
+        tls = ContextAPI.get_context(to.context).TLSConfig if to.context else None
+        make = partial(Client, base_url=to.address, tls=tls or False)
     try:
         said = _version(make, to.address)
     except InvalidVersion as error:
-        raise LabError(
-            f"the engine at {to.address} is too old", str(error), "upgrade it"
-        ) from error
+        what = f"the engine at {to.address} is too old"
+        raise LabError(what, str(error), "upgrade it") from error
     except (DockerException, TLSParameterError, ValueError) as error:  # a port that is not a number
         raise _down(to, OSError(0, str(error))) from error
     # a build or a push may be silent for long, so from here on the patience is the SDK's own
@@ -169,9 +171,8 @@ def _version(make: Callable[..., docker.DockerClient], address: str) -> dict[str
     except DockerException as error:
         if not isinstance(error.__cause__, ReadTimeout):
             raise
-    print(
-        f"The engine at {address} does not answer yet; waiting, two minutes at most …", flush=True
-    )
+    told = "does not answer yet; waiting, two minutes at most …"
+    print(f"The engine at {address} {told}", flush=True)
     return _ask(make, PATIENT_SECONDS)
 
 
@@ -198,13 +199,6 @@ def agreed_version(said: dict[str, Any], address: str) -> str:
         remedy = "pip install --upgrade docker"
         raise LabError(what, f"{who}, and the SDK speaks {NEWEST_API} at most", remedy)
     return newest if version_lt(newest, NEWEST_API) else NEWEST_API
-
-
-def _maker(to: Chosen) -> Callable[..., docker.DockerClient]:
-    if to.asked_by == "DOCKER_HOST":
-        return Client.from_env
-    tls = ContextAPI.get_context(to.context).TLSConfig if to.context else None
-    return partial(Client, base_url=to.address, tls=tls or False)
 
 
 def _down(to: Chosen, error: OSError) -> EngineDown:

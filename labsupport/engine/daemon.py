@@ -16,8 +16,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -68,9 +67,8 @@ def prepare(data: Path = DATA) -> None:
 
 
 def _run(argv: Sequence[str]) -> None:
-    environment = dict(os.environ)
     try:
-        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
         why, remedy = f"no program `{argv[0]}`", "sudo apt-get install e2fsprogs"
         raise LabError("the engine has no disk", why, remedy) from error
@@ -143,7 +141,8 @@ def in_guest(folder: Path = GUEST_FOLDER) -> Daemon:
     """
     dockerd = _program()
     folder.mkdir(parents=True, exist_ok=True, mode=0o755)
-    with _alone(folder / "lock"):
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if _answers(folder / "docker.sock"):
             return Daemon(folder)
         _cover_settings()
@@ -240,7 +239,9 @@ def _launch(
     # containerd leaves a file with its stacks in TMPDIR when dockerd loses patience with it
     own = {"HOME": str(folder), "TMPDIR": str(folder), "NOTIFY_SOCKET": str(folder / "notify")}
     environment |= own
-    with _notifications(folder / "notify") as ready:
+    (folder / "notify").unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+        ready.bind(str(folder / "notify"))
         process = subprocess.Popen(
             argv, env={**environment, "PATH": f"{_legacy(folder)}:{os.environ['PATH']}"},
             stdin=stdin, stdout=log, stderr=log,
@@ -252,6 +253,7 @@ def _launch(
             process.terminate()
             process.wait()
             raise
+    (folder / "notify").unlink()
     return process
 
 
@@ -285,27 +287,9 @@ def _wait(ready: socket.socket, process: subprocess.Popen[bytes], log: IO[bytes]
     how = f"it ended with status {process.wait()}" if ended in told else "it still runs"
     log.seek(0)
     last = log.read().decode(errors="replace").strip().splitlines()[-LAST_LINES:]
-    raise LabError(
-        "dockerd did not start" if ended in told else f"dockerd not ready in {READY_SECONDS:.0f} s",
-        "\n".join(last) or f"{how} and printed nothing",
-        "try `dockerd --debug` in a terminal",
-    )
-
-
-@contextmanager
-def _notifications(path: Path) -> Iterator[socket.socket]:
-    path.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-        listener.bind(str(path))
-        yield listener
-    path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    what = "did not start" if ended in told else f"not ready in {READY_SECONDS:.0f} s"
+    why = "\n".join(last) or f"{how} and printed nothing"
+    raise LabError(f"dockerd {what}", why, "try `dockerd --debug` in a terminal")
 
 
 def _answers(path: Path) -> bool:

@@ -110,10 +110,10 @@ def find() -> Iterator[Leftover]:
 def find_in(client: DockerClient) -> Iterator[Leftover]:
     """Look for what carries our label and belongs to a process that has ended."""
     for container in _containers_left(client):
-        yield Leftover(f"container {container.name}", partial(_remove, container, force=True))
+        yield Leftover(f"container {container.name}", partial(remove, container, force=True))
     for network in client.networks.list(filters={"label": OWNER}):
         if not marks.is_alive((network.attrs.get("Labels") or {}).get(OWNER, "")):
-            yield Leftover(f"network {network.name}", partial(_remove, network))
+            yield Leftover(f"network {network.name}", partial(remove, network))
     left = [
         image
         for image in images(client, all=True, filters={"label": IMAGE_OWNER})  # also of steps
@@ -162,7 +162,8 @@ def remove_image(client: DockerClient, identity: str) -> None:
             raise
 
 
-def _remove(thing: Any, **options: bool) -> None:
+def remove(thing: Any, **options: bool) -> None:
+    """Remove a container or network; it may have gone meanwhile, or be just going."""
     from docker.errors import APIError
 
     try:
@@ -258,8 +259,15 @@ def _let_go(engine: Engine, thing: Thing) -> bool:
     """Remove it, unless it is in use; tell whether it has gone."""
     from docker.errors import APIError, NotFound
 
+    client: Any = engine.client
     try:
-        _remove_thing(engine, thing)
+        if thing.kind == "image":
+            client.images.remove(thing.key, force=True)
+        elif thing.kind == "container":
+            client.containers.get(thing.key).remove(force=True, v=True)
+        else:
+            kind = client.networks if thing.kind == "network" else client.volumes
+            kind.get(thing.key).remove()
     except NotFound:  # it went with another: a parent of an image, an auto-removed container
         return True
     except APIError as error:
@@ -267,17 +275,6 @@ def _let_go(engine: Engine, thing: Thing) -> bool:
             raise
         return False
     return True
-
-
-def _remove_thing(engine: Engine, thing: Thing) -> None:
-    client: Any = engine.client
-    if thing.kind == "image":
-        client.images.remove(thing.key, force=True)
-    elif thing.kind == "container":
-        client.containers.get(thing.key).remove(force=True, v=True)
-    else:
-        kind = client.networks if thing.kind == "network" else client.volumes
-        kind.get(thing.key).remove()
 
 
 def _read(engine: Engine) -> Iterator[Thing]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from docker.errors import APIError, NotFound
 
@@ -56,8 +56,9 @@ class Twice(Exercise):
         )
 
     def look(self) -> Verdict:
-        found = self._sleepers()
-        theirs = {pid: each for each in self._containers() for pid in _pids(each)}
+        command = " ".join(self.command)
+        found = [each for each in processes() if each.command == command and each.name == "sleep"]
+        theirs = {pid: c for c in listing.containers(self.engine.client) for pid in _pids(c)}
         contained = [process for process in found if process.pid in theirs]
         others = [process for process in found if process.pid not in theirs]
         saw = (
@@ -96,15 +97,9 @@ class Twice(Exercise):
         )
 
     def _remove_containers(self) -> None:
-        for container in self._containers(filters=as_filter(self.labels), all=True):
+        ours = {"filters": as_filter(self.labels), "all": True}
+        for container in listing.containers(self.engine.client, **ours):
             container.remove(force=True)
-
-    def _sleepers(self) -> list[ProcessSnapshot]:
-        command = " ".join(self.command)
-        return [each for each in processes() if each.command == command and each.name == "sleep"]
-
-    def _containers(self, **options: Any) -> list[Container]:
-        return listing.containers(self.engine.client, **options)
 
 
 MONITORS = {"containerd-shim", "conmon"}

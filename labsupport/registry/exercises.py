@@ -211,9 +211,8 @@ class DoesNotStart(Exercise):
         self.random.shuffle(faults)
         for self.cause in faults:  # an engine that emulates other CPUs does start the last kind
             fault = self.FAULTS[self.cause]
-            make_image(
-                self.engine, self.given, fault.files(self.saying), on_busybox=True, **fault.config
-            )
+            files = fault.files(self.saying)
+            make_image(self.engine, self.given, files, on_busybox=True, **fault.config)
             self.found = self._run(self.given)
             if self.found.status:
                 return

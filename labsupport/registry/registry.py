@@ -90,12 +90,15 @@ class Registry(Closing):
 
     def log(self) -> list[server.Request]:
         """Return the requests so far, as its log has them, once all that began have ended."""
-        found = self._running.log.requests(self._mark())
+        mark = secrets.token_hex(8) if self.is_running else ""
+        if mark:  # something of our own, to which the log must be read: it comes when it likes
+            with self.open(f"?mark={mark}"):
+                pass
         return [
             replace(each, stored_bytes=self._size(each.blob))
             if each.stores and self.is_running
             else each
-            for each in found
+            for each in self._running.log.requests(mark)
         ]
 
     def catalogue(self) -> dict[str, list[str]]:
@@ -118,14 +121,6 @@ class Registry(Closing):
             for layer, words in zip(layers, made_by, strict=True)
         ]
 
-    def _mark(self) -> str:
-        """Ask something of our own, to which the log must be read: it comes when it likes."""
-        mark = secrets.token_hex(8) if self.is_running else ""
-        if mark:
-            with self.open(f"?mark={mark}"):
-                pass
-        return mark
-
     def _size(self, digest: str) -> int:
         """Look how large a blob is that is stored."""
         name = digest.removeprefix("sha256:")
@@ -135,14 +130,9 @@ class Registry(Closing):
     def open(self, what: str) -> Iterator[HTTPResponse]:
         """Open `/v2/` + `what` to be read, as somebody who has logged in. Raises `LabError`."""
         words = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
-        question = Question(
-            f"http://{self.address}/v2/{what}",
-            headers={
-                "Accept": MANIFEST,
-                "Authorization": f"Basic {words}",
-                "User-Agent": server.OWN_AGENT,
-            },
-        )
+        headers = {"Accept": MANIFEST, "Authorization": f"Basic {words}"}
+        headers["User-Agent"] = server.OWN_AGENT
+        question = Question(f"http://{self.address}/v2/{what}", headers=headers)
         try:
             with _DIRECTLY.open(question, timeout=ANSWER_SECONDS) as answer:
                 yield answer

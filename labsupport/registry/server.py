@@ -84,14 +84,11 @@ def requests_table(requests: Sequence[Request]) -> PlainTable:
 
 
 def _request_row(each: Request) -> tuple[str, ...]:
+    agent = each.agent.partition("/")[0]
     status = f"{each.status} {_MEANING.get(each.status, '')}".strip()
     size = f"{each.stored_bytes or each.sent_bytes:,}" if each.status else ""
-    return (_agent(each), f"`{each.method} {_path(each)}`", status, each.user, size)
-
-
-def _agent(request: Request) -> str:
-    name = request.agent.partition("/")[0]
-    return _AGENTS.get(name, name)
+    what = f"`{each.method} {_path(each)}`"
+    return (_AGENTS.get(agent, agent), what, status, each.user, size)
 
 
 def _path(request: Request) -> str:
@@ -116,23 +113,22 @@ class Log:
         self._open: set[str] = set()
         self._is_over = False
         self._news = threading.Condition()
-        threading.Thread(
-            target=self._read, args=(lines,), name="registry's log", daemon=True
-        ).start()
+        reading = threading.Thread(target=self._read, args=(lines,), daemon=True)
+        reading.start()
 
     def requests(self, mark: str = "") -> list[Request]:
         """Return the requests except our own, as they began, once all of them have ended.
 
         `mark` is part of a path that was asked for: the log is read to there at least.
         """
-        with self._news:
-            self._wait(lambda: self._has_ended(mark), ANSWER_SECONDS)
-            return [request for request in self._found.values() if request.agent != OWN_AGENT]
 
-    def _has_ended(self, mark: str) -> bool:
-        """Whether it is read to the mark, and all that began has ended, which is said later."""
-        read = not mark or any(mark in request.path for request in self._found.values())
-        return read and not self._open
+        def has_ended() -> bool:  # read to the mark, and all that began has ended, said later
+            read = not mark or any(mark in request.path for request in self._found.values())
+            return read and not self._open
+
+        with self._news:
+            self._wait(has_ended, ANSWER_SECONDS)
+            return [request for request in self._found.values() if request.agent != OWN_AGENT]
 
     def wait_for_address(self) -> str:
         """Return where it listens; it says so as soon as it does."""
@@ -141,9 +137,8 @@ class Log:
             if address := self._address():
                 return address
             said = "\n".join(list(self._words)[-3:])
-        raise LabError(
-            "the registry did not start", said or "it said nothing", "./lab registry --again"
-        )
+        said = said or "it said nothing"
+        raise LabError("the registry did not start", said, "./lab registry --again")
 
     def _address(self) -> str:
         words = self._words

@@ -7,7 +7,6 @@ failure there, too; the Docker SDK hands it on as it is, without raising anythin
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 SENT, THERE, MOUNTED = "sent", "already there", "taken over from another repository"
 _REMEDY = "docker image ls shows the names; docker login REGISTRY, with your user name and a token"
-_OUTCOMES = {"Pushed": SENT, "Layer already exists": THERE}
+_OUTCOMES = {"Pushed": SENT, "Layer already exists": THERE, "Mounted": MOUNTED}
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,14 @@ def push(engine: Engine, name: str, registry: Registry) -> Trip:
     Raises `LabError`: the engine or the registry refused, in its words.
     """
     began = time.monotonic()
+    ended: dict[str, str] = {}  # each layer's outcome, by its short name
     events: Any = engine.client.api.push(name, stream=True, decode=True, auth_config=registry.auth)
-    ended = _follow(events, name)
+    for event in events:
+        if "error" in event:
+            raise LabError(f"docker push {name}", str(event["error"]), _REMEDY)
+        status = str(event.get("status", "")).partition(" from ")[0]
+        if status in _OUTCOMES:
+            ended[event["id"]] = _OUTCOMES[status]
     seconds = time.monotonic() - began
     told = registry.contents(name)
     # the classic store names a layer by its digest unpacked, containerd's as it travels
@@ -90,20 +95,6 @@ def push(engine: Engine, name: str, registry: Registry) -> Trip:
     outcomes = by_name if all(by_name) else ended.values()
     layers = (LayerTrip(*each, how) for each, how in zip(told, outcomes, strict=False))
     return Trip(name, seconds, tuple(layers))
-
-
-def _follow(events: Iterable[Mapping[str, Any]], name: str) -> dict[str, str]:
-    """Follow it to the end; return each layer's outcome by its short name."""
-    ended: dict[str, str] = {}
-    for event in events:
-        if "error" in event:
-            raise LabError(f"docker push {name}", str(event["error"]), _REMEDY)
-        status = str(event.get("status", ""))
-        if status.startswith("Mounted from"):
-            ended[event["id"]] = MOUNTED
-        elif status in _OUTCOMES:
-            ended[event["id"]] = _OUTCOMES[status]
-    return ended
 
 
 def _short(digest: str) -> str:

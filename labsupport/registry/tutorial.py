@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,18 +43,12 @@ def hello_world(engine: Engine) -> str:
     """
     from docker.errors import APIError, ImageNotFound
 
-    try:
+    with suppress(ImageNotFound):
         engine.client.images.get(REAL)
-    except ImageNotFound:
-        pass
-    else:
         return REAL
     if not daemon.guest():  # from where there is no way out
-        try:
+        with suppress(APIError):  # no network, or a limit: the lesson does not depend on it
             engine.client.images.pull(REAL, tag="latest")
-        except APIError:  # no network, or a limit: the lesson does not depend on it
-            pass
-        else:
             return REAL
     make_image(engine, OURS, {"/hello": (hello_program(GREETING), 0o755)}, Cmd=["/hello"])
     return OURS
