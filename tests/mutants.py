@@ -118,7 +118,7 @@ Net.plug = plug
 SHAPES_NOTHING = _put(
     "labsupport.sandbox.net:Net.shape", "lambda self, name, bytes_per_second: None"
 )
-SEES_NO_RULES = _put("labsupport.net:tables.rules", "lambda box: ()")
+SEES_NO_RULES = _put("labsupport.sandbox:net.rules", "lambda box: ()")
 KNOWS_NO_NEIGHBOURS = _put("labsupport.sandbox.net:Net.neighbours", "lambda self: {}")
 ALWAYS_A_PAGE = _put(
     "labsupport.sandbox.net:Net.attempt", 'lambda self, *place, **more: "I am orange"'
@@ -205,7 +205,7 @@ NEVER_ROBBED = """
 from dataclasses import replace
 from labsupport.handmade import breakouts
 breakouts.ATTEMPTS = tuple(
-    replace(each, judge=lambda outcome: (True, "held")) if each.name == "capabilities" else each
+    replace(each, out=lambda outcome: "") if each.name == "capabilities" else each
     for each in breakouts.ATTEMPTS
 )
 """

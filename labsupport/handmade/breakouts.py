@@ -1,8 +1,8 @@
 """Ten attempts to break out of a container, made inside it; each ends in a light, on or off.
 
 One busybox shell runs inside; it tries one thing after the other and prints what the kernel
-answered. Meanwhile the notebook looks from outside for what came through. Each attempt has a judge,
-which gets what was printed and what was seen, and knows nothing of how the container was built. The
+answered. Meanwhile the notebook looks from outside for what came through. Attempts are judged by
+what was printed and what was seen, whatever is known of how the container was built. The
 picture is a row of lamps, one for each way out; a lamp is on if the container kept the attempt in.
 The poster sets all rows below each other, from the process to the container.
 """
@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 
 from labsupport.errors import LabError, TimedOut
@@ -57,15 +58,18 @@ class Outcome:
         """Its last line: an error message, as a rule."""
         return (self.said.strip().splitlines() or ["nothing was printed"])[-1].strip()
 
-
-Judge = Callable[[Outcome], tuple[bool, str]]
+    @property
+    def numbers(self) -> int:
+        """How many numbers it printed."""
+        return sum(map(str.isdigit, self.said.split()))
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt: `code` for the shell inside, `shown` how we write it, and who judges it.
+    """One attempt: `code` for the shell inside, `shown` how we write it.
 
-    `step` is the one of the nine that is there to keep it in.
+    `step` is the one of the nine that is there to keep it in. Two judge it: `out` says in words how
+    it got out, "" if it did not, and `held` what kept it in.
     """
 
     name: str
@@ -73,73 +77,8 @@ class Attempt:
     step: str
     code: str
     shown: str
-    judge: Judge
-
-
-def _files(o: Outcome) -> tuple[bool, str]:
-    read = o.targets["TOKEN"] in o.said
-    return not read, f"it read a file of the host, secret.txt: “{o.last}”" if read else o.last
-
-
-def _mounts(o: Outcome) -> tuple[bool, str]:
-    if o.outside["mounted"]:
-        return False, "the file system that it mounted is in the host's mount table"
-    mounted = "it mounted something, and the host's mount table does not have it"
-    return True, f"it could not mount: {o.last}" if o.status else mounted
-
-
-def _processes(o: Outcome) -> tuple[bool, str]:
-    if "No such process" in o.said:
-        return True, o.last
-    return False, f"process {o.targets['OUTSIDER']} outside is there for it, to send signals to"
-
-
-def _name(o: Outcome) -> tuple[bool, str]:
-    name, outside = o.said.strip(), o.outside["name"]
-    if outside != HOST_NAME:
-        return False, f"the host calls itself {outside} now"
-    if name == HOST_NAME:
-        return False, f"it learns the host's name: {name}"
-    return True, f"it calls itself {name}, and the host is still {outside}"
-
-
-def _memory(o: Outcome) -> tuple[bool, str]:
-    if o.targets["SEGMENT"] in o.said.split():
-        return False, f"it sees the host's shared memory, key {o.targets['SEGMENT']}"
-    return True, "the list of shared memory is empty" if o.said.count("\n") < 2 else o.last
-
-
-def _network(o: Outcome) -> tuple[bool, str]:
-    answered = o.targets["TOKEN"] in o.said
-    words = f"a server on the host's loopback answered it: “{o.last}”"
-    return not answered, words if answered else o.last
-
-
-def _users(o: Outcome) -> tuple[bool, str]:
-    owner = o.outside["owner"]
-    words = f"a file that it made as root belongs to user {owner} outside"
-    return owner != "0", words if owner != "0" else f"{words}: root"
-
-
-def _children(o: Outcome) -> tuple[bool, str]:
-    made = sum(line.isdigit() for line in o.said.split())
-    if made >= CHILDREN:
-        return False, f"it started {made} processes, and nobody stopped it"
-    return True, f"after {made} processes: {o.last}"
-
-
-def _privileges(o: Outcome) -> tuple[bool, str]:
-    heard = o.outside["neighbour"]
-    if o.targets["TOKEN"] not in heard:
-        return False, f"the host asks its neighbour, and hears: {heard.splitlines()[0]}"
-    return True, f"{o.last}; the neighbour still answers the host"
-
-
-def _calls(o: Outcome) -> tuple[bool, str]:
-    if o.status:
-        return True, o.last
-    count = int(o.last.split()[-1], 16).bit_count()
-    return False, f"in a user namespace that it made it has {count} capabilities again"
+    out: Callable[[Outcome], str]
+    held: Callable[[Outcome], str] = attrgetter("last")
 
 
 # each child waits for somebody to open the gate for writing
@@ -153,25 +92,53 @@ _STEAL = (
 )
 
 ATTEMPTS = (
-    Attempt("pid", "other processes", "own_pids", 'kill -0 "$OUTSIDER"', "kill -0 PID", _processes),
+    Attempt("pid", "other processes", "own_pids", 'kill -0 "$OUTSIDER"', "kill -0 PID",
+            lambda o: "" if "No such process" in o.said else
+            f"process {o.targets['OUTSIDER']} outside is there for it, to send signals to"),
     Attempt("mount", "mounts", "own_mounts", 'busybox mount -t tmpfs "$TOKEN" "$HERE/mnt"',
-            "mount -t tmpfs … /shared/mnt", _mounts),
-    Attempt("root", "files", "own_root", 'busybox cat "$SECRET"', "cat secret.txt", _files),
-    Attempt("uts", "host name", "own_name", "busybox hostname", "hostname", _name),
+            "mount -t tmpfs … /shared/mnt",
+            lambda o: o.outside["mounted"]
+            and "the file system that it mounted is in the host's mount table",
+            lambda o: f"it could not mount: {o.last}" if o.status else
+            "it mounted something, and the host's mount table does not have it"),
+    Attempt("root", "files", "own_root", 'busybox cat "$SECRET"', "cat secret.txt",
+            lambda o: f"it read a file of the host, secret.txt: “{o.last}”"
+            if o.targets["TOKEN"] in o.said else ""),
+    Attempt("uts", "host name", "own_name", "busybox hostname", "hostname",
+            lambda o: f"the host calls itself {o.outside['name']} now"
+            if o.outside["name"] != HOST_NAME else
+            f"it learns the host's name: {HOST_NAME}" if o.said.strip() == HOST_NAME else "",
+            lambda o: f"it calls itself {o.said.strip()}, and the host is still {HOST_NAME}"),
     Attempt("ipc", "shared memory", "own_name", "busybox cat /proc/sysvipc/shm",
-            "cat /proc/sysvipc/shm", _memory),
+            "cat /proc/sysvipc/shm",
+            lambda o: f"it sees the host's shared memory, key {o.targets['SEGMENT']}"
+            if o.targets["SEGMENT"] in o.said.split() else "",
+            lambda o: o.last if "\n" in o.said.strip() else "the list of shared memory is empty"),
     Attempt("net", "network", "own_network", 'busybox wget -q -O - "$PAGE"',
-            "wget http://127.0.0.1/", _network),
+            "wget http://127.0.0.1/",
+            lambda o: f"a server on the host's loopback answered it: “{o.last}”"
+            if o.targets["TOKEN"] in o.said else ""),
     Attempt("user", "root outside", "own_users", 'busybox touch "$HERE/by-root"',
-            "touch /shared/by-root", _users),
+            "touch /shared/by-root",
+            lambda o: "a file that it made as root belongs to user 0 outside: root"
+            if o.outside["owner"] == "0" else "",
+            lambda o: f"a file that it made as root belongs to user {o.outside['owner']} outside"),
     Attempt("capabilities", "stolen address", "few_capabilities", _STEAL,
-            "ip address add NEIGHBOUR/16 dev eth0; arping -U NEIGHBOUR", _privileges),
+            "ip address add NEIGHBOUR/16 dev eth0; arping -U NEIGHBOUR",
+            lambda o: "" if o.targets["TOKEN"] in o.outside["neighbour"] else
+            f"the host asks its neighbour, and hears: {o.outside['neighbour'].splitlines()[0]}",
+            lambda o: f"{o.last}; the neighbour still answers the host"),
     Attempt("seccomp", "system calls", "own_filter",
             "busybox unshare -r busybox grep CapEff /proc/self/status",
-            "unshare -r grep CapEff /proc/self/status", _calls),
+            "unshare -r grep CapEff /proc/self/status",
+            lambda o: "" if o.status else "in a user namespace that it made it has "
+            f"{int(o.last.split()[-1], 16).bit_count()} capabilities again"),
     Attempt("cgroup", "many processes", "own_cgroup",
             'busybox sh -c "$SWARM" "$HERE/gate"; : <> "$HERE/gate"',
-            f"start {CHILDREN} processes", _children),
+            f"start {CHILDREN} processes",
+            lambda o: f"it started {o.numbers} processes, and nobody stopped it"
+            if o.numbers >= CHILDREN else "",
+            lambda o: f"after {o.numbers} processes: {o.last}"),
 )  # fmt: skip
 """In the order of trying: `kill` first, while numbers inside are small and none is the outsider's;
 the swarm last: where it is stopped, nothing else can be started."""
@@ -514,13 +481,13 @@ def _judged(
     for each in ATTEMPTS:
         said = output.partition(f"== {each.name}\n")[2]
         words, _, rest = said.partition("== ")
-        words = words.replace(
-            targets["SECRET"].removesuffix("secret.txt"), "…/"
-        )  # which says nothing
-        held, evidence = each.judge(Outcome(words, int(rest.split()[0]), targets, outside))
+        folder = targets["SECRET"].removesuffix("secret.txt")
+        words = words.replace(folder, "…/")  # which says nothing
+        outcome = Outcome(words, int(rest.split()[0]), targets, outside)
+        out = each.out(outcome)
         must = marks.get(each.name)  # what a look from outside finds as long as it is unharmed
         if must and must not in outside[each.name]:
-            held, evidence = False, HARMED
-        by_us = each.step in lent
-        lights[each.name] = Light(each.name, each.words, held, each.shown, evidence, by_us)
+            out = HARMED
+        evidence, by_us = out or each.held(outcome), each.step in lent
+        lights[each.name] = Light(each.name, each.words, not out, each.shown, evidence, by_us)
     return tuple(lights[name] for name in ORDER)

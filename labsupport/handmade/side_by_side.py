@@ -5,20 +5,18 @@ asked.
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from labsupport.cgroup.life import new_name
-from labsupport.engine.oci_runtime import Bundle, bundle
+from labsupport.engine.oci_runtime import bundle
 from labsupport.errors import LabError, TimedOut
 from labsupport.figure.table import PlainTable
 from labsupport.handmade.workshop import Workshop
 from labsupport.kernel import proc
-from labsupport.kernel.mounts import Mount, mounts
-from labsupport.kernel.procfs import named, namespaces, status_fields, uid_map
+from labsupport.kernel.mounts import groups_of, mounts
+from labsupport.kernel.procfs import named, namespaces, status_fields, tries, uid_map
 
 KERNELS = ("/proc/", "/sys/")  # below these, files are the kernel's
 _PATIENCE_SECONDS = 30.0
@@ -50,6 +48,7 @@ class Portrait:
 def portrait(pid: int) -> Portrait:
     """Read what there is to know of a process. Raises `ProcessGone`."""
     here, there, fields = namespaces(), namespaces(pid), status_fields(pid)
+    groups = groups_of(pid)
     table = mounts(pid)
     kernels = [each for each in table if each.point.startswith(KERNELS)]
     root = table.at("/")
@@ -59,26 +58,19 @@ def portrait(pid: int) -> Portrait:
         capabilities=int(fields["CapEff"], 16).bit_count(),
         no_new_privs=fields["NoNewPrivs"] == "1",
         filters=int(fields.get("Seccomp_filters", fields["Seccomp"] != "0")),
-        hidden=tuple(each.point for each in kernels if _hides(each)),
+        # a file by /dev/null over it, a folder by an empty tmpfs that none may write to
+        hidden=tuple(
+            each.point
+            for each in kernels
+            if each.root == "/null" or (each.fstype == "tmpfs" and each.read_only)
+        ),
         read_only=tuple(
             each.point for each in kernels if each.fstype in ("proc", "sysfs") and each.read_only
         ),
         devices=tuple(sorted(os.listdir(f"/proc/{pid}/root/dev"))),
         root=root.fstype if root.root == "/" else f"a folder on {root.fstype}",
-        cgroup=_cgroup(pid),
+        cgroup=groups.get("pids") or groups.get("", "/"),  # of v1; of v2, or of the root
     )
-
-
-def _hides(mount: Mount) -> bool:
-    """A file is hidden by /dev/null over it, a folder by an empty tmpfs that none may write to."""
-    return mount.root == "/null" or (mount.fstype == "tmpfs" and mount.read_only)
-
-
-def _cgroup(pid: int) -> str:
-    """The path in the hierarchy of pids (v1), or in the only one (v2)."""
-    lines = [line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
-    paths = {name: path for _, name, path in lines}
-    return paths.get("pids") or paths.get("", "/")
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -125,32 +117,27 @@ def compare(of: Mapping[str, Portrait]) -> PlainTable:
     return PlainTable(finding, ("", *of, "what it is good for"), rows)
 
 
-def bundle_for(workshop: Workshop, argv: Sequence[str]) -> Bundle:
-    """Make a bundle of the workshop's root file system, for `workshop.stage` to run."""
-    folder = workshop.new_folder()
-    rootless = "user" in workshop.stage.new
-    group = "" if rootless else f"/{new_name('runtime')}"
-    return bundle(folder, workshop.root, argv, cgroup=group, rootless=rootless)
-
-
 @contextmanager
 def runtime_container(workshop: Workshop) -> Iterator[tuple[str, int]]:
     """Run `sleep` in a container of runc (or crun) on the workshop's stage, for a `with`.
 
     Yields the runtime's name, and the first process's number on this side.
     """
-    made = bundle_for(workshop, _SLEEP)
+    rootless = "user" in workshop.stage.new
+    group = "" if rootless else f"/{new_name('runtime')}"
+    folder = workshop.new_folder()
+    made = bundle(folder, workshop.root, _SLEEP, cgroup=group, rootless=rootless)
     process = workshop.stage.start(made.run("beside"), cwd="/")
-    until = time.monotonic() + _PATIENCE_SECONDS
     try:
-        # a runtime forks twice on the way, and only then is the program's name there
-        while not (inside := set(proc.children(process.pid)) & set(named(_SLEEP[0]))):
+        for _ in tries(_PATIENCE_SECONDS):
+            # a runtime forks twice on the way, and only then is the program's name there
+            if inside := set(proc.children(process.pid)) & set(named(_SLEEP[0])):
+                break
             if process.returncode is not None:
                 said = (process.output + process.errors).strip()
                 raise LabError(f"{made.runtime} {process.ending}", said)
-            if time.monotonic() > until:
-                raise TimedOut(f"{made.runtime} did not start a container")
-            time.sleep(0.02)
+        else:
+            raise TimedOut(f"{made.runtime} did not start a container")
         yield made.runtime, inside.pop()
     finally:
         workshop.stage.run(made.kill("beside"), cwd="/")

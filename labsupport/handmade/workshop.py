@@ -33,7 +33,7 @@ from labsupport.handmade import building
 from labsupport.handmade.building import FAILED, Step
 from labsupport.kernel import proc
 from labsupport.kernel.capabilities import capability_mask
-from labsupport.kernel.procfs import status
+from labsupport.kernel.procfs import status, tries
 from labsupport.ownership import marks
 from labsupport.ownership.marks import Opening
 from labsupport.sandbox.process import Process
@@ -164,12 +164,11 @@ class Workshop(Opening):
 
     def fetch(self, page: str) -> str:
         """Fetch a page from the stage; wait until its server listens, or raise TimedOut."""
-        until = time.monotonic() + PATIENCE_SECONDS
-        while (answer := self.stage.run(["busybox", "wget", "-q", "-O", "-", page])).returncode:
-            if time.monotonic() > until:
-                raise TimedOut(f"{page} does not answer", f"{answer.stderr} {answer.ending}")
-            time.sleep(0.05)
-        return answer.stdout
+        for _ in tries(PATIENCE_SECONDS, 0.05):
+            answer = self.stage.run(["busybox", "wget", "-q", "-O", "-", page])
+            if not answer.returncode:
+                return answer.stdout
+        raise TimedOut(f"{page} does not answer", f"{answer.stderr} {answer.ending}")
 
     def new_folder(self) -> Path:
         """Make an empty folder, which is removed with the workshop."""
@@ -244,29 +243,25 @@ class Handmade:
 
     def wait_until_executed(self) -> None:
         """Return when the steps are done; else raise StepFailed, or TimedOut after 20 seconds."""
-        until = time.monotonic() + PATIENCE_SECONDS
-        while True:
+        for _ in tries(PATIENCE_SECONDS, 0.003):
             ended = self.process.returncode is not None
             told = self.told()
             if any("failed" in line for line in told):
                 raise explain(told, self.script)
             if any("execute" in line for line in told):
-                return self._wait_until_it_is_the_program(until)
+                break
             if ended:  # it wrote nothing, as when it is not valid Python
                 said = self.process.errors.strip().splitlines() or ["it said nothing"]
                 step = (*self.script.steps, "start")[0]
                 what = "the container script ended early"
                 raise StepFailed(step, 0, what, said[-1], "look at the script")
-            if time.monotonic() > until:
-                raise TimedOut("the container is not there", f"it did: {told}")
-            time.sleep(0.003)
-
-    def _wait_until_it_is_the_program(self, until: float) -> None:
-        """Return when execve is through: what is told before it is still true for a moment."""
+        else:
+            raise TimedOut("the container is not there", f"it did: {told}")
         with suppress(ProcessGone, OSError):  # it has ended already
             script = os.readlink(f"/proc/{self.process.pid}/exe")
-            while os.readlink(f"/proc/{self.pid}/exe") == script and time.monotonic() < until:
-                time.sleep(0.001)
+            for _ in tries(PATIENCE_SECONDS, 0.001):  # what is told before execve is true later
+                if os.readlink(f"/proc/{self.pid}/exe") != script:
+                    break
 
     def close(self) -> None:
         """End it, and wait until it is gone."""
@@ -321,7 +316,9 @@ def collect(steps: Steps) -> Script:
         functions = list(_with_helpers(step))
         names.append(step.__name__)
         for each in functions:
-            if _lacks_a_line(each):
+            nodes = ast.walk(ast.parse(_text(each)))
+            lines = (node.value for node in nodes if isinstance(node, ast.Expr))
+            if any(isinstance(line, ast.Constant) and line.value is ... for line in lines):
                 lent.append(step.__name__)
                 sources |= {ours.__name__: _text(ours) for ours in _with_helpers(_ours(each))}
             else:
@@ -372,15 +369,6 @@ def _ours(function: FunctionType) -> FunctionType:
     why = "there is no solution that could stand in for it"
     remedy = "write it, or take the `...` out"
     raise LabError(f"a line of {function.__name__} is still `...`", why, remedy)
-
-
-def _lacks_a_line(function: FunctionType) -> bool:
-    """Whether one of its statements is still `...`."""
-    return any(
-        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        and node.value.value is ...
-        for node in ast.walk(ast.parse(_text(function)))
-    )  # fmt: skip
 
 
 def _text(function: FunctionType) -> str:
