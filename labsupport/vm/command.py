@@ -4,7 +4,6 @@ import argparse
 import os
 import signal
 import socket
-import sys
 import termios
 import tty
 from collections.abc import Iterator, Sequence
@@ -116,7 +115,3 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--share", action="append", type=Path, default=[], help="one more folder")
     parser.add_argument("program", nargs="*", help="a program and its arguments, after --")
     return parser.parse_args(argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

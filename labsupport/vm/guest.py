@@ -110,9 +110,6 @@ def guest_environment(host: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-_PIECE = 32 << 10
-
-
 class Program(Channel):
     """A program that has been started in the guest; `status` is there once it has ended.
 
@@ -165,40 +162,27 @@ class Captured(Program):
 
     def __init__(self, loop: Mux, number: int, argv: Sequence[str], **where: Any) -> None:
         self._output = {mux.DATA: bytearray(), mux.ERRORS: bytearray()}
-        self._input = b""
-        self._all_fed = False
-        self._room = mux.WINDOW
         super().__init__(loop, number, argv, **where)
 
     def feed(self, data: bytes) -> None:
         """Let the program read `data`, and then the end of its input."""
-        self._input = data
-        self._feed_some()
+        fd = os.memfd_create("input")
+        with open(fd, "wb", closefd=False) as file:
+            file.write(data)
+        os.lseek(fd, 0, os.SEEK_SET)
+        self.read_from(fd)
+
+    def source_ended(self, fd: int) -> None:
+        super().source_ended(fd)
+        os.close(fd)
 
     def text(self, kind: int) -> str:
         """Return what the program has written: its output (`DATA`) or its errors (`ERRORS`)."""
         return self._output[kind].decode(errors="replace")
 
-    def frame(self, kind: int, payload: bytes) -> None:
-        if kind == mux.CREDIT:
-            self._room += mux.NUMBER.unpack(payload)[0]
-            self._feed_some()
-        else:
-            super().frame(kind, payload)
-
     def received(self, kind: int, payload: bytes) -> None:
         self._output[kind] += payload
         self.passed_on(len(payload))
-
-    def _feed_some(self) -> None:
-        while self._room and self._input:
-            piece = self._input[: min(_PIECE, self._room)]
-            self._input = self._input[len(piece) :]
-            self._room -= len(piece)
-            self.send(mux.DATA, piece)
-        if not self._input and not self._all_fed:
-            self._all_fed = True
-            self.send(mux.END)
 
 
 DEFAULT_MEMORY = "1G"
@@ -356,14 +340,11 @@ class LabVM(Closing):
         while not self._ready:
             self.turn(max(began + uml.BOOT_SECONDS - time.monotonic(), 0))
             if (now := time.monotonic()) > began + uml.BOOT_SECONDS and not self._ready:
-                before, began, computed = computed, now, self._computed()
+                kernels = proc.children(self._keeper.pid) if self._keeper else []
+                before, began = computed, now
+                computed = sum(proc.cpu_seconds(pid) for pid in kernels)
                 if now > end or computed - before < uml.BOOT_SECONDS * uml.LEAST_SHARE:
                     raise uml.died("the Lab VM does not start", self.console)
-
-    def _computed(self) -> float:
-        """How many seconds of a CPU the guest's kernel has had."""
-        kernels = proc.children(self._keeper.pid) if self._keeper else []
-        return sum(proc.cpu_seconds(pid) for pid in kernels)
 
     def control(self, kind: int, payload: bytes) -> None:
         """Deal with what the guest says about itself."""

@@ -42,7 +42,10 @@ def install(prefix: str | Path = sys.prefix) -> list[Path]:
         for name, (shown, place) in SPECS.items():
             _write(kernels / name, shown, place)
         if Path(prefix) == Path(sys.prefix):
-            _list_fonts()
+            # matplotlib's list of fonts is made once, here: in a guest that takes seconds
+            FONTS.mkdir(parents=True, exist_ok=True)
+            command = [sys.executable, "-c", "import matplotlib.font_manager"]
+            subprocess.run(command, env={**os.environ, "MPLCONFIGDIR": str(FONTS)}, check=True)
     except OSError as error:
         why = f"{error.filename}: {error.strerror}"
         remedy = "run ./lab kernels as the owner of the environment, or give another --prefix"
@@ -67,10 +70,3 @@ def _write(folder: Path, shown: str, place: str) -> None:
     new = folder / f".kernel.json.{os.getpid()}"
     new.write_text(json.dumps(contents, indent=1))
     new.replace(folder / "kernel.json")
-
-
-def _list_fonts() -> None:
-    """Let matplotlib make its list of fonts once, here: in a guest that takes seconds."""
-    FONTS.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-c", "import matplotlib.font_manager"]
-    subprocess.run(command, env={**os.environ, "MPLCONFIGDIR": str(FONTS)}, check=True)

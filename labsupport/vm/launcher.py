@@ -109,15 +109,11 @@ def has_gone(parent: int | None) -> bool:
 
 def _boot(slot: gate.Slot) -> LabVM:
     memory = os.environ.get("LAB_MEMORY") or DEFAULT_MEMORY
+    here = Path.cwd().resolve()  # the notebook's folder, where Jupyter starts its kernel
     try:
-        return LabVM.boot(memory, share=_shares(), slot=slot)
+        return LabVM.boot(memory, share=[] if here == Path("/") else [here], slot=slot)
     except LabError as error:
         raise CannotBoot(error) from error
-
-
-def _shares() -> list[Path]:
-    """The notebook's folder, which is where Jupyter starts its kernel."""
-    return [here] if (here := Path.cwd().resolve()) != Path("/") else []
 
 
 class Session:
@@ -151,20 +147,16 @@ class Session:
             self.guest.turn(left if left > 0 else None)
             if left <= 0:
                 self._release()
-        if self._kernel.over:
-            self._pass_on_last_words()
+        until = time.monotonic() + (LAST_WORDS_SECONDS if self._kernel.over else 0.0)
+        # its connections end when they have passed on the last reply, which is still under way
+        while self.guest.mux.channels and (left := until - time.monotonic()) > 0:
+            self.guest.turn(left)
         status = self._kernel.status or 0
         if status < 0:
             name = signal.Signals(-status).name
             print(f"The kernel was ended by {name}.\n{self.guest.console}", file=sys.stderr)
             return 128 - status
         return status
-
-    def _pass_on_last_words(self) -> None:
-        """Wait until the ended kernel's connections are: its last reply is still under way."""
-        until = time.monotonic() + LAST_WORDS_SECONDS
-        while self.guest.mux.channels and (left := until - time.monotonic()) > 0:
-            self.guest.turn(left)
 
     def _end(self) -> None:
         self._over = True

@@ -90,7 +90,9 @@ def explain(console: str, was_up: bool) -> LabError:
         return ptrace_forbidden("the kernel refused it")
     if not was_up and "Kernel panic" not in console:
         return LabError(f"{find_kernel()} did not start", console or "it printed nothing", REMEDY)
-    if "Kernel panic" not in console and (kills := _kills_for_memory()):
+    # how often the memory limit of this process's container has killed; 0 outside of one
+    counts = [number_after("oom_kill", file.read_text()) for file in _EVENTS if file.exists()]
+    if "Kernel panic" not in console and (kills := sum(counts)):
         return LabError(
             "the Lab VM has died, most likely killed because this machine ran out of memory",
             f"processes that were killed for it in this container: {kills}",
@@ -98,11 +100,6 @@ def explain(console: str, was_up: bool) -> LabError:
             "(LAB_MEMORY=256M)",
         )
     return died("the Lab VM has died", console)
-
-
-def _kills_for_memory() -> int:
-    """How often the memory limit of this process's container has killed; 0 outside of one."""
-    return sum(number_after("oom_kill", file.read_text()) for file in _EVENTS if file.exists())
 
 
 def died(what: str, console: str) -> LabError:

@@ -44,11 +44,6 @@ def serve(device: str) -> None:
         pass
 
 
-def _inodes() -> int:
-    with open("/proc/sys/fs/inode-nr") as file:
-        return int(file.read().split()[0])
-
-
 def _make_raw(fd: int) -> None:
     """Switch every kind of processing off, so that each byte comes as it was sent; termios(3)."""
     mode = termios.tcgetattr(fd)
@@ -107,7 +102,9 @@ class Agent(Mux):
         if not self._most_inodes or time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + LOOK_SECONDS
-        if _inodes() > self._most_inodes:
+        with open("/proc/sys/fs/inode-nr") as file:
+            inodes = int(file.read().split()[0])
+        if inodes > self._most_inodes:
             with open("/proc/sys/vm/drop_caches", "w") as file:
                 file.write("3")
 
@@ -187,7 +184,9 @@ class Program(Channel):
     ) -> None:
         size = wishes["terminal"]
         for path, text in wishes["files"].items():
-            _write_private(path, text)
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(text)
         ours, theirs = _terminal(*size) if size else _pipes()
         try:
             self.pid = _spawn(wishes, {**environment, **wishes["environment"]}, theirs)
@@ -252,12 +251,6 @@ class Program(Channel):
         if self.has_credit:
             self.send(mux.EXIT, mux.NUMBER.pack(self.status))
             self.close()
-
-
-def _write_private(path: str, text: str) -> None:
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
 
 
 def _spawn(wishes: dict[str, Any], environment: dict[str, str], fds: tuple[int, ...]) -> int:

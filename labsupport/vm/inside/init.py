@@ -93,9 +93,15 @@ def main(_args: list[str]) -> int:
     """Run as process 1; the serial line's device is in the environment, as `LAB_LINE`."""
     make_root()
     mount_the_rest()
-    delegate_cgroups()
-    name_the_machine()
-    bring_up_loopback()
+    # every controller may be used in the groups that notebooks will make
+    with open(f"{CGROUP}/cgroup.controllers") as file:
+        wanted = " ".join(f"+{name}" for name in file.read().split())
+    _write(f"{CGROUP}/cgroup.subtree_control", wanted)
+    syscalls.sethostname(HOSTNAME)  # which is looked up without a network
+    _write("/etc/hosts", f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost ip6-localhost\n")
+    request = struct.pack("16sh14x", b"lo", _IFF_UP | _IFF_RUNNING)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, request)  # the loopback is up; netdevice(7)
     agent.serve(os.environ["LAB_LINE"])
     syscalls.power_off()
     return 0
@@ -125,14 +131,18 @@ def mount_the_rest() -> None:
     mount("run", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
     mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "gid=5,mode=620,ptmxmode=666")
     mount("shm", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV)  # noqa: S108 (that is its name)
-    if _knows("mqueue"):
+    with open("/proc/filesystems") as file:
+        known = file.read().split()
+    if "mqueue" in known:
         mount("mqueue", "/dev/mqueue", "mqueue", _SAFE)
     for name, fd in _FDS:
         if not os.path.lexists(f"/dev/{name}"):
             os.symlink(f"/proc/self/fd{fd}", f"/dev/{name}")
     for folder in ("/run/lock", "/run/lab"):
         os.makedirs(folder, exist_ok=True)
-    if not _can_list("/root"):
+    try:
+        os.listdir("/root")
+    except OSError:  # the host's rules hold below the guest's, whose root does not know them
         mount("root", "/root", "tmpfs", MS_NOSUID, "mode=700")
     offer()
 
@@ -143,37 +153,6 @@ def mount(source: str, target: str, fstype: str, flags: int = 0, data: str | Non
     syscalls.mount(source, target, fstype, flags, data)
 
 
-def _knows(fstype: str) -> bool:
-    with open("/proc/filesystems") as file:
-        return fstype in file.read().split()
-
-
-def _can_list(folder: str) -> bool:
-    """Ask the host: its rules hold below the guest's, and the guest's root does not know them."""
-    try:
-        os.listdir(folder)
-    except OSError:
-        return False
-    return True
-
-
-def delegate_cgroups() -> None:
-    """Let every controller be used in the groups that notebooks will make."""
-    with open(f"{CGROUP}/cgroup.controllers") as file:
-        wanted = " ".join(f"+{name}" for name in file.read().split())
-    with open(f"{CGROUP}/cgroup.subtree_control", "w") as file:
-        file.write(wanted)
-
-
-def name_the_machine() -> None:
-    """Set the host name, and let it be looked up without a network."""
-    syscalls.sethostname(HOSTNAME)
-    with open("/etc/hosts", "w") as file:
-        file.write(f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost ip6-localhost\n")
-
-
-def bring_up_loopback() -> None:
-    """Set the interface `lo` up; netdevice(7)."""
-    request = struct.pack("16sh14x", b"lo", _IFF_UP | _IFF_RUNNING)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, request)
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
