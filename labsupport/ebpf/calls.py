@@ -78,7 +78,7 @@ class Calls:
     def words(self) -> str:
         """Say all of it: the picture's text alternative."""
         told = (
-            f"After {call.at_ms} ms {call.caller} calls {_named(call)}"
+            f"After {call.at_ms} ms {call.caller} calls {f'{call.callee} {call.verb}'.strip()}"
             f"{', in the container' if call.is_inside else ''}."
             for call in self.calls
         )
@@ -87,7 +87,8 @@ class Calls:
     def table(self) -> list[tuple[object, ...]]:
         """A row for each call, with all of its words."""
         head = ("ms", "where", "who", "calls")
-        return [head, *((c.at_ms, _where(c), c.caller, c.command) for c in self.calls)]
+        where = {True: "in the container", False: "on this machine"}
+        return [head, *((c.at_ms, where[c.is_inside], c.caller, c.command) for c in self.calls)]
 
     def page(self) -> Page:
         """Draw a lane for each program, and an arrow for each call; time runs downwards."""
@@ -121,23 +122,12 @@ class Calls:
         start, end = self._at(call.caller), self._at(call.callee)
         sheet.text(7.5, y, f"{call.at_ms} ms", right=True)
         if start == end:
-            _loop(sheet, start, y, colour)
+            # a program that executes itself once more
+            way = (start, y - 1), (start - 2.2, y - 1), (start - 2.2, y + 1), (start - 1, y + 1)
+            sheet.line(*way, colour=colour)
+            sheet.arrow((start - 1.4, y + 1), (start, y + 1), colour)
         else:
             sheet.arrow((start, y), (end, y), colour, line=2)
         sheet.text(max(start, end) + 1.2, y, call.verb)
         if call.is_inside:
             sheet.text((start + end) / 2, y - 1.5, "in the container", centre=True)
-
-
-def _loop(sheet: Page, x: float, y: float, colour: str) -> None:
-    """A program that executes itself once more."""
-    sheet.line((x, y - 1), (x - 2.2, y - 1), (x - 2.2, y + 1), (x - 1, y + 1), colour=colour)
-    sheet.arrow((x - 1.4, y + 1), (x, y + 1), colour)
-
-
-def _named(call: Call) -> str:
-    return f"{call.callee} {call.verb}".strip()
-
-
-def _where(call: Call) -> str:
-    return "in the container" if call.is_inside else "on this machine"

@@ -64,8 +64,13 @@ class WhatItWaitsFor(Exercise):
             saw = f"there is something in `{FOLDER}` of {other}: {', '.join(stray)}."
             return Verdict(False, saw)
         there, file = self._there(self._side), self._files[self._side]
+        if not there:
+            saw = f"`{FOLDER}` of {self._side} is empty, and its shell waits."
+            return Verdict(False, saw)
         if there != [file]:
-            return Verdict(False, f"`{FOLDER}` of {self._side} {_holds(there, file)}.")
+            what = "files that nobody waits for" if file in there else "no file that it waits for"
+            saw = f"`{FOLDER}` of {self._side} holds {what}: {', '.join(there)}."
+            return Verdict(False, saw)
         command = procfs.command(self._programs[self._side].pid)
         if not command.startswith("tail"):
             return Verdict(False, f"the file is there, but the program still runs `{command}`.")
@@ -84,13 +89,6 @@ class WhatItWaitsFor(Exercise):
             "{ @[str(args->filename)] = count(); }' -c '/bin/sleep 1'\n"
             f"touch {FOLDER}/{self._files[self._side]}"
         )
-
-
-def _holds(there: list[str], file: str) -> str:
-    if not there:
-        return "is empty, and its shell waits"
-    what = "files that nobody waits for" if file in there else "no file that it waits for"
-    return f"holds {what}: {', '.join(there)}"
 
 
 def _start(box: Sandbox, file: str) -> Process:

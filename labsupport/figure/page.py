@@ -79,8 +79,13 @@ class Page:
         size = f"width='{self._at(width)}' height='{self._at(height)}'"
         look = _painted("fill", fill) + _stroke(colour, line, DASHES if dashed else ())
         self._add(above, f"<rect {place} {size}{look}/>")
-        if hatched:
-            stripes = _stripes(self._at(left), self._at(top), self._at(width), self._at(height))
+        if hatched:  # by lines from the lower left to the upper right
+            wide, high = self._at(width), self._at(height)
+            stripes = "".join(
+                f"M{self._at(left) + min(at, wide):.1f} {self._at(top) + max(0.0, at - wide):.1f}"
+                f"L{self._at(left) + max(0.0, at - high):.1f} {self._at(top) + min(at, high):.1f}"
+                for at in range(6, int(wide + high), 6)
+            )
             self._add(above, f"<path d='{stripes}'{_stroke(colour, 1)}/>")
 
     def circle(
@@ -173,13 +178,3 @@ def _stroke(colour: str, points: float, dashes: Sequence[float] = ()) -> str:
     broken = " ".join(f"{each * wide:.1f}" for each in dashes)
     gaps = f" stroke-dasharray='{broken}'" if broken else ""
     return f"{_painted('stroke', colour)} stroke-width='{wide:.1f}'{gaps}"
-
-
-def _stripes(left: float, top: float, width: float, height: float) -> str:
-    """Return the lines from the lower left to the upper right with which a box is filled."""
-    found = []
-    for at in range(6, int(width + height), 6):
-        x, y = min(at, width), max(0.0, at - width)
-        to_x, to_y = max(0.0, at - height), min(at, height)
-        found.append(f"M{left + x:.1f} {top + y:.1f}L{left + to_x:.1f} {top + to_y:.1f}")
-    return "".join(found)

@@ -74,7 +74,12 @@ def few_rows(columns: Sequence[Column]) -> list[Row]:
     if rows["/"] not in first:
         first.append(rows["/"])
     rest = [row for row in rows.values() if row not in first]
-    return [*first, *([_together(rest)] if rest else [])]
+    if not rest:
+        return first
+    tables = zip(*(row.cells for row in rest), strict=True)
+    counts = [sum(cell is not None for cell in cells) for cells in tables]
+    cells = tuple(Cell(f"{count} mounts", "", True) if count else None for count in counts)
+    return [*first, Row(f"… {len(rest)} more", cells)]
 
 
 def _is_the_point(row: Row, columns: Sequence[Column]) -> bool:
@@ -100,14 +105,6 @@ def _name(point: str) -> str:
     """The point, without the place of this course, which is a path on its user's disk."""
     is_ours = point == COURSE or point.startswith(f"{COURSE}/")
     return f"(the course){point.removeprefix(COURSE)}" if is_ours else point
-
-
-def _together(rows: Sequence[Row]) -> Row:
-    """Write several rows as one."""
-    columns = zip(*(row.cells for row in rows), strict=True)
-    counts = [sum(cell is not None for cell in cells) for cells in columns]
-    cells = tuple(Cell(f"{count} mounts", "", True) if count else None for count in counts)
-    return Row(f"… {len(rows)} more", cells)
 
 
 def finding(columns: Sequence[Column]) -> str:
@@ -160,8 +157,10 @@ def page(columns: Sequence[Column]) -> Page:
     sheet.text(1.5, TOP - 3.4, "mount point")
     width = (100 - POINTS - 1.6 * len(columns)) / len(columns)
     for index, column in enumerate(columns):
-        left = POINTS + index * (width + 1.6)
-        _draw_frame(sheet, column, left, width)
+        left, fill = POINTS + index * (width + 1.6), f"{column.colour}12"
+        sheet.box(left, 7.4, width, sheet.height - 10, column.colour, fill=fill, pad=0.6)
+        sheet.text(left + 1.6, 7.4, column.label, bold=True, tab=True)
+        sheet.text(left + 1.6, TOP - 2.2, f"{len(column.table)} mounts")
         for number, row in enumerate(shown):
             _draw_cell(sheet, row.cells[index], column, left + 1.1, _top(number), width - 2.2)
     for number, row in enumerate(shown):
@@ -175,13 +174,6 @@ def _top(number: int) -> float:
     return TOP + number * (HIGH + GAP)
 
 
-def _draw_frame(sheet: Page, column: Column, left: float, width: float) -> None:
-    fill = f"{column.colour}12"
-    sheet.box(left, 7.4, width, sheet.height - 10, column.colour, fill=fill, pad=0.6)
-    sheet.text(left + 1.6, 7.4, column.label, bold=True, tab=True)
-    sheet.text(left + 1.6, TOP - 2.2, f"{len(column.table)} mounts")
-
-
 def _draw_cell(
     sheet: Page, cell: Cell | None, column: Column, left: float, top: float, width: float
 ) -> None:
@@ -190,11 +182,9 @@ def _draw_cell(
         said = cell.name if cell else "no mount"
         sheet.text(*middle, said, colour=style.QUIET, centre=True, italic=True)
         return
-    edge, fill, line = (
-        (style.SHARED, f"{style.SHARED}22", 1.2)
-        if cell.shared
-        else (column.colour, f"{column.colour}66", 2.0)
-    )
+    edge, fill, line = column.colour, f"{column.colour}66", 2.0
+    if cell.shared:
+        edge, fill, line = style.SHARED, f"{style.SHARED}22", 1.2
     sheet.box(left, top, width, HIGH, edge, fill=fill, pad=0.5, line=line)
     sheet.text(left + 1.2, top + HIGH * 0.33, cell.name, "body", bold=not cell.shared)
     sheet.text(left + 1.2, top + HIGH * 0.74, cell.detail)

@@ -173,7 +173,14 @@ class Drive(Closing):
 
     def _make_disk(self) -> None:
         """Make a file, a file system in it, and a block device of it."""
-        _require_disks()
+        if not may_make_namespaces():
+            raise MissingCapability("a disk", "only root may mount one", "run it in the Lab VM")
+        if shutil.which("mkfs.ext4") is None:
+            why = "the program is not installed"
+            raise MissingCapability("mkfs.ext4", why, "sudo apt install e2fsprogs")
+        if "\text4\n" not in Path("/proc/filesystems").read_text():
+            remedy = "as root: modprobe ext4"
+            raise MissingCapability("ext4", "this kernel has not loaded it", remedy)
         self._folder = tempfile.TemporaryDirectory(prefix=marks.prefix("drive"))
         content = Path(self._folder.name) / "content"
         content.mkdir()
@@ -181,7 +188,11 @@ class Drive(Closing):
         image = Path(self._folder.name) / f"{self.name}.img"
         with image.open("wb") as file:
             file.truncate(SIZE_BYTES)
-        _make_ext4(image, content, self.name)
+        argv = ["mkfs.ext4", "-q", "-O", "^has_journal", "-m", "0", "-L", self.name]  # it is small
+        argv += ["-d", str(content), str(image)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise MissingCapability("a file system", f"mkfs.ext4: {done.stderr.strip()}")
         self._descriptor, self.device = attach_loop(str(image))
         self.kind = "ext4"
 
@@ -193,25 +204,6 @@ class Drive(Closing):
         major, minor = (self.number or "").split(":")
         box.run(["mknod", name, "b", major, minor])
         return name
-
-
-def _require_disks() -> None:
-    if not may_make_namespaces():
-        raise MissingCapability("a disk", "only root may mount one", "run it in the Lab VM")
-    if shutil.which("mkfs.ext4") is None:
-        why = "the program is not installed"
-        raise MissingCapability("mkfs.ext4", why, "sudo apt install e2fsprogs")
-    if "\text4\n" not in Path("/proc/filesystems").read_text():
-        raise MissingCapability("ext4", "this kernel has not loaded it", "as root: modprobe ext4")
-
-
-def _make_ext4(image: Path, content: Path, name: str) -> None:
-    """Make an ext4 without a journal (it is small) that holds what is in the folder `content`."""
-    argv = ["mkfs.ext4", *["-q", "-O", "^has_journal", "-m", "0", "-L"], name]
-    argv += ["-d", str(content), str(image)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise MissingCapability("a file system", f"mkfs.ext4: {done.stderr.strip()}")
 
 
 # ---- the classic way out of a chroot(2), tried on chroot and on pivot_root(2), in a sandbox

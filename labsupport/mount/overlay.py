@@ -194,10 +194,8 @@ class OverlayMount:
         if self.upper is None:
             return []
         names = read_layer("upper", self.upper).names()
-        return [path for path in names if not self._is_covered(path)]
-
-    def _is_covered(self, path: str) -> bool:
-        return any(path == point or path.startswith(f"{point}/") for point in self.covered)
+        below = tuple(f"{point}/" for point in self.covered)
+        return [path for path in names if not f"{path}/".startswith(below)]
 
 
 def overlay_of(pid: int, point: str = "/") -> OverlayMount:
@@ -268,7 +266,10 @@ class Overlay(Opening):
             for name in self._names():
                 self.folder(name).mkdir()
             for name, files in self._contents.items():
-                _fill(self.folder(name), files)
+                for path, text in files.items():
+                    file = self.folder(name) / path
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_text(text)
             self.mount()
         except BaseException:
             self.close()
@@ -342,13 +343,6 @@ class Overlay(Opening):
             return repr(self.mounted)
         except NotMounted:
             return f"<layers {', '.join(self._names())}, not mounted>"
-
-
-def _fill(folder: Path, files: Mapping[str, str]) -> None:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
 
 
 def _takes_user_attributes(folder: Path) -> bool:

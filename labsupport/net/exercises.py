@@ -189,15 +189,13 @@ class FindTheFault(_Scene):
         if page != self._page:
             return Verdict(False, f"asked by exercise.client: {why or page}.")
         for name in self.boxes:
-            if other := self._wrong(name):
+            # a missing route may be mended by a default route
+            routes = [route for route in self.boxes[name].net.routes() if route.via]
+            mended = self._fault in ("no route", "no way back") and FAULTS[self._fault][0] == name
+            but = "route " if mended and len(routes) == 1 else "\n"
+            if other := self.differs(name, but=but):
                 return Verdict(False, f"the page comes, but more than the fault changed: {other}.")
         return Verdict(True, f"asked by exercise.client, the server says {page!r}.")
-
-    def _wrong(self, name: str) -> str:
-        """Say what is not as it should be; a missing route may be mended by a default route."""
-        routes = [route for route in self.boxes[name].net.routes() if route.via]
-        mended = self._fault in ("no route", "no way back") and FAULTS[self._fault][0] == name
-        return self.differs(name, but="route " if mended and len(routes) == 1 else "\n")
 
     def answer(self) -> str:
         name, line = FAULTS[self._fault]

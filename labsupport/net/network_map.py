@@ -74,19 +74,17 @@ def network(boxes: Mapping[str, Sandbox], pages: Mapping[str, str] | None = None
 
     Raises `LabError`: one of them shares this machine's network.
     """
-    found = {label: _read(label, box, (pages or {}).get(label, "")) for label, box in boxes.items()}
+    found = {}
+    for label, box in boxes.items():
+        inode, page = namespaces(box.holder_pid)["net"], (pages or {}).get(label, "")
+        links, routes = box.net.links(), box.net.routes()
+        found[label] = Network(label, inode, links, routes, rules(box), listening(box), page)
     return Snapshot(
         networks=tuple(found.values()),
         cables=_cables(boxes, found),
         host_inode=namespaces(os.getpid())["net"],
         host_links=tuple(name for _, name in socket.if_nameindex()),
     )
-
-
-def _read(label: str, box: Sandbox, page: str) -> Network:
-    inode = namespaces(box.holder_pid)["net"]
-    links, routes = box.net.links(), box.net.routes()
-    return Network(label, inode, links, routes, rules(box), listening(box), page)
 
 
 def _cables(boxes: Mapping[str, Sandbox], found: Mapping[str, Network]) -> tuple[Cable, ...]:
@@ -248,8 +246,10 @@ def finding(snapshot: Snapshot) -> str:
     if twice := clashes(snapshot):
         return f"{' and '.join(sorted(twice))} twice on one network: a conflict"
     owners = _owners(snapshot)
-    if published := _published(snapshot):
-        return published
+    every = [(network.label, rule.text) for network in snapshot.networks for rule in network.rules]
+    if found := [(label, it) for label, text in every if (it := DNAT.search(text))]:
+        ways = ", ".join(f"{it[1]} leads to {it[2]}" for _, it in found)
+        return f"Ports of {found[0][0]}: {ways}"
     shared = [it for it, ends in owners.items() if len(ends) > 1 and not it.startswith("127.")]
     if shared:
         times = {2: "twice", 3: "three times"}.get(len(owners[shared[-1]]), "many times")
@@ -275,13 +275,6 @@ def clashes(snapshot: Snapshot) -> frozenset[str]:
         address for address, ends in owners.items()
         if len(ends) > len({segments[end] for end in ends})
     )  # fmt: skip
-
-
-def _published(snapshot: Snapshot) -> str:
-    every = [(network.label, rule.text) for network in snapshot.networks for rule in network.rules]
-    found = [(label, it) for label, text in every if (it := DNAT.search(text))]
-    ways = ", ".join(f"{it[1]} leads to {it[2]}" for _, it in found)
-    return f"Ports of {found[0][0]}: {ways}" if found else ""
 
 
 def _segments(snapshot: Snapshot) -> dict[End, End]:
@@ -350,7 +343,10 @@ def _draw_place(sheet: Page, place: Place, colour: str) -> None:
     sheet.box(*box, colour, fill=style.PAPER)
     sheet.box(*box, colour, fill=f"{colour}14")
     sheet.text(place.left + 1.4, place.top, place.network.label, bold=True, tab=True)
-    _draw_bridge(sheet, place, colour)
+    if within := [at for at, row in place.rows if row.kind in ("bridge", "port")]:
+        top, bottom = min(within) - ROW / 2 + 0.1, max(within) + ROW / 2 - 0.1
+        box = (place.left + 0.8, top, place.width - 1.6, bottom - top)
+        sheet.box(*box, colour, fill=f"{colour}22", line=1.2)  # around a bridge and its ports
     for at, row in place.rows:
         inner = 1.2 if row.kind == "port" else 0.0
         if row.kind == "clash" or (row.link and row.kind != "bridge"):
@@ -363,15 +359,6 @@ def _draw_place(sheet: Page, place: Place, colour: str) -> None:
         ink = style.KERNEL if strong else style.INK
         bold = strong or row.kind == "server"
         sheet.text(place.left + 1.8 + inner, at, row.text, colour=ink, bold=bold)
-
-
-def _draw_bridge(sheet: Page, place: Place, colour: str) -> None:
-    """Draw a box around a bridge and its ports."""
-    within = [at for at, row in place.rows if row.kind in ("bridge", "port")]
-    if within:
-        top, bottom = min(within) - ROW / 2 + 0.1, max(within) + ROW / 2 - 0.1
-        box = (place.left + 0.8, top, place.width - 1.6, bottom - top)
-        sheet.box(*box, colour, fill=f"{colour}22", line=1.2)
 
 
 def _bends(snapshot: Snapshot, places: Mapping[str, Place]) -> Iterator[tuple[Cable, float]]:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from labsupport import trace
 from labsupport.errors import LabError, MissingCapability, TimedOut
+from labsupport.kernel import netlink
+from labsupport.kernel.procfs import tries
 from labsupport.ownership import marks
 from labsupport.sandbox.net import listening
 from labsupport.sandbox.process import Process
@@ -45,14 +47,12 @@ class Server:
 
         Raises `TimedOut`: it does not answer within `timeout` seconds.
         """
-        until = time.monotonic() + timeout
-        while True:
+        for _ in tries(timeout, 0.01):
             try:
                 return self._answer()
             except OSError as error:
-                if time.monotonic() > until:
-                    raise TimedOut(f"{self.argv[0]} does not answer", str(error)) from error
-                time.sleep(0.01)
+                why = str(error)
+        raise TimedOut(f"{self.argv[0]} does not answer", why)
 
     def add_file(self, name: str, size_bytes: int) -> None:
         """Offer a file of zeros for download; it takes no room on the disk."""
@@ -83,7 +83,7 @@ def web_server(page: str = "Hello from PID 1\n", at: str | None = None) -> Serve
     folder = Path(tempfile.mkdtemp(prefix=marks.prefix("web")))
     folder.chmod(0o755)
     (folder / "index.html").write_text(page)
-    host, port = at.split(":") if at else ("127.0.0.1", str(_free_port()))
+    host, port = at.split(":") if at else ("127.0.0.1", str(netlink.free_port()))
     argv = [program, "httpd", "-f", "-p", f"{host}:{port}", "-h", str(folder)]
     return Server(argv, folder, (host, int(port)), b"GET / HTTP/1.0\r\n\r\n")
 
@@ -144,16 +144,8 @@ def database() -> Server:
     return Server(argv, folder, socket_path, b"PING\r\n")
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def _find(program: str, package: str) -> str:
-    found = shutil.which(program)
-    if found is None:
-        raise MissingCapability(
-            program, "the program is not installed", f"sudo apt install {package}"
-        )
-    return found
+    if found := shutil.which(program):
+        return found
+    why = "the program is not installed"
+    raise MissingCapability(program, why, f"sudo apt install {package}")

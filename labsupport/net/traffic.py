@@ -261,8 +261,10 @@ class Bandwidth:
 
                 def step() -> None:
                     running.read()
-                    self.recording = running.recording
-                    self._paint()
+                    self.recording, said = running.recording, now(running.recording)
+                    drawn = draw([self.recording], said, self._seconds, HIGH)
+                    self.picture.width, self.picture.image = plot.pixels(drawn), plot.png(drawn)
+                    self.picture.status = said
 
                 await self.picture.keep_going(step, self._seconds, frames_per_second)
         finally:
@@ -285,11 +287,6 @@ class Bandwidth:
 
     def _set(self, megabytes_per_second: float) -> None:
         self.sender.net.shape(LINK, megabytes_per_second * MEGABYTE)
-
-    def _paint(self) -> None:
-        drawn = draw([self.recording], now(self.recording), self._seconds, HIGH)
-        self.picture.width, self.picture.image = plot.pixels(drawn), plot.png(drawn)
-        self.picture.status = now(self.recording)
 
     def _words(self) -> str:
         return f"A download against its limit. {now(self.recording)}"

@@ -253,7 +253,6 @@ def page(data: PidMapData, least: float = 0) -> Page:
 
 
 def _draw_frame(sheet: Page, frame: Frame) -> None:
-    """Draw the box of a namespace."""
     left, top, width, height = frame.box
     sheet.box(*frame.box, frame.colour, fill=f"{frame.colour}12", pad=0.6)
     sheet.text(left + 1.6, top, frame.label, bold=True, tab=True)
@@ -267,7 +266,6 @@ def _draw_frame(sheet: Page, frame: Frame) -> None:
 
 
 def _draw_chip(sheet: Page, box: Box, chip: Chip) -> None:
-    """Draw a process."""
     left, middle = box[0], box[1] + box[3] / 2
     seen = bool(chip.numbers)
     edge = style.KERNEL if chip.ended and seen else style.PALE
@@ -374,14 +372,14 @@ class PidMap:
         self.refresh()
 
     def _console(self) -> ipywidgets.VBox:
-        sliders = [self._slider(name) for name in self.boxes]
+        sliders = [
+            slider(
+                ipywidgets.IntSlider, partial(self.set_helpers, name), self.picture,
+                value=len(started), max=4, description=f"more processes in: {name}",
+            )
+            for name, started in self.helpers.items()
+        ]  # fmt: skip
         return ipywidgets.VBox([ipywidgets.HBox(sliders), self._viewer, self.picture])
-
-    def _slider(self, name: str) -> ipywidgets.IntSlider:
-        return slider(
-            ipywidgets.IntSlider, partial(self.set_helpers, name), self.picture,
-            value=len(self.helpers[name]), max=4, description=f"more processes in: {name}",
-        )  # fmt: skip
 
     def _group(self, label: str, shown: Mapping[int, ProcessSnapshot]) -> Group:
         pid = self.boxes[label].anchor_pid

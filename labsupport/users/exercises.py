@@ -2,8 +2,6 @@
 
 import os
 import subprocess
-from collections import Counter
-from collections.abc import Iterator, Mapping
 
 from labsupport.course.exercises import AGAIN, Exercise, Verdict
 from labsupport.kernel.mounts import mounts
@@ -12,7 +10,7 @@ from labsupport.ownership import marks
 from labsupport.sandbox.process import Process
 from labsupport.sandbox.rootfs import FolderOf
 from labsupport.sandbox.sandbox import Sandbox
-from labsupport.users.namespaces import Keepers, keepers, namespace
+from labsupport.users.namespaces import keepers, namespace
 
 NAMES = ("heron", "otter", "badger", "lynx", "plover", "stoat", "marten", "siskin")
 SET_NAME = 'hostname "$0"; echo ready; exec sleep 7200'
@@ -54,18 +52,17 @@ class NameOfOneNetworkOfAnother(Exercise):
         found = [each for each in processes() if each.command == command]
         if not found:
             return Verdict(False, f"no process runs `{command}`.")
-        whose = [(each.pid, self._whose(each.namespaces)) for each in found]
+        whose = [
+            (each.pid, [self._one(kind, each.namespaces[kind]) for kind in ("uts", "net")])
+            for each in found
+        ]
         saw = " ".join(
             f"`{command}` (PID {pid}) has the host name of {uts} and the network of {net}."
             for pid, (uts, net) in whose
         )
         if len(found) > 1:
             return Verdict(False, f"{saw} One was asked for: end the others with `kill PID`.")
-        return Verdict(whose[0][1] == (self._uts, self._net), saw)
-
-    def _whose(self, theirs: Mapping[str, int]) -> tuple[str, str]:
-        uts, net = (self._one(kind, theirs[kind]) for kind in ("uts", "net"))
-        return uts, net
+        return Verdict(whose[0][1] == [self._uts, self._net], saw)
 
     def _one(self, kind: str, inode: int) -> str:
         for name, program in self.programs.items():
@@ -181,8 +178,9 @@ class KeepWithoutAProcess(Exercise):
 
     def stop(self) -> None:
         if self._started:
-            for place in _mounted_here(f"uts:[{self._made.inode}]", self._keepers().mounts):
-                subprocess.run(["umount", place], check=False)
+            link, places = f"uts:[{self._made.inode}]", keepers(self._made).mounts
+            for each in [each for each in mounts() if each.root == link and each.point in places]:
+                subprocess.run(["umount", each.point], check=False)
         super().stop()
 
     def task(self) -> str:
@@ -193,14 +191,11 @@ class KeepWithoutAProcess(Exercise):
         )
 
     def look(self) -> Verdict:
-        found = self._keepers()
+        found = keepers(self._made)
         saw = f"UTS namespace {self._made.inode} is {str(found).strip('<>')}."
         if not found:
             return Verdict(False, f"{saw} It is gone, and its host name with it. {AGAIN}")
         return Verdict(not found.processes, saw)
-
-    def _keepers(self) -> Keepers:
-        return keepers(self._made)
 
     def answer(self) -> str:
         return (
@@ -209,8 +204,3 @@ class KeepWithoutAProcess(Exercise):
             "exercise.program.signal(9)\n"
             "exercise.program.wait()"
         )
-
-
-def _mounted_here(link: str, places: tuple[str, ...]) -> Iterator[str]:
-    """Yield those of `places` where the file is mounted on this side, each as often as it is."""
-    yield from Counter(m.point for m in mounts() if m.root == link and m.point in places).elements()

@@ -114,15 +114,11 @@ def pid_of(of: int | Box | None) -> int:
 
 def _open(pid: int, kind: Kind) -> int:
     if not os.path.exists(f"/proc/self/ns/{kind.file}"):
-        raise _not_here(kind.name)
+        why = f"there is no /proc/self/ns/{kind.name}: it was built without them"
+        remedy = "choose the kernel “this machine”, if that one has it: ./lab doctor tells"
+        raise LabError(f"this kernel has no {kind.name} namespaces", why, remedy)
     with procfs.readable(pid):
         return os.open(f"/proc/{pid}/ns/{kind.file}", os.O_RDONLY | os.O_CLOEXEC)
-
-
-def _not_here(kind: str) -> LabError:
-    why = f"there is no /proc/self/ns/{kind}: it was built without them"
-    remedy = "choose the kernel “this machine”, if that one has it: ./lab doctor tells"
-    return LabError(f"this kernel has no {kind} namespaces", why, remedy)
 
 
 def _owner(fd: int) -> int | None:
@@ -223,7 +219,10 @@ class NamespaceTable(Tabled):
 
     def __init__(self, others: Mapping[str, Box | int | Mapping[str, int] | None]) -> None:
         present = {name: who for name, who in others.items() if who is not None}
-        self.columns = {NOTEBOOK: namespaces()} | {k: _inodes(who) for k, who in present.items()}
+        self.columns: dict[str, Mapping[str, int]] = {NOTEBOOK: namespaces()} | {
+            name: who if isinstance(who, Mapping) else namespaces(pid_of(who))
+            for name, who in present.items()
+        }
 
     def first(self, label: str, kind: str) -> str:
         """Name the first column that has this column's namespace; "" if the kernel has none."""
@@ -254,10 +253,6 @@ class NamespaceTable(Tabled):
         if first == label:
             return f"`{self.columns[label][kind]}`"
         return f"that of {first}" if first else "not in this kernel"
-
-
-def _inodes(who: Box | int | Mapping[str, int]) -> Mapping[str, int]:
-    return who if isinstance(who, Mapping) else namespaces(pid_of(who))
 
 
 # --- the same attempts in several sandboxes, and what the kernel answered to each ----------------
@@ -291,9 +286,7 @@ def attempts(
     boxes: Mapping[str, Sandbox], tries: Mapping[str, Sequence[str]], cwd: Path | None = None
 ) -> Answers:
     """Run each program of `{what it attempts: arguments}` in each of `{name: sandbox}`."""
-    rows = {
-        what: [box.run(argv, cwd=cwd) for box in boxes.values()] for what, argv in tries.items()
-    }
+    rows = {what: [b.run(argv, cwd=cwd) for b in boxes.values()] for what, argv in tries.items()}
     return Answers(tuple(boxes), rows)
 
 

@@ -5,12 +5,11 @@ unprivileged user; so it ends with the notebook, as every sandbox does.
 """
 
 import os
-import time
 from typing import Self
 
 from labsupport.engine.oci_runtime import bundle
 from labsupport.errors import LabError, RuntimeMissing, TimedOut
-from labsupport.kernel.procfs import processes
+from labsupport.kernel.procfs import processes, tries
 from labsupport.ownership.marks import Opening
 from labsupport.sandbox.process import Process
 from labsupport.sandbox.rootfs import FolderOf, small_root
@@ -45,9 +44,8 @@ class RootlessContainer(Opening):
     def open(self) -> Self:
         """Start it. Raises `LabError`, `TimedOut`."""
         try:
-            made = bundle(
-                self._folder.path, self._root.path, PROGRAM, rootless=True, read_only=True
-            )
+            folder, root = self._folder.path, self._root.path
+            made = bundle(folder, root, PROGRAM, rootless=True, read_only=True)
         except RuntimeMissing as missing:
             self.runtime = f"a Sandbox: {missing.what}"
             self._box = Sandbox(new=LIKE_RUNC, uid=self.uid).open()
@@ -59,15 +57,13 @@ class RootlessContainer(Opening):
         return self
 
     def _wait_for(self, box: Sandbox, runtime: Process) -> int:
-        until = time.monotonic() + PATIENCE
-        while time.monotonic() < until:
+        for _ in tries(PATIENCE):
             for process in processes(of=box):
                 if process.command == " ".join(PROGRAM):
                     return process.pid
             if runtime.returncode is not None:
                 said = (runtime.output + runtime.errors).strip()
                 raise LabError(f"{self.runtime} {runtime.ending}", said)
-            time.sleep(0.02)
         raise TimedOut(f"{self.runtime} did not start a container", f"it had {PATIENCE:g} seconds")
 
     def close(self) -> None:
