@@ -8,11 +8,11 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from labsupport.build.bases import APP_BASE_TAG
 from labsupport.errors import LabError
 from labsupport.figure.table import PlainTable, amount
+from labsupport.kernel import proc
 from labsupport.machine.virtual import VirtualMachine
 from labsupport.sandbox.sandbox import Sandbox
 from labsupport.trace import Completed
@@ -58,7 +58,8 @@ def look_around(where: str, run: Run | None = None, before: Sequence[str] = ()) 
     `before` is put before the command: `["docker", "exec", "web"]`. Raises `LabError` if the
     script does not get through.
     """
-    done = (run or _here)([*before, "sh", "-c", _SCRIPT])
+    argv = [*before, "sh", "-c", _SCRIPT]
+    done = run(argv) if run else subprocess.run(argv, capture_output=True, text=True, check=False)
     told = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
     if done.returncode or "processes" not in told:
         raise LabError(f"nothing can be seen from {where}", done.stderr.strip())
@@ -68,13 +69,6 @@ def look_around(where: str, run: Run | None = None, before: Sequence[str] = ()) 
         cpus=int(told["cpus"]), disk_bytes=int(told["disk"]) << 10,
         processes=int(told["processes"]),
     )  # fmt: skip
-
-
-def _here(argv: Sequence[str]) -> Completed:
-    began = time.monotonic()
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    seconds = time.monotonic() - began
-    return Completed(tuple(argv), done.stdout, done.stderr, done.returncode, seconds)
 
 
 def kernels(places: Sequence[Seen]) -> PlainTable:
@@ -127,18 +121,17 @@ def costs(measured: Sequence[Cost], emulated: str) -> PlainTable:
     return PlainTable(
         f"In the machine: {emulated}.",
         ("", "its first program after", "memory", "disk"),
-        tuple((c.name, _seconds(c), _memory(c), amount(c.disk_bytes)) for c in measured),
-    )
+        tuple(
+            (c.name, _seconds(c.start_seconds), amount(float(f"{c.memory_bytes:.1g}")),
+             amount(c.disk_bytes))
+            for c in measured
+        ),
+    )  # fmt: skip
 
 
-def _seconds(cost: Cost) -> str:
-    seconds = cost.start_seconds
+def _seconds(seconds: float) -> str:
     number, unit = (seconds, "s") if seconds >= 0.95 else (1000 * seconds, "ms")
     return f"{float(f'{number:.1g}'):.0f} {unit}"
-
-
-def _memory(cost: Cost) -> str:
-    return amount(float(f"{cost.memory_bytes:.1g}"))
 
 
 def of_sandbox() -> Cost:
@@ -152,8 +145,8 @@ def of_sandbox() -> Cost:
         box.run(["true"])
         seconds = time.monotonic() - began
         sleeper = box.start(["sleep", "60"])
-        rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in (box.pid, sleeper.pid)]
-    return Cost("sandbox", seconds, sum(map(_pss, rollups)), 0)
+        memory = sum(proc.pss(proc.read(pid, "smaps_rollup")) for pid in (box.pid, sleeper.pid))
+    return Cost("sandbox", seconds, memory, 0)
 
 
 _IN_A_CONTAINER = """\
@@ -171,7 +164,7 @@ def of_container(machine: VirtualMachine) -> Cost:
     if done.returncode:
         raise LabError("no container ran in the machine", done.stderr)
     nanoseconds, _, rollup = done.stdout.partition("\n")
-    return Cost("container in the VM", int(nanoseconds) / 1e9, _pss(rollup), 0)
+    return Cost("container in the VM", int(nanoseconds) / 1e9, proc.pss(rollup.encode()), 0)
 
 
 def of(machine: VirtualMachine) -> Cost:
@@ -179,7 +172,3 @@ def of(machine: VirtualMachine) -> Cost:
     disk = machine.base.size_bytes + machine.own_disk_bytes
     ready = machine.stages[-1].ended_seconds
     return Cost("virtual machine", ready, machine.memory_at_login, disk)
-
-
-def _pss(rollup: str) -> int:
-    return int(rollup.partition("\nPss:")[2].split()[0]) << 10

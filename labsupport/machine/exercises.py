@@ -1,6 +1,5 @@
 """The exercises of notebook 12: judged by the machine's answers, at its ports and by SSH."""
 
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from collections.abc import Callable
 from labsupport.build.bases import APP_BASE_TAG, find_archive
 from labsupport.course.exercises import Exercise, Verdict
 from labsupport.errors import LabError
+from labsupport.kernel.procfs import tries
 from labsupport.machine.virtual import VirtualMachine, running
 
 ANSWER_SECONDS = 60
@@ -42,12 +42,7 @@ class _InAMachine(Exercise):
 
     def at_end(self, do: Callable[..., object], *given: object) -> None:
         """Have something done when the exercise ends, if its machine still runs."""
-
-        def end() -> None:
-            if self.vm.is_running:
-                do(*given)
-
-        self.ends.callback(end)
+        self.ends.callback(lambda: self.vm.is_running and do(*given))
 
     def say(self, script: str) -> str:
         """Run a line in the machine's shell; return what it says, in one piece."""
@@ -93,16 +88,14 @@ class TwoDoors(_InAMachine):
             return Verdict(False, f"the container {self.container}: {state}.")
         ports = self.say(f"docker port {self.container}")
         if f":{self.port}" not in ports:
-            found = ports or "none at all"
-            return Verdict(
-                False, f"the container runs, but publishes no port {self.port} (found: {found})."
-            )
+            saw = f"publishes no port {self.port} (found: {ports or 'none at all'})."
+            return Verdict(False, f"the container runs, but {saw}")
         if self.port not in self.vm.open_ports:
             return Verdict(False, f"the machine's port {self.port} is closed to the outside.")
         url = f"http://127.0.0.1:{self.vm.open_ports[self.port]}/"
         try:
             said = _ask(url)
-        except (urllib.error.URLError, OSError) as error:
+        except OSError as error:
             return Verdict(False, f"both doors are open, but {url} does not answer: {error}.")
         if said != self.word:
             return Verdict(False, f"something answers at {url}, but not with the page: {said!r}.")
@@ -180,12 +173,10 @@ _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 def _ask(url: str) -> str:
     """Return what a server says; one that is only starting is given time."""
-    until = time.monotonic() + STARTS_SECONDS
-    while True:
+    for _ in tries(STARTS_SECONDS, 0.2):
         try:
             with _DIRECTLY.open(url, timeout=ANSWER_SECONDS) as answer:
                 return str(answer.read(1000).decode(errors="replace").strip())
-        except (urllib.error.URLError, OSError):
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.2)
+        except OSError as error:
+            said = error
+    raise said

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labsupport.doctor.machine import probe
-from labsupport.doctor.qemu import PROGRAM, BaseDisk
+from labsupport.doctor.qemu import INITRD, KERNEL, PROGRAM, BaseDisk
 from labsupport.errors import LabError
 
 # mitigations protect against other tenants' programs; nobody else is on this machine
@@ -77,7 +77,7 @@ def command(
         *("-drive", f"file={_value(folder / 'disk.qcow2')},if=virtio,format=qcow2,cache=unsafe"),
         *("-netdev", network, "-device", "virtio-net-pci,netdev=net,romfile="),
         *("-device", "virtio-rng-pci"),
-        *("-kernel", str(disk.kernel), "-initrd", str(disk.initrd)),
+        *("-kernel", str(disk.folder / KERNEL), "-initrd", str(disk.folder / INITRD)),
         *("-append", " ".join([*_KERNEL_OPTIONS, *_SYSTEM_OPTIONS, f"lab.key={key}"])),
     ]
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labsupport.doctor import qemu
-from labsupport.doctor.qemu import find_disk, make_overlay
-from labsupport.errors import LabError, ProgramNotFound, TimedOut
-from labsupport.kernel import proc
+from labsupport.errors import LabError, TimedOut
+from labsupport.kernel import netlink, proc
+from labsupport.kernel.procfs import tries
 from labsupport.machine import hypervisor
 from labsupport.ownership import marks
 from labsupport.ownership.marks import Closing
@@ -42,22 +42,6 @@ def amount(text: str, least: int, most: int) -> int:
     return found
 
 
-def require_space() -> None:
-    """Raise `LabError` unless there is room for what will be written to the disk."""
-    folder = tempfile.gettempdir()
-    free = shutil.disk_usage(folder).free
-    if free < LEAST_SPACE:
-        why = f"{free >> 20} MB are free in {folder}, and it may grow to {LEAST_SPACE >> 20} MB"
-        remedy = "name a folder with space: TMPDIR=FOLDER ./lab"
-        raise LabError("a machine's disk needs space", why, remedy)
-
-
-def free_port() -> int:
-    """Return a port of our loopback that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 # Logging in: with a new key and known hosts of our own; the user's are never touched.
 
 CONFIG = """\
@@ -78,13 +62,7 @@ Host {name}
 
 def make_key(path: Path) -> str:
     """Make a key pair (Ed25519, no passphrase) at `path` and `path.pub`; return the public half."""
-    argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(path)]
-    try:
-        subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, capture_output=True)
-    except FileNotFoundError as error:
-        raise ProgramNotFound(
-            "a key cannot be made", "no program `ssh-keygen`", "sudo apt-get install openssh-client"
-        ) from error
+    qemu.run_tool(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(path)])
     return path.with_name(path.name + ".pub").read_text().split()[1]
 
 
@@ -116,7 +94,12 @@ class VirtualMachine(Closing):
         qemu.check()
         memory_bytes = amount(memory, LEAST_MEMORY, proc.available_memory())
         disk_bytes = amount(disk, LEAST_DISK, MOST_DISK)
-        require_space()
+        folder = tempfile.gettempdir()
+        free = shutil.disk_usage(folder).free >> 20
+        if free < LEAST_SPACE >> 20:
+            why = f"{free} MB are free in {folder}, and it may grow to {LEAST_SPACE >> 20} MB"
+            remedy = "name a folder with space: TMPDIR=FOLDER ./lab"
+            raise LabError("a machine's disk needs space", why, remedy)
         machine = cls(name, hypervisor.Hardware(memory_bytes, disk_bytes, cpus))
         if name in _machines:
             _machines[name].close()
@@ -125,7 +108,7 @@ class VirtualMachine(Closing):
         return machine
 
     def __init__(self, name: str, hardware: hypervisor.Hardware) -> None:
-        self.name, self.hardware, self.base = name, hardware, find_disk()
+        self.name, self.hardware, self.base = name, hardware, qemu.find_disk()
         self.accelerator = hypervisor.choose()
         self.progress = Progress()
         self.open_ports: dict[int, int] = {}
@@ -140,7 +123,8 @@ class VirtualMachine(Closing):
         self.config, self.key = self.folder / "config", self.folder / "key"
         argv = marks.reaping(f"--remove={self.folder}")
         self._housekeeper = subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True)
-        make_overlay(self.base.image, self.folder / "disk.qcow2", self.hardware.disk_bytes)
+        image = self.base.folder / qemu.IMAGE
+        qemu.make_overlay(image, self.folder / "disk.qcow2", self.hardware.disk_bytes)
         self._public_key = make_key(self.key)
 
     def start(self) -> None:
@@ -148,7 +132,7 @@ class VirtualMachine(Closing):
         if self.is_running:
             return
         self._hang_up()
-        self.port = free_port()
+        self.port = netlink.free_port()
         settings = CONFIG.format(name=self.name, port=self.port, folder=self.folder)
         self.config.write_text(settings)
         (self.folder / "console").write_bytes(b"")
@@ -201,11 +185,10 @@ class VirtualMachine(Closing):
 
     def wait(self, seconds: float = BOOT_SECONDS) -> None:
         """Wait until the machine accepts logins. Raises `TimedOut`, `LabError`."""
-        until = time.monotonic() + seconds
-        while not self.look():
-            if time.monotonic() > until:
-                raise TimedOut(f"{self.name} is not ready after {seconds:g} s", self._last_words())
-            time.sleep(_TICK_SECONDS)
+        for _ in tries(seconds, _TICK_SECONDS):
+            if self.look():
+                return
+        raise TimedOut(f"{self.name} is not ready after {seconds:g} s", self._last_words())
 
     @property
     def console(self) -> str:
@@ -264,7 +247,7 @@ class VirtualMachine(Closing):
         A cloud's firewall does this for the whole world, or for the addresses that one names.
         """
         if port not in self.open_ports:
-            here = free_port()
+            here = netlink.free_port()
             self._say(f"hostfwd_add net tcp:127.0.0.1:{here}-:{port}")
             self.open_ports[port] = here
         return self.open_ports[port]
@@ -284,14 +267,12 @@ class VirtualMachine(Closing):
         """The process that is the machine: QEMU."""
         if self._keeper is None or not self.is_running:
             raise LabError(f"{self.name} is switched off", "", "vm.start()")
-        keeper = self._keeper.pid
-        return int(Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()[0])
+        return proc.children(self._keeper.pid)[0]
 
     @property
     def resident_bytes(self) -> int:
         """How much of this machine's memory QEMU has in use; proc_pid_status(5)."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) << 10
+        return int(proc.status(self.pid)["VmRSS"].split()[0]) << 10
 
     @property
     def own_disk_bytes(self) -> int:

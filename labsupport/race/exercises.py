@@ -51,16 +51,15 @@ class TellThemApart(Exercise):
     def _start(self, kind: str, reading: int) -> int:
         if kind == "plain":
             process = subprocess.Popen(["cat"], stdin=reading)
-            self.ends.callback(_end, process)
+            self.ends.enter_context(process)  # at its end, it is waited for
+            self.ends.callback(process.kill)  # it may have been stopped, by SIGSTOP
             self._plain[process.pid] = process
             return process.pid
-        box = self.ends.enter_context(Sandbox(new=set(self._walls())))
+        walls = ["uts", *self.random.sample(["ipc", "mount"], self.random.choice([0, 1]))]
+        box = self.ends.enter_context(Sandbox(new=set(walls)))
         inside = box.start(["cat"], stdin=reading)
         self._contained[inside.pid] = inside
         return inside.pid
-
-    def _walls(self) -> list[str]:
-        return ["uts", *self.random.sample(["ipc", "mount"], self.random.choice([0, 1]))]
 
     def task(self) -> str:
         return (
@@ -106,11 +105,6 @@ class TellThemApart(Exercise):
             "    if namespaces(pid) == namespaces():\n"
             "        os.kill(pid, signal.SIGTERM)"
         )
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()  # it may have been stopped, by SIGSTOP
-    process.wait()
 
 
 class WallsToOrder(Exercise):

@@ -107,15 +107,20 @@ class Race:
             for number in range(rounds):
                 if self._picture.stopping:
                     break
-                await self._one_round(number)
+                for name, runner in self._runners.items():
+                    # the first start decides, so that one at the limit does not stop half-way
+                    slow = any(s > SLOW_SECONDS for s in self.entrants[name].starts[:1])
+                    if not self._picture.stopping and not (number and slow):
+                        self._picture.status = f"round {number + 1}: {name}"
+                        await self._in_thread(partial(self._start, runner))
                 self._paint()
         finally:
             self._picture.running = False
             # whatever was being started is waited for, then ended
             await asyncio.shield(asyncio.wrap_future(self._thread.submit(self._release)))
-        self._picture.status = race_finding(self._everyone)
-        table = race_table(self._everyone)
-        shown.leave(self._picture.image, self._picture.alt, table, self._picture.width)
+        picture, table = self._picture, race_table(self._everyone)
+        picture.status = race_finding(self._everyone)
+        shown.leave(picture.image, picture.alt, table, picture.width)
 
     def matrix(self) -> PlainTable:
         """Return the lecture's wish list, each field measured."""
@@ -159,15 +164,6 @@ class Race:
                 set_up_seconds=runner.set_up_seconds, set_up_words=runner.set_up_words,
             )  # fmt: skip
 
-    async def _one_round(self, number: int) -> None:
-        for name, runner in self._runners.items():
-            # the first start decides, so that one at the limit does not stop half-way
-            slow = any(seconds > SLOW_SECONDS for seconds in self.entrants[name].starts[:1])
-            if self._picture.stopping or (number and slow):
-                continue
-            self._picture.status = f"round {number + 1}: {name}"
-            await self._in_thread(partial(self._start, runner))
-
     def _start(self, runner: Runner) -> None:
         """Start it once, look what it got at, and end it; in the thread."""
         try:
@@ -202,7 +198,6 @@ class Race:
 
 
 Entrants = Sequence[Entrant]
-Table = list[tuple[object, ...]]
 
 # --- the bars: until the first answer, memory, disk ---------------------------------------------
 
@@ -214,11 +209,6 @@ COLOURS = {
     "process": style.HOST, "virtual environment": style.HOST, "our sandbox": style.FIRST,
     "container": style.SECOND,
 }  # fmt: skip
-
-
-def colour(name: str) -> str:
-    """Return the colour of an entrant; machines with a kernel of their own share one."""
-    return COLOURS.get(name, style.THIRD)
 
 
 def race_finding(entrants: Entrants) -> str:
@@ -246,15 +236,12 @@ def _sentence(each: Entrant) -> str:
         return f"{each.name}: not here, {each.why_not}."
     if not each.starts:
         return f"{each.name}: has not run."
+    low, high = time_in_words(min(each.starts)), time_in_words(max(each.starts))
+    spread = f"{low} to {high}" if len(each.starts) > 1 else "one start"
     return (
-        f"{each.name}: {time_in_words(each.seconds)} ({_spread(each)}), "
+        f"{each.name}: {time_in_words(each.seconds)} ({spread}), "
         f"{amount(each.memory_bytes)} of memory, {_disk(each)} on disk."
     )
-
-
-def _spread(each: Entrant) -> str:
-    low, high = time_in_words(min(each.starts)), time_in_words(max(each.starts))
-    return f"{low} to {high}" if len(each.starts) > 1 else "one start"
 
 
 def _disk(each: Entrant) -> str:
@@ -262,7 +249,7 @@ def _disk(each: Entrant) -> str:
     return f"{own} + {amount(each.borrowed_bytes)}" if each.borrowed_bytes else own
 
 
-def race_table(entrants: Entrants) -> Table:
+def race_table(entrants: Entrants) -> list[tuple[object, ...]]:
     """Return a row for each entrant, with a row of headings first."""
     head = ("how", "first answer after (median)", "fastest", "slowest", "starts", "memory",
             "brings on disk", "borrows of the host's files", "what it brings")  # fmt: skip
@@ -291,7 +278,9 @@ def race_figure(entrants: Entrants) -> Figure:
     _prepare(time, "time", "time to the first answer", longest)
     _prepare(memory, "memory", "memory", [e.memory_bytes for e in entrants])
     _prepare(disk, "disk", "files it needs", [e.disk_bytes + e.borrowed_bytes for e in entrants])
-    _label(time, entrants)
+    time.set_yticks(range(len(entrants)), [e.name for e in entrants], size=style.size("body"))
+    note = "bar: median;  points: each start;  hatched: the host's own Python, which is borrowed"
+    figure.text(0.012, 0.02, note, _look(colour=style.QUIET, va="bottom"))
     for row, each in enumerate(entrants):
         _draw_time(time, row, each)
         if each.starts:
@@ -322,13 +311,6 @@ def _prepare(axes: Axes, kind: str, heading: str, values: Sequence[float]) -> No
     axes.set_axisbelow(True)
 
 
-def _label(axes: Axes, entrants: Entrants) -> None:
-    names = [each.name for each in entrants]
-    axes.set_yticks(range(len(names)), names, size=style.size("body"))
-    note = "bar: median;  points: each start;  hatched: the host's own Python, which is borrowed"
-    axes.figure.text(0.012, 0.02, note, _look(colour=style.QUIET, va="bottom"))
-
-
 def _draw_time(axes: Axes, row: int, each: Entrant) -> None:
     quiet = _look(colour=style.QUIET)
     left = axes.get_xlim()[1] / 60
@@ -347,7 +329,7 @@ def _draw_time(axes: Axes, row: int, each: Entrant) -> None:
 def _bar(
     axes: Axes, row: int, value: float, each: Entrant, left: float = 0.0, hatch: str = ""
 ) -> None:
-    tint = colour(each.name)
+    tint = COLOURS.get(each.name, style.THIRD)  # machines with a kernel of their own share it
     axes.barh(row, value, 0.56, left=left, facecolor="none" if hatch else tint, hatch=hatch,
               edgecolor=tint if hatch else style.INK, linewidth=0.8)  # fmt: skip
 

@@ -17,7 +17,7 @@ import sysconfig
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,7 @@ from labsupport.ownership import marks
 from labsupport.sandbox.sandbox import Sandbox
 
 Pids = Callable[[], Sequence[int]]
+UNTOUCHED = "untouched"
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Bait:
         self.app = self.folder / "app.py"
         self.secret = secrets.token_hex(8)
         self.token = f"victim-{secrets.token_hex(6)}"
-        self._note = self.folder / "note.txt"
+        self.note = self.folder / "note.txt"
         self._victim: subprocess.Popen[bytes] | None = None
 
     def lay(self) -> list[str]:
@@ -118,15 +119,11 @@ class Bait:
         self.end_victim()
         hidden = self.folder / "secret.txt"
         hidden.write_text(self.secret)
-        self._note.write_text("untouched")
+        self.note.write_text(UNTOUCHED)
         # it ends with its input, so it never outlives us
         argv = ["sh", "-c", f"read line # {self.token}"]
         self._victim = subprocess.Popen(argv, env=marks.environment(), stdin=subprocess.PIPE)
-        return [str(hidden), str(self._note), str(self._victim.pid)]
-
-    def is_changed(self) -> bool:
-        """Whether the file has been changed, as this machine sees it."""
-        return self._note.read_text() != "untouched"
+        return [str(hidden), str(self.note), str(self._victim.pid)]
 
     def is_ended(self, expected: bool) -> bool:
         """Whether the process has ended; a moment is given to one that is expected to."""
@@ -158,16 +155,11 @@ def borrowed_bytes() -> int:
     """How large the host's Python is, which some run: its program and its standard library."""
     library = Path(sysconfig.get_path("stdlib"))
     installed = ("site-packages", "dist-packages", "__pycache__")
-    files = (
-        Path(folder, name) for folder, folders, names in _walk(library, installed) for name in names
-    )
-    return size_of([Path(PYTHON), *files])
-
-
-def _walk(top: Path, without: Sequence[str]) -> Iterator[tuple[str, list[str], list[str]]]:
-    for folder, folders, names in os.walk(top):
-        folders[:] = [name for name in folders if name not in without]
-        yield folder, folders, names
+    files = [Path(PYTHON)]
+    for folder, folders, names in os.walk(library):
+        folders[:] = [name for name in folders if name not in installed]
+        files += [Path(folder, name) for name in names]
+    return size_of(files)
 
 
 def size_of(paths: Iterable[Path]) -> int:
@@ -223,7 +215,10 @@ class Runner(ABC):
         answer, pids = self._start(arguments)
         seconds = time.monotonic() - began
         self.answer = json.loads(answer)
-        self.memory_bytes = sum(map(_proportional, pids()))
+        self.memory_bytes = 0
+        for pid in pids():
+            with suppress(OSError, IndexError):
+                self.memory_bytes += proc.pss(proc.read(pid, "smaps_rollup"))
         return seconds
 
     def got(self, hostname: str, boot_id: str) -> BreakOut:
@@ -231,7 +226,7 @@ class Runner(ABC):
         told = self.answer
         return BreakOut(
             reads_file=str(told["read"]).strip() == self.bait.secret,
-            changes_file=self.bait.is_changed(),
+            changes_file=self.bait.note.read_text() != UNTOUCHED,
             sees_process=self.bait.token in str(told["see"]),
             ends_process=self.bait.is_ended(expected=told["end"] is None),
             own_hostname=told["hostname"] != hostname,
@@ -256,15 +251,6 @@ class Runner(ABC):
     def close(self) -> None:
         """End it, and remove what was prepared."""
         self.stop()
-
-
-def _proportional(pid: int) -> int:
-    """Return a process's share of the memory that it holds, in bytes."""
-    with suppress(OSError, ValueError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    return 0
 
 
 def read_answer(output: IO[bytes]) -> str:
@@ -371,7 +357,7 @@ class InContainer(Runner):
         return int(self.image.attrs["Size"])
 
     def _start(self, arguments: list[str]) -> tuple[str, Pids]:
-        from labsupport.engine.listing import owner_labels
+        from labsupport.engine.listing import owner_labels, remove
 
         # its input is ours: when we end, it ends, and auto_remove takes it away
         container = self.engine.client.containers.create(
@@ -379,7 +365,7 @@ class InContainer(Runner):
             entrypoint=[], stdin_open=True, network_mode="none", labels=owner_labels(),
             auto_remove=True,
         )  # fmt: skip
-        self.ends.callback(_remove, container)
+        self.ends.callback(remove, container, force=True)
         streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
         connection = container.attach_socket(params=streams)
         self.ends.callback(connection.close)
@@ -402,13 +388,6 @@ class InContainer(Runner):
         if self.engine:
             self.engine.close()
             self.engine = None
-
-
-def _remove(container: Any) -> None:
-    from docker.errors import APIError, NotFound
-
-    with suppress(NotFound, APIError):  # removed by the engine already, or just being so
-        container.remove(force=True)
 
 
 def _with_shim(container: Any) -> Sequence[int]:

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from labsupport.build.bases import SYSTEM_BASES, find_archive
 from labsupport.doctor import qemu
-from labsupport.machine import hypervisor, virtual
+from labsupport.machine import hypervisor
 from labsupport.machine.virtual import VirtualMachine
 from labsupport.trace import Completed
 from tests.laptop import disk
@@ -39,7 +39,6 @@ def booted() -> Iterator[VirtualMachine]:
     found = disk.made()
     with (
         patch.object(qemu, "find_disk", lambda: found),
-        patch.object(virtual, "find_disk", lambda: found),
         patch.object(
             hypervisor, "command", lambda *a, **o: [*map(_as_a_laptop, _command(*a, **o))]
         ),
