@@ -173,9 +173,6 @@ class BadLayer(LabError):
     """A layer is not a tar archive that the engines would accept."""
 
 
-_WITH_LIMITS = "if you trust it: Image.open(path, limits=labsupport.image.image.Limits(…))"
-
-
 class AppBaseMissing(LabError):
     """The base image of the tutorials' app has not been made on this machine."""
 

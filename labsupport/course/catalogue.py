@@ -21,7 +21,6 @@ _QUESTION = re.compile(
     r"""\b(?:predict\(\s*|question = )(["'])(?P<text>(?:\\.|(?!\1).)*)\1""", re.DOTALL
 )
 _EXERCISE = re.compile(r"""Exercise\.of\(\s*["'](?P<name>\d\d\.\d+)["']""")
-_MINUTES = re.compile(r"About (?:an? )?(?P<number>\d+|hour)")
 
 
 @dataclass(frozen=True)
@@ -62,39 +61,26 @@ def _read(path: Path) -> Chapter:
     prose = [_source(cell) for cell in cells if cell["cell_type"] == "markdown"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     sources = "\n".join(map(_source, code))
-    number, title = _heading(prose[0], path)
+    heading = re.match(r"# (\d\d) · (.+)", prose[0])
+    promised = re.search(r"About (?:an? )?(\d+|hour)", prose[0])
     return Chapter(
-        number=number,
-        title=title,
+        number=heading[1] if heading else path.stem[:2],
+        title=heading[2].strip() if heading else path.stem[3:],
         asks=next(iter(re.findall(r"^\*\*(.+)\*\*$", prose[0], re.MULTILINE)), ""),
         file=path.name,
-        questions=tuple(_unescaped(found["text"]) for found in _QUESTION.finditer(sources)),
+        questions=tuple(
+            re.sub(r"\\(.)", r"\1", found["text"]) for found in _QUESTION.finditer(sources)
+        ),
         exercises=tuple(dict.fromkeys(found["name"] for found in _EXERCISE.finditer(sources))),
         corrections=_told(cells, "corrects"),
         beliefs=_told(cells, "believed"),
-        minutes=_minutes(prose[0]),
+        minutes=promised and int(promised[1].replace("hour", "60")),
         reading_minutes=max(1, round(len(" ".join(prose).split()) / WORDS_PER_MINUTE)),
     )
 
 
 def _source(cell: Mapping[str, Any]) -> str:
     return "".join(cell["source"])
-
-
-def _heading(text: str, path: Path) -> tuple[str, str]:
-    found = re.match(r"# (\d\d) · (.+)", text)
-    return (found[1], found[2].strip()) if found else (path.stem[:2], path.stem[3:])
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", text)
-
-
-def _minutes(text: str) -> int | None:
-    found = _MINUTES.search(text)
-    if not found:
-        return None
-    return 60 if found["number"] == "hour" else int(found["number"])
 
 
 def _told(cells: list[dict[str, Any]], what: str) -> dict[str, dict[str, str]]:
@@ -111,32 +97,29 @@ def corrections() -> PlainTable:
 
     The slide's words are those in data/lecture.txt; a test holds them against each other.
     """
-    told = [(chapter, chapter.corrections) for chapter in chapters()]
-    return _table(told, ("slide", "heading"), ("the slide says", "under the heading"), "simplified")
+    said = {"slide": "the slide says", "heading": "under the heading"}
+    return _table([each.corrections for each in chapters()], said, "simplified")
 
 
 def beliefs() -> PlainTable:
     """Return a row for each thing that no slide says, but people often believe."""
-    told = [(chapter, chapter.beliefs) for chapter in chapters()]
-    return _table(told, ("belief",), ("often believed",), "often believed")
+    told = [each.beliefs for each in chapters()]
+    return _table(told, {"belief": "often believed"}, "often believed")
 
 
 def _table(
-    told: Sequence[tuple[Chapter, Mapping[str, Mapping[str, str]]]],
-    keys: tuple[str, ...],
-    headings: tuple[str, ...],
-    finding: str,
+    told: Sequence[Mapping[str, Mapping[str, str]]], said: Mapping[str, str], finding: str
 ) -> PlainTable:
     rows, links = [], []
-    for chapter, cells in told:
+    for chapter, cells in zip(chapters(), told, strict=True):
         for cell, words in cells.items():
-            quoted = (words.get(key, "").replace("*", "") for key in keys)  # a slide's emphasis
+            quoted = (words.get(key, "").replace("*", "") for key in said)  # a slide's emphasis
             shown = f"{chapter.number}, `{cell}`"
             rows.append((words["claim"], *quoted, words["fact"], shown))
             links.append(f"{chapter.file}#cell-id={cell}")  # as JupyterLab reads it
     notebooks = len({link.partition("#")[0] for link in links})
     return PlainTable(
         f"{len(rows)} things {finding}, and what {notebooks} notebooks show instead",
-        ("claim", *headings, "what is so", "shown in cell"),
+        ("claim", *said.values(), "what is so", "shown in cell"),
         tuple(rows), tuple(links),
     )  # fmt: skip

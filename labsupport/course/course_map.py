@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from labsupport.course import progress
-from labsupport.course.catalogue import NOTEBOOKS, Chapter, chapter_of_question, chapters
+from labsupport.course.catalogue import NOTEBOOKS, chapter_of_question, chapters
 from labsupport.course.progress import EXERCISE, PREDICTION, Event
 from labsupport.errors import LabError, ProgressUnreadable
 from labsupport.figure.table import PlainTable, Tabled
@@ -46,7 +46,17 @@ def scores() -> list[Score]:
     """Count, for each notebook, what the student's own file has. Raises `ProgressUnreadable`."""
     done = progress.events()
     answers, verdicts = predictions(done), exercises(done)
-    return [_score(chapter, answers, verdicts) for chapter in chapters()]
+    found = []
+    for each in chapters():
+        outcomes = [answers[asked]["met"] for asked in each.questions if asked in answers]
+        tried = [verdicts[name]["passed"] for name in each.exercises if name in verdicts]
+        found.append(Score(
+            number=each.number, title=each.title, file=each.file,
+            questions=len(each.questions), guessed=len(outcomes) - outcomes.count(None),
+            met=outcomes.count(True), skipped=outcomes.count(None),
+            exercises=len(each.exercises), tried=len(tried), passed=sum(map(bool, tried)),
+        ))  # fmt: skip
+    return found
 
 
 def predictions(events: Iterable[Event]) -> dict[str, Mapping[str, Any]]:
@@ -70,22 +80,6 @@ def exercises(events: Iterable[Event]) -> dict[str, Mapping[str, Any]]:
             if not before["passed"]:
                 found[name] = {**event.facts, "at": event.at, "attempts": before["attempts"] + 1}
     return dict(found)
-
-
-def _score(
-    chapter: Chapter,
-    answers: Mapping[str, Mapping[str, Any]],
-    verdicts: Mapping[str, Mapping[str, Any]],
-) -> Score:
-    outcomes = [answers[question]["met"] for question in chapter.questions if question in answers]
-    tried = [verdicts[name]["passed"] for name in chapter.exercises if name in verdicts]
-    return Score(
-        number=chapter.number, title=chapter.title, file=chapter.file,
-        questions=len(chapter.questions), guessed=sum(outcome is not None for outcome in outcomes),
-        met=sum(outcome is True for outcome in outcomes),
-        skipped=sum(outcome is None for outcome in outcomes), exercises=len(chapter.exercises),
-        tried=len(tried), passed=sum(map(bool, tried)),
-    )  # fmt: skip
 
 
 KEY = "guesses: ● right, ○ not, - left out; exercises: ■ solved, □ tried; · still open"
@@ -171,9 +165,12 @@ def export_progress(path: str | Path = "my_containers_course.json") -> Path:
             "there is nothing to hand in", f"there is no {progress.file()}",
             "run this in the folder of the notebooks that you worked in",
         )  # fmt: skip
-    if path.exists() and not _is_export(path):
-        what = f"{path} is there already, and is not an export of this course"
-        raise LabError(what, remedy="choose another name")
+    if path.exists():
+        try:
+            read(path)
+        except ProgressUnreadable as error:
+            what = f"{path} is there already, and is not an export of this course"
+            raise LabError(what, remedy="choose another name") from error
     path.write_text(json.dumps(collect(), indent=1, ensure_ascii=False) + "\n")
     return path
 
@@ -203,28 +200,15 @@ def _is_exercise(each: Any) -> bool:
     )
 
 
-def _is_export(path: Path) -> bool:
-    try:
-        read(path)
-    except ProgressUnreadable:
-        return False
-    return True
-
-
 def main(argv: Sequence[str]) -> int:
     """Say what has been done, or write it to a file that can be handed in."""
     parser = argparse.ArgumentParser(prog="lab progress", description=main.__doc__)
     parser.add_argument("--export", metavar="FILE", type=Path, help="write the file to hand in")
     options = parser.parse_args(argv)
-    _find_file()
+    if not progress.file().exists():  # in a terminal, the one beside the notebooks is meant
+        os.environ.setdefault(progress.VARIABLE, str(NOTEBOOKS / progress.FILE))
     if options.export:
         print(f"written: {export_progress(options.export)} (no name is in it; it holds your code)")
         return 0
     print(CourseMap())
     return 0
-
-
-def _find_file() -> None:
-    """In a terminal, take the file beside the course's notebooks, unless this folder has one."""
-    if not progress.file().exists():
-        os.environ.setdefault(progress.VARIABLE, str(NOTEBOOKS / progress.FILE))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import random
-import time
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from typing import ClassVar
 from labsupport.course import progress
 from labsupport.errors import LabError, ProgressNotKept
 from labsupport.figure.table import marked
+from labsupport.kernel.procfs import tries
 
 ROOMS = {
     "01": "race", "02": "pid", "03": "mount", "04": "net", "05": "users", "06": "cgroup",
@@ -131,21 +131,18 @@ class Exercise(ABC):
         if not self._started:
             what = f"exercise {self.name} has not been started"
             raise LabError(what, remedy="run exercise.start() first")
-        until = time.monotonic() + self.moment
-        while not (verdict := self.look()) and time.monotonic() < until:
-            time.sleep(0.05)
+        for _ in tries(self.moment):
+            if verdict := self.look():
+                break
         try:
-            self._keep(verdict)
+            progress.note(
+                progress.EXERCISE, name=self.name, seed=self.seed, passed=verdict.passed,
+                saw=verdict.saw, answer=progress.since(self._began_at), hints=self._hints_given,
+                solution_shown=self._solution_shown,
+            )  # fmt: skip
         except ProgressNotKept as error:
             return replace(verdict, lost=str(error))
         return verdict
-
-    def _keep(self, verdict: Verdict) -> None:
-        progress.note(
-            progress.EXERCISE, name=self.name, seed=self.seed, passed=verdict.passed,
-            saw=verdict.saw, answer=progress.since(self._began_at), hints=self._hints_given,
-            solution_shown=self._solution_shown,
-        )  # fmt: skip
 
     def hint(self) -> Text:
         """Return the first hint, then the second."""

@@ -37,19 +37,14 @@ def find(start: str) -> Path:
     """Return the checkout's first notebook whose name begins so. Raises `LabError`."""
     found = sorted(FOLDER.glob(f"{glob.escape(Path(start).stem)}*.ipynb"))
     if not found:
-        raise LabError(
-            "this notebook is missing",
-            f"there is no {FOLDER / start}",
-            "run ./lab in a complete clone of the course (git restore notebooks brings them back)",
-        )
+        remedy = "run ./lab in a complete clone (git restore notebooks brings them back)"
+        raise LabError("this notebook is missing", f"there is no {FOLDER / start}", remedy)
     return found[0]
 
 
 def has_display() -> bool:
     """Tell whether a browser could show itself here."""
-    return "CI" not in os.environ and any(
-        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
-    )
+    return "CI" not in os.environ and any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
 def keep_settings_out() -> None:

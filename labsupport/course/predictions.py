@@ -63,7 +63,10 @@ class Prediction:
             )  # fmt: skip
         except ProgressNotKept as error:
             outcome = replace(outcome, lost=str(error))
-        self._close(outcome)
+        self._outcome = outcome
+        if self._handle is not None:
+            self._widget.answer = outcome.words
+            self._handle.update(self._bundle(), raw=True)
         return outcome
 
     def _read(self, value: object, whose: str) -> str | float:
@@ -102,12 +105,6 @@ class Prediction:
         from labsupport.course.guess_widget import GuessWidget
 
         return GuessWidget(self)
-
-    def _close(self, outcome: Outcome) -> None:
-        self._outcome = outcome
-        if self._handle is not None:
-            self._widget.answer = outcome.words
-            self._handle.update(self._bundle(), raw=True)
 
     def _ipython_display_(self) -> None:
         from IPython.display import display

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,7 +47,8 @@ def file() -> Path:
 
 def note(kind: str, **facts: Any) -> None:
     """Add an event. Raises `ProgressNotKept` if the file cannot be written."""
-    line = json.dumps({"kind": kind, "at": _now(), **{k: _short(v) for k, v in facts.items()}})
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    line = json.dumps({"kind": kind, "at": now, **{k: _short(v) for k, v in facts.items()}})
     try:
         descriptor = os.open(file(), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -69,22 +70,16 @@ def events() -> list[Event]:
         text = file().read_text()
     except FileNotFoundError:
         return []
-    return list(_parsed(text))
-
-
-def _parsed(text: str) -> Iterator[Event]:
+    found = []
     for number, line in enumerate(text.splitlines(), 1):
         try:
             facts = json.loads(line)
-            yield Event(facts.pop("kind"), facts.pop("at"), facts)
+            found.append(Event(facts.pop("kind"), facts.pop("at"), facts))
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             why = f"line {number} of {file().name} is not an event: {line[:60]!r}"
             remedy = f"remove that line, or move {file().name} away to begin again"
             raise ProgressUnreadable("your progress cannot be read", why, remedy) from error
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return found
 
 
 def _short(value: Any) -> Any:
