@@ -140,16 +140,12 @@ def test_seeds_vary_the_task_and_repeat_it(begun, number):
 
 
 @every
-def test_there_are_two_hints_and_the_second_stays(number):
+def test_before_its_start_it_gives_two_hints_and_no_verdict(number):
     exercise = Exercise.of(number)
     first, second, third = (exercise.hint().body for _ in range(3))
     assert first != second == third
-
-
-@every
-def test_a_check_before_the_start_says_so(number):
     with pytest.raises(LabError, match=r"exercise\.start\(\)"):
-        Exercise.of(number).check()
+        exercise.check()
 
 
 def test_an_unknown_exercise_lists_the_known_ones():

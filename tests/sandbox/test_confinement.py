@@ -38,10 +38,12 @@ def test_programs_are_in_the_cgroup_and_the_helpers_are_not(group, new):
 
 
 @pytest.mark.needs("cgroup.pids")
-def test_the_init_of_an_empty_sandbox_is_in_the_cgroup(group):
+def test_an_init_is_in_the_cgroup_and_the_line_for_a_terminal_joins_it(group):
     with Sandbox(cgroup=group) as box:
         init = box.pid
         assert group.processes() == [init]
+        box.run(["true"])
+        assert group.procs_paths[0] in str(box.shell())
 
 
 @pytest.mark.needs("cgroup.pids")
@@ -52,13 +54,6 @@ def test_a_new_cgroup_namespace_has_the_group_as_its_root(group):
         line.rpartition(":")[2] for line in seen.splitlines() if "pids" in line or "0::" in line
     ]
     assert Path(group.procs_paths[0]).parent.name not in seen
-
-
-@pytest.mark.needs("cgroup.pids")
-def test_the_line_for_a_terminal_joins_the_cgroup(group):
-    with Sandbox(cgroup=group) as box:
-        box.run(["true"])
-        assert group.procs_paths[0] in str(box.shell())
 
 
 @pytest.mark.parametrize("new", [{"pid", "mount"}, {"user", "uts"}])

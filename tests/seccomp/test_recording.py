@@ -57,15 +57,12 @@ def test_nothing_outlives_a_notebook_that_is_killed():
     wait_until(lambda: not census.running("sleep 4713"))
 
 
-def test_a_missing_program():
-    with pytest.raises(ProgramNotFound, match="no_such_program"):
-        record(["no_such_program"])
-
-
 def test_a_text_is_a_line_for_a_shell():
     assert record("echo $((6 * 7))").completed.stdout == "42\n"
     with pytest.raises(LabError, match="no program to run"):
         record([])
+    with pytest.raises(ProgramNotFound, match="no_such_program"):
+        record(["no_such_program"])
 
 
 def test_an_ordinary_user_can_observe(as_user):
