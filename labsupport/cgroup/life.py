@@ -370,8 +370,8 @@ def _ours() -> Iterator[tuple[Path, str]]:
 
 
 def _remove(paths: list[Path]) -> None:
-    # only v2 has such a file
-    folders = [Folder(p, 1 + (p / "cgroup.type").exists()) for p in paths if p.is_dir()]
+    version = {True: 2, False: 1}  # by whether it has a type
+    folders = [Folder(p, version[(p / "cgroup.type").exists()]) for p in paths if p.is_dir()]
     with contextlib.suppress(CgroupClosed):  # another notebook is sweeping as well
         kill(folders)
         remove(folders)

@@ -382,6 +382,10 @@ class Image(Closing):
 
     def tree(self) -> Mapping[str, Entry]:
         """Return what a container sees, by path; `entry.layer` tells where each is from."""
+        return self._by_path
+
+    @cached_property
+    def _by_path(self) -> Mapping[str, Entry]:
         return MappingProxyType(dict(sorted(self._tree.entries.items())))
 
     def lost_files(self) -> list[LostFile]:

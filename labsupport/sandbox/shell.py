@@ -88,13 +88,16 @@ def run_cell(line: str, cell: str) -> None:
 
     shell: Any = get_ipython()
     wanted = wishes(line)
-    values = {name: shell.ev(text) for name, text in wanted.settings.items()}
+    try:
+        inside = shell.ev(wanted.inside) if wanted.inside else None
+        values = {name: shell.ev(text) for name, text in wanted.settings.items()}
+    except NameError as error:
+        raise LabError(f"%%shell {line}", str(error), "run the cells above it first") from error
     setting = [f"{name}={shlex.quote(str(value))}" for name, value in values.items()]
     commands = [*setting, *split(cell)]
     if not commands:
         raise LabError("%%shell has nothing to run", remedy="write a command below it")
     teller = Teller(commands)
-    inside = shell.ev(wanted.inside) if wanted.inside else None
     status = _runner(inside)(script(commands), teller.hear)
     teller.end()
     if wanted.kept_as:

@@ -83,7 +83,12 @@ def test_a_line_that_says_something_else_is_refused(line):
 
 @pytest.mark.parametrize(
     ("lines", "line", "words"),
-    [("\n\n", "", "nothing to run"), ("ls", "in 5", "neither a sandbox nor a container")],
+    [
+        ("\n\n", "", "nothing to run"),
+        ("ls", "in 5", "neither a sandbox nor a container"),
+        ("ls", "in nobody", "'nobody' is not defined\nWhat to do: run the cells above"),
+        ("ls", "a=nobody.pid", "'nobody' is not defined\nWhat to do: run the cells above"),
+    ],
 )
 def test_nothing_to_run_and_nowhere_to_run_it_are_refused(typed, lines, line, words):
     with pytest.raises(LabError, match=words):
