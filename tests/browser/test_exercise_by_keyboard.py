@@ -6,8 +6,6 @@ import re
 import nbformat
 import pytest
 
-from tests.browser.lab import jupyterlab
-from tests.browser.page import opened
 from tests.toys import CHECKOUT
 
 pytestmark = [pytest.mark.browser, pytest.mark.needs("ns.pid")]
@@ -72,58 +70,52 @@ class Keys:
         return output.inner_text()
 
 
-@pytest.fixture(scope="module")
-def lab():
-    with jupyterlab(NOTEBOOK.parent) as lab:
-        yield lab
-
-
 def where(text):
     """Return the number of the first cell that holds a text."""
     cells = nbformat.read(NOTEBOOK, as_version=4).cells
     return next(number for number, cell in enumerate(cells) if text in cell.source)
 
 
-def kept(lab):
+def kept(notebook):
     """Return what is kept of exercise 02.1."""
-    facts = map(json.loads, lab.progress.read_text().splitlines())
+    facts = map(json.loads, notebook.progress.read_text().splitlines())
     return [fact for fact in facts if fact.get("name") == "02.1"]
 
 
-def test_an_exercise_is_done_by_keyboard_alone(running_chromium, lab):
-    with opened(running_chromium, lab, NOTEBOOK) as notebook:
-        keys = Keys(notebook.page)
-        keys.enter_the_notebook()
-        keys.go_to(imports := where("%load_ext labsupport"))
-        keys.run(imports)
-        keys.go_to(start := where('Exercise.of("02.1")'))
-        task = keys.run(start, "Exercise 02.1")
-        number = re.search(r"the one that is PID (\d+) in there", task)[1]
-        here, check = where("# your turn, here or in a terminal"), where("exercise.check()")
+def test_an_exercise_is_done_by_keyboard_alone(open_notebook):
+    notebook = open_notebook(NOTEBOOK)
+    keys = Keys(notebook.page)
+    keys.enter_the_notebook()
+    keys.go_to(imports := where("%load_ext labsupport"))
+    keys.run(imports)
+    keys.go_to(start := where('Exercise.of("02.1")'))
+    task = keys.run(start, "Exercise 02.1")
+    number = re.search(r"the one that is PID (\d+) in there", task)[1]
+    here, check = where("# your turn, here or in a terminal"), where("exercise.check()")
 
-        keys.go_to(here)
-        keys.write(STOP.format(number))
-        keys.run(here, "sent SIGSTOP")
-        keys.go_to(check)
-        refused = keys.run(check, "Not yet")
-        assert f"PID {number} is stopped, and could go on at any moment" in refused
+    keys.go_to(here)
+    keys.write(STOP.format(number))
+    keys.run(here, "sent SIGSTOP")
+    keys.go_to(check)
+    refused = keys.run(check, "Not yet")
+    assert f"PID {number} is stopped, and could go on at any moment" in refused
 
-        cells = notebook.page.evaluate(COUNT)
-        keys.go_to(here)
-        keys.press("b")  # a cell more, below
-        notebook.page.wait_for_function(ACTIVE_IS, arg=here + 1)
-        assert notebook.page.evaluate(COUNT) == cells + 1
-        keys.write("exercise.hint()")
-        assert "processes(of=exercise.box) reads" in keys.run(here + 1, "Hint 1 of 2")
+    cells = notebook.page.evaluate(COUNT)
+    keys.go_to(here)
+    keys.press("b")  # a cell more, below
+    notebook.page.wait_for_function(ACTIVE_IS, arg=here + 1)
+    assert notebook.page.evaluate(COUNT) == cells + 1
+    keys.write("exercise.hint()")
+    assert "processes(of=exercise.box) reads" in keys.run(here + 1, "Hint 1 of 2")
 
-        keys.go_to(here)
-        keys.write(GO_ON + END.format(number))
-        keys.run(here, "sent SIGTERM")
-        keys.go_to(check + 1)
-        accepted = keys.run(check + 1, "Done ✓")
-        assert f"PID {number} got SIGTERM" in accepted
+    keys.go_to(here)
+    keys.write(GO_ON + END.format(number))
+    keys.run(here, "sent SIGTERM")
+    keys.go_to(check + 1)
+    accepted = keys.run(check + 1, "Done ✓")
+    assert f"PID {number} got SIGTERM" in accepted
 
-    first, second = kept(lab)
+    first, second = kept(notebook)
     assert (first["passed"], first["hints"]) == (False, 0)
     assert (second["passed"], second["hints"]) == (True, 1)
     assert second["saw"] in accepted
