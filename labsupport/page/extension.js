@@ -23,10 +23,35 @@
     "What to do: free some space, and download your notebooks (File, Download).";
   const PROGRESS = "my_progress.jsonl"; // beside the notebooks, where the reader can download it
   // JupyterLab takes it out of the address, and opens it again after a reload.
-  const ASKED = new URLSearchParams(location.search).get("path") ?? sessionStorage.getItem(NAME) ?? "";
+  const ADDRESSED = new URLSearchParams(location.search).get("path");
+  const ASKED = ADDRESSED ?? sessionStorage.getItem(NAME) ?? "";
   sessionStorage.setItem(NAME, ASKED);
   const SETTLED = 700; // ms without a running cell, after which this moment is kept
   const UNUSED = 8000; // ms without one, after which the machine may warm up
+
+  // The machine needs nothing of JupyterLab, and starts while that is fetched; unless the reader is to be asked first.
+  const { connection, deviceMemory } = navigator;
+  const facts = () => fetch(new URL("machine/machine.json", HERE)).then(answer => answer.json()).catch(() => null);
+  const hired = () => new Worker(new URL("machine/worker.js", HERE), { type: "module" });
+  let early = null; // until JupyterLab has it
+  if (!connection?.saveData && !(deviceMemory <= 2)) early = startEarly();
+
+  function startEarly() {
+    const worker = hired(), heard = [], made = facts();
+    worker.onmessage = worker.onerror = event => heard.push(event);
+    made.then(found => found && begin(worker, found, asksForEngine(found)));
+    return { worker, heard, made };
+  }
+
+  function begin(worker, made, withEngine) {
+    worker.postMessage({ what: "start", ...made, withEngine });
+  }
+
+  // A notebook that is open, or that the address asks for, is about Docker.
+  function asksForEngine({ engine }) {
+    const open = [...window.jupyterapp?.shell.widgets("main") ?? []].map(widget => widget.context?.path);
+    return [ASKED, ...open].some(path => engine.notebooks.includes(path));
+  }
 
   // The one machine of this page: its worker, and the kernels that are processes in it.
   class PageMachine {
@@ -51,31 +76,29 @@
       this.busy.clear();
       this.asked.clear();
       this.say("The machine is starting …");
-      this.worker = new Worker(new URL("machine/worker.js", HERE), { type: "module" });
+      const { worker = hired(), heard = [], made } = early ?? {};
+      early = null; // the next machine is a fresh one
+      this.worker = worker;
       this.ready = new Promise((done, failed) => {
         const stopped = why => (failed(new Error(why)),
           this.say(`The machine does not run: ${why}. What to do: press “Fresh machine”, or load the page again.`));
         this.worker.onmessage = ({ data }) => this.take(data, done, stopped);
         this.worker.onerror = error => stopped(error.message || "its worker could not be loaded");
       });
-      this.ready.then(() => (this.watch(), this.keepFiles(), this.warmUp()), () => {});
-      this.fetch();
+      this.ready.then(() => (this.watch(), setTimeout(() => this.keepFiles(), UNUSED / 2), this.warmUp()), () => {});
+      for (const event of heard) event.type === "error" ? worker.onerror(event) : worker.onmessage(event);
+      this.fetch(made);
     }
 
-    async fetch() {
-      const made = await fetch(new URL("machine/machine.json", HERE)).then(answer => answer.json()).catch(() => null);
+    async fetch(started) {
+      const made = await (started ?? facts());
       if (!made) return this.say(`${UNREACHED} What to do: load the page again.`);
-      const files = [made.state, ...this.asksForEngine(made) ? [made.engine] : []];
+      if (started) return;
+      const files = [made.state, ...asksForEngine(made) ? [made.engine] : []];
       if (!await this.mayStart(files))
         return this.say("The machine was not started; what stands below the cells was saved elsewhere. " +
           "What to do: press “Fresh machine” when it may start.");
-      this.worker.postMessage({ what: "start", ...made, withEngine: files.includes(made.engine) });
-    }
-
-    // A notebook that is open, or that the address asks for, is about Docker.
-    asksForEngine({ engine }) {
-      const open = [...window.jupyterapp?.shell.widgets("main") ?? []].map(widget => widget.context?.path);
-      return [ASKED, ...open].some(path => engine.notebooks.includes(path));
+      begin(this.worker, made, files.includes(made.engine));
     }
 
     // The reader is asked where the machine costs money, or the tab may not survive it.
@@ -83,7 +106,6 @@
       const { showDialog, Dialog } = this.lib;
       const kept = await Promise.all(files.map(({ url }) => window.caches?.match(new URL(`machine/${url}`, HERE))));
       const size = files.reduce((sum, file, at) => sum + (kept[at] ? 0 : file.size), 0);
-      const { connection, deviceMemory } = navigator;
       const body = [
         connection?.saveData && size && `Your browser is asked to save data. The machine is a download of ${Math.round(size / 1e6)} MB, once.`,
         deviceMemory <= 2 && `This device has ${deviceMemory} GB of memory, and the machine takes about one: the browser may end this tab.`,
@@ -358,6 +380,15 @@
         menu?.helpMenu.addGroup([{ command: `${NAME}:sources` }]);
       },
     };
-    return [kernel, buttons, sources];
+    // JupyterLab keeps what is open a second after it was opened: a page that is loaded again before would show nothing.
+    const again = {
+      id: `${NAME}:again`, autoStart: true,
+      activate(app) {
+        const isOpen = () => [...app.shell.widgets("main")].some(widget => widget.context);
+        const open = () => void app.commands.execute("docmanager:open", { path: ASKED });
+        if (ASKED && !ADDRESSED) app.restored.then(() => isOpen() || open());
+      },
+    };
+    return [kernel, buttons, sources, again];
   }
 })();

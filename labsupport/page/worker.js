@@ -31,7 +31,7 @@ async function fetched(name, { url, size }) {
     say("download", { name, loaded, total: size });
   }
   if (loaded !== size) throw new Error(`the download ended after ${loaded} of ${size} bytes`);
-  await cache?.put(url, new Response(all)).catch(() => say("full"));
+  cache?.put(url, new Response(all)).catch(() => say("full")); // meanwhile the machine starts
   return all.buffer;
 }
 

@@ -38,6 +38,8 @@ class Below(SimpleHTTPRequestHandler):
     """Serves the site below `/course/`; `refused` are words of addresses that fail."""
 
     refused = ()
+    facts_may_come = threading.Event()
+    facts_may_come.set()
 
     def translate_path(self, path):
         return super().translate_path(path.removeprefix("/course"))
@@ -45,6 +47,8 @@ class Below(SimpleHTTPRequestHandler):
     def do_GET(self):
         if any(word in self.path for word in self.refused):
             return self.send_error(503)
+        if "machine.json" in self.path:
+            self.facts_may_come.wait(300)
         return super().do_GET()
 
     def log_message(self, *_):
@@ -219,6 +223,27 @@ def test_after_the_first_visit_no_network_is_needed(running, address):
         page.page.reload()
         page.page.wait_for_function(READY, timeout=300_000)
         assert page.page.evaluate(EXECUTE, "print(6 * 7)") == "42\n"
+
+
+def test_it_starts_even_if_jupyterlab_is_there_before_the_machines_facts(
+    running, address, monkeypatch
+):
+    monkeypatch.setattr(Below, "facts_may_come", late := threading.Event())
+    with opened(running, address, "00_start_here.ipynb", ready=False) as page:
+        page.page.wait_for_function("() => window.labMachine", timeout=300_000)
+        late.set()
+        page.page.wait_for_function(READY, timeout=300_000)
+
+
+SHOWN = "() => window.jupyterapp?.shell?.currentWidget?.content?.widgets?.length"
+
+
+def test_a_page_that_is_loaded_again_at_once_shows_its_notebook(running, address):
+    with opened(running, address, "00_start_here.ipynb", ready=False) as page:
+        page.page.wait_for_function(SHOWN, timeout=300_000)
+        page.page.reload()
+        page.page.wait_for_function(READY, timeout=300_000)
+        assert page.page.evaluate(f"() => {PATH}") == "00_start_here.ipynb"
 
 
 def test_the_first_page_leads_to_the_first_notebook(running, address):
