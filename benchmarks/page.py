@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page
 
 from labsupport.page import build
 from tests.browser.page import browser
-from tests.page.test_browser import EXECUTE, opened, served
+from tests.page.test_browser import EXECUTE, SHOW, opened, served
 
 CELLS = {
     "the first cell": "%load_ext labsupport\nfrom labsupport import Cgroup, PidMap, Sandbox",
@@ -47,12 +47,6 @@ slider, words = ipywidgets.IntSlider(), ipywidgets.HTML()
 slider.observe(lambda change: setattr(words, "value", f"<b id=at>{change.new}</b>"), "value")
 display(slider, words)
 """
-SHOW = """async source => {
-  const { commands, shell } = window.jupyterapp;
-  await commands.execute('notebook:insert-cell-below');
-  shell.currentWidget.content.activeCell.model.sharedModel.setSource(source);
-  await commands.execute('notebook:run-cell');
-}"""
 TURNS = 5
 
 

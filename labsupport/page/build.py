@@ -396,9 +396,18 @@ def make_site(cache: Path, machine: Path, output: Path) -> None:
         argv = [str(tools / "bin/jupyter"), "lite", "build", "--contents", "contents"]
         with Progress("building JupyterLite"):
             _run([*argv, "--output-dir", str(made), "--no-sourcemaps"], folder)
+        _be_patient(made / "extensions/anywidget/static")
         _lay(machine, made)
         (made / MARK).write_text(f"Made by ./lab page, which replaces this folder: {recipe}\n")
         _replace(output, made)
+
+
+def _be_patient(folder: Path) -> None:
+    """Give a widget a minute to begin: after anywidget's two seconds it would never change."""
+    for file in folder.glob("*.js"):
+        text = file.read_text(encoding="utf-8")
+        patient = text.replace("AbortSignal.timeout(2000)", "AbortSignal.timeout(60000)")
+        file.write_text(patient, encoding="utf-8")
 
 
 MARK = ".lab-page"

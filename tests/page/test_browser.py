@@ -31,6 +31,12 @@ EXECUTE = """async code => {
   await future.done;
   return text;
 }"""
+SHOW = """async source => {
+  const { commands, shell } = window.jupyterapp;
+  await commands.execute('notebook:insert-cell-below');
+  shell.currentWidget.content.activeCell.model.sharedModel.setSource(source);
+  await commands.execute('notebook:run-cell');
+}"""
 BAR = "() => window.labMachine?.bar.textContent ?? ''"
 
 
@@ -233,6 +239,23 @@ def test_it_starts_even_if_jupyterlab_is_there_before_the_machines_facts(
         page.page.wait_for_function("() => window.labMachine", timeout=300_000)
         late.set()
         page.page.wait_for_function(READY, timeout=300_000)
+
+
+HURRIED = """{
+  const { timeout } = AbortSignal; // a browser in which two seconds have always passed
+  AbortSignal.timeout = ms => timeout.call(AbortSignal, ms > 2000 ? ms : 0);
+}"""
+LIVE = """from labsupport.figure.live import LivePicture
+picture = LivePicture(status="it was shown")
+display(picture)"""
+
+
+def test_a_widget_that_takes_long_to_begin_is_told_of_changes(running, address):
+    with opened(running, address, "00_start_here.ipynb", script=HURRIED) as page:
+        page.page.evaluate(SHOW, LIVE)
+        page.page.get_by_text("it was shown", exact=True).wait_for(timeout=300_000)
+        page.page.evaluate(EXECUTE, "picture.status = 'it has changed'")
+        page.page.get_by_text("it has changed", exact=True).wait_for(timeout=60_000)
 
 
 SHOWN = "() => window.jupyterapp?.shell?.currentWidget?.content?.widgets?.length"
