@@ -1,0 +1,41 @@
+"""Run notebooks in the built page, in Chromium: `python -m tests.page 02 06 --shots shots`."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from labsupport.page.build import NOTEBOOKS
+from tests.browser.page import browser
+from tests.page.test_browser import SITE, opened, served
+
+LIMIT_SECONDS = 3600
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.page", description=__doc__)
+    parser.add_argument("notebooks", nargs="+", help="their numbers: 02")
+    parser.add_argument("--shots", type=Path, help="a folder for pictures of the whole page")
+    options = parser.parse_args()
+    bad = 0
+    with served(SITE) as address, browser() as running:
+        for path in NOTEBOOKS:
+            if path.name.startswith(tuple(options.notebooks)):
+                bad += _run(running, address, path.name, options.shots)
+    return int(bad > 0)
+
+
+def _run(running, address, name, shots):
+    """Run all cells, as the menu does; return how many problems there were."""
+    began = time.monotonic()
+    with opened(running, address, name) as page:
+        page.run_all(LIMIT_SECONDS)
+        seconds, problems = time.monotonic() - began, page.problems()
+        if shots:
+            page.screenshot(shots / f"{name.partition('.')[0]}-page.png")
+    print(f"{name}: {seconds:.0f} s, {len(problems)} problems", *problems, sep="\n  ", flush=True)
+    return len(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
