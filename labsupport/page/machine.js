@@ -90,23 +90,14 @@ export class Machine {
   async begin(more) {
     await this.loaded;
     if (more) {
-      const before = this.memory.slice();
+      const { cpu } = this.v86.v86;
+      const { unpack_memory } = cpu;
+      cpu.unpack_memory = (filled, pages) => differ(cpu, filled, pages);
       await this.restore(more);
-      this.differ(before);
+      cpu.unpack_memory = unpack_memory;
     }
     this.v86.run();
     this.setClock();
-  }
-
-  get memory() {
-    const { buffer, byteOffset, length } = this.v86.v86.cpu.mem8;
-    return new Int32Array(buffer, byteOffset, length / 4);
-  }
-
-  // Leave in the guest's memory what differs from another time, most of it being the same; done once more, it is whole.
-  differ(other) {
-    const { memory } = this;
-    for (let at = 0; at < memory.length; at++) if (other[at]) memory[at] ^= other[at];
   }
 
   async save() {
@@ -137,6 +128,16 @@ function takeLittle(cpu) {
     }
   };
 }
+
+// Change the guest's memory in what differs at another time: pages of which each bit that differs is 1.
+function differ(cpu, filled, pages) {
+  const memory = numbers(cpu.mem8), differences = numbers(pages);
+  for (let page = 0, next = 0; page < cpu.mem8.length / PAGE; page++)
+    if (filled.get(page))
+      for (let at = (page * PAGE) / 4, end = at + PAGE / 4; at < end; at++) memory[at] ^= differences[next++];
+}
+
+export const numbers = ({ buffer, byteOffset, length }) => new Int32Array(buffer, byteOffset, length / 4);
 
 // The guest's requests to its file system, which is 9P over virtio. When a program is killed that waits for a file, the
 // guest sends a flush. v86 answers that at once, and the guest gives the memory for the first answer to others, while
