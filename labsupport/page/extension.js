@@ -55,8 +55,9 @@
 
   // The one machine of this page: its worker, and the kernels that are processes in it.
   class PageMachine {
-    constructor(lib) {
-      Object.assign(this, { lib, kernels: new Map(), next: 1, asked: new Map(), busy: new Set() });
+    // `shown` is when JupyterLab stands: what it is given to tell before that, nobody sees.
+    constructor(lib, shown) {
+      Object.assign(this, { lib, shown, kernels: new Map(), next: 1, asked: new Map(), busy: new Set() });
       this.bar = document.body.appendChild(document.createElement("div"));
       this.bar.setAttribute("role", "status");
       this.bar.style = "position:fixed;bottom:0;left:0;right:0;z-index:9999;padding:.5em 1em;font-size:14px;" +
@@ -139,8 +140,12 @@
     }
 
     isFull() {
-      this.lib.Notification.warning(FULL, { autoClose: false });
+      this.warn(FULL);
       this.isFull = () => {}; // once is enough
+    }
+
+    warn(words) {
+      this.shown.then(() => this.lib.Notification.warning(words, { autoClose: false }));
     }
 
     // `part` of the bar, from 0 to 1, is filled.
@@ -160,7 +165,7 @@
       else if (what === "found" && this.lost) this.say(""), (this.lost = false);
       else if (what === "download") this.download(words);
       else if (what === "full") this.isFull();
-      else if (what === "later") this.lib.Notification.warning(`${LATER} (${words}).`, { autoClose: false });
+      else if (what === "later") this.warn(`${LATER} (${words}).`);
       else if (what === "told" && words.progress) this.keepProgress(words.progress);
       else if (what === "told" && words.ended) this.kernels.get(words.ended)?.ended(words.status);
     }
@@ -336,7 +341,7 @@
     const kernel = {
       id: `${NAME}:kernel`, autoStart: true, requires: [IKernelSpecs, IKernelClient],
       activate(app, specs, client) {
-        machine = window.labMachine = new PageMachine(lib); // it starts while JupyterLab does
+        machine = window.labMachine = new PageMachine(lib, app.restored); // it starts while JupyterLab does
         const spec = { name: "python3", display_name: "Python (Linux in this page)", language: "python", argv: [], resources: {} };
         const kernels = new Map();
         specs.register({ spec, create: async options => {
