@@ -48,6 +48,14 @@ def test_other_notebooks_have_a_machine_without_an_engine(tmp_path):
     assert (done["is"], done["text"]) == ("passed", "\n")
 
 
+ECHOES = "from ipywidgets.widgets import widget; print(widget.JUPYTER_WIDGETS_ECHO)"
+
+
+def test_what_a_reader_moves_is_not_told_back_to_them(tmp_path):
+    [done] = run(tmp_path, ECHOES)
+    assert (done["is"], done["text"]) == ("passed", "False\n")
+
+
 def test_a_notebook_is_on_docker_if_most_of_what_it_needs_is():
     asking = [path.name[:2] for path in build.NOTEBOOKS if build.asks_for_engine(path)]
     assert asking == ["09", "10", "11"]
