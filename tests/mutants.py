@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from labsupport.kernel import syscalls
 from tests.toys import run_nbval, verdicts
 
 
@@ -33,15 +34,10 @@ real = {target}
 """
 
 
-def _forgets(flag: str) -> str:
-    return f"""
-from labsupport.kernel import syscalls
-from labsupport.sandbox import launch
-real = launch.order_holder
-launch.order_holder = lambda order: real(
-    {{**order, "flags": order["flags"] & ~syscalls.{flag}}}
-)
-"""
+def _forgets(flag: str, also: str = "") -> str:
+    flags = f'order["flags"] & ~{getattr(syscalls, flag)}'
+    new = f'lambda order: real({{**order, "flags": {flags}{also}}})'
+    return _put("labsupport.sandbox:launch.order_holder", new)
 
 
 ONE_NUMBER_ONLY = _put(
@@ -79,19 +75,8 @@ OLD_ROOT_ALWAYS_GONE = _put(
 )
 NEVER_READ_ONLY = _put("labsupport.kernel.mounts:Mount.read_only", "property(lambda self: False)")
 
-WITHOUT_UTS = """
-from labsupport.kernel import syscalls
-from labsupport.sandbox import launch
-real = launch.order_holder
-def forgetful(order):  # and no host name, which would be this machine's
-    return real({**order, "flags": order["flags"] & ~syscalls.CLONE_NEWUTS, "hostname": None})
-launch.order_holder = forgetful
-"""
-READS_ITSELF = """
-from labsupport.kernel import procfs
-from labsupport.users import namespaces
-namespaces.namespaces = lambda pid="self": procfs.namespaces()
-"""
+WITHOUT_UTS = _forgets("CLONE_NEWUTS", ', "hostname": None')  # which would be this machine's
+READS_ITSELF = _put("labsupport.users:namespaces.namespaces", 'lambda pid="self": real()')
 NO_MAP = _put("labsupport.kernel.procfs:IdMap.outside", "lambda self, inside: inside")
 SEES_NO_DESCRIPTORS = _put("labsupport.users:namespaces._descriptors", "lambda link: iter(())")
 EVERYTHING_IS_ALLOWED = _put(
@@ -100,11 +85,9 @@ EVERYTHING_IS_ALLOWED = _put(
 STAYS_ROOT = _put(
     "labsupport.sandbox:launch.order_holder", 'lambda order: real({**order, "uid": None})'
 )
-OWNED_BY_THE_FIRST = """
-from labsupport.kernel.procfs import namespaces as numbers
-from labsupport.users import namespaces
-namespaces._owner = lambda fd: numbers()["user"]
-"""
+OWNED_BY_THE_FIRST = _put(
+    "labsupport.users:namespaces._owner", 'lambda fd: namespaces.namespaces()["user"]'
+)
 KEPT_FOR_EVER = _put("labsupport.users.namespaces:Keepers.__bool__", "lambda self: True")
 
 PLUGS_INTO_NOTHING = """
@@ -140,12 +123,11 @@ FORWARDS_ALWAYS = _put(
     "labsupport.sandbox.net:Net.forward", "lambda self, on=True: real(self, True)"
 )
 
-VERDICTS_INVERTED = """
-from labsupport.seccomp.verdicts import Verdict
-real = Verdict.kind.fget
-other = {"allowed": "denied", "denied": "allowed", "depends": "depends"}
-Verdict.kind = property(lambda self: other[real(self)])
-"""
+VERDICTS_INVERTED = _put(
+    "labsupport.seccomp.verdicts:Verdict.kind",
+    "property(lambda self: "
+    '{"allowed": "denied", "denied": "allowed"}.get(kind := real.fget(self), kind))',
+)
 LOADS_NO_FILTER = _put(
     "labsupport.sandbox.sandbox:Confinement.order", 'lambda self: {**real(self), "filters": ()}'
 )
@@ -155,15 +137,11 @@ KEEPS_CAPABILITIES = _put(
 ITS_OWN_CAPABILITIES = _put(
     "labsupport.kernel:capabilities.capabilities", 'lambda pid="self": real()'
 )
-MISSES_A_CALL = """
-from dataclasses import replace
-from labsupport.seccomp import recording
-real = recording.record
-def record(argv, **options):
-    seen = real(argv, **options)
-    return replace(seen, counts={n: c for n, c in seen.counts.items() if n != "mmap"})
-recording.record = record
-"""
+MISSES_A_CALL = _put(
+    "labsupport.seccomp:recording.record",
+    "lambda *given, **how: replace(seen := real(*given, **how), "
+    'counts={n: c for n, c in seen.counts.items() if n != "mmap"})',
+)
 REBOOTS_NOTHING = _put("labsupport.seccomp:guards.reboot_inside", "lambda box: None")
 BLAMES_SECCOMP = _put(
     "labsupport.seccomp.guards:WhoSaidNo.closed", 'property(lambda self: ("seccomp",))'
@@ -171,14 +149,11 @@ BLAMES_SECCOMP = _put(
 ASKS_THE_FILTER_LAST = _put(
     "labsupport.seccomp.guards:WhoSaidNo.closed", "property(lambda self: real.fget(self)[::-1])"
 )
-IGNORES_CAPABILITIES = """
-from labsupport.seccomp import guards
-real = guards._ask
-everything = guards.capability_mask(guards.capabilities().permitted)
-def ask(calls, tries, device):
-    return real(calls, [(filters, everything, own) for filters, _, own in tries], device)
-guards._ask = ask
-"""
+IGNORES_CAPABILITIES = _put(
+    "labsupport.seccomp:guards._ask",
+    "lambda calls, tries, device: real(calls, [(f, guards.capability_mask("
+    "guards.capabilities().permitted), own) for f, _, own in tries], device)",
+)
 KEEPS_NO_NAMESPACE = _put(
     "labsupport.seccomp:guards._ask",
     "lambda calls, tries, device: real(calls, [(f, k, False) for f, k, _ in tries], device)",
@@ -190,12 +165,10 @@ AGREES_WITH_NOTHING = _put(
 ALWAYS_EPERM = 0x00050001
 FORGETS_THE_ERRNO = _put("labsupport.seccomp:filter.act_errno", f"lambda number: {ALWAYS_EPERM}")
 
-LIGHTS_ALL = """
-from dataclasses import replace
-from labsupport.handmade import breakouts
-real = breakouts._judged
-breakouts._judged = lambda *given: tuple(replace(each, held=%s) for each in real(*given))
-"""
+LIGHTS_ALL = _put(
+    "labsupport.handmade:breakouts._judged",
+    "lambda *given: tuple(replace(each, held=%s) for each in real(*given))",
+)
 FORGETS_A_STEP = _put(
     "labsupport.handmade:workshop.collect",
     'lambda steps: real([s for s in steps if s.__name__ != "own_pids"])',
@@ -217,14 +190,11 @@ FILTERS_NOTHING = _put(
     "labsupport:Filter.deny",
     'classmethod(lambda cls, names, errno="EPERM": real(["reboot"], errno))',
 )
-LIMITS_NOTHING = """
-from labsupport.cgroup.files import Folder
-real = Folder.write
-Folder.write = lambda self, file, text: (
-    None if file.startswith(("memory.", "pids.max", "cpu.", "blkio.", "io.max"))
-    else real(self, file, text)
+LIMITS_NOTHING = _put(
+    "labsupport.cgroup.files:Folder.write",
+    'lambda self, file, text: None if file.startswith(("memory.", "pids.max", "cpu.", "blkio.", '
+    '"io.max")) else real(self, file, text)',
 )
-"""
 READS_ANOTHER_GROUP = """
 from labsupport.cgroup import group
 Usage = group.Usage
@@ -242,12 +212,11 @@ WEIGHS_ALL_ALIKE = _put(
     "labsupport.cgroup.group:Cgroup.__init__",
     'lambda self, **how: real(self, **{n: a for n, a in how.items() if n != "cpu_weight"})',
 )
-ALL_ANSWERS_ALIKE = """
-from labsupport.cgroup import neighbour
-neighbour.together = lambda databases, seconds=2: [
-    neighbour.ResponseTimes(label, (0.003,) * 50) for label in databases
-]
-"""
+ALL_ANSWERS_ALIKE = _put(
+    "labsupport.cgroup:neighbour.together",
+    "lambda databases, seconds=2: "
+    "[neighbour.ResponseTimes(label, (0.003,) * 50) for label in databases]",
+)
 NOTES_NO_END = _put(
     "labsupport.cgroup.console:CgroupConsole._notice_end", "lambda self, danger: None"
 )
@@ -272,14 +241,10 @@ def log(self):
         return real(another)
 Registry.log = log
 """
-CLEANS_TOO_MUCH = """
-from labsupport.engine import listing
-real = listing.clean_up
-def clean_up(engine):
-    engine.client.images.remove("labsupport/busybox", force=True)
-    return real(engine)
-listing.clean_up = clean_up
-"""
+CLEANS_TOO_MUCH = _put(
+    "labsupport.engine:listing.clean_up",
+    'lambda engine: engine.client.images.remove("labsupport/busybox", force=True) or real(engine)',
+)
 FORGETS_THE_PROGRAM = _put(
     "labsupport.recap:archive_runs.in_runtime",
     'lambda archive, argv, program: real(archive, ["echo", "ready"], program)',
@@ -296,14 +261,11 @@ desktop.Desktop = lambda: SimpleNamespace(
     address=Engine.connect().address, release="6.1", close=lambda: None
 )
 """
-SHIM_OF_A_DAEMON = """
-from dataclasses import replace
-from labsupport.kernel import procfs
-real = procfs.processes
-procfs.processes = lambda **options: [
-    each if "shim" in each.name else replace(each, name="containerd") for each in real(**options)
-]
-"""
+SHIM_OF_A_DAEMON = _put(
+    "labsupport.kernel:procfs.processes",
+    'lambda **how: [each if "shim" in each.name else replace(each, name="containerd") '
+    "for each in real(**how)]",
+)
 KEEPS_NO_PROGRESS = _put("labsupport.course:progress.note", "lambda kind, **facts: None")
 KNOWS_NO_CORRECTION = _put("labsupport.course:catalogue._told", "lambda cells, what: {}")
 DROPS_ARGUMENTS = _put(
@@ -332,12 +294,11 @@ from labsupport.engine import listing
 listing._let_go = lambda engine, thing: True
 """
 
-SEES_THE_LOWEST = """
-from labsupport.mount.overlay import Stack
-Stack.lies_in = lambda self, path: next(
-    (layer.name for layer in reversed(self.layers) if path in layer.entries), None
+SEES_THE_LOWEST = _put(
+    "labsupport.mount.overlay:Stack.lies_in",
+    "lambda self, path: next((layer.name for layer in reversed(self.layers) "
+    "if path in layer.entries), None)",
 )
-"""
 SEES_NO_OPAQUE_FOLDERS = _put("labsupport.mount:overlay.is_opaque", "lambda folder: False")
 COUNTS_ALL_LAYERS = _put(
     "labsupport.mount:overlay.LayerFolder.size_bytes",
@@ -354,29 +315,21 @@ def of(container):
     return seen[0]
 WritableLayer.of = of
 """
-ALL_MAKE_LAYERS = """
-from dataclasses import replace
-from labsupport.image.layer_explorer import History
-real = History.of
-def of(name, image):
-    found = real(name, image)
-    return replace(found, lines=tuple(replace(line, layer=line.layer or 1) for line in found.lines))
-History.of = of
-"""
+ALL_MAKE_LAYERS = _put(
+    "labsupport.image.layer_explorer:History.of",
+    "lambda *given: replace(found := real(*given), "
+    "lines=tuple(replace(line, layer=line.layer or 1) for line in found.lines))",
+)
 FORGETS_WHAT_WAS_DELETED = _put("labsupport.image.image:Image.lost_files", "lambda self: []")
 CACHES_NOTHING = _put(
     "labsupport.build.build:Build.run",
     "classmethod(lambda cls, *given, **options: real(*given, **options, cache=False))",
 )
-CACHES_ALL = """
-from dataclasses import replace
-from labsupport.build.build import Build
-real = Build.run.__func__
-def run(cls, *given, **options):
-    done = real(cls, *given, **options)
-    return replace(done, steps=tuple(replace(step, cached=True) for step in done.steps))
-Build.run = classmethod(run)
-"""
+CACHES_ALL = _put(
+    "labsupport.build.build:Build.run",
+    "classmethod(lambda cls, *given, **how: replace(done := real(*given, **how), "
+    "steps=tuple(replace(step, cached=True) for step in done.steps)))",
+)
 PUSHES_FOR_NOTHING = SENDS_ALL.replace("'sent'", "'already there'")
 
 MISSES_A_STAGE = """
@@ -395,23 +348,14 @@ LOOKS_HERE_ONLY = _put(
     'lambda where, *_: replace(real("here"), where=where)',
 )
 ENDS_NOBODY = _put("labsupport.race.runners:Bait.is_ended", "lambda self, expected: False")
-READS_NO_SECRET = """
-from labsupport.race.runners import Runner
-honest = Runner.got
-def got(self, hostname, boot_id):
-    self.answer["read"] = "FileNotFoundError"
-    return honest(self, hostname, boot_id)
-Runner.got = got
-"""
-ANOTHER_KERNEL = """
-from labsupport.race.runners import Runner
-honest = Runner.start
-def start(self):
-    seconds = honest(self)
-    self.answer["boot_id"] = "0"
-    return seconds
-Runner.start = start
-"""
+READS_NO_SECRET = _put(
+    "labsupport.race.runners:Runner.got",
+    'lambda self, *given: self.answer.update(read="FileNotFoundError") or real(self, *given)',
+)
+ANOTHER_KERNEL = _put(
+    "labsupport.race.runners:Runner.start",
+    'lambda self: (real(self), self.answer.update(boot_id="0"))[0]',
+)
 COMPARES_ITSELF = _put("labsupport.kernel:procfs.namespaces", 'lambda pid="self": real()')
 NEVER_CRASHES = _put(
     "labsupport.vm.guest:LabVM.run",
