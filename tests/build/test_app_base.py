@@ -43,13 +43,9 @@ def build(engine, base):
     def build(dockerfile="Dockerfile", folder=APP):
         name = f"translate-{dockerfile.lower()}"
         _, log = engine.client.images.build(
-            path=str(folder),
-            dockerfile=dockerfile,
-            tag=name,
-            buildargs={"BASE": TAG},
-            network_mode="none",
-            rm=True,
-        )
+            path=str(folder), dockerfile=dockerfile, tag=name, buildargs={"BASE": TAG},
+            network_mode="none", rm=True,
+        )  # fmt: skip
         return name, "".join(line.get("stream", "") for line in log)
 
     return build
@@ -60,22 +56,16 @@ def image(build):
     return build()[0]
 
 
-@pytest.fixture(scope="module")
-def run(engine):
+def run(engine, image, *command, **options):
     """Run a container to its end; return its exit status and what it wrote."""
-
-    def run(image, *command, **options):
-        box = engine.client.containers.create(
-            image, list(command) or None, network_mode="none", **options
-        )
-        try:
-            box.start()
-            status = box.wait()["StatusCode"]
-            return status, box.logs(stderr=False).decode(), box.logs(stdout=False).decode()
-        finally:
-            box.remove(force=True)
-
-    return run
+    options["network_mode"] = "none"
+    box = engine.client.containers.create(image, list(command) or None, **options)
+    try:
+        box.start()
+        status = box.wait()["StatusCode"]
+        return status, box.logs(stderr=False).decode(), box.logs(stdout=False).decode()
+    finally:
+        box.remove(force=True)
 
 
 @pytest.fixture(scope="module")
@@ -152,23 +142,22 @@ def test_a_file_that_is_no_archive_of_it_is_told(monkeypatch, tmp_path, content)
 
 
 @pytest.mark.parametrize("dockerfile", ["Dockerfile", "Dockerfile.lecture"])
-def test_both_images_translate(build, run, dockerfile):
+def test_both_images_translate(build, engine, dockerfile):
     name, log = build(dockerfile)
-    by_hand = (
-        ["-c", 'exec python3 /cli.py "$@"', "sh"] if dockerfile == "Dockerfile.lecture" else []
-    )
-    status, output, errors = run(name, *by_hand, "-t", "Good morning", "-s", "en", "-d", "es")
+    by_hand = ["-c", 'exec python3 /cli.py "$@"', "sh"] * (dockerfile != "Dockerfile")
+    words = [*by_hand, "-t", "Good morning", "-s", "en", "-d", "es"]
+    status, output, errors = run(engine, name, *words)
 
     assert (status, errors) == (0, "")
     assert output.endswith(ANSWER)
     assert "Looking in links: /usr/share/python-wheels" in log
 
 
-def test_it_is_not_root_and_needs_no_privilege_nor_a_place_to_write(image, run):
+def test_it_is_not_root_and_needs_no_privilege_nor_a_place_to_write(image, engine):
     options = {"cap_drop": ["ALL"], "read_only": True, "security_opt": ["no-new-privileges"]}
 
-    assert run(image, "-u", entrypoint="id", **options)[1] == "65534\n"
-    assert run(image, "-t", "Good morning", **options)[1].endswith(ANSWER)
+    assert run(engine, image, "-u", entrypoint="id", **options)[1] == "65534\n"
+    assert run(engine, image, "-t", "Good morning", **options)[1].endswith(ANSWER)
 
 
 def test_building_leaves_nothing_behind_but_the_app(engine, base, image):
@@ -183,10 +172,8 @@ def test_building_leaves_nothing_behind_but_the_app(engine, base, image):
 
     assert built.attrs["Size"] - base.attrs["Size"] < 400_000
     assert [name for name in names if re.match(r"(root|tmp|var/cache|var/lib/apt)/.", name)] == []
-    assert {name for name in names if name.startswith("app/")} == {
-        "app/cli.py",
-        "app/requirements.txt",
-    }
+    app = {name for name in names if name.startswith("app/")}
+    assert app == {"app/cli.py", "app/requirements.txt"}
 
 
 def test_files_that_the_image_does_not_need_are_not_sent(build, tmp_path):
@@ -220,7 +207,7 @@ def test_a_shell_in_a_container_of_it(engine, base):
 
 @pytest.mark.skipif(bool(podmans.why_none()), reason=podmans.why_none() or "all is there")
 def test_podman_takes_it_too(archive, monkeypatch):
-    with podmans.podman() as address:
+    with podmans.podman("overlay") as address:
         monkeypatch.setenv("DOCKER_HOST", address)
         with Engine.connect() as engine:
             first, second = app_base(engine), app_base(engine)

@@ -58,7 +58,7 @@ class Site:
 def podman_engine():
     if why := podmans.why_none():
         pytest.skip(why)
-    with podmans.podman() as address:
+    with podmans.podman("overlay") as address:
         client = docker.DockerClient(base_url=address, timeout=60)
         with Engine._of(client, address) as engine:
             base_image(engine)

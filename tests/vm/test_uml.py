@@ -80,13 +80,6 @@ def test_the_least_memory_is_enough_to_start(vm_kernel):
         assert guest.run([sys.executable, "-c", "print('up')"]).stdout == "up\n"
 
 
-def test_too_little_memory_left(monkeypatch):
-    monkeypatch.setattr(host, "find_kernel", lambda: Path("/any"))
-    monkeypatch.setattr(host, "_memory_left", lambda: 50 << 20)
-    with pytest.raises(errors.LabError, match="50 MB are left"):
-        host.check(256 << 20)
-
-
 @pytest.mark.parametrize(
     ("limit", "usage", "cache"),
     [
@@ -101,7 +94,9 @@ def test_a_containers_limit_counts_without_its_file_cache(
     (tmp_path / usage).write_text(f"{450 << 20}\n")
     (tmp_path / "memory.stat").write_text(f"anon 7\n{cache} {30 << 20}\n")
     monkeypatch.setattr(host, "_LIMITS", [(tmp_path, limit, usage, cache)])
-    assert host._memory_left() == 80 << 20
+    monkeypatch.setattr(host, "find_kernel", lambda: Path("/any"))
+    with pytest.raises(errors.LabError, match="80 MB are left"):
+        host.check(256 << 20)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +135,7 @@ MOUNT = """
     subprocess.run(["mount", "-t", "tmpfs", "-o", {options!r}, "t", "/mnt"], check=True)
     os.environ["TMPDIR"] = "/mnt"
     try:
-        LabVM.boot({memory!r})
+        LabVM.boot("256M")
     except errors.LabError as error:
         print(type(error).__name__, error)
 """
@@ -154,14 +149,14 @@ MOUNT = """
     ],
 )
 def test_a_folder_that_no_guest_can_use(vm_kernel, options, what, why):
-    said = in_a_mount_namespace(MOUNT.format(options=options, memory="256M"))
+    said = in_a_mount_namespace(MOUNT.format(options=options))
     assert said.startswith(f"LabError {what}")
     assert why in said
 
 
 def test_space_that_runs_out_later(vm_kernel):
-    code = MOUNT.format(options="size=280M", memory="256M").replace(
-        "LabVM.boot('256M')",
+    code = MOUNT.format(options="size=280M").replace(
+        'LabVM.boot("256M")',
         "guest = LabVM.boot('256M'); open('/mnt/fill', 'wb').write(bytes(240 << 20));"
         " guest.run(['dd', 'if=/dev/zero', 'of=/run/x', 'bs=1M', 'count=100'])",
     )
