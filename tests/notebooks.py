@@ -18,6 +18,7 @@ import re
 import secrets
 import time
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty
 from tempfile import TemporaryDirectory
@@ -36,6 +37,7 @@ SKIPPED = "application/vnd.labsupport.skipped+json"
 SHELL_LINE = re.compile(r"^\s*!(?!!)", re.MULTILINE)
 HEARTBEAT_SECONDS = 0.5
 GOODBYE_SECONDS = 10
+ANSWER_SECONDS = 300
 
 
 class PortlessManager(KernelManager):
@@ -62,6 +64,15 @@ class HonestKernel(RunningKernel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.reply: dict[str, Any] = {}
         super().__init__(*args, **kwargs)
+
+    def _ensure_iopub_up(self) -> None:
+        """Ask until both channels answer; nbval waits for 10 s, too short for a slow computer."""
+        for _ in range(30):
+            asked = self.kc.kernel_info()
+            self.await_reply(asked, timeout=ANSWER_SECONDS)
+            with suppress(Empty):
+                return self.await_idle(asked, 1)
+        raise RuntimeError("the kernel answers, but tells nothing on its channel IOPub")
 
     def execute_cell_input(self, cell_input: str, allow_stdin: bool | None = None) -> str:
         """Run a cell, and ask for the exit status of its last `!command` if it has one."""
