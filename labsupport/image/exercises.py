@@ -197,18 +197,22 @@ class Rebuild(_OfABuild):
             return Verdict(False, f"{saw}, and took {step.seconds or 0:.1f} s.")
         if lack := self.missing(again, self.new_code):
             return Verdict(False, f"nothing was run again, but {lack}.")
-        if why := self._forgets_the_pipfile():
+        if why := self._forgets_the_pipfile(again):
             return Verdict(False, why)
         cached = f"{len(again.cached_steps)} of {len(again.steps)} steps were cached"
         took = f"the build took {again.seconds or 0:.1f} s"
         return Verdict(True, f"{cached}, every RUN among them; {took}.")
 
-    def _forgets_the_pipfile(self) -> str:
+    def _forgets_the_pipfile(self, built: Build) -> str:
         """Say what is wrong if a change of what the app needs is not noticed."""
-        new = next(name for name in USES if name not in self.libraries)
-        build = self.build(pipfiles(*self.libraries, new))
-        lacks = self.missing(build, self.files[self.code], [new])
-        return f"after {new} was added to `Pipfile.lock`, {lacks}." if lacks else ""
+        others = [name for name in USES if name not in self.libraries]
+        new = [name for name in others if self.missing(built, self.new_code, [name])][:1]
+        if not new:  # some come along with Pipenv
+            return f"`Pipfile.lock` decides nothing: {PYTHON} can use {', '.join(others)}, too."
+        lacks = self.missing(
+            self.build(pipfiles(*self.libraries, *new)), self.files[self.code], new
+        )
+        return f"after {new[0]} was added to `Pipfile.lock`, {lacks}." if lacks else ""
 
     def answer(self) -> str:
         lines = f"{BEGINNING}ADD Pipfile* /\nRUN pipenv sync\nADD . /\n"

@@ -92,8 +92,12 @@ def test_the_step_that_is_run_again_is_named(begun):
         (["ENV PYTHONPATH=/packages", "RUN pip install --target /packages {libraries} && "
           "mkdir -p /.venv/bin && ln -s /usr/bin/python3 /.venv/bin/python", "ADD {code} /"],
          r"after \w+ was added to `Pipfile.lock`, .* cannot use"),
+        # beside Pipenv, which brings some of the libraries along
+        ([PIPENV, "RUN pip install {libraries} && mkdir -p /.venv/bin && "
+          "ln -s $(which python3) /.venv/bin/python", "ADD {code} /"],
+         r"after \w+ was added to `Pipfile.lock`, .* cannot use|decides nothing"),
     ],
-    ids=["it fails", "without the code", "a list"],
+    ids=["it fails", "without the code", "a list", "a list beside Pipenv"],
 )  # fmt: skip
 def test_what_is_built_otherwise_is_no_answer(begun, lines, saw):
     exercise = begun("10.2")
