@@ -32,6 +32,10 @@ class BaseDisk:
     recipe: str
     size_bytes: int
 
+    @property
+    def image(self) -> Path:
+        return self.folder / IMAGE
+
 
 def user_disks() -> Path:
     """Where this user's disks are kept."""
