@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from labsupport.kernel import netlink
 from tests.waiting import wait_until
 
 FOLDERS = {
@@ -69,6 +70,7 @@ def jupyterlab(root: Path, dark: bool = False) -> Iterator[Lab]:
 def _command(root: Path, home: Path) -> list[str]:
     return [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={netlink.free_port()}", "--ServerApp.port_retries=0",
         f"--ServerApp.root_dir={root.resolve()}", f"--ServerApp.allow_root={os.geteuid() == 0}",
         f"--LabApp.app_settings_dir={home}", "--LabApp.expose_app_in_browser=True",
         "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
