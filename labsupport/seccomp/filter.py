@@ -14,6 +14,7 @@ import functools
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from ctypes import c_int, c_uint, c_uint32, c_void_p
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from labsupport.seccomp.verdicts import Agreement, Verdict, answer_in_words, com
 SCMP_ACT_KILL_PROCESS = 0x80000000
 SCMP_ACT_ALLOW = 0x7FFF0000
 
-STOP_SECONDS = 3.0
+STOP_SECONDS = 60.0
 _WALL = 0x40000000  # linux/wait.h: whatever kind of child it is
 _IN_VM = 'choose the kernel "Lab VM" for this notebook: there you are root in the initial namespace'
 
@@ -77,7 +78,8 @@ class Filter:
         Raises `LabError`: it needs CAP_SYS_ADMIN in the initial user namespace, and more; the
         message says what is lacking; `ProcessGone`: there is no such process (any more).
         """
-        return cls(_read(pid), f"what process {pid} runs under")
+        with ThreadPoolExecutor(1) as tracer:  # at a thread's end the kernel lets its tracees go
+            return cls(tracer.submit(_read, pid).result(), f"what process {pid} runs under")
 
     @functools.cached_property
     def _decoded(self) -> tuple[tuple[Instruction, ...], ...]:
@@ -205,8 +207,7 @@ def _read(pid: int) -> tuple[bytes, ...]:
             count = int(status["Seccomp_filters"])
             return tuple(sc.seccomp_get_filter(pid, index) for index in range(count))
         finally:
-            # if it has ended, or has not stopped, the kernel detaches with us
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):  # it has ended, or has not stopped
                 sc.ptrace(sc.PTRACE_DETACH, pid)
     except OSError as error:
         raise _unreadable(pid, error) from error

@@ -1,5 +1,6 @@
 """Reading out the filters of live processes, as root of this machine."""
 
+import os
 import signal
 import sys
 import time
@@ -7,7 +8,9 @@ import time
 import pytest
 
 from labsupport import Filter, Sandbox
+from labsupport.errors import LabError
 from labsupport.kernel.procfs import status, status_fields
+from labsupport.seccomp import filter as filter_module
 from tests.toys import CHECKOUT
 from tests.waiting import wait_until
 
@@ -43,6 +46,24 @@ def test_the_process_goes_on_afterwards_or_stays_stopped(filtered, state):
     assert status_fields(program.pid)["TracerPid"] == "0"
     time.sleep(0.05)
     wait_until(lambda: status(program.pid).state == state)
+
+
+@needs_reading
+def test_a_process_that_does_not_stop_is_let_go(tmp_path, monkeypatch):
+    """A parent in vfork(2) waits for its child, and for nothing else; its end must be its own."""
+    monkeypatch.setattr(filter_module, "STOP_SECONDS", 0.1)
+    os.mkfifo(fifo := tmp_path / "nobody writes here")
+    code = (
+        "import os, sys\n"
+        "opens = (os.POSIX_SPAWN_OPEN, 0, sys.argv[1], os.O_RDONLY, 0)\n"
+        "os.posix_spawn('/bin/true', ['true'], {}, file_actions=[opens])\n"
+    )
+    with Sandbox(filter=Filter.deny(["mkdir"])) as box:
+        program = box.start([sys.executable, "-c", code, fifo])
+        wait_until(lambda: status(program.pid).state == "D")
+        with pytest.raises(LabError, match="did not stop"):
+            Filter.of(program.pid)
+        assert status_fields(program.pid)["TracerPid"] == "0"
 
 
 def test_an_ordinary_user_is_told_what_it_takes(as_user):
