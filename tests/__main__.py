@@ -39,13 +39,12 @@ DIFFERENT_FOR_A_USER = (
     *("doctor", "faults", "kernel", "mount", "net", "ownership", "pid", "sandbox", "users"),
 )
 """The rooms whose tests an ordinary user runs, too, if not all tests are run."""
-PYTEST = ("-m", "pytest", "-q", "--durations=5", "--durations-min=5")
+PYTEST = ("-m", "pytest", "-q", "-p", "tests.notebooks", "--durations=5", "--durations-min=5")
 # A guest computes all the time. At the host, tests mostly wait: for the 8 s of a live view, for a
 # container to end.
 BOTH_CORES = ("-n", "2", "--dist", "loadfile")
 MOSTLY_WAITING = ("-n", "3", "--dist", "loadfile")
 IN_ORDER = "--no-loadscope-reorder"
-HONEST = ("-p", "tests.notebooks")
 AT_HOST = {"LAB_PLACE": "host"}
 ELSEWHERE = {"browser"}  # tested at the host
 ON_PODMAN = ("07", "08", "09", "10", "13")
@@ -120,7 +119,8 @@ def lint() -> Iterator[Stage]:
 
 
 def unit(report: Path, extra: Sequence[str], python: str = sys.executable, **who) -> Stage:
-    argv = [python, *PYTEST, *MOSTLY_WAITING, "-m", "not browser", f"--junit-xml={report}", *extra]
+    argv = [python, *PYTEST, *MOSTLY_WAITING, IN_ORDER, "-m", "not browser"]
+    argv += [f"--junit-xml={report}", *extra]
     where = ["tests"]
     if who:  # breaking helpers once, as root, is enough
         argv.append("--ignore=tests/test_mutants.py")
@@ -134,7 +134,7 @@ def notebooks(
     env: Mapping[str, str] = AT_HOST, **who,
 ) -> Stage:  # fmt: skip
     """Run the notebooks on this machine itself."""
-    argv = [python, *PYTEST, *HONEST, *MOSTLY_WAITING, IN_ORDER, *NBVAL, f"--junit-xml={report}"]
+    argv = [python, *PYTEST, *MOSTLY_WAITING, IN_ORDER, *NBVAL, f"--junit-xml={report}"]
     argv += [*extra, *selection.notebooks_at_host()]
     return Stage(f"notebooks{_as(who)}", argv, report, env, **who)
 
@@ -148,7 +148,7 @@ def notebooks_with_podman(report: Path, extra: Sequence[str], address: str) -> S
     env = {**AT_HOST, "DOCKER_HOST": address, "LAB_PRETEND_MISSING": "registry"}
     env["LAB_MUST_HAVE"] = f"{os.environ.get('LAB_MUST_HAVE', '')} engine"
     found = [str(path) for number in ON_PODMAN for path in NOTEBOOKS.glob(f"{number}_*.ipynb")]
-    argv = [sys.executable, *PYTEST, *HONEST, *MOSTLY_WAITING, *NBVAL, f"--junit-xml={report}"]
+    argv = [sys.executable, *PYTEST, *MOSTLY_WAITING, *NBVAL, f"--junit-xml={report}"]
     return Stage("notebooks with Podman", [*argv, *extra, *found], report, env)
 
 
@@ -158,7 +158,7 @@ def notebooks_in_vm(
     """Run the notebooks in the Lab VM, with the given kernel."""
     nbval = [word for word in NBVAL if word != "--nbval-current-env"]
     nbval += ["--nbval-kernel-name=lab-vm", f"--nbval-cell-timeout={CELL_SECONDS_IN_VM}"]
-    argv = [python, *PYTEST, *HONEST, *BOTH_CORES, IN_ORDER, *nbval]
+    argv = [python, *PYTEST, *BOTH_CORES, IN_ORDER, *nbval]
     title = f"notebooks{_as(who)} in the Lab VM, {kernel.name}"
     env = {"LAB_MUST_HAVE": " ".join(must_have(kernel)), "LAB_KERNEL": str(kernel)}
     argv += [f"--junit-xml={report}", *extra, *selection.notebooks_in_vm()]

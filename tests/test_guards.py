@@ -41,7 +41,7 @@ def course():
 def run(course, *tests):
     """Run tests in the copy; as root in namespaces that they may spoil, and that end all of it."""
     apart = [*APART, "sh", "-c", '"$@"; exit $?', "sh"] if os.geteuid() == 0 else []
-    argv = [*apart, sys.executable, "-m", "pytest", "-q", "-n", "0"]
+    argv = [*apart, sys.executable, "-m", "pytest", "-q", "-p", "tests.notebooks", "-n", "0"]
     env = {**os.environ, "PYTHONPATH": str(course), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
         [*argv, "-p", "no:cacheprovider", *(f"tests/{test}" for test in tests)], cwd=course,

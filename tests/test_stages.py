@@ -31,8 +31,9 @@ DEATH = "import os, signal\ndef test_death(): os.kill(os.getpid(), signal.SIGKIL
 def stage_of(folder, source, *arguments):
     (folder / "test_toy.py").write_text(source)
     report = folder / "report.xml"
-    argv = [sys.executable, "-m", "pytest", f"--junit-xml={report}", *arguments, "test_toy.py"]
-    return Stage("toy", argv, report, cwd=folder)
+    plain = ("-p", "no:nbval", "-p", "no:hypothesispytest")  # they take a second to import
+    argv = [sys.executable, "-m", "pytest", *plain, f"--junit-xml={report}", *arguments]
+    return Stage("toy", [*argv, "test_toy.py"], report, cwd=folder)
 
 
 def test_passed_failed_and_skipped_are_counted(tmp_path):

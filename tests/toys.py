@@ -12,7 +12,8 @@ import nbformat
 from nbformat import v4
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-NBVAL = ("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300")
+WITHOUT_HYPOTHESIS = ("-p", "no:hypothesispytest")  # half a second of each start
+NBVAL = (*WITHOUT_HYPOTHESIS, "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300")
 
 
 def code(source: str, *, tags: Iterable[str] = (), count: int | None = 1, printed: str = ""):

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from labsupport import Cgroup
+from labsupport.cgroup import exercises
 from labsupport.cgroup.exercises import MIB
 from labsupport.kernel.mounts import version
 from tests.fixtures_course import solve
@@ -59,7 +60,8 @@ def test_the_answer_does_not_stand_on_an_edge(begun):
 
 
 @pytest.mark.wrong("06.2", times=5)
-def test_a_wrong_ratio_and_a_quota_are_told(begun):
+def test_a_wrong_ratio_and_a_quota_are_told(begun, monkeypatch):
+    monkeypatch.setattr(exercises, "MEASURED_SECONDS", 0.6)
     exercise = begun("06.2", 3)
     ratio = exercise._ratio
     for first, second, said in (
@@ -78,7 +80,8 @@ def test_a_wrong_ratio_and_a_quota_are_told(begun):
 
 
 @pytest.mark.wrong("06.2")
-def test_other_groups_in_place_of_the_given_ones_do_not_help(begun):
+def test_other_groups_in_place_of_the_given_ones_do_not_help(begun, monkeypatch):
+    monkeypatch.setattr(exercises, "MEASURED_SECONDS", 0.6)
     exercise = begun("06.2", 3)
     with Cgroup(cpu_weight=100 * exercise._ratio) as exercise.second:
         assert not exercise.check()

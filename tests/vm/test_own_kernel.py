@@ -98,7 +98,7 @@ import os, signal
 from labsupport import Cgroup
 from labsupport.cgroup.dangers import bomb
 
-for _ in range(10):
+for _ in range(4):
     with Cgroup(pids=40, memory="200M") as group:
         bomb(group)
         while group.usage().pids < 35:
