@@ -21,7 +21,7 @@ IMAGE, KERNEL, INITRD, ABOUT = "disk.qcow2", "kernel", "initrd", "about.json"
 
 @dataclass(frozen=True)
 class BaseDisk:
-    """A disk, in a folder of these names: in QEMU's format, with a copy of the kernel on it.
+    """A disk, in a folder of these names: in QEMU's format (`image`), with a copy of its kernel.
 
     That kernel has the version `release`; its first file system (`INITRD`) has drivers for the
     disk, no more.

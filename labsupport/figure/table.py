@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+_CAPTION = "text-align:left;caption-side:top;color:inherit;font-weight:bold;min-width:{}em"
 _LEFT = "text-align:left;vertical-align:top"
 
 
@@ -46,8 +47,8 @@ def html_table(
     """
     heading = "".join(f"<th scope='col' style='{_LEFT}'>{html.escape(word)}</th>" for word in head)
     top = f"<thead><tr>{heading}</tr></thead>" if head else ""
-    title = "<caption style='text-align:left;color:inherit;caption-side:top;font-weight:bold'>"
-    title = f"{title}{html.escape(caption)}</caption>" if caption else ""
+    look = _CAPTION.format(min(len(caption), 48) / 2)  # a question may be longer than its table
+    title = f"<caption style='{look}'>{html.escape(caption)}</caption>" if caption else ""
     lines = zip_longest(rows, looks, fillvalue="")
     body = "".join(f"<tr>{_row(cells, named, look)}</tr>" for cells, look in lines)
     return f"<table style='font-size:1em;color:inherit'>{title}{top}<tbody>{body}</tbody></table>"

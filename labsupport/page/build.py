@@ -404,12 +404,15 @@ def make_site(cache: Path, machine: Path, output: Path) -> None:
 
 def _be_patient(folder: Path) -> None:
     """Give a widget a minute to begin: after anywidget's two seconds it would never change."""
-    for file in folder.glob("*.js"):
-        text = file.read_text(encoding="utf-8")
-        patient = text.replace("AbortSignal.timeout(2000)", "AbortSignal.timeout(60000)")
-        file.write_text(patient, encoding="utf-8")
+    found = {file: file.read_text(encoding="utf-8") for file in folder.glob("*.js")}
+    hasty = {file: text for file, text in found.items() if HASTY in text}
+    if not hasty:
+        raise LabError("anywidget's patience was not found", f"no file in {folder} has {HASTY}")
+    for file, text in hasty.items():
+        file.write_text(text.replace(HASTY, "AbortSignal.timeout(60000)"), encoding="utf-8")
 
 
+HASTY = "AbortSignal.timeout(2000)"
 MARK = ".lab-page"
 SETTINGS = {
     "@jupyterlab/apputils-extension:themes": {"adaptive-theme": True},
