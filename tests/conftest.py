@@ -21,8 +21,9 @@ from tests.notebooks import skip_or_fail
 from tests.selection import changed_rooms, thorough
 
 LONGEST = (
-    "tests/test_mutants.py", "image/test_exercises.py", "build/test_builds.py",
-    "vm/test_cgroups_v2.py", "vm/test_launcher.py",
+    "tests/test_mutants.py", "course/test_every_exercise.py", "faults/test_faults.py",
+    "build/test_builds.py", "vm/test_cgroups_v2.py", "vm/test_launcher.py",
+    "image/test_exercises.py", "doctor/test_machine.py", "registry/test_exercises.py",
 )  # fmt: skip
 """Where a file goes to one worker, these begin first: none of them is alone at the end."""
 
@@ -111,11 +112,11 @@ def _is_thorough(item: pytest.Item) -> bool:
 
 
 class ByFileOrNotebook(LoadScopeScheduling):
-    """Files go to one core each; those that run all notebooks are dealt out by the notebook."""
+    """Files go to one core each; tests of all notebooks, or exercises, are dealt out by these."""
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, case = nodeid.partition("::")
-        notebook = re.search(r"\[(\d\d)_", case)
+        notebook = re.search(r"\[(\d\d)[_.]", case)
         return f"{file}::{notebook[1]}" if notebook else file
 
 

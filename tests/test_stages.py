@@ -92,6 +92,7 @@ def test_what_runs_all_notebooks_is_dealt_out_by_the_notebook():
     mutants = "tests/test_mutants.py::test_a_broken_helper"
     assert scope(f"{mutants}[02_pid_namespaces.ipynb-one]") == scope(f"{mutants}[02_x-two]")
     assert scope(f"{mutants}[02_x-one]") != scope(f"{mutants}[03_y-one]")
+    assert scope("tests/a.py::test_x[02.1]") == scope("tests/a.py::test_y[02.2]") != "tests/a.py"
     assert (
         scope("tests/test_a.py::test_x[1]") == scope("tests/test_a.py::test_y") == "tests/test_a.py"
     )

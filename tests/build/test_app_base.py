@@ -205,6 +205,7 @@ def test_a_shell_in_a_container_of_it(engine, base):
     assert done.stdout.endswith(f"{ANSWER}65534\n")
 
 
+@pytest.mark.thorough("engine")
 @pytest.mark.skipif(bool(podmans.why_none()), reason=podmans.why_none() or "all is there")
 def test_podman_takes_it_too(archive, monkeypatch):
     with podmans.podman("overlay") as address:

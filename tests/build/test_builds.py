@@ -72,7 +72,10 @@ def buildkit(engine):
     return Site("BuildKit", engine)
 
 
-@pytest.fixture(params=["BuildKit", "the classic builder", "Podman"])
+PODMAN = pytest.param("Podman", marks=pytest.mark.thorough("engine"))
+
+
+@pytest.fixture(params=["BuildKit", "the classic builder", PODMAN])
 def site(request, monkeypatch):
     if request.param == "BuildKit":
         return request.getfixturevalue("buildkit")

@@ -21,7 +21,10 @@ pytestmark = pytest.mark.skipif(bool(podmans.why_none()), reason=podmans.why_non
 NAME = "labsupport/busybox:latest"
 
 
-@pytest.fixture(scope="module", params=["vfs", "overlay"])
+VFS = pytest.param("vfs", marks=pytest.mark.thorough("build"))
+
+
+@pytest.fixture(scope="module", params=[VFS, "overlay"])
 def driver(request):
     return request.param
 

@@ -13,6 +13,7 @@ from tests.engine.help import said_by
 needs_base = pytest.mark.skipif(
     find_archive() is None, reason="needs the base image of the app (./lab base)"
 )
+installs = pytest.mark.thorough("build")  # pip and Pipenv work for 10 s
 pytestmark = pytest.mark.usefixtures("an_engine")
 PIPENV = "RUN pip install pipenv"
 SETTINGS = BEGINNING.removesuffix(f"{PIPENV}\n")
@@ -28,6 +29,7 @@ def small(*lines):
 
 
 @needs_base
+@installs
 @pytest.mark.wrong("10.1")
 def test_removing_in_a_later_step_does_not_halve(begun):
     exercise = begun("10.1")
@@ -58,6 +60,7 @@ def test_without_what_the_app_needs_a_small_image_is_no_answer(begun, lines, saw
 
 
 @needs_base
+@installs
 def test_one_run_that_tidies_up_after_itself_is_as_good(begun):
     exercise = begun("10.1")
     work = f"pip install pipenv && pipenv sync && {TIDY}"
@@ -77,6 +80,7 @@ def test_an_app_that_is_left_out_or_another_is_told(begun):
 
 
 @needs_base
+@installs
 def test_the_step_that_is_run_again_is_named(begun):
     assert "`RUN pipenv sync` was run again" in begun("10.2").check().saw
 

@@ -1,4 +1,7 @@
-"""A machine as a cloud rents it, in QEMU: three boots, each 20 s of computing without KVM."""
+"""A machine as a cloud rents it, in QEMU: three boots, each 20 s of computing without KVM.
+
+The tests of a machine that runs are for `--all`, or where this room or its disk has changed.
+"""
 
 import errno
 import os
@@ -20,9 +23,10 @@ from tests.notebooks import skip_or_fail
 from tests.waiting import wait_until
 
 needs_qemu = pytest.mark.needs("qemu")
+BOOTED = pytest.param("booted", marks=pytest.mark.thorough("making"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[BOOTED])
 def machine():
     if lacking := probe().missing("qemu"):
         skip_or_fail(lacking)
