@@ -6,6 +6,7 @@ import time
 import pytest
 
 from labsupport import Cgroup, CgroupConsole, Disk
+from labsupport.cgroup import console as module
 from labsupport.cgroup.curves import MIB, GroupRecord
 from labsupport.cgroup.files import Limits, Usage
 from labsupport.cgroup.group import Event
@@ -95,8 +96,9 @@ def console(group):
     return CgroupConsole(group)
 
 
-async def test_every_strike_is_recorded_with_its_time(console):
-    await console.run(6, ["hog", "bomb", "burner"])
+async def test_every_strike_is_recorded_with_its_time(console, monkeypatch):
+    monkeypatch.setattr(module, "DANGER_SECONDS", 1.2)
+    await console.run(2, ["hog", "bomb", "burner"])
     usage = console.group.usage()
     assert console.count("oom_kill") == usage.oom_kills == 1
     assert 0 < console.count("fork_refused") <= usage.pids_refused
@@ -107,7 +109,7 @@ async def test_every_strike_is_recorded_with_its_time(console):
     kinds = [end.kind for end in console.ends]
     assert kinds == ["hog", "bomb", "burner"]
     last = console.samples[-1]
-    assert console.data.seconds > last.at_seconds > 6  # the axis has grown
+    assert console.data.seconds > last.at_seconds > 2  # the axis has grown
     assert (last.memory_limit_bytes, last.cpu_limit, last.task_limit) == (24 * MIB, 0.15, 12)
     assert console.data.files["pids"] == "pids.max"
     victim = min(console.ends, key=lambda end: abs(end.at_seconds - kill.at_seconds))
@@ -143,10 +145,11 @@ def test_buttons_start_programs_in_the_group_and_stop_ends_them(group, console):
         console.start("hogg")
 
 
-async def test_a_writer_is_drawn_against_its_limit(nothing_is_left):
+async def test_a_writer_is_drawn_against_its_limit(nothing_is_left, monkeypatch):
+    monkeypatch.setattr(module, "DANGER_SECONDS", 2)
     with Disk("8M") as disk, Cgroup(io={disk.device: "2M"}) as group:
         console = CgroupConsole(group, disk=disk.device)
-        await console.run(3, ["writer"])
+        await console.run(1, ["writer"])
         assert 1 < max(sample.written for sample in console.samples) / MIB < 2.4
         assert console.samples[-1].write_limit == 2 * MIB
         console.set("io", "1M")

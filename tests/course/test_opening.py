@@ -23,7 +23,7 @@ from tests.toys import write_notebook
 
 FIRST = "/lab/tree/00_start_here.ipynb"
 SETTINGS = "/lab/api/settings/@jupyterlab/apputils-extension"
-STARTER = "import sys; from labsupport.course import opening; "
+STARTER = "import sys, tests; from labsupport.course import opening; "
 STARTER += "opening.FOLDER = opening.Path(sys.argv[1]); "
 STARTER += "opening.places.wants_kernel = lambda environment: {wants_kernel}; "
 STARTER += "opening.BUILD = ['sh', '-c', 'echo $$ $LAB_KERNEL_IS_BUILT; exec sleep 1000']; "

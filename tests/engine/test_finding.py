@@ -193,12 +193,12 @@ def test_a_socket_that_is_not_ours_names_the_group(nowhere, request, monkeypatch
             Engine.connect()
 
 
-@pytest.mark.parametrize(("after", "said"), [(1.5, "too old"), (5, "Read timed out")])
+@pytest.mark.parametrize(("after", "said"), [(0.6, "too old"), (2.5, "Read timed out")])
 def test_an_engine_that_is_slow_to_start_gets_patience_and_a_word(
     nowhere, monkeypatch, capsys, after, said
 ):
-    monkeypatch.setattr(client, "SOON_SECONDS", 0.5)
-    monkeypatch.setattr(client, "PATIENT_SECONDS", 3)
+    monkeypatch.setattr(client, "SOON_SECONDS", 0.2)
+    monkeypatch.setattr(client, "PATIENT_SECONDS", 1.5)
     usual = nowhere / "usual.sock"
     with answering(usual, "1.40", after=after), pytest.raises(LabError, match=said):
         Engine.connect()

@@ -115,7 +115,7 @@ def shown_by_us(layers, where):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount and to make whiteouts")
-@settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(layers=st.lists(LAYER, min_size=1, max_size=4))
 def test_the_tree_is_what_overlayfs_shows(layers, tmp_path_factory):
     where = tmp_path_factory.mktemp("stack")
@@ -125,7 +125,7 @@ def test_the_tree_is_what_overlayfs_shows(layers, tmp_path_factory):
         shutil.rmtree(where)
 
 
-@settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(layers=st.lists(LAYER, min_size=1, max_size=4))
 def test_changes_lead_from_each_tree_to_the_next(layers, tmp_path_factory):
     where = tmp_path_factory.mktemp("changes")

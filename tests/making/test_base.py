@@ -174,7 +174,10 @@ def test_without_a_tool_the_remedy_is_its_package(scratch, tmp_path, monkeypatch
 @pytest.mark.skipif(
     not shutil.which("mmdebstrap"), reason="needs mmdebstrap (apt-get install mmdebstrap)"
 )
-def test_a_mirror_that_is_not_reached_is_named_with_what_to_do(scratch, tmp_path):
+def test_a_mirror_that_is_not_reached_is_named_with_what_to_do(scratch, tmp_path, monkeypatch):
+    options = base._options
+    at_once = '--aptopt=Acquire::Retries "0"'  # apt waits 7 s and tries again
+    monkeypatch.setattr(base, "_options", lambda *of: [*options(*of), at_once])
     wheel = tmp_path / "pip-1-py3-none-any.whl"
     wheel.touch()
     with (

@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from labsupport.net import exercises
 from labsupport.net.exercises import FAULTS
 from tests.fixtures_course import refused, variant
 
@@ -73,10 +74,19 @@ def with_fault(begun, fault):
     return variant(begun, "04.2", lambda exercise: exercise._fault, fault)
 
 
+@pytest.fixture
+def soon(monkeypatch):
+    """Make the check wait for a second, for an answer that does not come."""
+    with monkeypatch.context() as patched:
+        patched.setattr(exercises, "PATIENCE_SECONDS", 1)
+        yield patched
+
+
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_fault_is_one_and_one_repair_mends_it(begun, fault):
+def test_each_fault_is_one_and_one_repair_mends_it(begun, fault, soon):
     exercise = with_fault(begun, fault)
     assert not exercise.check()
+    soon.undo()
     box, line = FAULTS[fault]
     getattr(exercise, box).run(line)
     assert exercise.check()
@@ -116,7 +126,7 @@ TABLE = "table inet t { chain c { type filter hook %s priority 0; tcp dport %s d
 
 @pytest.mark.needs("nftables")
 @pytest.mark.wrong("04.3", times=2)
-def test_a_filter_that_lets_all_or_nothing_through_is_told(begun):
+def test_a_filter_that_lets_all_or_nothing_through_is_told(begun, soon):
     exercise = begun("04.3", 2)
     nft(exercise.server, TABLE % ("input", "1-65535"))
     assert "ports [] answer" in exercise.check().saw
@@ -127,7 +137,7 @@ def test_a_filter_that_lets_all_or_nothing_through_is_told(begun):
 
 @pytest.mark.needs("nftables")
 @pytest.mark.wrong("04.3", times=2)
-def test_a_filter_the_wrong_way_round_or_in_the_wrong_place_is_told(begun):
+def test_a_filter_the_wrong_way_round_or_in_the_wrong_place_is_told(begun, soon):
     exercise = begun("04.3", 2)
     others = [port for port in exercise.ports if port != exercise.wanted]
     nft(exercise.client, TABLE % ("output", f"!= {exercise.wanted}"))
