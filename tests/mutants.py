@@ -453,8 +453,8 @@ MUTANTS: Mapping[str, Sequence[Mutant]] = {
         Mutant("the console does not note which program ended", NOTES_NO_END, "cgroup.memory"),
     ],
     "07_seccomp_and_capabilities.ipynb": [
-        Mutant("verdicts are inverted", VERDICTS_INVERTED),
         Mutant("filters are not loaded", LOADS_NO_FILTER),
+        Mutant("verdicts are inverted", VERDICTS_INVERTED),
         Mutant("capabilities are kept", KEEPS_CAPABILITIES),
         Mutant("capabilities are those of this notebook", ITS_OWN_CAPABILITIES),
         Mutant("a call is not recorded", MISSES_A_CALL),

@@ -64,6 +64,7 @@ def test_its_images_are_on_the_guests_disk(first, guest):
         assert done.stdout.split() == ["ext4", "/dev/ubda"]
 
 
+@pytest.mark.thorough("vm")
 def test_without_a_disk_they_are_in_memory(guest):
     program = PREPARE + "engine = Engine.connect(); print(base_image(engine).short_id)"
     with LabVM.boot(memory="512M") as other:

@@ -10,10 +10,15 @@ from labsupport.engine.client import Engine
 from labsupport.image.exercises import BEGINNING, TIDY
 from tests.engine.help import said_by
 
-needs_base = pytest.mark.skipif(
-    find_archive() is None, reason="needs the base image of the app (./lab base)"
-)
-installs = pytest.mark.thorough("build")  # pip and Pipenv work for 10 s
+
+def installs(test):
+    """Mark a test in whose builds pip and Pipenv work, for 10 s each."""
+    has_base = pytest.mark.skipif(
+        find_archive() is None, reason="needs the base image of the app (./lab base)"
+    )
+    return has_base(pytest.mark.thorough("build", "engine")(test))
+
+
 pytestmark = pytest.mark.usefixtures("an_engine")
 PIPENV = "RUN pip install pipenv"
 SETTINGS = BEGINNING.removesuffix(f"{PIPENV}\n")
@@ -28,7 +33,6 @@ def small(*lines):
     )
 
 
-@needs_base
 @installs
 @pytest.mark.wrong("10.1")
 def test_removing_in_a_later_step_does_not_halve(begun):
@@ -38,7 +42,7 @@ def test_removing_in_a_later_step_does_not_halve(begun):
     assert "were deleted by a later layer, and are still there" in saw
 
 
-@needs_base
+@installs
 @pytest.mark.wrong("10.1")
 @pytest.mark.parametrize(
     ("lines", "saw"),
@@ -59,7 +63,6 @@ def test_without_what_the_app_needs_a_small_image_is_no_answer(begun, lines, saw
     assert saw in exercise.check().saw
 
 
-@needs_base
 @installs
 def test_one_run_that_tidies_up_after_itself_is_as_good(begun):
     exercise = begun("10.1")
@@ -69,7 +72,7 @@ def test_one_run_that_tidies_up_after_itself_is_as_good(begun):
     assert verdict, verdict
 
 
-@needs_base
+@installs
 @pytest.mark.wrong("10.1", times=2)
 def test_an_app_that_is_left_out_or_another_is_told(begun):
     exercise = begun("10.1")
@@ -79,13 +82,12 @@ def test_an_app_that_is_left_out_or_another_is_told(begun):
     assert "is an old one" in exercise.check().saw
 
 
-@needs_base
 @installs
 def test_the_step_that_is_run_again_is_named(begun):
     assert "`RUN pipenv sync` was run again" in begun("10.2").check().saw
 
 
-@needs_base
+@installs
 @pytest.mark.wrong("10.2")
 @pytest.mark.parametrize(
     ("lines", "saw"),

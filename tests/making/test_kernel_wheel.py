@@ -40,6 +40,7 @@ def test_the_kernel_of_another_version_is_not_taken(tmp_path, monkeypatch, recip
     assert guest.own_kernel() == (program if is_ours else None)
 
 
+@pytest.mark.thorough("doctor", "vm")
 @pytest.mark.skipif(
     os.environ.get("LAB_IN_VM") == "1"
     or not (own and own.name.endswith(KERNEL_RECIPE))

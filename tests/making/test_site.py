@@ -9,9 +9,11 @@ from labsupport.errors import LabError
 from labsupport.making import site
 
 REPOSITORY = "https://github.com/someone/course"
+WHERE = pytest.mark.thorough("course", *(chapter.file for chapter in chapters()))
+BOOK = pytest.param("jupyter-book", marks=WHERE)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[BOOK])
 def built(tmp_path_factory):
     pytest.importorskip("jupyter_book", reason="needs jupyter-book (./lab test installs it)")
     folder = tmp_path_factory.mktemp("site") / "site"
