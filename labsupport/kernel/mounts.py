@@ -146,7 +146,7 @@ def parse(line: str) -> Mount:
     fields, fstype, source, super_options = mount_fields(line)
     number, parent, device, root, point, options, *optional = fields
     tags = dict(tag.partition(":")[::2] for tag in optional if tag)
-    groups = {tag: int(group) for tag, group in tags.items() if group}
+    groups = {tag: int(tags[tag]) for tag in ("shared", "master") if tag in tags}
     return Mount(
         id=int(number), parent_id=int(parent), device=device, root=root, point=point,
         options=tuple(options.split(",")), fstype=fstype, source=source,
@@ -229,7 +229,7 @@ def _trees(mountinfo: bytes, cgroup: bytes) -> dict[str, Hierarchy]:
         number = 1 if kind == "cgroup" else 2
         offered = options if number == 1 else {*words(point / "cgroup.controllers")}
         for name in WORDS[number]:
-            listed = V1_NAME.get(name, name) if number == 1 else ""  # so in /proc/PID/cgroup
+            listed = V1_NAME.get(name, name) if number == 1 else ""  # its name in /proc/PID/cgroup
             if name not in found and (listed or name) in offered:
                 group = next((path for names, path in groups if listed in names.split(",")), "/")
                 inside = group.removeprefix(root) if root != "/" else group

@@ -48,6 +48,7 @@ def test_a_line_is_taken_apart_and_its_escapes_undone():
         ("shared:1 ", "shared"),
         ("master:1 ", "slave"),
         ("unbindable ", "unbindable"),
+        ("colour:blue shared:1 ", "shared"),  # of a later kernel; proc_pid_mountinfo(5)
     ],
 )
 def test_the_optional_fields_say_how_mounts_spread(tags, propagation):
