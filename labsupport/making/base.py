@@ -225,7 +225,7 @@ def build(output: Path, mirror: str = "", *, again: bool = False) -> Path:
             make(folder / "rootfs.tar", wheels, pip, mirror)
             with Progress("packing"):
                 diff_id = write_layer(folder / "rootfs.tar", folder / "layer.tar")
-                with building.staged(archive) as staged:
+                with building.staged("base", archive) as staged:
                     write_archive(folder / "layer.tar", diff_id, staged)
     print(f"made: {TAG} in {archive} ({archive.stat().st_size / 1e6:.0f} MB)")
     return archive
@@ -251,13 +251,11 @@ def main(argv: Sequence[str]) -> int:
     chosen = building.parser("base", what, SYSTEM_BASES).parse_args(argv)
     usual = SYSTEM_BASES if is_current(SYSTEM_BASES / ARCHIVE) else user_bases()
     archive = (chosen.output or usual) / ARCHIVE
-    size = archive.stat().st_size if archive.exists() else 0
+    if chosen.check:
+        size = archive.stat().st_size if archive.exists() else 0
+        return building.status_of(lambda: building.tell(archive, size, current=is_current(archive)))
     return building.status_of(
-        lambda: (
-            building.tell(archive, size, current=is_current(archive))
-            if chosen.check
-            else build(archive.parent, chosen.mirror, again=chosen.again).exists()
-        )
+        lambda: build(archive.parent, chosen.mirror, again=chosen.again).exists()
     )
 
 

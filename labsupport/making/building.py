@@ -92,13 +92,9 @@ def tell(path: Path, size_bytes: int, *, current: bool) -> bool:
 
 
 def debian(
-    options: Sequence[str],
-    target: tuple[str, Path, str],
-    steps: int,
-    folder: Path,
-    environment: Mapping[str, str],
-    pass_fds: Sequence[int] = (),
-) -> tuple[int, str]:
+    options: Sequence[str], target: tuple[str, Path, str], steps: int, folder: Path,
+    environment: Mapping[str, str], pass_fds: Sequence[int] = (),
+) -> tuple[int, str]:  # fmt: skip
     """Have mmdebstrap(1) make a Debian: `target` is (suite, file, mirror or "").
 
     `steps` is about how often apt says what it does.
@@ -133,14 +129,23 @@ def scratch(what: str, output: Path, space_bytes: int, remedy: str) -> Iterator[
         needed = f"{space_bytes / 1e9:.1f} GB are needed"
         why = f"{needed}, and free (where programs may run) are {found}"
         raise LabError(f"no space to build a {what}", why, remedy)
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=chosen))
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        with _folder(chosen, prefix) as folder:
+            yield folder
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _folder(place: Path, prefix: str) -> Iterator[Path]:
+    """Make a folder, and remove it in the end; whoever sweeps leaves it alone until then."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    before = signal.signal(signal.SIGTERM, _stop)
     try:
         yield folder
     finally:
-        signal.signal(signal.SIGTERM, before)
         _remove(folder)
         os.close(lock)
 
@@ -158,13 +163,9 @@ def alone(folder: Path, command: str) -> Iterator[None]:
 
 
 def run(
-    argv: Sequence[str],
-    folder: Path,
-    environment: Mapping[str, str],
-    heard: Callable[[str], None] = lambda line: None,
-    *,
-    pass_fds: Sequence[int] = (),
-) -> tuple[int, str]:
+    argv: Sequence[str], folder: Path, environment: Mapping[str, str],
+    heard: Callable[[str], None] = lambda line: None, *, pass_fds: Sequence[int] = (),
+) -> tuple[int, str]:  # fmt: skip
     """Run one step; return its exit status and the last lines that it wrote.
 
     It has a process group of its own, which ends with it, with us, or when stopped. `heard` is
@@ -172,18 +173,11 @@ def run(
     """
     log: deque[str] = deque(maxlen=LAST_LINES)
     process = subprocess.Popen(
-        argv,
-        cwd=folder,
-        env={**environment, "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-        pass_fds=pass_fds,
+        argv, cwd=folder, env={**environment, "LC_ALL": "C"}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        start_new_session=True, pass_fds=pass_fds,
         preexec_fn=ends_with_us(),  # noqa: PLW1509 (no threads here)
-    )
+    )  # fmt: skip
     try:
         for line in process.stdout or ():
             log.append(line.rstrip())
@@ -199,14 +193,14 @@ def run(
 
 
 @contextmanager
-def staged(path: Path) -> Iterator[Path]:
-    """Yield a place beside a file, which gets its name in the end; who has the old one keeps it."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield new
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
+def staged(what: str, path: Path) -> Iterator[Path]:
+    """Yield where to write a new file `path` (`what`: see `scratch`), and put it there in the end.
+
+    Whoever has the old one open keeps it.
+    """
+    with _folder(path.parent, f"labsupport-{what}-") as folder:
+        yield folder / path.name
+        (folder / path.name).replace(path)
 
 
 def own_mounts() -> list[str]:

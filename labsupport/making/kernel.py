@@ -277,7 +277,7 @@ def build(output: Path, source: Path | None = None, *, jobs: int = 0, again: boo
         with Progress(f"compiling Linux {version}", FILES_TO_COMPILE) as progress:
             jobs = jobs or len(os.sched_getaffinity(0))
             run([*make("linux"), f"--jobs={jobs}"], folder, progress)
-        with building.staged(kernel) as staged:  # it has to say its version first
+        with building.staged("kernel", kernel) as staged:  # it has to say its version first
             run(["strip", "--strip-all", "-o", str(staged), "linux"], folder)
             staged.chmod(0o755)
             run([str(staged), "--version"], folder)

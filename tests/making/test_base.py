@@ -1,7 +1,10 @@
 """Making the app's base: what goes in, always the same bytes; made only once; why it cannot be."""
 
 import io
+import os
 import shutil
+import subprocess
+import sys
 import tarfile
 import threading
 
@@ -154,6 +157,22 @@ def test_an_interrupted_one_leaves_nothing_half(made, tmp_path, monkeypatch, cap
     assert base.main(["--output", str(tmp_path / "out")]) == 130
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
     assert "nothing is left behind" in capsys.readouterr().err
+
+
+def test_what_a_killed_one_had_written_goes_with_the_next(tmp_path, scratch):
+    program = (
+        "import os, pathlib, sys; from labsupport.making import building\n"
+        "with building.staged('base', pathlib.Path(sys.argv[1])) as new:\n"
+        "    new.write_bytes(b'half'); os.kill(os.getpid(), 9)"
+    )
+    argv = [sys.executable, "-c", program, str(tmp_path / "out" / ARCHIVE)]
+    (tmp_path / "out").mkdir()
+    assert subprocess.run(argv, check=False).returncode == -9
+    for left in (tmp_path / "out").iterdir():
+        os.utime(left, (0, 0))  # one that is new may be somebody's who has no lock on it yet
+
+    with building.scratch("base", tmp_path / "out", 0, ""):
+        assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_too_little_space_is_said_before_anything_is_fetched(made, tmp_path, monkeypatch):
