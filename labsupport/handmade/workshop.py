@@ -242,7 +242,7 @@ class Handmade:
         return [json.loads(line) for line in self.journal.read_text().splitlines()]
 
     def wait_until_executed(self) -> None:
-        """Return when the steps are done; else raise StepFailed, or TimedOut after 20 seconds."""
+        """Return when the steps are done; else raise StepFailed, or TimedOut after a minute."""
         for _ in tries(PATIENCE_SECONDS, 0.003):
             ended = self.process.returncode is not None
             told = self.told()
@@ -259,7 +259,7 @@ class Handmade:
             raise TimedOut("the container is not there", f"it did: {told}")
         with suppress(ProcessGone, OSError):  # it has ended already
             script = os.readlink(f"/proc/{self.process.pid}/exe")
-            for _ in tries(PATIENCE_SECONDS, 0.001):  # what is told before execve is true later
+            for _ in tries(PATIENCE_SECONDS, 0.001):  # it told so right before its execve
                 if os.readlink(f"/proc/{self.pid}/exe") != script:
                     break
 
