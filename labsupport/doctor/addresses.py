@@ -239,12 +239,7 @@ def engine(seconds: float = _ANSWER_SECONDS) -> str:
     except EngineDown as error:
         raise Refused(": ".join(filter(None, [error.what, error.why])), error.remedy) from error
     if found and not found.plain:
-        try:
-            reach(found.address)
-        except OSError as error:
-            remedy = f"look at it: docker --host {found.address} info"
-            raise Refused(f"nothing answers at {found.address}: {error}", remedy) from error
-        return f"{found.address} (somebody listens; it was not asked, since it needs keys)"
+        return _listens(found.address)
     failures: dict[str, OSError] = {}
     for address in candidates(dict(os.environ)):
         try:
@@ -265,6 +260,15 @@ def engine(seconds: float = _ANSWER_SECONDS) -> str:
     if not found and not is_ill and may_be_private(known):
         return "a private one is started when first asked for"
     raise why_no_engine(failures, known, installed())
+
+
+def _listens(address: str) -> str:
+    try:
+        reach(address)
+    except OSError as error:
+        remedy = f"look at it: docker --host {address} info"
+        raise Refused(f"nothing answers at {address}: {error}", remedy) from error
+    return f"{address} (somebody listens; it was not asked, since it needs keys)"
 
 
 def may_be_private(known: refusals.Facts) -> bool:

@@ -312,10 +312,8 @@ def kvm() -> str:
         return "runs code"
     why = f"the virtual CPU stopped with exit reason {exit_reason}, not at hlt"
     if exit_reason == KVM_EXIT_INTERNAL_ERROR:
-        why = (
-            "its virtual CPU cannot execute an ordinary instruction: this KVM runs only guests "
-            "made for it"
-        )
+        cannot = "its virtual CPU cannot execute an ordinary instruction"
+        why = f"{cannot}: this KVM runs only guests made for it"
     remedy = "ask for a machine with hardware virtualisation (VT-x, AMD-V)"
     raise Refused(f"/dev/kvm is here, but {why}", remedy)
 

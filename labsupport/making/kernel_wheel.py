@@ -79,14 +79,18 @@ def pack(kernel: Path, archive: Path, folder: Path) -> Path:
     }
     files[f"{info}/RECORD"] = _record(files, f"{info}/RECORD")
     wheel = folder / f"{NAME}-{version}-{tag}.whl"
-    folder.mkdir(parents=True, exist_ok=True)
+    _write(wheel, files, f"{NAME}/{kernel.name}")
+    print(f"packed: {wheel} ({wheel.stat().st_size / 1e6:.1f} MB)")
+    return wheel
+
+
+def _write(wheel: Path, files: dict[str, bytes], program: str) -> None:
+    wheel.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as packed:
         for path, content in files.items():
             member = zipfile.ZipInfo(path)
-            member.external_attr = (0o100755 if content is program else 0o100644) << 16
+            member.external_attr = (0o100755 if path == program else 0o100644) << 16
             packed.writestr(member, content, zipfile.ZIP_DEFLATED)
-    print(f"packed: {wheel} ({wheel.stat().st_size / 1e6:.1f} MB)")
-    return wheel
 
 
 def needed_glibc(program: bytes) -> int:

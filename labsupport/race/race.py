@@ -105,14 +105,7 @@ class Race:
         try:
             await self._prepare(self._bait)
             for number in range(rounds):
-                if self._picture.stopping:
-                    break
-                for name, runner in self._runners.items():
-                    # the first start decides, so that one at the limit does not stop half-way
-                    slow = any(s > SLOW_SECONDS for s in self.entrants[name].starts[:1])
-                    if not self._picture.stopping and not (number and slow):
-                        self._picture.status = f"round {number + 1}: {name}"
-                        await self._in_thread(partial(self._start, runner))
+                await self._one_round(number)
                 self._paint()
         finally:
             self._picture.running = False
@@ -163,6 +156,14 @@ class Race:
                 borrowed_bytes=runner.borrowed_bytes,
                 set_up_seconds=runner.set_up_seconds, set_up_words=runner.set_up_words,
             )  # fmt: skip
+
+    async def _one_round(self, number: int) -> None:
+        for name, runner in self._runners.items():
+            # the first start decides, so that one at the limit does not stop half-way
+            slow = any(seconds > SLOW_SECONDS for seconds in self.entrants[name].starts[:1])
+            if not self._picture.stopping and not (number and slow):
+                self._picture.status = f"round {number + 1}: {name}"
+                await self._in_thread(partial(self._start, runner))
 
     def _start(self, runner: Runner) -> None:
         """Start it once, look what it got at, and end it; in the thread."""

@@ -96,13 +96,7 @@ def become(request: dict[str, Any], streams: list[int], report: int) -> NoReturn
     if not argv:
         become_init(request["filters"], kept, report)
     with Stage("enter the working folder"):
-        try:
-            os.chdir(request["cwd"])
-        # root of a new user namespace is nobody in particular to the owner of a home of mode 0700
-        except PermissionError:
-            if not request["lenient"]:  # somebody asked for it by name
-                raise
-            os.chdir("/")
+        enter_folder(request["cwd"], request["lenient"])
     for program in request["filters"]:
         sc.note(f"seccomp(SECCOMP_SET_MODE_FILTER, {len(program) // 8} instructions)")
     call = f"execve({quoted(argv[0])}, [{', '.join(map(quoted, argv))}])"
@@ -113,6 +107,17 @@ def become(request: dict[str, Any], streams: list[int], report: int) -> NoReturn
     load_filters(request["filters"])
     with Stage("execute"):
         execute(argv, request["env"])
+
+
+def enter_folder(folder: str, lenient: bool) -> None:
+    """Enter a folder; where nobody asked for it by name, `/` if it may not be entered."""
+    # root of a new user namespace is nobody in particular to the owner of a home of mode 0700
+    try:
+        os.chdir(folder)
+    except PermissionError:
+        if not lenient:
+            raise
+        os.chdir("/")
 
 
 def become_init(filters: Sequence[bytes], kept: int | None, report: int) -> NoReturn:
@@ -398,7 +403,7 @@ class Holder:
                 return
 
     def _wait(self, how: int) -> bool:
-        """Wait for a child, and tell the notebook how it ended; False if none has, or is there."""
+        """Wait for a child, and tell the notebook how it ended; False if there was none."""
         try:
             pid, status = os.waitpid(-1, how)
         except ChildProcessError:
