@@ -365,7 +365,7 @@ def app_base(engine: Engine) -> Image:
         if archive is None or layers == read_config(archive)["rootfs"]["diff_ids"]:
             return image
     api = engine.client.api
-    before, api.timeout = api.timeout, LONGEST_SECONDS  # all is unpacked before it answers
+    before, api.timeout = api.timeout, LONGEST_SECONDS  # it unpacks all, then answers
     try:
         with archive.open("rb") as file:
             engine.client.images.load(file)

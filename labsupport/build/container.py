@@ -134,7 +134,7 @@ class Container(Closing):
         if self._input is None:
             return
         connection, self._input = self._input, None
-        remove(self.container, force=True)  # its input was closed: it may have gone by itself
+        remove(self.container, force=True)
         connection._response.close()  # closed without it, Python 3.13 complains of the response
         if self._owns_engine:
             self.engine.close()

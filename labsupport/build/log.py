@@ -150,7 +150,7 @@ def with_bytes(api: APIClient, steps: Sequence[BuildStep], image_id: str | None)
 
 
 def _sized(steps: Sequence[BuildStep], history: list[tuple[str, int]]) -> list[BuildStep]:
-    """Match steps and entries (keyword, size) from the end; the rest is the base's, so FROM's."""
+    """Match steps and entries (keyword, size) from the end; what is left counts for FROM."""
     sized: list[BuildStep] = []
     for step in reversed(steps):
         place = next((n for n, (word, _) in enumerate(history) if word == step.keyword), None)

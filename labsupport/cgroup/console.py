@@ -253,7 +253,7 @@ class CgroupConsole:
             self._shown.sample()
         else:
             self.refresh()
-        self._struck(events)  # v1 does not tell of them
+        self._struck(events)  # v1 does not announce them
 
     def refresh(self) -> None:
         """Read the group, and paint."""

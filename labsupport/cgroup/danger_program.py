@@ -27,11 +27,10 @@ if TYPE_CHECKING:
 def main() -> None:
     """Enter, ask, start; end after `seconds` whatever happens."""
     order = json.loads(sys.argv[1])
-    # by the clock, or, if that fails, by the CPU time used
     # a signal without a handler does not end process 1 of a PID namespace
     signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
     set_alarm(order["seconds"])
-    whole = int(order["seconds"]) + 2
+    whole = int(order["seconds"]) + 2  # of CPU time, if the clock should fail
     resource.setrlimit(resource.RLIMIT_CPU, (whole, whole))
     for path in order["procs"]:
         write(path, "0")

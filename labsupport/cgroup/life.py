@@ -370,8 +370,7 @@ def _ours() -> Iterator[tuple[Path, str]]:
 
 
 def _remove(paths: list[Path]) -> None:
-    version = {True: 2, False: 1}  # by whether it has a type
-    folders = [Folder(p, version[(p / "cgroup.type").exists()]) for p in paths if p.is_dir()]
+    folders = [Folder(p, 2 if (p / "cgroup.type").exists() else 1) for p in paths if p.is_dir()]
     with contextlib.suppress(CgroupClosed):  # another notebook is sweeping as well
         kill(folders)
         remove(folders)

@@ -74,7 +74,7 @@ def _read(path: Path) -> Chapter:
         exercises=tuple(dict.fromkeys(found["name"] for found in _EXERCISE.finditer(sources))),
         corrections=_told(cells, "corrects"),
         beliefs=_told(cells, "believed"),
-        minutes=promised and int(promised[1].replace("hour", "60")),
+        minutes=int(promised[1].replace("hour", "60")) if promised else None,
         reading_minutes=max(1, round(len(" ".join(prose).split()) / WORDS_PER_MINUTE)),
     )
 

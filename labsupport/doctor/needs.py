@@ -87,7 +87,7 @@ class Cells:
         """Return the cell as it is, or a line that shows a notice or raises what is wrong."""
         names, program = _split(lines)
         asked: dict[str, tuple[str, str]] = {}
-        if names:  # else neither is loaded
+        if names:  # the modules take long to load
             from labsupport.doctor.machine import probe
             from labsupport.doctor.tries import CAPABILITIES
 

@@ -21,10 +21,9 @@ IMAGE, KERNEL, INITRD, ABOUT = "disk.qcow2", "kernel", "initrd", "about.json"
 
 @dataclass(frozen=True)
 class BaseDisk:
-    """A disk, in a folder of these names: in QEMU's format (`image`), with a copy of its kernel.
+    """A disk in QEMU's format (`image`), in a folder with copies of its kernel and initrd.
 
-    That kernel has the version `release`; its first file system (`INITRD`) has drivers for the
-    disk, no more.
+    `release` is the kernel's version; the initrd has drivers for the disk, no more.
     """
 
     folder: Path
@@ -71,7 +70,7 @@ def make_overlay(base: Path, overlay: Path, size_bytes: int) -> None:
 def run_tool(argv: list[str]) -> None:
     """Run one of the `PACKAGES`' programs. Raises a `LabError`, with its words."""
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        done = subprocess.run(argv, input="", capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
         remedy = f"sudo apt-get install {PACKAGES[argv[0]]}"
         raise LabError("QEMU is not complete", f"no program `{argv[0]}`", remedy) from error

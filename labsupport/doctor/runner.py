@@ -146,7 +146,7 @@ def run(wanted: list[Batch], limit_seconds: float) -> dict[str, Outcome]:
     late = _still_silent(list(running), time.monotonic() + limit_seconds)
     for reading, (pid, batch) in running.items():
         if reading in late:
-            os.kill(pid, signal.SIGTERM)  # it may clean up, and is killed with all that it started
+            os.kill(pid, signal.SIGTERM)  # it may clean up; then all that it started goes, too
             _still_silent([reading], time.monotonic() + _GRACE_SECONDS)
             os.killpg(pid, signal.SIGKILL)
         answers, how = finish(pid, reading)

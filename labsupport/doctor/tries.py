@@ -585,9 +585,9 @@ def batches(kernel: str, limit: float) -> list[Batch]:
     return [{"vm": vm}, *together] if kernel else together
 
 
-def main(words: list[str]) -> None:
+def main(given: list[str]) -> None:
     """Take the kernel's path (or "") and the time of our start; write JSON."""
-    kernel, began = words
+    kernel, began = given
     limit = runner.patience(time.monotonic() - float(began))
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.umask(0o077)

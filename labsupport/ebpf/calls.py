@@ -78,8 +78,8 @@ class Calls:
     def words(self) -> str:
         """Say all of it: the picture's text alternative."""
         told = (
-            f"After {call.at_ms} ms {call.caller} calls {f'{call.callee} {call.verb}'.strip()}"
-            f"{', in the container' if call.is_inside else ''}."
+            f"After {call.at_ms} ms {call.caller} calls {call.callee}"
+            f"{call.verb and f' {call.verb}'}{', in the container' if call.is_inside else ''}."
             for call in self.calls
         )
         return " ".join([f"{self.finding()}.", *told])

@@ -217,11 +217,12 @@ class Chain:
     def _look(self, call: ApiCall) -> None:
         if not self._container and call.what == "create":
             self._container = call.made
-        # an engine answers when the runtime may go on, which is just before its execve
-        for _ in procfs.tries(EXECVE_SECONDS, 0.005) if call.what == "start" else ():
-            pid = procfs.first_of(procfs.group_members(self._container))
-            if pid is None or not _status(pid).name.startswith(RUNTIME_INIT):
-                break
+        if call.what == "start":
+            # an engine answers when the runtime may go on, which is just before its execve
+            for _ in procfs.tries(EXECVE_SECONDS, 0.005):
+                pid = procfs.first_of(procfs.group_members(self._container))
+                if pid is None or not _status(pid).name.startswith(RUNTIME_INIT):
+                    break
         self.moments.append(Moment(call, tuple(self._members())))
         if call.what == "start" and "process" not in self.moments[-1].roles:
             self.elsewhere = self._why_unseen()

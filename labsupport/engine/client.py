@@ -67,7 +67,7 @@ class _Api(docker.APIClient):
 
 
 def _frames(file: Any, tty: bool) -> Iterator[tuple[Any, bytes]]:
-    """Read which stream and what; without a terminal, each has a head of 8 bytes (Docker's API)."""
+    """Yield pieces with their streams; without a terminal, each has a head of 8 bytes (Docker)."""
     if tty:
         yield from ((STDOUT, data) for data in iter(partial(file.read1, 4096), b""))
     while head := file.read(8):

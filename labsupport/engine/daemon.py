@@ -253,7 +253,7 @@ def _launch(
             process.terminate()
             process.wait()
             raise
-    (folder / "notify").unlink()
+    (folder / "notify").unlink(missing_ok=True)
     return process
 
 

@@ -1,10 +1,10 @@
 """Ten attempts to break out of a container, made inside it; each ends in a light, on or off.
 
 One busybox shell runs inside; it tries one thing after the other and prints what the kernel
-answered. Meanwhile the notebook looks from outside for what came through. Attempts are judged by
-what was printed and what was seen, whatever is known of how the container was built. The
-picture is a row of lamps, one for each way out; a lamp is on if the container kept the attempt in.
-The poster sets all rows below each other, from the process to the container.
+answered. Meanwhile the notebook looks from outside for what came through. An attempt is judged by
+what was printed and what was seen, not by how the container was built. The picture is a row of
+lamps, one for each way out; a lamp is on if the container kept the attempt in. The poster
+sets all rows below each other, from the process to the container.
 """
 
 import os
@@ -488,6 +488,7 @@ def _judged(
         must = marks.get(each.name)  # what a look from outside finds as long as it is unharmed
         if must and must not in outside[each.name]:
             out = HARMED
-        evidence, by_us = out or each.held(outcome), each.step in lent
+        evidence = out or each.held(outcome)
+        by_us = each.step in lent
         lights[each.name] = Light(each.name, each.words, not out, each.shown, evidence, by_us)
     return tuple(lights[name] for name in ORDER)

@@ -58,7 +58,7 @@ def portrait(pid: int) -> Portrait:
         capabilities=int(fields["CapEff"], 16).bit_count(),
         no_new_privs=fields["NoNewPrivs"] == "1",
         filters=int(fields.get("Seccomp_filters", fields["Seccomp"] != "0")),
-        # a file by /dev/null over it, a folder by an empty tmpfs that none may write to
+        # a file is hidden by /dev/null over it, a folder by an empty tmpfs that none may write to
         hidden=tuple(
             each.point
             for each in kernels
@@ -69,7 +69,7 @@ def portrait(pid: int) -> Portrait:
         ),
         devices=tuple(sorted(os.listdir(f"/proc/{pid}/root/dev"))),
         root=root.fstype if root.root == "/" else f"a folder on {root.fstype}",
-        cgroup=groups.get("pids") or groups.get("", "/"),  # of v1; of v2, or of the root
+        cgroup=groups.get("pids") or groups.get("", "/"),  # in v1's tree of pids, else in v2's
     )
 
 

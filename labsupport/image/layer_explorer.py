@@ -210,7 +210,7 @@ def page(shown: Sequence[Tower]) -> Page:
     if len(shown) > 1:
         key.append("grey: the same layer in both")
         for bar in shown[0].bars:
-            if bar.shared:  # the same layers lie at the same height, on the same ones
+            if bar.shared:  # it lies at the same height in both
                 left, top = 1.2 + wide, floor - bar.number * ROW
                 sheet.box(left, top + 1.6, BETWEEN, 4.0, "none", fill=f"{style.SHARED}3A", pad=0)
                 sheet.text(left + BETWEEN / 2, top + 3.6, "same", centre=True)

@@ -416,7 +416,7 @@ def named(*names: str) -> list[int]:
 
 
 def tries(seconds: float, pause: float = 0.02) -> Iterator[None]:
-    """Yield at once, and again after each pause until the time is up, for a last time then."""
+    """Yield at once, again after each pause, and for a last time when the time is up."""
     until = time.monotonic() + seconds
     while True:
         is_last = time.monotonic() >= until

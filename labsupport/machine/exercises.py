@@ -178,5 +178,5 @@ def _ask(url: str) -> str:
             with _DIRECTLY.open(url, timeout=ANSWER_SECONDS) as answer:
                 return str(answer.read(1000).decode(errors="replace").strip())
         except OSError as error:
-            said = error
-    raise said
+            last = error
+    raise last

@@ -280,14 +280,12 @@ def main(argv: Sequence[str]) -> int:
     """`./lab vm-disk`: make the disk, or tell whether it is there."""
     chosen = building.parser("vm-disk", _FORETOLD, disks.SYSTEM_DISKS).parse_args(argv)
     folder = (chosen.output or disks.user_disks()) / disks.NAME
-    found = disks.read_disk(folder)
-    size = found.size_bytes if found else 0
+    if chosen.check:
+        found = disks.read_disk(folder)
+        size = found.size_bytes if found else 0
+        return building.status_of(lambda: building.tell(folder, size, current=is_current(folder)))
     return building.status_of(
-        lambda: (
-            building.tell(folder, size, current=is_current(folder))
-            if chosen.check
-            else build(folder.parent, chosen.mirror, again=chosen.again).exists()
-        )
+        lambda: build(folder.parent, chosen.mirror, again=chosen.again).exists()
     )
 
 

@@ -34,11 +34,11 @@ def fetch() -> Path:
             new.rename(KEPT)  # those who run the old one go on
         except OSError as error:
             why = f"{error.strerror}: {error.filename}"
-            raise LabError(_NOT, why, "run it as the user who made it") from error
+            raise LabError(_WHAT, why, "run it as the user who made it") from error
     return KEPT
 
 
-_NOT = "the registry's program cannot be fetched"
+_WHAT = "the registry's program cannot be fetched"
 
 
 def _run(argv: Sequence[str], folder: str) -> None:
@@ -46,12 +46,12 @@ def _run(argv: Sequence[str], folder: str) -> None:
         subprocess.run(argv, cwd=folder, check=True, capture_output=True, text=True)
     except FileNotFoundError as error:
         remedy = "have your package manager install a registry (docker-registry, or distribution)"
-        raise LabError(_NOT, f"there is no {argv[0]} here", remedy) from error
+        raise LabError(_WHAT, f"there is no {argv[0]} here", remedy) from error
     except subprocess.CalledProcessError as error:
         said = [line for line in error.stderr.splitlines() if line.startswith("E:")]
         why = said[-1] if said else f"{argv[0]} ended with status {error.returncode}"
         remedy = "sudo apt-get update, then ./lab registry again (is there a network?)"
-        raise LabError(_NOT, why, remedy) from error
+        raise LabError(_WHAT, why, remedy) from error
 
 
 def main(argv: Sequence[str]) -> int:

@@ -91,7 +91,7 @@ class Registry(Closing):
     def log(self) -> list[server.Request]:
         """Return the requests so far, as its log has them, once all that began have ended."""
         mark = secrets.token_hex(8) if self.is_running else ""
-        if mark:  # something of our own, to which the log must be read: it comes when it likes
+        if mark:  # a request of our own, to which the log must be read: it is written later
             with self.open(f"?mark={mark}"):
                 pass
         return [

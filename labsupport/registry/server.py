@@ -122,7 +122,7 @@ class Log:
         `mark` is part of a path that was asked for: the log is read to there at least.
         """
 
-        def has_ended() -> bool:  # read to the mark, and all that began has ended, said later
+        def has_ended() -> bool:  # the log tells of a request's end later than of its beginning
             read = not mark or any(mark in request.path for request in self._found.values())
             return read and not self._open
 

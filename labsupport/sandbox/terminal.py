@@ -362,7 +362,7 @@ def _line(inside: Any, argv: Sequence[str]) -> list[str]:
 
 
 def _replace(new: Terminal) -> None:
-    """Close the terminal that the same cell has made before, by the id that Jupyter gives it."""
+    """Close the terminal that the same cell has made before; Jupyter gives each cell an id."""
     from IPython import get_ipython
 
     shell: Any = get_ipython()

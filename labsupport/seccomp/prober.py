@@ -189,7 +189,7 @@ def _be_program(argv: list[str], told: memoryview, hidden: int) -> None:
 
 
 def _counted(listener: int, ended: dict[int, int], until: float) -> dict[int, int] | None:
-    """Count calls until nobody is left under the filter; None if it is later than `until` by then.
+    """Count calls until nobody is left under the filter; None if somebody is when `until` comes.
 
     Before Linux 6.11, a child that has ended stays there until waited for: so we collect in `ended`
     who has.
@@ -197,22 +197,20 @@ def _counted(listener: int, ended: dict[int, int], until: float) -> dict[int, in
     counts: dict[int, int] = {}
     waiting = select.poll()
     waiting.register(listener, select.POLLIN)
-    while True:
-        left = until - time.monotonic()
-        ready = waiting.poll(max(0.0, min(left, LOOK_SECONDS) * 1000))
+    while (left := until - time.monotonic()) > 0:
+        ready = waiting.poll(min(left, LOOK_SECONDS) * 1000)
         if not ready:
             _collect(ended)
-            if left <= 0:
-                return None
         elif ready[0][1] & select.POLLIN:
             _let_pass(listener, counts)
         else:
             os.close(listener)
             return counts
+    return None
 
 
 def _let_pass(listener: int, counts: dict[int, int]) -> None:
-    """Have the kernel make a call, and count it; what happened before the first execve is ours."""
+    """Have the kernel make a call, and count it if it is the program's, from its execve on."""
     raw = bytearray(_NOTIFICATION.size)
     try:
         fcntl.ioctl(listener, sc.SECCOMP_IOCTL_NOTIF_RECV, raw)
@@ -328,5 +326,5 @@ def _reboot_if(meant: Sequence[int]) -> None:
 
 
 def main(words: Sequence[str]) -> None:
-    """Call the function of this module that is named first; it gets the others."""
+    """Call the function of this module that the first word names, with the other words."""
     globals()[words[0]](*words[1:])

@@ -114,7 +114,7 @@ def pid_of(of: int | Box | None) -> int:
 
 def _open(pid: int, kind: Kind) -> int:
     if not os.path.exists(f"/proc/self/ns/{kind.file}"):
-        why = f"there is no /proc/self/ns/{kind.name}: it was built without them"
+        why = f"there is no /proc/self/ns/{kind.file}: it was built without them"
         remedy = "choose the kernel “this machine”, if that one has it: ./lab doctor tells"
         raise LabError(f"this kernel has no {kind.name} namespaces", why, remedy)
     with procfs.readable(pid):
