@@ -26,13 +26,14 @@ NOTEBOOKS = [
     if path.stem[:2] not in ("12",)  # a machine boots for a minute, and its own tests do this
 ]
 EVERY_CHANGE = ("02", "03")
+TWICE = ("03",)  # the view in 02 lives for 8 s
 CLEANS = ("01", "02", "03", "04", "05", "06", "07", "08", "13", "14")
 OWN_WORDS = {name for name, kind in vars(errors).items() if isinstance(kind, type)}
 CELL_SECONDS = 120
 PATIENCE_SECONDS = 5
 
 
-@for_each(NOTEBOOKS, EVERY_CHANGE)
+@for_each(NOTEBOOKS, TWICE)
 @pytest.mark.usefixtures("engine")
 def test_each_cell_may_be_run_twice(notebook):
     first, *cells = code_cells(notebook)
