@@ -57,17 +57,22 @@ def record(argv: str | Sequence[str], *, timeout: float = 60) -> Observed:
     began = time.monotonic()
     with tempfile.TemporaryFile() as result:
         options = (str(result.fileno()), str(timeout), program, *argv[1:])
-        done = subprocess.run(
-            marks.lean(PROBER, "record", *options), input="", capture_output=True, text=True,
-            errors="replace", pass_fds=[result.fileno()], check=False,
-        )  # fmt: skip
+        with subprocess.Popen(
+            marks.lean(PROBER, "record", *options), stdin=subprocess.DEVNULL, errors="replace",
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=[result.fileno()],
+        ) as observer:  # fmt: skip
+            try:
+                output, errors = observer.communicate()
+            except BaseException:  # an interrupt
+                observer.terminate()  # it ends all that it has started
+                raise
         seconds = time.monotonic() - began
         result.seek(0)
         answer = result.read().decode()
-    facts = understood(answer, done.stderr, "the program could not be observed")
+    facts = understood(answer, errors, "the program could not be observed")
     if "timed_out" in facts:
         raise TimedOut(f"{trace.command(argv)} has not ended", "", "give it more time: timeout=")
-    completed = Completed(tuple(argv), done.stdout, done.stderr, facts["status"], seconds)
+    completed = Completed(tuple(argv), output, errors, facts["status"], seconds)
     known = names()
     counts = {known.get(n, f"system call {n}"): count for n, count in facts["counts"]}
     return Observed(counts, completed)

@@ -234,14 +234,10 @@ class LabVM(Closing):
         self._numbers = iter(range(1, 1 << 32))
 
     def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout: float = 60,
+        self, argv: Sequence[str], *, timeout: float = 60,
         input: str = "",  # noqa: A002 (as in subprocess.run)
-        env: Mapping[str, str] | None = None,
-        cwd: str | Path | None = None,
-    ) -> Completed:
+        env: Mapping[str, str] | None = None, cwd: str | Path | None = None,
+    ) -> Completed:  # fmt: skip
         """Run a program in the guest, as root, to its end.
 
         Raises `ProgramNotFound`, `LabError`, and after `timeout` seconds, when the program has

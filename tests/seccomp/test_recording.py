@@ -1,6 +1,7 @@
 """The system calls that a program makes, and a filter made of them."""
 
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -49,11 +50,12 @@ def test_a_program_that_takes_too_long_is_ended_with_its_children():
     assert not census.running("sleep 4711")
 
 
-def test_nothing_outlives_a_notebook_that_is_killed():
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_nothing_outlives_a_notebook_that_is_killed_or_a_cell_that_is_interrupted(how):
     code = "from labsupport import record; record(['sh', '-c', 'setsid sleep 4713 & sleep 4713'])"
-    with subprocess.Popen([sys.executable, "-c", code]) as notebook:
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as notebook:
         wait_until(lambda: len(census.running("sleep 4713")) > 2, 20)  # two, and who runs them
-        notebook.kill()
+        notebook.send_signal(how)
     wait_until(lambda: not census.running("sleep 4713"))
 
 
