@@ -1,8 +1,8 @@
 """Run one of our modules in a Python that must start fast: `python -I -S lean.py MODULE [ARG…]`.
 
 Helper processes run in that way. Without site packages the package is found by this file's own
-place; these modules import no `typing` and no `dataclasses`, which would take 20 ms on a host and
-0.1 s in a guest.
+place. These modules (all but the doctor's) import no `typing` and no `dataclasses`, which would
+take 20 ms on a host and 0.1 s in a guest.
 """
 
 import importlib

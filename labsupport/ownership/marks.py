@@ -63,7 +63,7 @@ LEAN = Path(__file__).with_name("lean.py")
 
 
 def lean(module: str, *words: str) -> list[str]:
-    """Return the command that runs it: `main(words)` of a light module is called."""
+    """Return the command that runs it: it calls `main(words)` of that module."""
     return [sys.executable, "-I", "-S", str(LEAN), module, *words]
 
 
