@@ -126,13 +126,17 @@ def writer(group: Cgroup, device: str, *, seconds: float = 10) -> Danger:
     No file and no other device is ever written to.
 
     Raises `LabError` (the group's writes to that disk are not limited), `CgroupRefused` (it is not
-    a loop device).
+    a loop device, or is in use, such as mounted).
     """
     found = os.stat(device)
+    what = f"the writer was not started: {device} would be overwritten"
+    remedy = "make a loop device: losetup --find --show FILE"
     if not stat.S_ISBLK(found.st_mode) or os.major(found.st_rdev) != LOOP_MAJOR:
-        what = f"the writer was not started: {device} would be overwritten"
-        remedy = "make a loop device: losetup --find --show FILE"
         raise CgroupRefused(what, "it writes to loop devices only", remedy)
+    try:
+        os.close(os.open(device, os.O_RDONLY | os.O_EXCL))  # not where it is mounted; open(2)
+    except OSError as error:
+        raise CgroupRefused(what, error.strerror or "", remedy) from error
     disk = device_of(device)
     check = _check(group, "writer", "io", group.limits.io.get(disk), {disk: "1M"}, disk=disk)
     return _start("writer", group, {"path": device}, seconds, [check])

@@ -209,9 +209,8 @@ class Rebuild(_OfABuild):
         new = [name for name in others if self.missing(built, self.new_code, [name])][:1]
         if not new:  # some come along with Pipenv
             return f"`Pipfile.lock` decides nothing: {PYTHON} can use {', '.join(others)}, too."
-        lacks = self.missing(
-            self.build(pipfiles(*self.libraries, *new)), self.files[self.code], new
-        )
+        build = self.build(pipfiles(*self.libraries, *new))
+        lacks = self.missing(build, self.files[self.code], new)
         return f"after {new[0]} was added to `Pipfile.lock`, {lacks}." if lacks else ""
 
     def answer(self) -> str:

@@ -191,8 +191,7 @@ def _be_program(argv: list[str], told: memoryview, hidden: int) -> None:
 def _counted(listener: int, ended: dict[int, int], until: float) -> dict[int, int] | None:
     """Count calls until nobody is left under the filter; None if somebody is when `until` comes.
 
-    Before Linux 6.11, a child that has ended stays there until waited for: so we collect in `ended`
-    who has.
+    Before Linux 6.11, a child that has ended stays there until waited for: `ended` gets those.
     """
     counts: dict[int, int] = {}
     waiting = select.poll()

@@ -1,6 +1,7 @@
 """Dangers start only inside a limit, and end: by the clock, with their group, with their owner."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -74,6 +75,15 @@ def test_a_writer_overwrites_no_file(tmp_path):
     file.write_text("data")
     with Cgroup() as group, pytest.raises(CgroupRefused, match="overwritten"):
         dangers.writer(group, file)
+
+
+def test_a_writer_overwrites_no_disk_that_is_mounted(loop):
+    mounted = os.open(loop, os.O_RDONLY | os.O_EXCL)  # the claim that mount(2) makes
+    try:
+        with Cgroup() as group, pytest.raises(CgroupRefused, match=r"overwritten: .*busy"):
+            dangers.writer(group, loop)
+    finally:
+        os.close(mounted)
 
 
 @pytest.mark.parametrize(
