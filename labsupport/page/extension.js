@@ -79,12 +79,16 @@
       this.say("The machine is starting …");
       const { worker = hired(), heard = [], made } = early ?? {};
       early = null; // the next machine is a fresh one
-      this.worker = worker;
       this.ready = new Promise((done, failed) => {
         const stopped = why => (failed(new Error(why)),
           this.say(`The machine does not run: ${why}. What to do: press “Fresh machine”, or load the page again.`));
-        this.worker.onmessage = ({ data }) => this.take(data, done, stopped);
-        this.worker.onerror = error => stopped(error.message || "its worker could not be loaded");
+        const employ = (worker, unloaded) => {
+          this.worker = worker;
+          worker.onmessage = ({ data }) => this.take(data, done, stopped);
+          worker.onerror = ({ message }) => message ? stopped(message) : unloaded();
+        };
+        // A browser gives up what it is fetching when the network changes: that is no reason to give up.
+        employ(worker, () => (employ(hired(), () => stopped("its worker could not be loaded")), this.fetch()));
       });
       this.ready.then(() => (this.watch(), setTimeout(() => this.keepFiles(), UNUSED / 2), this.warmUp()), () => {});
       for (const event of heard) event.type === "error" ? worker.onerror(event) : worker.onmessage(event);
@@ -92,6 +96,7 @@
     }
 
     async fetch(started) {
+      const { worker } = this;
       const made = await (started ?? facts());
       if (!made) return this.say(`${UNREACHED} What to do: load the page again.`);
       if (started) return;
@@ -99,7 +104,7 @@
       if (!await this.mayStart(files))
         return this.say("The machine was not started; what stands below the cells was saved elsewhere. " +
           "What to do: press “Fresh machine” when it may start.");
-      begin(this.worker, made, files.includes(made.engine));
+      begin(worker, made, files.includes(made.engine));
     }
 
     // The reader is asked where the machine costs money, or the tab may not survive it.

@@ -41,9 +41,13 @@ BAR = "() => window.labMachine?.bar.textContent ?? ''"
 
 
 class Below(SimpleHTTPRequestHandler):
-    """Serves the site below `/course/`; `refused` are words of addresses that fail."""
+    """Serves the site below `/course/`; `refused` are words of addresses that fail.
+
+    What contains `fails_once` fails as soon as it is asked for, once.
+    """
 
     refused = ()
+    fails_once = ""
     facts_may_come = threading.Event()
     facts_may_come.set()
 
@@ -52,6 +56,9 @@ class Below(SimpleHTTPRequestHandler):
 
     def do_GET(self):
         if any(word in self.path for word in self.refused):
+            return self.send_error(503)
+        if Below.fails_once and Below.fails_once in self.path:
+            Below.fails_once = ""
             return self.send_error(503)
         if "machine.json" in self.path:
             self.facts_may_come.wait(300)
@@ -190,6 +197,14 @@ def test_a_failed_download_is_said(running, address, word, says, monkeypatch):
     with opened(running, address, "00_start_here.ipynb", ready=False) as page:
         page.page.wait_for_function(f"says => ({BAR})().includes(says)", arg=says, timeout=300_000)
         assert "What to do" in page.page.evaluate(BAR)
+
+
+def test_a_worker_that_could_not_be_loaded_is_asked_for_again(running, address, monkeypatch):
+    """When the network changes, Chromium gives up what it is fetching."""
+    monkeypatch.setattr(Below, "fails_once", "/v86/libv86.mjs")
+    with opened(running, address, "00_start_here.ipynb") as page:
+        assert page.page.evaluate(EXECUTE, "print(6 * 7)") == "42\n"
+    assert not Below.fails_once
 
 
 ENGINE = "import os; print(os.path.exists('/run/labsupport/engine/docker.sock'))"
