@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from tests.browser.lab import Lab
 
 NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
+STEADY = Path(__file__).with_name("steady.py")
 WIDTH, HEIGHT = 1280, 1600
 TALLEST = 16_000  # pixels; Chromium paints no more in one piece
 
@@ -66,7 +67,9 @@ def browser() -> Iterator[Browser]:
     if program is None:
         raise RuntimeError("no Chromium or Chrome on the PATH; install chromium or set CHROMIUM")
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=["--disable-gpu"])
+        running = playwright.chromium.launch(
+            executable_path=STEADY, args=["--disable-gpu"], env={**os.environ, "CHROMIUM": program}
+        )
         try:
             yield running
         finally:

@@ -1,10 +1,14 @@
 """The harness itself, on toy notebooks: it sees what is wrong (about 15 s)."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.browser.lab import jupyterlab
-from tests.browser.page import opened
+from tests.browser.page import STEADY, opened
 from tests.toys import code, write_notebook
 
 pytestmark = pytest.mark.browser
@@ -96,3 +100,12 @@ def test_errors_unnamed_pictures_and_deaf_controls_are_seen(page, tmp_path):
         page.move(0, "limit", seconds=2)
     page.screenshot(tmp_path / "shot.png")
     assert (tmp_path / "shot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_chromium_hears_of_no_new_interface():
+    code = "import socket; socket.socket(); print('one'); socket.socket(socket.AF_NETLINK)"
+    environment = {**os.environ, "CHROMIUM": sys.executable}
+    argv = [STEADY, "-c", code]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "one\n"
+    assert "PermissionError" in done.stderr
