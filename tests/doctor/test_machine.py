@@ -482,15 +482,6 @@ def test_a_context_that_is_gone_is_named(refusal):
     assert "docker context ls" in no.remedy
 
 
-def test_a_socket_that_is_not_for_us_is_told_from_a_missing_one(tmp_path):
-    path = tmp_path / "s"
-    path.touch()
-    failures = {f"unix://{path}": OSError(EACCES, ""), "unix:///x": OSError(ENOENT, "")}
-    no = addresses.why_no_engine(failures, Facts(), "dockerd")
-    assert "may not use the engine's socket" in no.reason
-    assert no.remedy
-
-
 def test_a_socket_of_a_group_without_a_name_is_told_by_its_number(tmp_path, monkeypatch):
     def nameless(number):
         raise KeyError(number)
