@@ -11,6 +11,7 @@ import pytest
 
 from labsupport import Exercise
 from labsupport.course import course_map
+from tests.waiting import wait_until
 
 MARK = "wrong(number, times=1): sees that many typical wrong answers get their reason"
 
@@ -49,11 +50,23 @@ def handed_in(folder, *answers, **facts):
     return path
 
 
-def refused(exercise):
-    """Check; the answer must be wrong. Return what the check says of it."""
-    verdict = exercise.check()
-    assert not verdict
-    return verdict.saw
+def refused(exercise, said=""):
+    """Check until these words are the reason why the answer is wrong; return the whole reason.
+
+    It is told at once or soon: the check itself does not wait for what would become right.
+    """
+    exercise.moment, seen = 0, set()
+
+    def saw():
+        verdict = exercise.check()
+        assert not verdict
+        seen.add(verdict.saw)
+        return said in verdict.saw and verdict.saw
+
+    try:
+        return wait_until(saw, why=lambda: f"{said!r} is not in {seen}")
+    finally:
+        del exercise.moment
 
 
 def solve(exercise):

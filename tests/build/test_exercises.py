@@ -25,7 +25,7 @@ def test_a_greeter_that_does_not_obey(begun, lines, said):
     words = {"greeting": exercise.greeting, "default": exercise.default}
     text = "\n".join(["FROM labsupport/busybox", *(line % words for line in lines)])
     exercise.bench.build(text, "greeter")
-    assert said in refused(exercise)
+    refused(exercise, said)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_greeter_that_does_not_obey(begun, lines, said):
 def test_a_file_that_is_not_the_changed_one(begun, answer, said):
     exercise = begun("09.2")
     exercise.found = answer(exercise)
-    assert said in refused(exercise)
+    refused(exercise, said)
 
 
 @pytest.mark.wrong("09.2")
@@ -84,4 +84,4 @@ def writing(exercise, lines):
 def test_a_service_that_is_still_root_or_cannot_write(begun, change, said):
     exercise = begun("09.3")
     exercise.bench.build(change(exercise), "service")
-    assert said in refused(exercise)
+    refused(exercise, said)

@@ -34,7 +34,7 @@ def test_a_file_that_is_not_the_one(waiting, in_meant, in_other, said):
     exercise, meant, other, file = waiting
     meant.run([word.format(file=file) for word in in_meant])
     other.run([word.format(file=file) for word in in_other])
-    assert said in refused(exercise)
+    refused(exercise, said)
 
 
 @pytest.mark.wrong("14.1")
@@ -44,12 +44,12 @@ def test_another_program_in_its_place_is_a_cheat(waiting):
     exercise._programs[exercise._side].wait()
     meant.run(["touch", file])
     meant.start(["tail", "-f", file])
-    assert "has been ended" in refused(exercise)
+    refused(exercise, "has been ended")
 
 
 @pytest.mark.wrong("14.1")
 def test_nothing_was_made(begun):
-    assert "is empty, and its shell waits" in refused(begun("14.1"))
+    refused(begun("14.1"), "is empty, and its shell waits")
 
 
 def test_no_command_line_tells_the_name(waiting):

@@ -7,7 +7,6 @@ import pytest
 
 from labsupport import Sandbox
 from tests.fixtures_course import refused
-from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize(
@@ -27,7 +26,7 @@ from tests.waiting import wait_until
 def test_ending_another_or_otherwise_is_told(begun, answer, said):
     exercise = begun("02.1")
     answer(exercise)
-    wait_until(lambda: said.format(exercise) in refused(exercise))
+    refused(exercise, said.format(exercise))
 
 
 def another(exercise):
@@ -43,7 +42,7 @@ def test_too_few_levels_are_counted(begun, before, levels):
     exercise.box = Sandbox(new={"uts"}).open()
     exercise.box.start([*before, "sleep", str(exercise.seconds)])
     said = f"lives {levels} levels below, not {exercise._depth}"
-    wait_until(lambda: said in refused(exercise))
+    refused(exercise, said)
 
 
 @pytest.mark.wrong("02.2", times=2)
@@ -52,12 +51,12 @@ def test_wrong_depth_and_wrong_number_are_told(begun):
     program = ["sleep", str(exercise.seconds)]
     with Sandbox(new={"pid", "mount"}) as box:
         box.start(program)
-        assert f"1 levels below, not {exercise._depth}" in exercise.check().saw
+        refused(exercise, f"1 levels below, not {exercise._depth}")
     with Sandbox(new={"pid", "mount"}) as box:
         inner = ["unshare", "--pid", "--fork", "--mount-proc"] * (exercise._depth - 1)
         box.start([*inner, "sh", "-c", f"{' '.join(program)}; true"])
-        wait_until(lambda: "innermost it is PID 2, not 1" in refused(exercise))
-    assert "no process runs" in exercise.check().saw
+        refused(exercise, "innermost it is PID 2, not 1")
+    refused(exercise, "no process runs")
 
 
 @pytest.mark.wrong("02.2")
@@ -69,4 +68,4 @@ def test_one_at_each_level_is_not_one(begun):
         box.start(program)
         for levels in (1, 2):
             box.start([*deeper * levels, *program])
-        wait_until(lambda: "3 processes run" in refused(exercise))
+        refused(exercise, "3 processes run")
