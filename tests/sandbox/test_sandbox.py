@@ -84,13 +84,6 @@ def test_after_its_end_nobody_is_in_its_namespaces():
             assert os.readlink(link) != f"uts:[{theirs}]"
 
 
-def test_the_host_name_is_the_sandboxs_own():
-    before = os.uname().nodename
-    with Sandbox(new={"uts"}, hostname="inside") as box:
-        assert box.run(["hostname"]).stdout == "inside\n"
-    assert os.uname().nodename == before
-
-
 def test_a_root_file_system_is_entered(root):
     with Sandbox(new={"pid", "mount"}, rootfs=root) as box:
         listing = box.run(["ls", "/"])
