@@ -95,7 +95,7 @@ class Cells:
                 return [_call("misspelt", wrong[0])]
             refused = probe().missing(*names)
             asked = {name: (no.reason, no.remedy) for name, no in refused.items()}
-        loads, binds = uses("".join(program))
+        loads, binds = uses("".join(program)) if asked or self._lost else (set(), set())
         lost = sorted(loads & self._lost.keys())
         missing = {need: why for name in lost for need, why in self._lost[name].items()} | asked
         if not missing:
