@@ -140,30 +140,31 @@ def _try_from(
 
 
 def record(result: str, seconds: str, *argv: str) -> None:
-    """Arguments: where to write the result, how many seconds it may take, the program.
-
-    Standard input and output are the program's.
-    """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    """Write to a descriptor what a program calls within some seconds; its streams are ours."""
+    signal.signal(signal.SIGTERM, _leave)
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGTERM)  # if the notebook dies, so do we, tidily
     sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)
     with open(int(result), "w") as file:
         json.dump(_recorded(list(argv), time.monotonic() + float(seconds), int(result)), file)
 
 
+def _leave(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # whoever ends us may end, too, and tell us again
+    sys.exit(1)
+
+
 def _recorded(argv: list[str], until: float, hidden: int) -> dict[str, object]:
     """Run a program to its end; return its status and its calls as [number, how often]."""
     told = _shared(1)
-    pid = _child(sc.fork_sharing_files, _be_program, argv, told, hidden)
-    while not told[0]:
-        time.sleep(0.0005)
-    if told[0] < 0:
-        os.waitpid(pid, 0)
-        raise SystemExit(f"no seccomp filter can be loaded here: {os.strerror(-told[0])}")
     ended: dict[int, int] = {}
     try:
-        counts = _counted(told[0] - 1, ended, until)
-        if counts is None:
+        pid = _child(sc.fork_sharing_files, _be_program, argv, told, hidden)
+        while not told[0]:
+            time.sleep(0.0005)
+        if told[0] < 0:
+            os.waitpid(pid, 0)
+            raise SystemExit(f"no seccomp filter can be loaded here: {os.strerror(-told[0])}")
+        if (counts := _counted(told[0] - 1, ended, until)) is None:
             return {"timed_out": True}
         status = ended[pid] if pid in ended else os.waitpid(pid, 0)[1]
         return {"status": os.waitstatus_to_exitcode(status), "counts": list(counts.items())}

@@ -1,10 +1,13 @@
 """The system calls that a program makes, and a filter made of them."""
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 
@@ -48,6 +51,20 @@ def test_a_program_that_takes_too_long_is_ended_with_its_children():
     with pytest.raises(TimedOut, match="sleep 4711"):
         record(["sh", "-c", "setsid sleep 4711 & sleep 4711"], timeout=0.5)
     assert not census.running("sleep 4711")
+
+
+def test_an_observer_that_is_told_twice_to_end_ends_all_the_same():
+    """By the cell that is interrupted, and by the notebook's end, while it ends what it started."""
+    code = "from labsupport import record; record(['sh', '-c', 'sleep 4714 & sleep 4714'])"
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as notebook:
+        wait_until(lambda: len(census.running("sleep 4714")) == 5, 20)
+        (observer,) = census.running("lean.py") & census.running("sleep 4714")
+        with suppress(ProcessLookupError):
+            for _ in range(40):
+                os.kill(observer, signal.SIGTERM)
+                time.sleep(0.0003)
+        wait_until(lambda: not census.running("sleep 4714"))
+        notebook.kill()
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
