@@ -60,9 +60,8 @@ class Relay:
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(f"{host}-{port}")
         else:
-            listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host, port))
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            listener = socket.create_server((host, port), family=family)
         listener.listen()
         listener.setblocking(False)
         return listener
@@ -99,10 +98,10 @@ def _require_private(connection: Mapping[str, Any]) -> None:
 
 def _join(guest: LabVM, listener: socket.socket, path: str, _events: int) -> None:
     try:
-        client, address = listener.accept()
+        client, _address = listener.accept()
     except BlockingIOError:  # it was gone before we came
         return
-    if client.family != socket.AF_UNIX and not _is_ours(client, address[1]):
+    if client.family != socket.AF_UNIX and not _is_ours(client):
         client.close()
         return
     client.setblocking(False)
@@ -115,16 +114,12 @@ def _join(guest: LabVM, listener: socket.socket, path: str, _events: int) -> Non
     connection.write_to(fd)
 
 
-def _is_ours(client: socket.socket, port: int) -> bool:
+def _is_ours(client: socket.socket) -> bool:
     """Whether this user, or root, has connected: others could take all descriptors that we have."""
     # the kernel tells whose the other end of a connection is; proc_net(5)
     table = "/proc/net/tcp6" if client.family == socket.AF_INET6 else "/proc/net/tcp"
-    ends = [f"{each:04X}" for each in (port, client.getsockname()[1])]
-    with open(table) as file:
-        rows = [line.split() for line in file][1:]
-    owners = [
-        int(row[7])
-        for row in rows
-        if [end.rpartition(":")[2] for end in row[1:3]] == ends and row[9] != "0"
-    ]
-    return not {0, os.geteuid()}.isdisjoint(owners)
+    with open(table) as file:  # inode: its own end, the other one; with their addresses
+        rows = {fields[9]: fields for fields in map(str.split, file)}
+    ends = rows.get(str(os.fstat(client.fileno()).st_ino), [])[2:0:-1]
+    owners = [row[7] for inode, row in rows.items() if row[1:3] == ends and inode != "0"]
+    return not {"0", str(os.geteuid())}.isdisjoint(owners)
