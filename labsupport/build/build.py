@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from docker.errors import ImageNotFound
 from IPython import get_ipython
 from IPython.display import DisplayHandle, display
 
@@ -88,15 +89,19 @@ class Build:
     def read(cls, engine: Engine, said: str, image: str) -> Build:
         """Read what `docker build` has said, typed in a cell; `image` is what it has made.
 
-        The seconds are BuildKit's own; other builders tell none.
+        The seconds are BuildKit's own; other builders tell none. Raises `BuildFailed`.
         """
         kind: type[Reader] = BuildKitReader if said.startswith("#") else StepReader
         reader = kind(())
         for line in said.splitlines():
             reader.take(line, 0.0)
-        reader.finish(0.0)
-        api = engine.client.api
-        identity = str(api.inspect_image(image)["Id"])
+        api, identity = engine.client.api, "no such image"
+        with suppress(ImageNotFound):
+            identity = str(api.inspect_image(image)["Id"])
+        failed = identity.removeprefix("sha256:")[:12] not in said  # an older one has the name
+        reader.finish(0.0, failed=failed)
+        if failed:
+            raise failure(reader.last_words, reader.steps)
         steps = tuple(with_bytes(api, reader.steps, identity))
         name = "BuildKit" if isinstance(reader, BuildKitReader) else "the classic builder"
         return cls(steps, identity, image, sum(step.seconds or 0 for step in steps), name)

@@ -1,5 +1,6 @@
 """Builds on real engines: BuildKit and the classic builder of a private Docker, and Podman's."""
 
+import os
 import re
 import signal
 import subprocess
@@ -111,6 +112,55 @@ def test_a_build_has_the_steps_of_the_dockerfile_and_no_others(site):
     image = site.engine.client.images.get("t/steps:1")
     assert image.id == build.image_id
     assert image.labels[IMAGE_OWNER] == image_labels()[IMAGE_OWNER]
+
+
+def said_of(site, folder, tag):
+    """Return what the builder's command says, as a cell with `%%shell as said` keeps it."""
+    builder = command_line.builder_of(site.engine)
+    argv = [*builder.command, "--network=none", f"--tag={tag}", str(folder)]
+    env = {**os.environ, **builder.environment}
+    done = subprocess.run(argv, env=env, stdout=-1, stderr=-2, text=True, check=False)
+    return done.stdout
+
+
+def test_what_a_typed_build_said_is_read_and_a_failed_one_is_not_taken_for_an_older_image(
+    site, tmp_path
+):
+    file = tmp_path / "Dockerfile"
+    file.write_text(f"FROM {BASE}\nRUN echo one")
+    for _ in ("made", "from the cache"):
+        build = Build.read(site.engine, said_of(site, tmp_path, "t/read:1"), "t/read:1")
+        assert instructions(build.steps) == ["RUN echo one"]
+        assert site.engine.client.images.get("t/read:1").id == build.image_id
+    file.write_text(f"FROM {BASE}\nRUN echo two; exit 7")
+    said = said_of(site, tmp_path, "t/read:1")
+    for name in ("t/read:1", "t/nothing:1"):
+        with pytest.raises(BuildFailed, match="exit status 7"):
+            Build.read(site.engine, said, name)
+
+
+BUILDKIT = """#5 [1/2] FROM docker.io/library/alpine:3
+#5 DONE 0.0s
+#6 [2/2] RUN sleep 100
+"""
+CLASSIC = "Step 1/2 : FROM alpine\n ---> fe5c000a4768\nStep 2/2 : COPY a /\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (f"{BUILDKIT}#6 CANCELED\nERROR: failed to solve: Canceled: by you\n", "by you"),
+        (f"{BUILDKIT}#6 DONE 1.0s\n#7 exporting to image\n#7 ERROR: write /x: no space left\n",
+         "no space left"),
+        (f"{CLASSIC}COPY failed: stat a: file does not exist\n\n", "file does not exist"),
+        (f"{CLASSIC}COPY failed: stat a: no\nmake: *** [Makefile:7: image] Error 7\n", "Error 7"),
+        ("Step 1/1 : FROM no\npull access denied for no, which is not there\n", "denied for no"),
+        ("", "the build failed"),
+    ],
+)  # fmt: skip
+def test_of_whatever_a_failed_build_said_an_older_image_is_not_its_result(engine, said, why):
+    with pytest.raises(BuildFailed, match=why):
+        Build.read(engine, said, BASE)
 
 
 def test_a_step_tells_seconds_and_all_its_output_whatever_the_dockerfile_s_name(site):
