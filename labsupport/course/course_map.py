@@ -95,8 +95,7 @@ def finding(done: Sequence[Score]) -> str:
 
 
 def _guesses(score: Score) -> str:
-    missed = score.guessed - score.met
-    marks = "●" * score.met + "○" * missed + "-" * score.skipped
+    marks = "●" * score.met + "○" * (score.guessed - score.met) + "-" * score.skipped
     return f"{marks:·<{score.questions}} {score.met} of {score.questions} right"
 
 
@@ -179,7 +178,7 @@ def read(path: Path) -> Mapping[str, Any]:
     """Read such a file. Raises `ProgressUnreadable` if it is something else."""
     try:
         content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ProgressUnreadable(f"{path} cannot be read", str(error)) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ProgressUnreadable(

@@ -287,7 +287,7 @@ class History(Tabled):
         try:
             rows = json.loads(Path(path).read_text(encoding="utf-8"))["history"]
             lines = [Line(instruction(row["created_by"]), _bytes_of(row["size"])) for row in rows]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             wanted = 'wanted: {"history": [{"created_by": …, "size": …}]}'
             raise LabError(f"{path} holds no history", str(error), wanted) from error
         return cls(name, tuple(reversed(lines)))

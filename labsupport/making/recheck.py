@@ -109,7 +109,7 @@ def _run_in_guest(order: str) -> Outcome:
     with LabVM.boot(jailed=True) as guest:
         try:
             done = guest.run(COMMAND, input=order, timeout=SECONDS, cwd=COURSE)
-        except LabError as error:  # it took too long, or the guest has died of it
+        except LabError as error:  # it took too long, or the guest died of it, or lied
             return _failed(str(error))
     return _outcome(done.stdout, done.stderr)
 
@@ -119,7 +119,7 @@ def _outcome(output: str, errors: str) -> Outcome:
     try:
         told = json.loads(output.strip().rpartition("\n")[2])
         return {"passed": told["passed"] is True, "why": str(told["why"])}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         last = errors.strip().rpartition("\n")[2]
         return _failed(last or "the program that repeats it printed no outcome")
 

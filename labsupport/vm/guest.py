@@ -14,6 +14,7 @@ import re
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -67,10 +68,6 @@ def file_system(folder: str) -> str:
     """Return the type of the file system that a folder is on."""
     return mounts().holding(os.path.realpath(folder)).fstype
 
-
-# A program in the guest, as seen from the host: its channel.
-
-# The environment of programs in the guest: the host's, without what only the host has.
 
 # These name sockets, folders, users and processes of the host.
 _THE_HOSTS = re.compile(
@@ -183,9 +180,16 @@ class Captured(Program):
     def received(self, kind: int, payload: bytes) -> None:
         self._output[kind] += payload
         self.passed_on(len(payload))
+        if len(self._output[kind]) > MOST_OUTPUT:
+            self.signal(signal.SIGKILL)
+            self.close()
+            why = f"it wrote more than {MOST_OUTPUT >> 20} MB"
+            raise LabError(f"{self.argv[0]} in the guest", why)
 
 
 DEFAULT_MEMORY = "1G"
+MOST_OUTPUT = 64 << 20  # bytes that are kept of a program
+NONSENSE = (ValueError, LookupError, TypeError, OverflowError, RecursionError, struct.error)
 POWER_OFF_SECONDS = 2.0
 CONSOLE_BYTES = 16 << 10
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -253,8 +257,7 @@ class LabVM(Closing):
             left = began + timeout - time.monotonic()
             if left <= 0:
                 program.signal(signal.SIGKILL)
-                said = f"not done after {timeout:g} s"
-                raise TimedOut(f"{argv[0]} in the guest", said)
+                raise TimedOut(f"{argv[0]} in the guest", f"not done after {timeout:g} s")
             self.turn(left)
         return Completed(
             tuple(argv), program.text(mux.DATA), program.text(mux.ERRORS), program.status or 0,
@@ -383,6 +386,12 @@ class _Loop(Mux):
     def __init__(self, guest: LabVM, line: Line) -> None:
         super().__init__(line)
         self._guest = guest
+
+    def _receive(self) -> None:
+        try:
+            super()._receive()
+        except NONSENSE as error:  # root in the guest may write to the line
+            raise LabError("the Lab VM does not speak as it should", str(error)) from error
 
     def unclaimed(self, kind: int, number: int, payload: bytes) -> None:
         if number == 0:

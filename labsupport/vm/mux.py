@@ -36,6 +36,7 @@ EXIT = 19  # guest: the program's exit status, or minus the signal that ended it
 WINDOW = 128 << 10
 LINE_WINDOW = 3072
 CHUNK = 16 << 10
+LONGEST_FRAME = 16 << 20  # one that says more is nonsense
 NUMBER = Struct(">i")
 PAIR = Struct(">HH")
 _HEADER = Struct(">BII")  # an environment alone may have a megabyte
@@ -93,6 +94,8 @@ class Line:
         while len(self._in) >= _HEADER.size:
             kind, channel, length = _HEADER.unpack_from(self._in)
             end = _HEADER.size + length
+            if length > LONGEST_FRAME:
+                raise ValueError(f"a frame of {length} bytes")
             if len(self._in) < end:
                 return
             payload = bytes(self._in[_HEADER.size : end])

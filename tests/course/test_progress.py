@@ -17,6 +17,7 @@ from labsupport.course.catalogue import NOTEBOOKS, chapters
 from labsupport.course.course_map import CourseMap
 from labsupport.errors import LabError, ProgressNotKept, ProgressUnreadable
 from labsupport.making import recheck
+from labsupport.vm import guest, mux
 from tests.fixtures_course import handed_in
 
 QUESTION = chapters()[2].questions[0]
@@ -216,6 +217,7 @@ def test_a_file_without_a_solved_exercise_is_told(tmp_path, capsys):
         ({"name": "99.1"}, "no exercise '99.1'"),
         ({"answer": ["#" * 200_000]}, "does NOT pass"),
         ({"answer": ["import os; os.write(1, b'{ not json\\n'); os._exit(0)"]}, "does NOT pass"),
+        ({"answer": ["import os; os.write(1, b'[' * 99_999); os._exit(0)"]}, "does NOT pass"),
         ({"saw": "\x1b[2K\r\x9b1A passes again"}, "\ufffd[2K\ufffd\ufffd1A passes"),
     ],
 )
@@ -226,6 +228,39 @@ def test_whatever_a_file_holds_the_next_one_has_its_turn(tmp_path, capsys, facts
     assert told.count("handed_in.json:") == 2
     assert words in told
     assert not set(told) & set("\x1b\r\x9b")
+
+
+def test_a_file_of_brackets_alone_is_told(tmp_path, capsys):
+    path = tmp_path / "brackets.json"
+    path.write_text("[" * 99_999)
+    assert recheck.main([str(path), str(path)]) == 1
+    assert capsys.readouterr().out.count("brackets.json cannot be read") == 2
+
+
+FORGE = """import os, struct, time
+line = os.open("/dev/ttyS0", os.O_WRONLY)
+os.write(line, struct.pack(">BII", *{head}) + {payload})
+time.sleep(60)"""
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        (FORGE.format(head=(mux.HELLO, 0, 1), payload=b"x"), "does not speak"),
+        (FORGE.format(head=(mux.FAILED, 1, 8), payload=b'["a", 1]'), "does not speak"),
+        (FORGE.format(head=(mux.FAILED, 1, 9999), payload="b'[' * 9999"), "does not speak"),
+        (FORGE.format(head=(mux.EXIT, 1, 1), payload=b"x"), "does not speak"),
+        (FORGE.format(head=(mux.DATA, 1, 1 << 31), payload=b"x"), "does not speak"),
+        ("import os\nwhile True: os.write(1, b'x' * 9999)", "more than 1 MB"),
+    ],
+)
+@in_a_jail
+def test_whatever_a_guest_says_its_answer_does_not_pass(tmp_path, monkeypatch, cell, words):
+    """Root in it may write to the line to the host, and without an end."""
+    monkeypatch.setattr(guest, "MOST_OUTPUT", 1 << 20)
+    [(_, outcome)] = recheck.recheck(handed_in(tmp_path, [cell]))
+    assert outcome["passed"] is False
+    assert words in outcome["why"]
 
 
 @pytest.mark.parametrize(
