@@ -220,8 +220,7 @@ def yama_allows(scope: int, may_trace: bool) -> bool:
 
 def _memory_left() -> int:
     """Bytes that this process may still take: of the machine's memory and of its cgroup's limit."""
-    info = Path("/proc/meminfo").read_text()
-    left = number_after("MemAvailable:", info) * 1024
+    left = number_after("MemAvailable:", Path("/proc/meminfo").read_text()) * 1024
     for folder, limit, usage, cache in _LIMITS:
         if (folder / limit).exists() and (most := (folder / limit).read_text().strip()) != "max":
             used = int((folder / usage).read_text())

@@ -152,8 +152,7 @@ def net() -> str:
     """A network namespace in which loopback can be brought up."""
     enter(sc.CLONE_NEWNET, "making a network namespace")
     with step("bringing up loopback"), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_:
-        request = struct.pack("16sh22x", b"lo", IFF_UP)
-        fcntl.ioctl(any_, SIOCSIFFLAGS, request)
+        fcntl.ioctl(any_, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", IFF_UP))
         answer = fcntl.ioctl(any_, SIOCGIFFLAGS, struct.pack("16sh22x", b"lo", 0))
     if not struct.unpack("16sh22x", answer)[1] & IFF_UP:
         raise Refused("loopback stayed down in a new network namespace")

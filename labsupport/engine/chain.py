@@ -461,8 +461,7 @@ def _draw_request(sheet: Page, call: ApiCall, y: float) -> None:
 
 def _draw_head(sheet: Page, member: Member, top: float) -> None:
     half, colour, x = HALF[member.role], _colour(member.role), LANES[member.role]
-    high = BOX - 2.4
-    box = (x - half - 0.3, top - 0.3, 2 * half + 0.6, high)
+    box = (x - half - 0.3, top - 0.3, 2 * half + 0.6, BOX - 2.4)
     sheet.box(*box, style.PAPER, fill=style.PAPER, above=2)  # no lifeline shines through
     sheet.box(*box, colour, fill=f"{colour}22", above=2)
     lines = [PLAIN[member.role], f"PID {member.pid}", f"child of {member.parent_pid}"]

@@ -253,8 +253,7 @@ def own_filter(c: Container) -> None:
 
 def no_more_users(c: Container) -> None:
     """A tenth: below our user namespace there will be no other, however it is asked for."""
-    limit = "/proc/sys/user/max_user_namespaces"
-    write(limit, "0")
+    write("/proc/sys/user/max_user_namespaces", "0")
 
 
 STEPS: tuple[Step, ...] = (

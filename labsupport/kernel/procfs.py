@@ -379,8 +379,7 @@ def listener(path: str | Path) -> int | None:
         except OSError:  # gone, refused or forbidden: for us, nobody listens there
             return None
         raw = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    pid = int(struct.unpack("3i", raw)[0])
-    return pid or None
+    return int(struct.unpack("3i", raw)[0]) or None
 
 
 def listens_at(pid: int) -> str:

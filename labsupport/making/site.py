@@ -106,8 +106,7 @@ def prepare(source: Path, repository: str | None, page: str | None) -> None:
     (source / STATIC / "course.css").write_text(_STYLE)
     known = chapters()
     for chapter in known:
-        text = (NOTEBOOKS / chapter.file).read_text()
-        notebook = json.loads(text)
+        notebook = json.loads((NOTEBOOKS / chapter.file).read_text())
         for cell in notebook["cells"]:
             if cell["cell_type"] == "markdown":
                 cell["source"] = _links("".join(cell["source"]), repository)

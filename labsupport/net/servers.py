@@ -140,8 +140,7 @@ def database() -> Server:
     socket_path = str(folder / "socket")
     options = {"port": "0", "unixsocket": socket_path, "save": "", "dir": str(folder)}
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
-    argv = [str(program), *words]
-    return Server(argv, folder, socket_path, b"PING\r\n")
+    return Server([str(program), *words], folder, socket_path, b"PING\r\n")
 
 
 def _find(program: str, package: str) -> str:

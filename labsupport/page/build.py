@@ -134,8 +134,7 @@ def build(output: Path, mirror: str = "") -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with building.alone(cache, "./lab page"):
         bz_image = make_kernel(cache)
-        root = make_root(cache, mirror)
-        machine = make_machine(cache, bz_image, root)
+        machine = make_machine(cache, bz_image, make_root(cache, mirror))
         make_site(cache, machine, output)
     files = [path for path in output.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files) / 1e6

@@ -61,8 +61,7 @@ def _row(part: Part) -> str:
 
 
 def _linux(bz_image: Path) -> Part:
-    version = bz_image.name.split("-")[1]
-    return Part("Linux", version, "GPL-2.0", f"{ARCHIVE}/linux/")
+    return Part("Linux", bz_image.name.split("-")[1], "GPL-2.0", f"{ARCHIVE}/linux/")
 
 
 def _seabios() -> Part:

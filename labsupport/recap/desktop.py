@@ -38,8 +38,7 @@ class Desktop(Closing):
         self.release = self._guest.release
         self.address = f"unix://{self._folder / 'docker.sock'}"
         try:
-            inside = self._start_engine()
-            self._listener = self._listen(inside)
+            self._listener = self._listen(self._start_engine())
         except BaseException:
             self._guest.close()
             shutil.rmtree(self._folder)

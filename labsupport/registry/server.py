@@ -113,8 +113,7 @@ class Log:
         self._open: set[str] = set()
         self._is_over = False
         self._news = threading.Condition()
-        reading = threading.Thread(target=self._read, args=(lines,), daemon=True)
-        reading.start()
+        threading.Thread(target=self._read, args=(lines,), daemon=True).start()
 
     def requests(self, mark: str = "") -> list[Request]:
         """Return the requests except our own, as they began, once all of them have ended.
