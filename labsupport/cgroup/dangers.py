@@ -252,7 +252,6 @@ class SwapSpace:
 
 
 def _shell(script: str) -> None:
-    argv = ["sh", "-ec", script]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    done = subprocess.run(["sh", "-ec", script], capture_output=True, text=True, check=False)
     if done.returncode:
         raise MissingCapability("swap space", done.stderr.strip())

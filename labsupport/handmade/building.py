@@ -253,7 +253,8 @@ def own_filter(c: Container) -> None:
 
 def no_more_users(c: Container) -> None:
     """A tenth: below our user namespace there will be no other, however it is asked for."""
-    write("/proc/sys/user/max_user_namespaces", "0")
+    limit = "/proc/sys/user/max_user_namespaces"
+    write(limit, "0")
 
 
 STEPS: tuple[Step, ...] = (
