@@ -89,13 +89,7 @@ export class Machine {
   // Run on from the state that has been loaded, or from a later one, of which `more` has what differs.
   async begin(more) {
     await this.loaded;
-    if (more) {
-      const { cpu } = this.v86.v86;
-      const { unpack_memory } = cpu;
-      cpu.unpack_memory = (filled, pages) => differ(cpu, filled, pages);
-      await this.restore(more);
-      cpu.unpack_memory = unpack_memory;
-    }
+    if (more) await this.restore(more, differ);
     this.v86.run();
     this.setClock();
   }
@@ -104,7 +98,20 @@ export class Machine {
     return this.v86.save_state();
   }
 
-  async restore(state) {
+  // Keep this moment: what v86 saves, and the memory in blocks, which are those of another moment where they are alike.
+  async keep(other) {
+    const { cpu } = this.v86.v86;
+    const blocks = blocksOf(cpu, other?.blocks);
+    const state = await withOwn(cpu, { pack_memory: () => NOTHING }, () => this.save());
+    return { state, blocks };
+  }
+
+  async back({ state, blocks }) {
+    await this.restore(state, cpu => putBlocks(cpu, blocks));
+  }
+
+  // `put(cpu, filled, pages)` puts the memory of a state in its place, page by page.
+  async restore(state, put) {
     this.reset();
     this.files.forget();
     // v86 sets the processor's clock by how far it is from the machine's own, and takes for that what an earlier
@@ -112,7 +119,7 @@ export class Machine {
     const { cpu } = this.v86.v86;
     cpu.store_current_tsc();
     cpu.set_tsc(...cpu.current_tsc);
-    await this.v86.restore_state(state);
+    await withOwn(cpu, { unpack_memory: (filled, pages) => put(cpu, filled, pages) }, () => this.v86.restore_state(state));
   }
 }
 
@@ -138,6 +145,44 @@ function differ(cpu, filled, pages) {
 }
 
 export const numbers = ({ buffer, byteOffset, length }) => new Int32Array(buffer, byteOffset, length / 4);
+
+// The guest's memory in blocks, null for an empty one. Two moments share the blocks in which they are alike.
+const BLOCK = 4 * PAGE;
+function blocksOf(cpu, others = []) {
+  const blocks = [], memory = numbers(cpu.mem8);
+  for (let at = 0; at < cpu.mem8.length; at += BLOCK) {
+    const now = memory.subarray(at / 4, (at + BLOCK) / 4), other = others[at / BLOCK];
+    if (cpu.is_memory_zeroed(at, BLOCK)) blocks.push(null);
+    else blocks.push(other && alike(other, now) ? other : now.slice());
+  }
+  return blocks;
+}
+
+function putBlocks(cpu, blocks) {
+  const memory = numbers(cpu.mem8);
+  blocks.forEach((block, number) => {
+    const at = number * BLOCK;
+    if (block) memory.set(block, at / 4);
+    else if (!cpu.is_memory_zeroed(at, BLOCK)) cpu.zero_memory(at, BLOCK);
+  });
+}
+
+function alike(one, other) {
+  for (let at = 0; at < one.length; at++) if (one[at] !== other[at]) return false;
+  return true;
+}
+
+// Let the processor do some things our way during `work`.
+async function withOwn(cpu, own, work) {
+  Object.assign(cpu, own);
+  try {
+    return await work();
+  } finally {
+    for (const name of Object.keys(own)) delete cpu[name];
+  }
+}
+
+const NOTHING = { packed_memory: new Uint8Array(0), bitmap: { get_buffer: () => new ArrayBuffer(0) } };
 
 // The guest's requests to its file system, which is 9P over virtio. When a program is killed that waits for a file, the
 // guest sends a flush. v86 answers that at once, and the guest gives the memory for the first answer to others, while

@@ -3,7 +3,7 @@ import { V86 } from "./v86/libv86.mjs";
 import { Machine, hardware } from "./machine.js";
 
 let machine;
-const moments = new Map(); // states that one can go back to, by number
+const moments = new Map(); // what one can go back to, by number
 let last = 0;
 const say = (what, words) => postMessage({ what, words });
 const KEPT = "lab-page-machine";
@@ -50,6 +50,7 @@ const orders = {
     const v86 = new V86({ ...hardware({ wasm: "v86/v86.wasm", files: "files/", memory }), initial_state: { buffer } });
     machine = new Machine(v86, (channel, payload) => postMessage({ channel, payload }, [payload.buffer]), words => say("told", words));
     await machine.begin(more);
+    structuredClone(buffer, { transfer: [buffer] }); // v86 would keep it
     say("started");
   },
   ping: () => true,
@@ -59,11 +60,11 @@ const orders = {
   async keep({ but: other }) {
     if (!machine?.quiet) return 0;
     for (const number of moments.keys()) if (number !== other) moments.delete(number);
-    moments.set(++last, await machine.save());
+    moments.set(++last, await machine.keep(moments.get(other)));
     return last;
   },
   async restore({ moment }) {
-    await machine.restore(moments.get(moment));
+    await machine.back(moments.get(moment));
     machine.setClock();
     return true;
   },
