@@ -1,8 +1,8 @@
 // The machine: v86, and the frames that go over its virtio console. Runs in a worker and in Node.
 // A frame is the length of its payload (4 bytes, big endian), a channel (2 bytes) and the payload.
 
-const CHUNK = 2048; // bytes for one of the guest's buffers, of which it posts 16 of 4096
-const WINDOW = 8 * CHUNK; // bytes that the guest may not have read yet: v86 drops what has no buffer
+const CHUNK = 2048; // bytes at most for one of the guest's buffers, which hold 4096
+const AHEAD = 8; // buffers that the guest may not have read yet, of the 16 that it posts: v86 drops what has none
 const HEADER = 6;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -24,7 +24,7 @@ export class Machine {
 
   reset() {
     this.out = []; // pieces of at most CHUNK bytes that wait for room
-    this.unread = 0;
+    this.unread = []; // the lengths of those that the guest has not read
     this.rest = new Uint8Array(0);
   }
 
@@ -48,11 +48,17 @@ export class Machine {
   }
 
   flush() {
-    while (this.out.length && this.unread + this.out[0].length <= WINDOW) {
+    while (this.out.length && this.unread.length < AHEAD) {
       const piece = this.out.shift();
-      this.unread += piece.length;
+      this.unread.push(piece.length);
       this.v86.bus.send("virtio-console0-input-bytes", piece);
     }
+  }
+
+  hasRead(bytes) {
+    while (this.unread.length && bytes >= this.unread[0]) bytes -= this.unread.shift();
+    if (this.unread.length) this.unread[0] -= bytes;
+    this.flush();
   }
 
   take(bytes) {
@@ -77,13 +83,12 @@ export class Machine {
     if (channel) return this.heard(channel, payload);
     const words = JSON.parse(decoder.decode(payload));
     if (words.read === undefined) return this.told(words);
-    this.unread -= words.read;
-    this.flush();
+    this.hasRead(words.read);
   }
 
   // True when nothing is under way on the line, as it must be in a saved state.
   get quiet() {
-    return this.files && !this.unread && !this.out.length && !this.rest.length && !this.files.asked.size;
+    return this.files && !this.unread.length && !this.out.length && !this.rest.length && !this.files.asked.size;
   }
 
   // Run on from the state that has been loaded, or from a later one, of which `more` has what differs.

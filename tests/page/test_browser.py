@@ -37,6 +37,17 @@ SHOW = """async source => {
   shell.currentWidget.content.activeCell.model.sharedModel.setSource(source);
   await commands.execute('notebook:run-cell');
 }"""
+RUN_ALL = """async () => {
+  const { commands, shell } = window.jupyterapp;
+  await commands.execute('notebook:run-all-cells');
+  const code = shell.currentWidget.content.widgets.filter(cell => cell.model.type === "code");
+  return code.flatMap(({ model }) => {
+    const expected = model.getMetadata("tags")?.includes("raises-exception");
+    const errors = model.outputs.toJSON().filter(out => out.output_type === "error" && !expected);
+    const ran = model.executionCount || !model.sharedModel.getSource().trim();
+    return [...errors.map(out => out.evalue), ...ran ? [] : ["was not run"]].map(said => [model.id, said]);
+  });
+}"""  # what went wrong: each cell's id, and what was said
 BAR = "() => window.labMachine?.bar.textContent ?? ''"
 
 
@@ -129,6 +140,24 @@ def test_an_interrupt_ends_the_cell_only(start):
     start.page.evaluate(f"() => {kernel}.interrupt()")
     assert "KeyboardInterrupt" in start.page.evaluate("() => window.run")
     assert start.page.evaluate(EXECUTE, "print(x)") == "7\n"
+
+
+BURST = """async codes => {
+  const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+  const said = codes.map(() => "");
+  await Promise.all(codes.map((code, at) => {
+    const future = kernel.requestExecute({ code });
+    future.onIOPub = ({ content }) => void (said[at] += content.text ?? "");
+    return future.done;
+  }));
+  return said;
+}"""
+
+
+def test_no_message_of_a_burst_is_lost(start):
+    long = "#" * 5000
+    codes = [f"print({number})  {long if number % 10 == 0 else ''}" for number in range(100)]
+    assert start.page.evaluate(BURST, codes) == [f"{number}\n" for number in range(100)]
 
 
 def test_input_is_answered_by_the_reader(start):

@@ -14,7 +14,7 @@ import pytest
 import websocket
 
 from tests.browser.page import READY
-from tests.page.test_browser import EXECUTE, SITE, served
+from tests.page.test_browser import EXECUTE, RUN_ALL, SITE, served
 from tests.waiting import wait_until
 
 FIREFOX = os.environ.get("FIREFOX") or shutil.which("firefox-esr") or shutil.which("firefox")
@@ -119,3 +119,8 @@ def test_back_turns_the_machine_back(tab, address):
     tab.evaluate(EXECUTE, "y = 2")
     tab.evaluate("() => window.labMachine.back()")
     assert tab.evaluate(EXECUTE, "print(y)") == "1\n"
+
+
+def test_a_whole_notebook_runs(tab, address):
+    tab.open(f"{address}lab/index.html?path=02_pid_namespaces.ipynb")
+    assert tab.evaluate(RUN_ALL) == []
