@@ -234,8 +234,7 @@ def free_port() -> int:
 
 def received_bytes(kernel: Netlink, index: int) -> int:
     """Read how many bytes have come in through a link since it was made."""
-    message = kernel.get(RTM_GETLINK, index=index)
-    return int(attributes(message)["IFLA_STATS64"]["rx_bytes"])
+    return int(attributes(kernel.get(RTM_GETLINK, index=index))["IFLA_STATS64"]["rx_bytes"])
 
 
 def namespace_number(kernel: Netlink, pid: int) -> int | None:

@@ -79,8 +79,7 @@ def available_memory() -> int:
 def children(of: int | None = None) -> list[int]:
     """The children of a process, by default ours, adopted and ended ones included."""
     # /proc/PID/task/TID/children would tell, but not every kernel has it
-    parent = str(of or os.getpid())
-    return [pid for pid in pids() if _parent(pid) == parent]
+    return [pid for pid in pids() if _parent(pid) == str(of or os.getpid())]
 
 
 def _parent(pid: int) -> str:

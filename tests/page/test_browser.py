@@ -45,7 +45,8 @@ RUN_ALL = """async () => {
     const expected = model.getMetadata("tags")?.includes("raises-exception");
     const errors = model.outputs.toJSON().filter(out => out.output_type === "error" && !expected);
     const ran = model.executionCount || !model.sharedModel.getSource().trim();
-    return [...errors.map(out => out.evalue), ...ran ? [] : ["was not run"]].map(said => [model.id, said]);
+    const said = [...errors.map(out => out.evalue), ...ran ? [] : ["was not run"]];
+    return said.map(each => [model.id, each]);
   });
 }"""  # what went wrong: each cell's id, and what was said
 BAR = "() => window.labMachine?.bar.textContent ?? ''"
