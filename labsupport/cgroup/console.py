@@ -16,12 +16,11 @@ from typing import Any
 import ipywidgets
 
 from labsupport.cgroup import curves, dangers
-from labsupport.cgroup.curves import MIB, Curves, End, GroupRecord, Plot, Sample, Strike
+from labsupport.cgroup.curves import MIB, Curves, End, GroupRecord, Sample, Strike
 from labsupport.cgroup.dangers import Danger
 from labsupport.cgroup.files import device_of
 from labsupport.cgroup.group import Cgroup, Events
 from labsupport.errors import CgroupClosed, LabError, nearest
-from labsupport.figure import plot
 from labsupport.figure.live import LivePicture, Shown
 
 # --- its controls: what they are called, and what they show -------------------------------------
@@ -112,7 +111,6 @@ class CgroupConsole:
         self._task: asyncio.Task[None] | None = None
         self._readings = self._strikes_said = 0
         self._files = names_of_limits(group)
-        self._plot = Plot()
         self._show_controls()
         for name, slider in self.sliders.items():
             slider.observe(partial(self._heard, name), "value")
@@ -212,8 +210,8 @@ class CgroupConsole:
         return Shown(ipywidgets.VBox(rows), self.picture.alt)
 
     def _leave_still(self, shown: Shown) -> None:
-        still = plot.png(self._plot.figure)
-        shown.leave(still, self.picture.alt, curves.table(self.data), self.picture.width)
+        rows, still = curves.table(self.data), bytes(self.picture.image)
+        shown.leave(still, self.picture.alt, rows, self.picture.width)
 
     def _start_again(self, seconds: float) -> None:
         self._shown, self._seconds = GroupRecord(self.group, self._device), seconds
@@ -258,10 +256,9 @@ class CgroupConsole:
     def refresh(self) -> None:
         """Read the group, and paint."""
         self._shown.sample()
-        data = self.data
-        self.picture.width = plot.pixels(self._plot.figure)
-        self.picture.image = self._plot.paint(data)
-        self.picture.alt = curves.finding(data)
+        page = curves.page_of(self.data)
+        self.picture.width, self.picture.image = page.pixels, page.svg()
+        self.picture.alt = page.title
 
     def _struck(self, events: Events) -> None:
         with suppress(CgroupClosed):  # the next reading says so

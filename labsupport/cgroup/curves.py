@@ -1,22 +1,20 @@
 """Curves of a control group: memory, CPUs, tasks and disk writes, each against its limit.
 
-`GroupRecord` reads the kernel's counters; `Curves` is what it read, as plain data; `Plot` draws it.
-A limit is a dashed line with its value, usage a solid one; where the kernel struck (an OOM kill, a
-throttled stretch, refused forks) there is a mark with its name and time.
+`GroupRecord` reads the kernel's counters; `Curves` is what it read, as plain data; `page_of` draws
+it. A limit is a dashed line with its value, usage a solid one; where the kernel struck (an OOM
+kill, a throttled stretch, refused forks) there is a mark with its name and time.
 """
 
-import io
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any, NamedTuple
 
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-
 from labsupport.cgroup.group import Cgroup, Event
-from labsupport.figure import plot, style
+from labsupport.figure import style
+from labsupport.figure.page import DASHES, DOTS, Page, Point
 
 MIB = 1 << 20
 
@@ -277,154 +275,116 @@ def table(data: Curves) -> list[tuple[object, ...]]:
 
 # --- drawing ------------------------------------------------------------------------------------
 
-WIDTH, HEIGHT = 9.2, 5.9  # inches
-LEFT, WIDE, TOP, HIGH, STEP = 0.1, 0.71, 0.87, 0.14, 0.222  # in shares of the figure
+LEFT, WIDE, TOP, HIGH, STEP = 10.0, 71.0, 8.2, 9.0, 14.2  # where the plots are on their page
+INCHES = 9.2
 CHARACTERS = 66  # that stand on the whole width of a plot
-LABEL_APART = 0.24  # of a plot's height, at least, between two labels
+LABEL_APART = 2.2  # between two labels, at least
+BAR = 0.8  # its height
+TICKS, STEPS = 10, (0.5, 1, 2, 5, 10, 20, 50, 100)  # so often, at most, and so many seconds apart
 
 
-class Plot:
-    """The curves on one figure; `draw` moves their lines, which is cheaper than to draw afresh."""
-
-    def __init__(self) -> None:
-        self.figure = plot.new_figure(WIDTH, HEIGHT)
-        self._title = self.figure.text(
-            0.015, 0.98, "", size=style.size("large"), weight="bold", va="top", color=style.INK
-        )
-        self._panels = [
-            Panel(self.figure.add_axes((LEFT, TOP - HIGH - n * STEP, WIDE, HIGH)), kind)
-            for n, kind in enumerate(KINDS)
-        ]
-        last = self._panels[-1].axes
-        last.tick_params(labelbottom=True)
-        last.xaxis.set_major_formatter(lambda value, _: f"{value:g} s")
-        self._still: object = None
-        self._under: Any = None  # what does not move: axes and headings
-
-    def draw(self, data: Curves) -> None:
-        self._title.set_text(finding(data))
-        for panel in self._panels:
-            panel.draw(data)
-
-    def paint(self, data: Curves) -> bytes:
-        """Draw it, and return a PNG in a small part of the time that `plot.png` takes."""
-        from PIL import Image
-
-        self.draw(data)
-        canvas: Any = self.figure.canvas
-        still = (data.seconds, self.figure.dpi, *(panel.still for panel in self._panels))
-        moving = [self._title, *(artist for panel in self._panels for artist in panel.moving)]
-        if still != self._still:
-            for artist in moving:
-                artist.set_animated(True)
-            plot.as_written(self.figure)
-            canvas.draw()
-            self._still, self._under = still, canvas.copy_from_bbox(self.figure.bbox)
-        canvas.restore_region(self._under)
-        for artist in moving:
-            artist.set_animated(False)
-            self.figure.draw_artist(artist)
-        file = io.BytesIO()
-        image = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba())
-        image.convert("RGB").save(file, "png", compress_level=1)
-        return file.getvalue()
+def page_of(data: Curves) -> Page:
+    """Draw the curves, one below the other."""
+    page = Page(TOP + len(KINDS) * STEP - 2, finding(data), inches=INCHES)
+    for number, kind in enumerate(KINDS):
+        panel = Panel(page, data, kind, TOP + number * STEP)
+        panel.draw()
+    step = next((step for step in STEPS if data.seconds / step <= TICKS), data.seconds)
+    for number in range(int(data.seconds / step) + 1):
+        words = f"{number * step:g} s"
+        page.text(panel.x(number * step), panel.y(0) + 1.6, words, centre=True)
+    return page
 
 
 class Panel:
-    """The curve of one kind, in its axes."""
+    """The curve of one kind, and its limit, `top` units from the page's edge."""
 
-    def __init__(self, axes: Axes, kind: Kind) -> None:
-        self.axes, self.kind = axes, kind
-        small = {"size": style.size("small"), "color": style.INK}
-        self.usage = axes.plot([], [], color=style.FIRST, lw=2.4)[0]
-        self.limit = axes.plot(
-            [], [], color=style.INK, lw=1.6, linestyle=(0, (5, 3)), drawstyle="steps-post"
-        )[0]
-        at_right = axes.get_yaxis_transform()
-        self.now = axes.text(1.01, 0, "", small, transform=at_right, va="center")
-        self.limit_name = axes.text(
-            1.01, 0, "", small, transform=at_right, va="center", weight="bold"
-        )
-        self.heading = axes.text(0, 1.08, "", small, transform=axes.transAxes, weight="bold")
-        self._marks: list[Artist] = []
-        axes.tick_params(labelbottom=False, labelsize=style.size("small"), labelcolor=style.INK)
-        axes.spines[["top", "right"]].set_visible(False)
+    def __init__(self, page: Page, data: Curves, kind: Kind, top: float) -> None:
+        self.page, self.data, self.kind, self.top = page, data, kind, top
+        self.samples = [each for each in data.samples if each.at_seconds <= data.seconds]
+        values = [of(each) for each in self.samples for of in (kind.value, kind.limit)]
+        unit = MIB if kind.name in ("memory", "io") else 1
+        largest = max([value for value in values if value is not None], default=0)
+        self.most = unit * nice(1.35 * max(largest / unit, 0.2))
 
-    def draw(self, data: Curves) -> None:
-        samples = [sample for sample in data.samples if sample.at_seconds <= data.seconds]
-        at = [sample.at_seconds for sample in samples]
-        values, limits = (
-            [math.nan if (value := of(sample)) is None else value for sample in samples]
-            for of in (self.kind.value, self.kind.limit)
-        )
-        known = [value for value in (*values, *limits) if not math.isnan(value)]
-        self._scale(data.seconds, known)
-        self.usage.set_data(at, values)
-        self.limit.set_data([*at, data.seconds], [*limits, *limits[-1:]] or [math.nan])
-        file = data.files.get(self.kind.name)
-        missing = bool(samples) and all(map(math.isnan, values))
+    def x(self, second: float) -> float:
+        return LEFT + WIDE * second / self.data.seconds
+
+    def y(self, value: float) -> float:
+        return self.top + HIGH * (1 - value / self.most)
+
+    def draw(self) -> None:
+        self._draw_axes()
+        for stretch in self._stretches(self.kind.value):
+            self._line(stretch, colour=style.FIRST, line=2.4)
+        for stretch in self._stretches(self.kind.limit):
+            self._line(self._steps(stretch), line=1.6, dashes=DASHES)
+        if self.samples:
+            self._label(self.kind.value(self.samples[-1]), self.kind.limit(self.samples[-1]))
+        self._mark()
+
+    def _line(self, stretch: Sequence[Point], **look: Any) -> None:
+        self.page.line(*((self.x(at), self.y(value)) for at, value in stretch), **look)
+
+    def _draw_axes(self) -> None:
+        bottom, file = self.y(0), self.data.files.get(self.kind.name)
+        self.page.line((LEFT, self.top), (LEFT, bottom), (LEFT + WIDE, bottom), line=0.8, above=1)
+        for value, words in ((0, "0"), (self.most, self.kind.written(self.most))):
+            self.page.text(LEFT - 0.8, self.y(value), words, right=True)
+        missing = self.samples and not any(self._stretches(self.kind.value))
         beside = ": not counted here" if missing else f", limited by {file}" if file else ""
-        self.heading.set_text(self.kind.heading + beside)
-        self._label(values[-1] if values else math.nan, limits[-1] if limits else math.nan)
-        self._mark(data)
+        self.page.text(LEFT, self.top - 0.6, self.kind.heading + beside, bold=True, at="bottom")
 
-    @property
-    def still(self) -> object:
-        """What changes seldom: the scale and the heading."""
-        return self.axes.get_ylim(), self.heading.get_text()
+    def _stretches(self, of: Callable[[Sample], float | None]) -> Iterator[list[Point]]:
+        """Yield (second, value) for each stretch in which there is a value."""
+        points = [(sample.at_seconds, of(sample)) for sample in self.samples]
+        for there, stretch in groupby(points, lambda point: point[1] is not None):
+            if there:
+                yield [(at, value) for at, value in stretch if value is not None]
 
-    @property
-    def moving(self) -> list[Artist]:
-        """What changes with each reading."""
-        return [self.usage, self.limit, self.now, self.limit_name, *self._marks]
+    def _steps(self, stretch: Sequence[Point]) -> list[Point]:
+        """Return the corners of a limit, which holds until it is changed; the last one, on."""
+        corners = [stretch[0]]
+        for at, value in stretch:
+            if value != corners[-1][1]:
+                corners += [(at, corners[-1][1]), (at, value)]
+        holds = stretch[-1][0] == self.samples[-1].at_seconds
+        return [*corners, (self.data.seconds if holds else stretch[-1][0], corners[-1][1])]
 
-    def _scale(self, seconds: float, known: list[float]) -> None:
-        unit = MIB if self.kind.name in ("memory", "io") else 1
-        most = unit * nice(1.35 * max([*known, 0.2 * unit]) / unit)
-        self.axes.set(xlim=(0, seconds), ylim=(0, most))
-        self.axes.set_yticks([0, most], ["0", self.kind.written(most)])
-
-    def _label(self, now: float, limit: float) -> None:
+    def _label(self, now: float | None, limit: float | None) -> None:
         """Write the last value and the limit at the end of their lines, clear of each other."""
-        apart = LABEL_APART * self.axes.get_ylim()[1]
-        y = now
-        if abs(now - limit) < apart:
-            y = limit - apart if limit >= apart else limit + apart
-        for text, place, value, name in (
-            (self.now, y, now, "now"), (self.limit_name, limit, limit, "limit"),
-        ):  # fmt: skip
-            text.set_visible(not math.isnan(value))
-            if not math.isnan(value):
-                text.set(y=place, text=f"{name} {self.kind.written(value)}")
+        right = LEFT + WIDE + 0.8
+        if limit is not None:
+            self.page.text(right, self.y(limit), f"limit {self.kind.written(limit)}", bold=True)
+        if now is not None:
+            y = self.y(now)
+            if limit is not None and abs(y - self.y(limit)) < LABEL_APART:
+                below = self.y(limit) + LABEL_APART
+                y = below if below <= self.y(0) else self.y(limit) - LABEL_APART
+            self.page.text(right, y, f"now {self.kind.written(now)}")
 
-    def _mark(self, data: Curves) -> None:
+    def _mark(self) -> None:
         """Mark where the kernel struck: a line with its name, if there is room, and a bar below."""
-        while self._marks:
-            self._marks.pop().remove()
-        free_from = 0.0
-        for strike in data.strikes:
-            if strike.kind != self.kind.strike or strike.at_seconds > data.seconds:
+        free_from, bottom = 0.0, self.y(0)
+        for strike in self.data.strikes:
+            if strike.kind != self.kind.strike or strike.at_seconds > self.data.seconds:
                 continue
-            at, until = strike.at_seconds, min(data.seconds, strike.until_seconds)
-            end = max(until, at + data.seconds / 200)
-            self._marks += [
-                self.axes.axvline(at, color=style.KERNEL, lw=1.4, linestyle=":"),
-                self.axes.axvspan(at, end, ymax=0.08, facecolor=style.KERNEL, edgecolor="none"),
-            ]
-            wide = data.seconds * (len(strike.words) + 4) / CHARACTERS
-            is_late = at + wide > data.seconds
+            at = self.x(strike.at_seconds)
+            until = max(self.x(min(self.data.seconds, strike.until_seconds)), at + WIDE / 200)
+            self.page.line((at, self.top), (at, bottom), colour=style.KERNEL, dashes=DOTS, line=1.4)
+            self.page.box(
+                at, bottom - BAR, until - at, BAR, "none", fill=style.KERNEL, pad=0, above=2
+            )
+            wide = WIDE * (len(strike.words) + 4) / CHARACTERS
+            is_late = at + wide > LEFT + WIDE
             if (at - wide if is_late else at) >= free_from:
                 free_from = at if is_late else at + wide
-                self._marks.append(self._name(strike, is_late))
+                self._name(strike, at, is_late)
 
-    def _name(self, strike: Strike, is_late: bool) -> Artist:
-        words = f"\N{MULTIPLICATION X} {strike.words}"
-        return self.axes.text(
-            strike.at_seconds, 0.88, f"{words} " if is_late else f" {words}",
-            transform=self.axes.get_xaxis_transform(), size=style.size("small"), weight="bold",
-            color=style.KERNEL, va="center", ha="right" if is_late else "left", zorder=5,
-            bbox={"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.6},
-        )  # fmt: skip
+    def _name(self, strike: Strike, at: float, is_late: bool) -> None:
+        words, beside = f"\N{MULTIPLICATION X} {strike.words}", -0.6 if is_late else 0.6
+        look: dict[str, Any] = {"bold": True, "right": is_late, "tab": True, "above": 5}
+        self.page.text(at + beside, self.top + 1.1, words, colour=style.KERNEL, **look)
 
 
 def nice(amount: float) -> float:

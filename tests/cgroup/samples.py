@@ -1,7 +1,7 @@
 """Pictures of this room, from plain data."""
 
 from labsupport.cgroup import curves
-from labsupport.cgroup.curves import MIB, Curves, Plot, Sample, Strike
+from labsupport.cgroup.curves import MIB, Curves, Sample, Strike
 
 FILES = {"memory": "memory.max", "cpu": "cpu.max", "pids": "pids.max", "io": "io.max"}
 KILL = Strike("oom_kill", 3.2, 3.2, 1)
@@ -20,15 +20,8 @@ def watched(*strikes, samples=None):
     return Curves(samples or readings(), strikes, FILES)
 
 
-def drawn(data):
-    """Draw the curves once, as the console does again and again."""
-    plot = Plot()
-    plot.draw(data)
-    return plot.figure
-
-
 def sample(data):
-    return drawn(data), curves.words(data), curves.table(data)
+    return curves.page_of(data), curves.words(data), curves.table(data)
 
 
 PAGES = {

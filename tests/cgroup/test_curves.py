@@ -1,14 +1,15 @@
 """The curves' words and picture, from plain data."""
 
-import io
 from dataclasses import replace
 
-import numpy as np
-from PIL import Image
+import pytest
 
 from labsupport.cgroup import curves
-from labsupport.cgroup.curves import MIB, Plot
-from tests.cgroup.samples import BOMB, KILL, drawn, readings, watched
+from labsupport.cgroup.curves import HIGH, LEFT, MIB, STEP, TOP, WIDE
+from labsupport.figure import style
+from labsupport.figure.page import Page
+from tests.cgroup.samples import BOMB, KILL, readings, watched
+from tests.figure import sheet
 
 
 def changed(**values):
@@ -16,72 +17,103 @@ def changed(**values):
 
 
 def panel(data, number):
-    """Return the drawn panel of one kind: memory, CPUs, tasks, disk."""
-    plot = Plot()
-    plot.draw(data)
-    return plot._panels[number]
+    """Return the panel of one kind, and a page on which it alone is: memory, CPUs, tasks, disk."""
+    page = Page(60, inches=curves.INCHES)
+    made = curves.Panel(page, data, curves.KINDS[number], TOP + number * STEP)
+    made.draw()
+    return made, page
 
 
-def drawn_text(data):
-    figure = drawn(data)
-    texts = [text for axes in figure.axes for text in axes.texts if text.get_visible()]
-    return [text.get_text().strip() for text in (*figure.texts, *texts)]
+def way(page, **look):
+    """Return the one line of that look, as (x, y) in the page's units."""
+    [found] = [points for points, has in sheet.ways(page) if look.items() <= has.items()]
+    return found
+
+
+def second(x):
+    return 8 * (x - LEFT) / WIDE
+
+
+DASHED = {"stroke": style.INK, "stroke-dasharray": "6.7 4.4"}
 
 
 def test_a_limit_is_named_by_its_file_and_its_value():
+    told = sheet.texts(curves.page_of(watched()))
     wanted = {"limit 64 MiB", "limit 0.2 CPUs", "limit 20 tasks", "limit 2 MiB/s", "now 60 MiB"}
-    assert wanted <= set(drawn_text(watched()))
-    assert "memory in use, limited by memory.max" in drawn_text(watched())
+    assert wanted <= set(told)
+    assert "memory in use, limited by memory.max" in told
+
+
+@pytest.mark.parametrize(("seconds", "step"), [(8, 1), (16, 2), (20, 2), (700, 100), (9000, 9000)])
+def test_seconds_are_written_below(seconds, step):
+    told = sheet.texts(curves.page_of(replace(watched(), seconds=seconds)))
+    wanted = [f"{at} s" for at in range(0, seconds + 1, step)]
+    assert [word for word in told if word.endswith(" s")] == wanted
+
+
+def test_usage_is_a_line_through_all_readings():
+    made, page = panel(watched(), 0)
+    at = way(page, stroke=style.FIRST)
+    assert [second(x) for x, _ in at] == pytest.approx([0.1 * n for n in range(76)], abs=0.02)
+    assert made.most == 100 * MIB
+    assert made.top + HIGH - at[-1][1] == pytest.approx(0.6 * HIGH, abs=0.02)
 
 
 def test_a_kill_is_marked_with_its_name_and_time():
-    assert any("OOM kill, 3.2 s" in text for text in drawn_text(watched(KILL)))
-    assert not any("OOM" in text for text in drawn_text(watched()))
+    assert any("OOM kill, 3.2 s" in text for text in sheet.texts(curves.page_of(watched(KILL))))
+    assert not any("OOM" in text for text in sheet.texts(curves.page_of(watched())))
     assert "1 OOM kill, 412 forks refused" in curves.finding(watched(KILL, BOMB))
     assert curves.finding(watched()) == "The kernel has not struck"
 
 
+def bars(page):
+    unit = page.pixels / page.width
+    rects = [look for tag, look in sheet.shapes(page) if tag == "rect" and "x" in look]
+    return [(float(look["x"]) / unit, float(look["width"]) / unit) for look in rects]
+
+
 def test_a_stretch_is_a_bar_from_its_begin_to_its_end():
-    (bar,) = panel(watched(BOMB), 2).axes.patches
-    assert (bar.get_x(), bar.get_width()) == (4.0, 2.0)
-    assert not panel(watched(BOMB), 0).axes.patches
+    [(left, wide)] = bars(panel(watched(BOMB), 2)[1])
+    assert (second(left), 8 * wide / WIDE) == pytest.approx((4.0, 2.0), abs=0.02)
+    assert not bars(panel(watched(BOMB), 0)[1])
 
 
 def test_a_changed_limit_is_a_step_and_no_limit_is_not_drawn():
     before, after = readings()[:30], changed(memory_limit_bytes=32 * MIB).samples[30:]
-    limit = panel(watched(samples=(*before, *after)), 0).limit
-    assert set(limit.get_ydata()) == {64 * MIB, 32 * MIB}
-    assert limit.get_xdata()[-1] == 8  # to the end
+    made, page = panel(watched(samples=(*before, *after)), 0)
+    corners, size = way(page, **DASHED), made.most / HIGH / MIB
+    seconds = [second(x) for x, _ in corners]
+    assert seconds == pytest.approx([0, 3, 3, 8], abs=0.02)  # to the end
+    in_mib = [size * (made.top + HIGH - y) for _, y in corners]
+    assert in_mib == pytest.approx([64, 64, 32, 32], abs=0.5)
     free = changed(memory_limit_bytes=None)
-    assert np.isnan(panel(free, 0).limit.get_ydata()).all()
+    assert not [look for _, look in sheet.ways(panel(free, 0)[1]) if "stroke-dasharray" in look]
     assert "memory.max sets no limit" in curves.words(free)
+
+
+def test_a_limit_that_was_lifted_ends_there():
+    samples = (*readings()[:30], *changed(memory_limit_bytes=None).samples[30:])
+    _, page = panel(watched(samples=samples), 0)
+    assert second(way(page, **DASHED)[-1][0]) == pytest.approx(2.9, abs=0.02)
 
 
 def test_a_controller_that_is_missing_says_so():
     without = changed(tasks=None, task_limit=None)
-    assert "processes and threads: not counted here" in drawn_text(without)
+    assert "processes and threads: not counted here" in sheet.texts(curves.page_of(without))
     assert "not counted here" in curves.words(without)
 
 
-def test_the_labels_of_limit_and_value_never_touch():
-    there = panel(changed(tasks=20), 2)
-    apart = abs(there.now.get_position()[1] - there.limit_name.get_position()[1])
-    assert apart > 0.2 * there.axes.get_ylim()[1]
+@pytest.mark.parametrize("tasks", [1, 18, 20, 25])
+def test_the_labels_of_limit_and_value_never_touch(tasks):
+    _, page = panel(changed(tasks=tasks), 2)
+    lines = {line.words.partition(" ")[0]: line for line in sheet.lines(page)}
+    assert abs(lines["now"].baseline - lines["limit"].baseline) > lines["now"].pixels
 
 
 def test_marks_that_are_too_close_share_one_name():
     close = replace(KILL, at_seconds=3.3), replace(KILL, at_seconds=7.9)
-    names = [text for text in panel(watched(KILL, *close), 0).axes.texts if "OOM" in str(text)]
-    assert [(text.get_position()[0], text.get_ha()) for text in names] == [
-        (3.2, "left"), (7.9, "right"),
-    ]  # fmt: skip
-
-
-def test_repainting_gives_the_same_picture_as_painting_it_at_once():
-    def paint(*pictures):
-        plot = Plot()
-        return np.asarray(Image.open(io.BytesIO([plot.paint(each) for each in pictures][-1])))
-
-    early = watched(samples=readings(until=3))
-    assert (paint(early, watched(KILL), watched()) == paint(watched())).all()
-    assert (paint(early) != paint(watched())).any()
+    page = panel(watched(KILL, *close), 0)[1]
+    unit = page.pixels / page.width
+    first, last = (line for line in sheet.lines(page) if "OOM" in line.words)
+    assert second(first.left / unit) == pytest.approx(3.2, abs=0.1)
+    assert second(last.right / unit) == pytest.approx(7.9, abs=0.1)
