@@ -7,14 +7,14 @@ kill, a throttled stretch, refused forks) there is a mark with its name and time
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from labsupport.cgroup.group import Cgroup, Event
 from labsupport.figure import style
-from labsupport.figure.page import DASHES, DOTS, Page, Point
+from labsupport.figure.page import DASHES, DOTS, Axes, Page, Point
 
 MIB = 1 << 20
 
@@ -280,7 +280,6 @@ INCHES = 9.2
 CHARACTERS = 66  # that stand on the whole width of a plot
 LABEL_APART = 2.2  # between two labels, at least
 BAR = 0.8  # its height
-TICKS, STEPS = 10, (0.5, 1, 2, 5, 10, 20, 50, 100)  # so often, at most, and so many seconds apart
 
 
 def page_of(data: Curves) -> Page:
@@ -289,10 +288,7 @@ def page_of(data: Curves) -> Page:
     for number, kind in enumerate(KINDS):
         panel = Panel(page, data, kind, TOP + number * STEP)
         panel.draw()
-    step = next((step for step in STEPS if data.seconds / step <= TICKS), data.seconds)
-    for number in range(int(data.seconds / step) + 1):
-        words = f"{number * step:g} s"
-        page.text(panel.x(number * step), panel.y(0) + 1.6, words, centre=True)
+    panel.axes.write_seconds()
     return page
 
 
@@ -300,40 +296,34 @@ class Panel:
     """The curve of one kind, and its limit, `top` units from the page's edge."""
 
     def __init__(self, page: Page, data: Curves, kind: Kind, top: float) -> None:
-        self.page, self.data, self.kind, self.top = page, data, kind, top
+        self.page, self.data, self.kind = page, data, kind
         self.samples = [each for each in data.samples if each.at_seconds <= data.seconds]
         values = [of(each) for each in self.samples for of in (kind.value, kind.limit)]
         unit = MIB if kind.name in ("memory", "io") else 1
         largest = max([value for value in values if value is not None], default=0)
-        self.most = unit * nice(1.35 * max(largest / unit, 0.2))
-
-    def x(self, second: float) -> float:
-        return LEFT + WIDE * second / self.data.seconds
-
-    def y(self, value: float) -> float:
-        return self.top + HIGH * (1 - value / self.most)
+        most = unit * nice(1.35 * max(largest / unit, 0.2))
+        self.axes = Axes(page, (LEFT, top, WIDE, HIGH), data.seconds, most)
 
     def draw(self) -> None:
-        self._draw_axes()
+        self._write()
         for stretch in self._stretches(self.kind.value):
-            self._line(stretch, colour=style.FIRST, line=2.4)
+            self.axes.curve(stretch, colour=style.FIRST, line=2.4)
         for stretch in self._stretches(self.kind.limit):
-            self._line(self._steps(stretch), line=1.6, dashes=DASHES)
+            holds = stretch[-1][0] == self.samples[-1].at_seconds
+            until = self.data.seconds if holds else stretch[-1][0]
+            self.axes.steps(stretch, until, line=1.6, dashes=DASHES)
         if self.samples:
             self._label(self.kind.value(self.samples[-1]), self.kind.limit(self.samples[-1]))
         self._mark()
 
-    def _line(self, stretch: Sequence[Point], **look: Any) -> None:
-        self.page.line(*((self.x(at), self.y(value)) for at, value in stretch), **look)
-
-    def _draw_axes(self) -> None:
-        bottom, file = self.y(0), self.data.files.get(self.kind.name)
-        self.page.line((LEFT, self.top), (LEFT, bottom), (LEFT + WIDE, bottom), line=0.8, above=1)
-        for value, words in ((0, "0"), (self.most, self.kind.written(self.most))):
-            self.page.text(LEFT - 0.8, self.y(value), words, right=True)
+    def _write(self) -> None:
+        for value, words in ((0, "0"), (self.axes.most, self.kind.written(self.axes.most))):
+            self.axes.write(value, words)
+        file = self.data.files.get(self.kind.name)
         missing = self.samples and not any(self._stretches(self.kind.value))
         beside = ": not counted here" if missing else f", limited by {file}" if file else ""
-        self.page.text(LEFT, self.top - 0.6, self.kind.heading + beside, bold=True, at="bottom")
+        heading = self.kind.heading + beside
+        self.page.text(LEFT, self.axes.top - 0.6, heading, bold=True, at="bottom")
 
     def _stretches(self, of: Callable[[Sample], float | None]) -> Iterator[list[Point]]:
         """Yield (second, value) for each stretch in which there is a value."""
@@ -342,49 +332,42 @@ class Panel:
             if there:
                 yield [(at, value) for at, value in stretch if value is not None]
 
-    def _steps(self, stretch: Sequence[Point]) -> list[Point]:
-        """Return the corners of a limit, which holds until it is changed; the last one, on."""
-        corners = [stretch[0]]
-        for at, value in stretch:
-            if value != corners[-1][1]:
-                corners += [(at, corners[-1][1]), (at, value)]
-        holds = stretch[-1][0] == self.samples[-1].at_seconds
-        return [*corners, (self.data.seconds if holds else stretch[-1][0], corners[-1][1])]
-
     def _label(self, now: float | None, limit: float | None) -> None:
         """Write the last value and the limit at the end of their lines, clear of each other."""
-        right = LEFT + WIDE + 0.8
+        right, y = self.axes.right + 0.8, self.axes.y
         if limit is not None:
-            self.page.text(right, self.y(limit), f"limit {self.kind.written(limit)}", bold=True)
+            self.page.text(right, y(limit), f"limit {self.kind.written(limit)}", bold=True)
         if now is not None:
-            y = self.y(now)
-            if limit is not None and abs(y - self.y(limit)) < LABEL_APART:
-                below = self.y(limit) + LABEL_APART
-                y = below if below <= self.y(0) else self.y(limit) - LABEL_APART
-            self.page.text(right, y, f"now {self.kind.written(now)}")
+            at = y(now)
+            if limit is not None and abs(at - y(limit)) < LABEL_APART:
+                below = y(limit) + LABEL_APART
+                at = below if below <= self.axes.bottom else y(limit) - LABEL_APART
+            self.page.text(right, at, f"now {self.kind.written(now)}")
 
     def _mark(self) -> None:
         """Mark where the kernel struck: a line with its name, if there is room, and a bar below."""
-        free_from, bottom = 0.0, self.y(0)
+        free_from = 0.0
         for strike in self.data.strikes:
             if strike.kind != self.kind.strike or strike.at_seconds > self.data.seconds:
                 continue
-            at = self.x(strike.at_seconds)
-            until = max(self.x(min(self.data.seconds, strike.until_seconds)), at + WIDE / 200)
-            self.page.line((at, self.top), (at, bottom), colour=style.KERNEL, dashes=DOTS, line=1.4)
-            self.page.box(
-                at, bottom - BAR, until - at, BAR, "none", fill=style.KERNEL, pad=0, above=2
-            )
+            at = self.axes.x(strike.at_seconds)
+            self._bar(at, self.axes.x(min(self.data.seconds, strike.until_seconds)))
             wide = WIDE * (len(strike.words) + 4) / CHARACTERS
-            is_late = at + wide > LEFT + WIDE
+            is_late = at + wide > self.axes.right
             if (at - wide if is_late else at) >= free_from:
                 free_from = at if is_late else at + wide
                 self._name(strike, at, is_late)
 
+    def _bar(self, at: float, until: float) -> None:
+        top, bottom = self.axes.top, self.axes.bottom
+        self.page.line((at, top), (at, bottom), colour=style.KERNEL, dashes=DOTS, line=1.4)
+        place = at, bottom - BAR, max(until - at, WIDE / 200), BAR
+        self.page.box(*place, "none", fill=style.KERNEL, pad=0, above=2)
+
     def _name(self, strike: Strike, at: float, is_late: bool) -> None:
         words, beside = f"\N{MULTIPLICATION X} {strike.words}", -0.6 if is_late else 0.6
         look: dict[str, Any] = {"bold": True, "right": is_late, "tab": True, "above": 5}
-        self.page.text(at + beside, self.top + 1.1, words, colour=style.KERNEL, **look)
+        self.page.text(at + beside, self.axes.top + 1.1, words, colour=style.KERNEL, **look)
 
 
 def nice(amount: float) -> float:

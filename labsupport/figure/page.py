@@ -164,6 +164,59 @@ class Page:
         self._drawn.append((above, mark))
 
 
+class Axes:
+    """A frame on a page for curves over `seconds`, whose values are at most `most`.
+
+    `place` is its left edge, top, width and height, in units of the page. What is above the scale
+    lies on its edge.
+    """
+
+    def __init__(
+        self, page: Page, place: tuple[float, float, float, float], seconds: float, most: float
+    ) -> None:
+        self.page, self.seconds, self.most = page, seconds, most
+        self.left, self.top, self.wide, self.high = place
+        self.bottom, self.right = self.top + self.high, self.left + self.wide
+        way = (self.left, self.top), (self.left, self.bottom), (self.right, self.bottom)
+        page.line(*way, line=0.8, above=1)
+
+    def x(self, second: float) -> float:
+        return self.left + self.wide * second / self.seconds
+
+    def y(self, value: float) -> float:
+        return self.bottom - self.high * min(1, value / self.most)
+
+    def curve(self, points: Sequence[Point], **look: Any) -> None:
+        """Draw a line through points: (second, value)."""
+        self.page.line(*((self.x(at), self.y(value)) for at, value in points), **look)
+
+    def steps(self, points: Sequence[Point], until: float, **look: Any) -> None:
+        """Draw what holds until it is changed, the last value `until` a second."""
+        corners = [points[0]]
+        for at, value in points:
+            if value != corners[-1][1]:
+                corners += [(at, corners[-1][1]), (at, value)]
+        self.curve([*corners, (until, corners[-1][1])], **look)
+
+    def write(self, value: float, words: str) -> None:
+        """Write a value beside its place."""
+        self.page.text(self.left - 0.8, self.y(value), words, right=True)
+
+    def write_seconds(self, most: int = 10) -> None:
+        """Write seconds below, at most so many."""
+        for at in ticks(self.seconds, most):
+            self.page.text(self.x(at), self.bottom + 1.6, f"{at:g} s", centre=True)
+
+
+def ticks(end: float, most: int) -> list[float]:
+    """Return round numbers from 0 to an end, equally far apart, about as many as `most`."""
+    step = next((step for step in STEPS if end / step <= most), end)
+    return [number * step for number in range(int(end / step) + 1)]
+
+
+STEPS = (0.5, 1, 2, 5, 10, 20, 50, 100)
+
+
 def _painted(what: str, colour: str) -> str:
     """Write a colour as every reader of SVG knows it: few know one with an alpha."""
     if len(colour) == len("#RRGGBBAA"):

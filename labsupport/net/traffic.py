@@ -8,15 +8,14 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import ipywidgets
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from labsupport.errors import LabError, NoAnswer
-from labsupport.figure import plot, style
+from labsupport.figure import style
 from labsupport.figure.live import LivePicture, Shown, slider
+from labsupport.figure.page import DASHES, Axes, Page, ticks
 from labsupport.kernel import netlink
 from labsupport.sandbox.sandbox import Sandbox
 
@@ -163,53 +162,53 @@ def table(recordings: Mapping[float, Recording]) -> list[tuple[object, ...]]:
     return rows
 
 
-def figure(recordings: Mapping[float, Recording]) -> Figure:
+PLACE = (8.0, 8.0, 75.0, 27.0)  # of the curves on their page: left, top, width, height
+
+
+def page_of(recordings: Mapping[float, Recording]) -> Page:
     """Draw a curve for each limit (bytes per second), and how much was measured."""
     longest = max(each.readings[-1].at_seconds for each in recordings.values())
-    top = 1.6 * max(recordings) / MEGABYTE
-    drawn = draw(list(recordings.values()), finding(recordings), longest, top)
+    most = 1.6 * max(recordings) / MEGABYTE
+    axes = draw(list(recordings.values()), finding(recordings), longest, most)
     for limit, each in recordings.items():
         measured = f"measured {each.bytes_per_second() / MEGABYTE:.2f}"
-        at, small = (longest * 1.01, limit / MEGABYTE), style.size("small")
-        drawn.axes[0].text(*at, measured, va="center", size=small)
-    return drawn
+        axes.page.text(axes.right + 0.8, axes.y(limit / MEGABYTE), measured)
+    return axes.page
 
 
-def draw(recordings: Sequence[Recording], title: str, seconds: float, high: float) -> Figure:
-    """Draw rates over time (`seconds` wide, `high` MB/s), each with its limit as it was read."""
-    drawn, small = plot.new_figure(9.2, 3.8), style.size("small")
-    axes = drawn.add_axes((0.08, 0.16, 0.77, 0.7))
+def draw(recordings: Sequence[Recording], title: str, seconds: float, most: float) -> Axes:
+    """Draw rates over time, up to `most` MB/s, each with its limit as it was read."""
+    page = Page(40, title, inches=9.2)
+    axes = Axes(page, PLACE, seconds, most)
+    axes.write_seconds()
+    for value in ticks(most, 6):
+        axes.write(value, f"{value:g}")
+    page.text(axes.left, axes.top - 0.6, "received, MB/s", at="bottom")
+    page.text(axes.left, axes.bottom + 3.6, "seconds since the download began")
     for number, each in enumerate(recordings):
-        _draw_curve(axes, each, style.WHO[number % len(style.WHO)], seconds)
-    axes.set(xlim=(0, seconds), ylim=(0, high))
-    axes.set_xlabel("seconds since the download began", size=small)
-    axes.set_ylabel("received, MB/s", size=small)
-    axes.tick_params(labelsize=small)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(title, loc="left", size=style.size("title"), weight="bold", pad=12)
-    return drawn
+        _draw_curve(axes, each, style.WHO[number % len(style.WHO)])
+    return axes
 
 
-def _draw_curve(axes: Axes, recording: Recording, colour: str, seconds: float) -> None:
+def _draw_curve(axes: Axes, recording: Recording, colour: str) -> None:
     """Draw a rate, and its limit as a dashed line with the last value on it."""
-    points = recording.curve()
-    axes.plot(
-        [at for at, _ in points], [rate / MEGABYTE for _, rate in points], color=colour, lw=2.4
-    )
-    read = [reading for reading in recording.readings if reading.limit_bytes_per_second]
-    limits = [(reading.limit_bytes_per_second or 0) / MEGABYTE for reading in read]
+    points = [(at, rate / MEGABYTE) for at, rate in recording.curve()]
+    axes.curve(points, colour=colour, line=2.4)
+    limits = [
+        (reading.at_seconds, reading.limit_bytes_per_second / MEGABYTE)
+        for reading in recording.readings
+        if reading.limit_bytes_per_second
+    ]
     if limits:
-        times = [reading.at_seconds for reading in read]
-        axes.step(times, limits, where="post", color=style.INK, linestyle="--", linewidth=1.3)
-        above: dict[str, Any] = {"xytext": (0, 4), "textcoords": "offset points", "va": "bottom"}
-        side = "left" if times[-1] < seconds / 4 else "right"
-        told, small = f"limit {limits[-1]:g} MB/s", style.size("small")
-        axes.annotate(told, (times[-1], limits[-1]), ha=side, size=small, **above)
+        at, limit = limits[-1]
+        axes.steps(limits, at, line=1.3, dashes=DASHES)
+        told, place = f"limit {limit:g} MB/s", (axes.x(at), axes.y(limit) - 0.4)
+        axes.page.text(*place, told, at="bottom", right=at >= axes.seconds / 4, tab=True)
 
 
 def show_bandwidth(recordings: Mapping[float, Recording]) -> None:
     """Show in the notebook the recordings of downloads, by limit in bytes per second."""
-    plot.show(figure(recordings), words(recordings), table(recordings))
+    page_of(recordings).show(words(recordings), table(recordings))
 
 
 def now(recording: Recording) -> str:
@@ -262,8 +261,8 @@ class Bandwidth:
                 def step() -> None:
                     running.read()
                     self.recording, said = running.recording, now(running.recording)
-                    drawn = draw([self.recording], said, self._seconds, HIGH)
-                    self.picture.width, self.picture.image = plot.pixels(drawn), plot.png(drawn)
+                    page = draw([self.recording], said, self._seconds, HIGH).page
+                    self.picture.width, self.picture.image = page.pixels, page.svg()
                     self.picture.status = said
 
                 await self.picture.keep_going(step, self._seconds, frames_per_second)

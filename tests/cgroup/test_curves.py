@@ -55,8 +55,8 @@ def test_usage_is_a_line_through_all_readings():
     made, page = panel(watched(), 0)
     at = way(page, stroke=style.FIRST)
     assert [second(x) for x, _ in at] == pytest.approx([0.1 * n for n in range(76)], abs=0.02)
-    assert made.most == 100 * MIB
-    assert made.top + HIGH - at[-1][1] == pytest.approx(0.6 * HIGH, abs=0.02)
+    assert made.axes.most == 100 * MIB
+    assert made.axes.top + HIGH - at[-1][1] == pytest.approx(0.6 * HIGH, abs=0.02)
 
 
 def test_a_kill_is_marked_with_its_name_and_time():
@@ -81,10 +81,10 @@ def test_a_stretch_is_a_bar_from_its_begin_to_its_end():
 def test_a_changed_limit_is_a_step_and_no_limit_is_not_drawn():
     before, after = readings()[:30], changed(memory_limit_bytes=32 * MIB).samples[30:]
     made, page = panel(watched(samples=(*before, *after)), 0)
-    corners, size = way(page, **DASHED), made.most / HIGH / MIB
+    corners, size = way(page, **DASHED), made.axes.most / HIGH / MIB
     seconds = [second(x) for x, _ in corners]
     assert seconds == pytest.approx([0, 3, 3, 8], abs=0.02)  # to the end
-    in_mib = [size * (made.top + HIGH - y) for _, y in corners]
+    in_mib = [size * (made.axes.top + HIGH - y) for _, y in corners]
     assert in_mib == pytest.approx([64, 64, 32, 32], abs=0.5)
     free = changed(memory_limit_bytes=None)
     assert not [look for _, look in sheet.ways(panel(free, 0)[1]) if "stroke-dasharray" in look]

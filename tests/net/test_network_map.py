@@ -98,8 +98,7 @@ def test_nothing_that_is_written_leaves_its_box():
 
 
 def test_measured_and_limit_stand_side_by_side():
-    [axes] = traffic.figure(DOWNLOADS).axes
-    shown = {text.get_text() for text in axes.texts}
+    shown = set(sheet.texts(traffic.page_of(DOWNLOADS)))
     assert {"limit 1 MB/s", "measured 0.96", "limit 2 MB/s", "measured 1.90"} <= shown
     assert "at most 5 % off" in traffic.finding(DOWNLOADS)
     assert traffic.table(DOWNLOADS)[1] == ("1", "0.96", "96%")
