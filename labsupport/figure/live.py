@@ -1,8 +1,7 @@
 """A picture that changes while its cell runs, with a Stop button and a text alternative.
 
-The widget only shows what it is given: a PNG or SVG, its words, a status line. It is drawn in the
-kernel (matplotlib's Agg canvas is several times cheaper than redrawing the cell's output). When it
-has stopped, the cell's output also holds a still picture, for readers without a kernel.
+The widget only shows what it is given: SVG, or a PNG; its words; a status line. When it has
+stopped, the cell's output also holds a still picture, for readers without a kernel.
 """
 
 import asyncio

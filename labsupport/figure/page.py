@@ -7,9 +7,10 @@ A picture is a function of plain data that fills a page:
     page.text(20, 15, "mkdir", bold=True, centre=True)
     page.show(words(data), table(data))
 
-It is written as SVG, without matplotlib: in milliseconds, also where floats are slow.
+It is written as SVG, in milliseconds, also where floats are slow (matplotlib takes seconds there).
 """
 
+import math
 import re
 from collections.abc import Sequence
 from html import escape
@@ -165,33 +166,33 @@ class Page:
 
 
 class Axes:
-    """A frame on a page for curves over `seconds`, whose values are at most `most`.
+    """A frame on a page, from 0 to `end` along and from 0 to `most` upwards.
 
     `place` is its left edge, top, width and height, in units of the page. What is above the scale
     lies on its edge.
     """
 
     def __init__(
-        self, page: Page, place: tuple[float, float, float, float], seconds: float, most: float
+        self, page: Page, place: tuple[float, float, float, float], end: float, most: float = 1
     ) -> None:
-        self.page, self.seconds, self.most = page, seconds, most
+        self.page, self.end, self.most = page, end, most
         self.left, self.top, self.wide, self.high = place
         self.bottom, self.right = self.top + self.high, self.left + self.wide
         way = (self.left, self.top), (self.left, self.bottom), (self.right, self.bottom)
         page.line(*way, line=0.8, above=1)
 
-    def x(self, second: float) -> float:
-        return self.left + self.wide * second / self.seconds
+    def x(self, value: float) -> float:
+        return self.left + self.wide * value / self.end
 
     def y(self, value: float) -> float:
         return self.bottom - self.high * min(1, value / self.most)
 
     def curve(self, points: Sequence[Point], **look: Any) -> None:
-        """Draw a line through points: (second, value)."""
+        """Draw a line through points."""
         self.page.line(*((self.x(at), self.y(value)) for at, value in points), **look)
 
     def steps(self, points: Sequence[Point], until: float, **look: Any) -> None:
-        """Draw what holds until it is changed, the last value `until` a second."""
+        """Draw what holds until it is changed, and the last value `until` the end."""
         corners = [points[0]]
         for at, value in points:
             if value != corners[-1][1]:
@@ -203,18 +204,16 @@ class Axes:
         self.page.text(self.left - 0.8, self.y(value), words, right=True)
 
     def write_seconds(self, most: int = 10) -> None:
-        """Write seconds below, at most so many."""
-        for at in ticks(self.seconds, most):
+        """Write seconds below, about so many."""
+        for at in ticks(self.end, most):
             self.page.text(self.x(at), self.bottom + 1.6, f"{at:g} s", centre=True)
 
 
 def ticks(end: float, most: int) -> list[float]:
-    """Return round numbers from 0 to an end, equally far apart, about as many as `most`."""
-    step = next((step for step in STEPS if end / step <= most), end)
-    return [number * step for number in range(int(end / step) + 1)]
-
-
-STEPS = (0.5, 1, 2, 5, 10, 20, 50, 100)
+    """Return round numbers from 0 to an end, equally far apart: `most` of them behind 0."""
+    power: float = 10 ** math.floor(math.log10(end / most))
+    step = power * next(step for step in (1, 2, 5, 10) if end <= step * power * most * 1.001)
+    return [number * step for number in range(int(end / step * 1.001) + 1)]
 
 
 def _painted(what: str, colour: str) -> str:

@@ -4,21 +4,19 @@ import html
 from collections.abc import Sequence
 
 import ipywidgets
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from labsupport.figure import plot, style
+from labsupport.figure import style
 from labsupport.figure.live import LivePicture, Shown
+from labsupport.figure.page import Axes, Page
 from labsupport.machine.virtual import WHAT, Stage, VirtualMachine
 
 # The stages of a machine's start: a bar for each, from when it was switched on.
 
-WIDTH = 9.6  # inches
 _COLOURS = {
     "shutdown": style.PALE, "firmware": style.SHARED, "kernel": style.KERNEL,
     "first file system": style.THIRD, "system": style.FIRST,
 }  # fmt: skip
-_LETTER = 0.011  # of the axes' width, for one of the small letters
+ROW, THICK, LETTER, GAP = 4.6, 2.6, 0.95, 0.7  # units: a row, a bar in it, a small letter
 
 
 def finding(stages: Sequence[Stage], *, ready: bool = True) -> str:
@@ -44,43 +42,31 @@ def table(stages: Sequence[Stage]) -> list[tuple[object, ...]]:
     return [head, *rows]
 
 
-def draw_stages(axes: Axes, stages: Sequence[Stage]) -> None:
+def page_of(stages: Sequence[Stage], *, ready: bool = True) -> Page:
     """Draw a bar for each stage, the first on top, with its name, seconds and what happens."""
-    total = stages[-1].ended_seconds
-    axes.set(xlim=(0, total * 1.02), ylim=(len(stages) - 0.3, -0.7))
-    axes.set_yticks(range(len(stages)), [each.name for each in stages], size=style.size("body"))
-    axes.tick_params(axis="y", length=0)
-    axes.tick_params(axis="x", labelsize=style.size("small"))
-    axes.set_xlabel("seconds since it was switched on", size=style.size("small"))
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    page = Page(35, finding(stages, ready=ready), inches=9.6)
+    axes = Axes(page, (15.5, 6, 81, ROW * len(_COLOURS)), stages[-1].ended_seconds or 1)
+    axes.write_seconds()
+    page.text(axes.left, axes.bottom + 3.6, "seconds since it was switched on")
     for row, stage in enumerate(stages):
-        axes.barh(row, stage.seconds, 0.56, left=stage.began_seconds, color=_COLOURS[stage.name],
-                  edgecolor=style.INK, linewidth=0.8)  # fmt: skip
-        _label(axes, row, stage, total)
+        left, y = axes.x(stage.began_seconds), axes.top + ROW * (row + 0.5)
+        place = left, y - THICK / 2, axes.x(stage.ended_seconds) - left, THICK
+        page.box(*place, style.INK, fill=_COLOURS[stage.name], line=0.8, pad=0)
+        page.text(axes.left - 0.9, y, stage.name, "body", right=True)
+        _label(axes, y, stage)
+    return page
 
 
-def _label(axes: Axes, row: int, stage: Stage, total: float) -> None:
-    """Write next to the bar, on the side that has room; above it, if neither side has."""
+def _label(axes: Axes, y: float, stage: Stage) -> None:
+    """Write next to the bar, on the side that has room; on it, if neither side has."""
     text = f"{stage.seconds:.1f} s: {WHAT[stage.name]}"
-    wide, gap = _LETTER * len(text), 0.008 * total
-    right = 1 - stage.ended_seconds / total
-    if right > wide:
-        place, side = stage.ended_seconds + gap, "left"
-    elif stage.began_seconds / total > wide:
-        place, side = stage.began_seconds - gap, "right"
+    left, right = axes.x(stage.began_seconds), axes.x(stage.ended_seconds)
+    if axes.right - right > LETTER * len(text):
+        axes.page.text(right + GAP, y, text)
+    elif left - axes.left > LETTER * len(text):
+        axes.page.text(left - GAP, y, text, right=True)
     else:
-        place, side = stage.began_seconds + gap, "left"
-    axes.text(place, row, text, size=style.size("small"), ha=side, va="center", color=style.INK)
-
-
-def figure_of(stages: Sequence[Stage], *, ready: bool = True) -> Figure:
-    """Return the picture."""
-    figure = plot.new_figure(WIDTH, 3.3)
-    figure.text(
-        0.016, 0.97, finding(stages, ready=ready), size=style.size("title"), weight="bold", va="top"
-    )
-    draw_stages(figure.add_axes((0.155, 0.17, 0.83, 0.68)), stages)
-    return figure
+        axes.page.text(left + GAP, y, text)
 
 
 LINES = 12  # of the console that are shown
@@ -112,9 +98,9 @@ class BootConsole:
 
     def _paint(self) -> None:
         stages, ready = self.machine.stages, self.machine.progress.is_ready
-        figure = figure_of(stages, ready=ready)
-        self.picture.width, self.picture.alt = plot.pixels(figure), words(stages, ready=ready)
-        self.picture.image = plot.png(figure)
+        page = page_of(stages, ready=ready)
+        self.picture.width, self.picture.image = page.pixels, page.svg()
+        self.picture.alt = words(stages, ready=ready)
         self.picture.status = finding(stages) if ready else f"now: {stages[-1].name}"
         said = "\n".join(self.machine.console.splitlines()[-LINES:])
         self.console.value = f"<pre>{html.escape(said)}</pre>"

@@ -66,8 +66,6 @@ def as_png(svg: str) -> bytes:
     import matplotlib as mpl
     from PIL import Image
 
-    from labsupport.figure.plot import few_colours
-
     try:
         import resvg_py
     except ImportError as error:
@@ -78,6 +76,28 @@ def as_png(svg: str) -> bytes:
     with Image.open(io.BytesIO(bytes(drawn))) as image:
         few_colours(image.convert("RGB")).save(file, "png")
     return file.getvalue()
+
+
+def few_colours(image: Any, exact: int = 48) -> Any:
+    """Reduce a PIL image in RGB to 128 colours; the `exact` most frequent ones stay as they are.
+
+    An octree alone averages the colours that it puts together: paper turns grey, and light areas
+    become paper.
+    """
+    import numpy as np
+    from PIL import Image
+
+    counted = sorted(image.getcolors(image.width * image.height), reverse=True)
+    colours = np.array([colour for _, colour in counted])
+    rough = image.quantize(128 - exact, method=Image.Quantize.FASTOCTREE).getpalette()
+    palette = np.concatenate([colours[:exact], np.reshape(rough, (-1, 3))])[:128]
+    nearest = ((colours[:, None] - palette[None]) ** 2).sum(axis=2).argmin(axis=1)
+    entry = np.zeros(1 << 24, np.uint8)  # by colour; only the pages of those here are touched
+    entry[colours @ (1, 1 << 8, 1 << 16)] = nearest
+    pixels = np.frombuffer(image.convert("RGBA").tobytes(), "<u4") & 0xFFFFFF
+    few = Image.frombytes("P", image.size, entry[pixels].tobytes())
+    few.putpalette(palette.astype(np.uint8).tobytes())
+    return few
 
 
 def smaller(png: bytes) -> bytes:

@@ -203,7 +203,7 @@ def _draw_curve(axes: Axes, recording: Recording, colour: str) -> None:
         at, limit = limits[-1]
         axes.steps(limits, at, line=1.3, dashes=DASHES)
         told, place = f"limit {limit:g} MB/s", (axes.x(at), axes.y(limit) - 0.4)
-        axes.page.text(*place, told, at="bottom", right=at >= axes.seconds / 4, tab=True)
+        axes.page.text(*place, told, at="bottom", right=at >= axes.end / 4, tab=True)
 
 
 def show_bandwidth(recordings: Mapping[float, Recording]) -> None:

@@ -14,13 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-
 from labsupport.errors import LabError
-from labsupport.figure import plot, style
+from labsupport.figure import style
 from labsupport.figure.live import LivePicture, Shown
+from labsupport.figure.page import Axes, Page, ticks
 from labsupport.figure.table import PlainTable, amount
 from labsupport.race.runners import (
     AsProcess,
@@ -185,8 +182,8 @@ class Race:
         self.entrants = {**self.entrants, name: replace(self.entrants[name], **news)}
 
     def _paint(self) -> None:
-        figure = race_figure(self._everyone)
-        self._picture.width, self._picture.image = plot.pixels(figure), plot.png(figure)
+        page = race_page(self._everyone)
+        self._picture.width, self._picture.image = page.pixels, page.svg()
         self._picture.alt = race_words(self._everyone)
 
     def _release(self) -> None:
@@ -203,7 +200,8 @@ Entrants = Sequence[Entrant]
 # --- the bars: until the first answer, memory, disk ---------------------------------------------
 
 WIDTH = 10.0  # inches
-TOP, BOTTOM, ROW = 1.05, 0.62, 0.56
+TOP, BOTTOM, ROW, THICK = 10.5, 6.2, 5.6, 3.2  # units; a row, and a bar in it
+PANELS = {"time": (18.7, 35.0), "memory": (56.0, 15.0), "disk": (74.0, 25.0)}  # left, width
 LEAST_SECONDS, LEAST_BYTES = 0.2, 1e6  # no scale ends earlier
 WORDS = {"time": 1.3, "memory": 2.6, "disk": 2.0}  # a scale's length, in longest bars
 COLOURS = {
@@ -265,79 +263,80 @@ def _row(each: Entrant) -> tuple[object, ...]:
     return (each.name, *times, len(each.starts), *map(amount, sizes), each.disk_words)
 
 
-def race_figure(entrants: Entrants) -> Figure:
+def race_page(entrants: Entrants) -> Page:
     """Draw the three panels."""
-    high = TOP + BOTTOM + ROW * len(entrants)
-    figure = plot.new_figure(WIDTH, high)
-    figure.text(0.012, 1 - 0.28 / high, race_finding(entrants), _look("large", weight="bold"))
-    low, tall = BOTTOM / high, ROW * len(entrants) / high
-    time, memory, disk = (
-        figure.add_axes((left, low, wide, tall))
-        for left, wide in ((0.187, 0.35), (0.56, 0.15), (0.74, 0.25))
-    )
+    page = Page(TOP + BOTTOM + ROW * len(entrants), race_finding(entrants), inches=WIDTH)
     longest = [max(e.starts, default=0) for e in entrants]
-    _prepare(time, "time", "time to the first answer", longest)
-    _prepare(memory, "memory", "memory", [e.memory_bytes for e in entrants])
-    _prepare(disk, "disk", "files it needs", [e.disk_bytes + e.borrowed_bytes for e in entrants])
-    time.set_yticks(range(len(entrants)), [e.name for e in entrants], size=style.size("body"))
-    note = "bar: median;  points: each start;  hatched: the host's own Python, which is borrowed"
-    figure.text(0.012, 0.02, note, _look(colour=style.QUIET, va="bottom"))
+    needed = [e.disk_bytes + e.borrowed_bytes for e in entrants]
+    time = panel(page, "time", "time to the first answer", longest)
+    memory = panel(page, "memory", "memory", [e.memory_bytes for e in entrants])
+    disk = panel(page, "disk", "files it needs", needed)
     for row, each in enumerate(entrants):
-        _draw_time(time, row, each)
+        page.text(time.left - 0.9, _middle(row), each.name, "body", right=True)
+        draw_time(time, row, each)
         if each.starts:
             _bar(memory, row, each.memory_bytes, each)
             _say(memory, row, each.memory_bytes, amount(each.memory_bytes))
-            _bar(disk, row, each.disk_bytes, each)
-            _bar(disk, row, each.borrowed_bytes, each, each.disk_bytes, hatch="////")
-            _say(disk, row, each.disk_bytes + each.borrowed_bytes, _disk(each))
-    return figure
+            draw_disk(disk, row, each)
+    note = "bar: median;  points: each start;  hatched: the host's own Python, which is borrowed"
+    page.text(1.2, page.height - 0.8, note, colour=style.QUIET, at="bottom")
+    return page
 
 
-def _look(size: str = "small", colour: str = style.INK, **more: Any) -> dict[str, Any]:
-    return {"size": style.size(size), "color": colour, "va": "center"} | more
-
-
-def _prepare(axes: Axes, kind: str, heading: str, values: Sequence[float]) -> None:
-    """Give a panel its scale from zero, with room for words behind the longest bar."""
+def panel(page: Page, kind: str, heading: str, values: Sequence[float]) -> Axes:
+    """Make a panel whose scale begins at zero, with room for words behind the longest bar."""
+    left, wide = PANELS[kind]
     least, in_words = {"time": (LEAST_SECONDS, time_in_words)}.get(kind, (LEAST_BYTES, amount))
     longest = max(*values, least)
-    axes.set(xlim=(0, longest * WORDS[kind]), ylim=(len(values) - 0.4, -0.6), yticks=[])
-    axes.set_title(heading, _look("body", weight="bold", va="baseline"), loc="left", pad=8)
-    axes.spines[["top", "right", "bottom"]].set_visible(False)
-    round_ones = MaxNLocator(4 if kind == "time" else 2, steps=[1, 2, 5, 10])
-    ticks = [tick for tick in round_ones.tick_values(0, longest) if tick <= longest * 1.01]
-    axes.set_xticks(ticks, [in_words(tick).replace(".0", "") if tick else "0" for tick in ticks])
-    axes.tick_params(labelsize=style.size("small"), labelcolor=style.INK, length=0)
-    axes.grid(axis="x", color=style.PALE, linewidth=0.6)
-    axes.set_axisbelow(True)
+    axes = Axes(page, (left, TOP, wide, ROW * len(values)), longest * WORDS[kind])
+    page.text(left, TOP - 0.8, heading, "body", bold=True, at="bottom")
+    for tick in ticks(longest, 4 if kind == "time" else 2):
+        x, words = axes.x(tick), in_words(tick).replace(".0", "") if tick else "0"
+        page.line((x, TOP), (x, axes.bottom), colour=style.PALE, line=0.6, above=0)
+        page.text(x, axes.bottom + 1.4, words, centre=True)
+    return axes
 
 
-def _draw_time(axes: Axes, row: int, each: Entrant) -> None:
-    quiet = _look(colour=style.QUIET)
-    left = axes.get_xlim()[1] / 60
+def _middle(row: int) -> float:
+    return TOP + ROW * (row + 0.5)
+
+
+def draw_time(axes: Axes, row: int, each: Entrant) -> None:
+    """Draw the median as a bar, and each start as a point."""
+    left, y = axes.left + 0.6, _middle(row)
     if each.why_not:
         why = each.why_not if len(each.why_not) <= 75 else f"{each.why_not[:74]}…"
-        axes.text(left, row, f"not here: {why}", quiet, style="italic", clip_on=False)
+        axes.page.text(left, y, f"not here: {why}", colour=style.QUIET, italic=True)
     elif not each.starts:
-        axes.text(left, row, "waits for its turn", quiet)
+        axes.page.text(left, y, "waits for its turn", colour=style.QUIET)
     else:
         _bar(axes, row, each.seconds, each)
-        axes.plot(each.starts, [row] * len(each.starts), "o", color=style.INK, markersize=4.5,
-                  markerfacecolor=style.PAPER, clip_on=False)  # fmt: skip
+        for start in each.starts:
+            axes.page.circle(axes.x(start), y, 0.3, style.INK, fill=style.PAPER, line=1, above=2)
         _say(axes, row, max(each.starts), time_in_words(each.seconds))
 
 
+def draw_disk(axes: Axes, row: int, each: Entrant) -> None:
+    """Draw what it brings, and behind that, hatched, what it borrows."""
+    _bar(axes, row, each.disk_bytes, each)
+    if each.borrowed_bytes:
+        _bar(axes, row, each.borrowed_bytes, each, each.disk_bytes, borrowed=True)
+    _say(axes, row, each.disk_bytes + each.borrowed_bytes, _disk(each))
+
+
 def _bar(
-    axes: Axes, row: int, value: float, each: Entrant, left: float = 0.0, hatch: str = ""
+    axes: Axes, row: int, value: float, each: Entrant, after: float = 0, borrowed: bool = False
 ) -> None:
     tint = COLOURS.get(each.name, style.THIRD)  # machines with a kernel of their own share it
-    axes.barh(row, value, 0.56, left=left, facecolor="none" if hatch else tint, hatch=hatch,
-              edgecolor=tint if hatch else style.INK, linewidth=0.8)  # fmt: skip
+    left, wide = axes.x(after), axes.x(value) - axes.left
+    look: dict[str, Any] = {"hatched": True} if borrowed else {"fill": tint}
+    colour = tint if borrowed else style.INK
+    place = left, _middle(row) - THICK / 2, wide, THICK
+    axes.page.box(*place, colour, line=0.8, pad=0, **look)
 
 
 def _say(axes: Axes, row: int, end: float, words: str) -> None:
-    bold = _look("body", weight="bold")
-    axes.annotate(words, (end, row), (7, 0), textcoords="offset points", **bold)
+    axes.page.text(axes.x(end) + 0.8, _middle(row), words, "body", bold=True)
 
 
 # --- the wish list as a matrix ------------------------------------------------------------------

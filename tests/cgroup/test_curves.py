@@ -44,7 +44,7 @@ def test_a_limit_is_named_by_its_file_and_its_value():
     assert "memory in use, limited by memory.max" in told
 
 
-@pytest.mark.parametrize(("seconds", "step"), [(8, 1), (16, 2), (20, 2), (700, 100), (9000, 9000)])
+@pytest.mark.parametrize(("seconds", "step"), [(8, 1), (16, 2), (20, 2), (700, 100), (9000, 1000)])
 def test_seconds_are_written_below(seconds, step):
     told = sheet.texts(curves.page_of(replace(watched(), seconds=seconds)))
     wanted = [f"{at} s" for at in range(0, seconds + 1, step)]

@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-from labsupport.figure import plot
-from labsupport.figure.page import Page
 from tests.figure.test_pictures import SAMPLES
 
 parser = argparse.ArgumentParser(prog="python -m tests.figure")
@@ -13,8 +11,6 @@ parser.add_argument("--to", type=Path, default=Path("shots"), help="a folder (el
 options = parser.parse_args()
 options.to.mkdir(exist_ok=True)
 for name in options.names or SAMPLES:
-    drawn = SAMPLES[name]()[0]
-    kind, picture = ("svg", drawn.svg()) if isinstance(drawn, Page) else ("png", plot.png(drawn))
-    path = options.to / f"{name}.{kind}"
-    path.write_bytes(picture)
+    path = options.to / f"{name}.svg"
+    path.write_bytes(SAMPLES[name]()[0].svg())
     print(path)

@@ -16,6 +16,6 @@ ENTRANTS = [
 
 PAGES = {
     "bars": lambda: (
-        race.race_figure(ENTRANTS), race.race_words(ENTRANTS), race.race_table(ENTRANTS)
+        race.race_page(ENTRANTS), race.race_words(ENTRANTS), race.race_table(ENTRANTS)
     ),
 }  # fmt: skip

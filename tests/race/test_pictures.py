@@ -4,12 +4,26 @@ import dataclasses
 
 import pytest
 
+from labsupport.figure.page import Page
 from labsupport.race import race
+from tests.figure import sheet
 from tests.race.samples import CLOSED, ENTRANTS
 
 
-def texts(figure):
-    return [text.get_text() for text in figure.findobj(lambda it: hasattr(it, "get_text"))]
+def panel(kind, values):
+    """Return a panel for so many entrants, and the page on which it alone is."""
+    page = Page(60, inches=race.WIDTH)
+    return race.panel(page, kind, kind, values), page
+
+
+def bars(axes):
+    """Return how long each bar is, in what the scale counts, and whether it is filled."""
+    unit = axes.page.pixels / axes.page.width
+    rects = [look for tag, look in sheet.shapes(axes.page) if tag == "rect" and "x" in look]
+    return [
+        (round(float(look["width"]) / unit / axes.wide * axes.end, 2), look["fill"] != "none")
+        for look in rects
+    ]
 
 
 def test_the_title_sets_the_others_beside_a_process():
@@ -18,43 +32,40 @@ def test_the_title_sets_the_others_beside_a_process():
 
 
 def test_a_bar_is_as_long_as_its_median_and_every_start_is_a_point():
-    time = race.race_figure(ENTRANTS).axes[0]
-    assert [(bar.get_x(), bar.get_width()) for bar in time.patches] == [
-        (0, 0.04),
-        (0, 0.4),
-        (0, 1.9),
-    ]
-    assert [len(line.get_xdata()) for line in time.lines] == [3, 3, 1]
-    assert time.get_xlim()[0] == 0
-    assert time.get_xscale() == "linear"
+    time, page = panel("time", [max(each.starts, default=0) for each in ENTRANTS])
+    for row, each in enumerate(ENTRANTS):
+        race.draw_time(time, row, each)
+    assert [long for long, _ in bars(time)] == pytest.approx([0.04, 0.4, 1.9], abs=0.01)
+    points = [look for tag, look in sheet.shapes(page) if tag == "circle"]
+    assert len(points) == 3 + 3 + 1
+    first = float(points[0]["cx"]) / page.pixels * page.width
+    assert time.end * (first - time.left) / time.wide == pytest.approx(0.03, abs=0.01)
 
 
 def test_who_is_not_here_says_why_and_has_no_bar():
-    figure = race.race_figure(ENTRANTS)
-    assert "not here: it is one already" in texts(figure)
+    assert "not here: it is one already" in sheet.texts(race.race_page(ENTRANTS))
     assert "another: not here, it is one already." in race.race_words(ENTRANTS)
     assert race.race_table(ENTRANTS)[-1][1] == "it is one already"
 
 
 @pytest.mark.parametrize("starts", [(0.43, 0.46, 0.48), (4.3, 4.4, 4.6), (44.0, 45.0, 46.0)])
 def test_the_slowest_ones_words_end_before_the_next_panel(starts):
-    slowest = dataclasses.replace(ENTRANTS[2], starts=starts)
-    figure = race.race_figure([*ENTRANTS[:2], slowest])
-    time, memory, _ = figure.axes
-    ends = [text.get_window_extent().x1 for text in time.texts]
-    assert max(ends) < memory.get_window_extent().x0
+    time, page = panel("time", starts[-1:])
+    race.draw_time(time, 0, dataclasses.replace(ENTRANTS[2], starts=starts))
+    ends = [line.right for line in sheet.lines(page)]
+    assert max(ends) / page.pixels * page.width < race.PANELS["memory"][0]
 
 
 def test_what_is_borrowed_is_hatched_behind_what_is_brought():
-    figure = race.race_figure(ENTRANTS)
-    disk = figure.axes[2]
-    bars = [(bar.get_x(), bar.get_width(), bool(bar.get_hatch())) for bar in disk.patches]
-    assert bars[:2] == [(0, 900, False), (900, 46_000_000, True)]
-    assert bars[2] == (0, 133_000_000, False)
-    assert "900 B + 46 MB" in texts(figure)
-    assert "133 MB" in texts(figure)
-    ends = [text.get_window_extent().x1 for text in disk.texts]
-    assert max(ends) < figure.bbox.x1
+    disk, page = panel("disk", [each.disk_bytes + each.borrowed_bytes for each in ENTRANTS])
+    for row, each in enumerate(ENTRANTS[:2]):
+        race.draw_disk(disk, row, each)
+    own, borrowed, image = bars(disk)
+    assert own == pytest.approx((0, True), abs=1e6)
+    assert borrowed == pytest.approx((46e6, False), abs=1e6)
+    assert image == pytest.approx((133e6, True), abs=1e6)
+    assert {"900 B + 46 MB", "133 MB"} <= set(sheet.texts(page))
+    assert max(line.right for line in sheet.lines(page)) < page.pixels
 
 
 def test_the_matrix_has_a_mark_for_each_wall_and_a_time_for_what_was_set_up():
