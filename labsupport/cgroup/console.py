@@ -256,7 +256,7 @@ class CgroupConsole:
     def refresh(self) -> None:
         """Read the group, and paint."""
         self._shown.sample()
-        page = curves.page_of(self.data)
+        page = curves.page(self.data)
         self.picture.width, self.picture.image = page.pixels, page.svg()
         self.picture.alt = page.title
 

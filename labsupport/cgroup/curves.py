@@ -1,6 +1,6 @@
 """Curves of a control group: memory, CPUs, tasks and disk writes, each against its limit.
 
-`GroupRecord` reads the kernel's counters; `Curves` is what it read, as plain data; `page_of` draws
+`GroupRecord` reads the kernel's counters; `Curves` is what it read, as plain data; `page` draws
 it. A limit is a dashed line with its value, usage a solid one; where the kernel struck (an OOM
 kill, a throttled stretch, refused forks) there is a mark with its name and time.
 """
@@ -282,14 +282,14 @@ LABEL_APART = 2.2  # between two labels, at least
 BAR = 0.8  # its height
 
 
-def page_of(data: Curves) -> Page:
+def page(data: Curves) -> Page:
     """Draw the curves, one below the other."""
-    page = Page(TOP + len(KINDS) * STEP - 2, finding(data), inches=INCHES)
+    sheet = Page(TOP + len(KINDS) * STEP - 2, finding(data), inches=INCHES)
     for number, kind in enumerate(KINDS):
-        panel = Panel(page, data, kind, TOP + number * STEP)
+        panel = Panel(sheet, data, kind, TOP + number * STEP)
         panel.draw()
     panel.axes.write_seconds()
-    return page
+    return sheet
 
 
 class Panel:

@@ -42,19 +42,19 @@ def table(stages: Sequence[Stage]) -> list[tuple[object, ...]]:
     return [head, *rows]
 
 
-def page_of(stages: Sequence[Stage], *, ready: bool = True) -> Page:
+def page(stages: Sequence[Stage], *, ready: bool = True) -> Page:
     """Draw a bar for each stage, the first on top, with its name, seconds and what happens."""
-    page = Page(35, finding(stages, ready=ready), inches=9.6)
-    axes = Axes(page, (15.5, 6, 81, ROW * len(_COLOURS)), stages[-1].ended_seconds or 1)
+    sheet = Page(35, finding(stages, ready=ready), inches=9.6)
+    axes = Axes(sheet, (15.5, 6, 81, ROW * len(_COLOURS)), stages[-1].ended_seconds or 1)
     axes.write_seconds()
-    page.text(axes.left, axes.bottom + 3.6, "seconds since it was switched on")
+    sheet.text(axes.left, axes.bottom + 3.6, "seconds since it was switched on")
     for row, stage in enumerate(stages):
         left, y = axes.x(stage.began_seconds), axes.top + ROW * (row + 0.5)
         place = left, y - THICK / 2, axes.x(stage.ended_seconds) - left, THICK
-        page.box(*place, style.INK, fill=_COLOURS[stage.name], line=0.8, pad=0)
-        page.text(axes.left - 0.9, y, stage.name, "body", right=True)
+        sheet.box(*place, style.INK, fill=_COLOURS[stage.name], line=0.8, pad=0)
+        sheet.text(axes.left - 0.9, y, stage.name, "body", right=True)
         _label(axes, y, stage)
-    return page
+    return sheet
 
 
 def _label(axes: Axes, y: float, stage: Stage) -> None:
@@ -98,8 +98,8 @@ class BootConsole:
 
     def _paint(self) -> None:
         stages, ready = self.machine.stages, self.machine.progress.is_ready
-        page = page_of(stages, ready=ready)
-        self.picture.width, self.picture.image = page.pixels, page.svg()
+        sheet = page(stages, ready=ready)
+        self.picture.width, self.picture.image = sheet.pixels, sheet.svg()
         self.picture.alt = words(stages, ready=ready)
         self.picture.status = finding(stages) if ready else f"now: {stages[-1].name}"
         said = "\n".join(self.machine.console.splitlines()[-LINES:])

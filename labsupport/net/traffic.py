@@ -165,7 +165,7 @@ def table(recordings: Mapping[float, Recording]) -> list[tuple[object, ...]]:
 PLACE = (8.0, 8.0, 75.0, 27.0)  # of the curves on their page: left, top, width, height
 
 
-def page_of(recordings: Mapping[float, Recording]) -> Page:
+def page(recordings: Mapping[float, Recording]) -> Page:
     """Draw a curve for each limit (bytes per second), and how much was measured."""
     longest = max(each.readings[-1].at_seconds for each in recordings.values())
     most = 1.6 * max(recordings) / MEGABYTE
@@ -178,13 +178,13 @@ def page_of(recordings: Mapping[float, Recording]) -> Page:
 
 def draw(recordings: Sequence[Recording], title: str, seconds: float, most: float) -> Axes:
     """Draw rates over time, up to `most` MB/s, each with its limit as it was read."""
-    page = Page(40, title, inches=9.2)
-    axes = Axes(page, PLACE, seconds, most)
+    sheet = Page(40, title, inches=9.2)
+    axes = Axes(sheet, PLACE, seconds, most)
     axes.write_seconds()
     for value in ticks(most, 6):
         axes.write(value, f"{value:g}")
-    page.text(axes.left, axes.top - 0.6, "received, MB/s", at="bottom")
-    page.text(axes.left, axes.bottom + 3.6, "seconds since the download began")
+    sheet.text(axes.left, axes.top - 0.6, "received, MB/s", at="bottom")
+    sheet.text(axes.left, axes.bottom + 3.6, "seconds since the download began")
     for number, each in enumerate(recordings):
         _draw_curve(axes, each, style.WHO[number % len(style.WHO)])
     return axes
@@ -208,7 +208,7 @@ def _draw_curve(axes: Axes, recording: Recording, colour: str) -> None:
 
 def show_bandwidth(recordings: Mapping[float, Recording]) -> None:
     """Show in the notebook the recordings of downloads, by limit in bytes per second."""
-    page_of(recordings).show(words(recordings), table(recordings))
+    page(recordings).show(words(recordings), table(recordings))
 
 
 def now(recording: Recording) -> str:
@@ -261,8 +261,8 @@ class Bandwidth:
                 def step() -> None:
                     running.read()
                     self.recording, said = running.recording, now(running.recording)
-                    page = draw([self.recording], said, self._seconds, HIGH).page
-                    self.picture.width, self.picture.image = page.pixels, page.svg()
+                    sheet = draw([self.recording], said, self._seconds, HIGH).page
+                    self.picture.width, self.picture.image = sheet.pixels, sheet.svg()
                     self.picture.status = said
 
                 await self.picture.keep_going(step, self._seconds, frames_per_second)

@@ -21,7 +21,7 @@ def watched(*strikes, samples=None):
 
 
 def sample(data):
-    return curves.page_of(data), curves.words(data), curves.table(data)
+    return curves.page(data), curves.words(data), curves.table(data)
 
 
 PAGES = {

@@ -38,7 +38,7 @@ DASHED = {"stroke": style.INK, "stroke-dasharray": "6.7 4.4"}
 
 
 def test_a_limit_is_named_by_its_file_and_its_value():
-    told = sheet.texts(curves.page_of(watched()))
+    told = sheet.texts(curves.page(watched()))
     wanted = {"limit 64 MiB", "limit 0.2 CPUs", "limit 20 tasks", "limit 2 MiB/s", "now 60 MiB"}
     assert wanted <= set(told)
     assert "memory in use, limited by memory.max" in told
@@ -46,7 +46,7 @@ def test_a_limit_is_named_by_its_file_and_its_value():
 
 @pytest.mark.parametrize(("seconds", "step"), [(8, 1), (16, 2), (20, 2), (700, 100), (9000, 1000)])
 def test_seconds_are_written_below(seconds, step):
-    told = sheet.texts(curves.page_of(replace(watched(), seconds=seconds)))
+    told = sheet.texts(curves.page(replace(watched(), seconds=seconds)))
     wanted = [f"{at} s" for at in range(0, seconds + 1, step)]
     assert [word for word in told if word.endswith(" s")] == wanted
 
@@ -60,8 +60,8 @@ def test_usage_is_a_line_through_all_readings():
 
 
 def test_a_kill_is_marked_with_its_name_and_time():
-    assert any("OOM kill, 3.2 s" in text for text in sheet.texts(curves.page_of(watched(KILL))))
-    assert not any("OOM" in text for text in sheet.texts(curves.page_of(watched())))
+    assert any("OOM kill, 3.2 s" in text for text in sheet.texts(curves.page(watched(KILL))))
+    assert not any("OOM" in text for text in sheet.texts(curves.page(watched())))
     assert "1 OOM kill, 412 forks refused" in curves.finding(watched(KILL, BOMB))
     assert curves.finding(watched()) == "The kernel has not struck"
 
@@ -99,7 +99,7 @@ def test_a_limit_that_was_lifted_ends_there():
 
 def test_a_controller_that_is_missing_says_so():
     without = changed(tasks=None, task_limit=None)
-    assert "processes and threads: not counted here" in sheet.texts(curves.page_of(without))
+    assert "processes and threads: not counted here" in sheet.texts(curves.page(without))
     assert "not counted here" in curves.words(without)
 
 

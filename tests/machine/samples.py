@@ -27,7 +27,7 @@ COSTS = [
 
 
 def _stages(stages):
-    return boot_console.page_of(stages), boot_console.words(stages), boot_console.table(stages)
+    return boot_console.page(stages), boot_console.words(stages), boot_console.table(stages)
 
 
 PAGES = {"stages": lambda: _stages(STAGES), "stages, a long one first": lambda: _stages(LONG_FIRST)}

@@ -78,7 +78,7 @@ PAGES = {
     "full": lambda: of(FULL),
     "wordy": lambda: of(WORDY),
     "bandwidth": lambda: (
-        traffic.page_of(DOWNLOADS),
+        traffic.page(DOWNLOADS),
         traffic.words(DOWNLOADS),
         traffic.table(DOWNLOADS),
     ),

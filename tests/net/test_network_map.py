@@ -98,7 +98,7 @@ def test_nothing_that_is_written_leaves_its_box():
 
 
 def test_measured_and_limit_stand_side_by_side():
-    shown = set(sheet.texts(traffic.page_of(DOWNLOADS)))
+    shown = set(sheet.texts(traffic.page(DOWNLOADS)))
     assert {"limit 1 MB/s", "measured 0.96", "limit 2 MB/s", "measured 1.90"} <= shown
     assert "at most 5 % off" in traffic.finding(DOWNLOADS)
     assert traffic.table(DOWNLOADS)[1] == ("1", "0.96", "96%")
