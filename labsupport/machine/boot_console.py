@@ -16,7 +16,7 @@ _COLOURS = {
     "shutdown": style.PALE, "firmware": style.SHARED, "kernel": style.KERNEL,
     "first file system": style.THIRD, "system": style.FIRST,
 }  # fmt: skip
-ROW, THICK, LETTER, GAP = 4.6, 2.6, 0.95, 0.7  # units: a row, a bar in it, a small letter
+ROW, THICK, LETTER, GAP = 4.6, 2.6, 0.86, 0.7  # units: a row, a bar in it, a small letter
 
 
 def finding(stages: Sequence[Stage], *, ready: bool = True) -> str:
