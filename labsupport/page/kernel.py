@@ -34,6 +34,7 @@ from ipykernel.jsonutil import json_clean
 from jupyter_client.jsonutil import json_default
 from jupyter_client.session import Session
 from tornado.ioloop import IOLoop
+from traitlets.config import Config
 
 from labsupport.engine.daemon import USUAL_SOCKET
 from labsupport.page.agent import Frames
@@ -123,6 +124,10 @@ class Stream(io.TextIOBase):
         return True
 
 
+NO_HISTORY = Config(HistoryManager={"enabled": False})
+"""Kernels are forks of one process: in IPython's database they would be one session."""
+
+
 class PageKernel(IPythonKernel):
     """ipykernel's, with its messages taken from the line one by one."""
 
@@ -136,7 +141,8 @@ class PageKernel(IPythonKernel):
 
     def __init__(self, **traits: Any) -> None:
         self.line = LineSession(key=b"")
-        super().__init__(session=self.line, log=logging.getLogger("page"), **traits)
+        log = logging.getLogger("page")
+        super().__init__(session=self.line, log=log, config=NO_HISTORY, **traits)
         self.waiting: deque[Message] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -281,9 +287,6 @@ WARM = (
 
 def warm_up() -> PageKernel:
     """Make a kernel that lacks nothing but its line."""
-    from IPython.core.history import HistoryManager
-
-    HistoryManager.enabled.default_value = False
     kernel = PageKernel.instance()
     shell: Any = kernel.shell
     shell.kernel = kernel

@@ -11,7 +11,6 @@ from collections import deque
 from pathlib import Path
 
 import pytest
-from IPython.core.history import HistoryManager
 
 from labsupport.course import progress
 from labsupport.errors import LabError
@@ -99,7 +98,6 @@ def page(tmp_path, monkeypatch):
     if pid == 0:
         try:
             ours.close()
-            HistoryManager.enabled.default_value = False  # as in the page: kernels are forks of one
             agent.Agent(theirs.fileno(), Prepared.instance()).serve()
         finally:
             os._exit(1)  # or it would run the tests that follow
@@ -182,6 +180,12 @@ def test_a_kernel_that_ends_is_told_and_may_be_started_again(page):
     page.until("execute_reply", page.run("x = 1"))
     page.order(order="start", channel=1)
     request = page.run("print('x' in globals())")
+    assert texts(page.until("execute_reply", request)) == "False\n"
+
+
+def test_no_history_is_kept(page):
+    """Kernels are forks of one process: in a database they would be one session."""
+    request = page.run("print(get_ipython().history_manager.enabled)")
     assert texts(page.until("execute_reply", request)) == "False\n"
 
 
