@@ -210,8 +210,8 @@ class CgroupConsole:
         return Shown(ipywidgets.VBox(rows), self.picture.alt)
 
     def _leave_still(self, shown: Shown) -> None:
-        rows, still = curves.table(self.data), bytes(self.picture.image)
-        shown.leave(still, self.picture.alt, rows, self.picture.width)
+        page = curves.page(self.data)  # also of a group that was closed before it was ever painted
+        shown.leave(page.svg(), self.picture.alt, curves.table(self.data), page.pixels)
 
     def _start_again(self, seconds: float) -> None:
         self._shown, self._seconds = GroupRecord(self.group, self._device), seconds
