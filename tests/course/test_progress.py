@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -194,6 +195,17 @@ def test_an_answer_without_an_end_does_not_pass(tmp_path, monkeypatch):
     path = handed_in(tmp_path, ["import time; time.sleep(60)"])
     [(_, outcome)] = recheck.recheck(path, here=True)
     assert outcome == {"passed": False, "why": "it was not done after 1 s"}
+
+
+@pytest.mark.needs("ns.pid")
+def test_of_a_long_output_only_the_end_is_kept(tmp_path):
+    path = handed_in(tmp_path, ["import os; os.write(1, b'\\xff' * (32 << 20))", ANSWER])
+    tracemalloc.start()
+    [(_, outcome)] = recheck.recheck(path, here=True)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert outcome["passed"], outcome
+    assert most < 1 << 20
 
 
 @pytest.mark.needs("ns.pid")
