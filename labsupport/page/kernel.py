@@ -144,6 +144,7 @@ class PageKernel(IPythonKernel):
         log = logging.getLogger("page")
         super().__init__(session=self.line, log=log, config=NO_HISTORY, **traits)
         self.waiting: deque[Message] = deque()
+        self.in_hand: Message | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def run(self, sock: socket.socket) -> None:
@@ -216,7 +217,8 @@ class PageKernel(IPythonKernel):
     async def _work(self) -> None:
         while True:
             while self.waiting:
-                await self.handle(self.waiting.popleft())
+                self.in_hand = self.waiting.popleft()
+                await self.handle(self.in_hand)
             self.arrived.clear()
             await self.arrived.wait()
 
@@ -240,6 +242,10 @@ class PageKernel(IPythonKernel):
             sys.stdout.flush()
             sys.stderr.flush()
             self._publish_status("idle", "shell")
+            if message is self.in_hand:
+                self.in_hand = None
+            elif self.in_hand:  # a cell waits while a control is moved: the kernel is not idle
+                self._publish_status("busy", "shell", self.in_hand)
 
     def _abort_queues(self, subshell_id: str | None = None) -> None:
         """Answer the cells that wait behind one that failed, as ipykernel does."""

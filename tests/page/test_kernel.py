@@ -170,10 +170,15 @@ def test_comms_with_buffers_go_on_while_a_cell_waits(page):
     message = {"header": head, "parent_header": {}, "metadata": {}, "content": content}
     page._send(1, kernel.pack(message, [bytes(range(256)) * 300]))
 
-    back = next(m for m in page.until("comm_msg") if m["header"]["msg_type"] == "comm_msg")
+    back = page.until("comm_msg")[-1]
     assert back["content"]["data"] == {"size": 76_800}
     assert bytes(back["buffers"][0]) == b"ab"
-    page.until("execute_reply", heard)
+    states = [
+        (message["parent_header"]["msg_id"], message["content"]["execution_state"])
+        for message in [*page.until("execute_reply", heard), *page.until("status", heard)]
+        if message["header"]["msg_type"] == "status"
+    ]
+    assert states == [("m", "idle"), (heard, "busy"), (heard, "idle")]
 
 
 def test_a_kernel_that_ends_is_told_and_may_be_started_again(page):
