@@ -153,82 +153,6 @@ def table(data: PidMapData) -> list[tuple[object, ...]]:
 Box = tuple[float, float, float, float]  # left, top, width, height
 
 
-@dataclass(frozen=True)
-class Frame:
-    """A namespace's box: who it belongs to by colour, its label, the captions of its numbers."""
-
-    box: Box
-    colour: str
-    label: str
-    captions: tuple[tuple[float, str], ...] = ()
-    empty: bool = False
-    more: int = 0
-
-
-@dataclass(frozen=True)
-class Chip:
-    """A process: its name, its numbers as (PID, right edge, colour) innermost first."""
-
-    label: str
-    numbers: tuple[tuple[int, float, str], ...]
-    ended: bool = False
-
-
-def lay_out(data: PidMapData, high: float) -> Layout:
-    """Lay the map out on a page 100 units wide and `high` units high."""
-    layout = Layout(data)
-    mine = data.numbers(data.notebook)
-    layout.frames.append(Frame((0.8, 6, 98.4, high - 7), layout.colour(mine, style.HOST), HOST))
-    numbers = tuple((pid, 27.4, style.HOST) for pid in mine)
-    layout.chips[2.4, 8.4, 26.6, HIGH] = Chip("this notebook", numbers)
-    width = (95.2 - 1.6 * (len(data.groups) - 1)) / max(1, len(data.groups))
-    for index, each in enumerate(data.groups):
-        box = (2.4 + index * (width + 1.6), GROUPS_TOP, width, high - GROUPS_TOP - 2.6)
-        layout.place(each, box, (style.WHO[index % len(style.WHO)], style.HOST))
-    return layout
-
-
-class Layout:
-    """Namespaces and processes, as they are placed one after the other."""
-
-    def __init__(self, data: PidMapData) -> None:
-        self.data = data
-        self.frames: list[Frame] = []
-        self.chips: dict[Box, Chip] = {}
-
-    @staticmethod
-    def colour(seen: object, colour: str) -> str:
-        """The owner's colour, but grey for what the viewer cannot see."""
-        return colour if seen else style.PALE
-
-    def place(self, group: Group, box: Box, colours: tuple[str, ...]) -> None:
-        """Place a namespace, its processes and what is nested in it; `colours` innermost first."""
-        left, top, width, _ = box
-        edges = [left + width - 2.4 - COLUMN * n for n in reversed(range(len(colours)))]
-        shown = group.processes[:ROWS]
-        known = max((len(self.data.numbers(p)) for p in shown), default=0)
-        names = ["in here", *["parent"] * (len(colours) - 2), "host"][:known]
-        captions = tuple(zip(edges, names, strict=False))
-        empty = not group.processes and not group.inner
-        seen = known or self.data.viewer in (HOST, group.label)
-        label = group.label if seen else f"{group.label}: not seen"
-        more = len(group.processes) - len(shown)
-        frame = Frame(box, self.colour(seen, colours[0]), label, captions, empty, more)
-        self.frames.append(frame)
-        at = top + 3.7
-        for process in shown:
-            numbers = zip(reversed(self.data.numbers(process)), edges, colours, strict=False)
-            chip = Chip(process.label, tuple(numbers), process.pid in self.data.ended)
-            self.chips[left + 1.2, at, width - 2.4, HIGH] = chip
-            at += HIGH + GAP
-        others = [colour for colour in style.WHO[::-1] if colour not in colours] or [style.SHARED]
-        for number, inner in enumerate(group.inner):
-            high = _group_height(inner)
-            colour = others[number % len(others)]
-            self.place(inner, (left + 1.2, at + 1.2, width - 2.4, high), (colour, *colours))
-            at += high + 1.8
-
-
 def needed_height(data: PidMapData) -> float:
     """How high a page, 100 units wide, the map needs."""
     return GROUPS_TOP + 3.6 + max((_group_height(each) for each in data.groups), default=0)
@@ -243,37 +167,69 @@ def _group_height(group: Group) -> float:
 
 def page(data: PidMapData, least: float = 0) -> Page:
     """Draw the map, on a page of the height that it needs, or of `least` units."""
-    sheet = Page(max(needed_height(data), least), finding(data), inches=INCHES)
-    layout = lay_out(data, sheet.height)
-    for frame in layout.frames:
-        _draw_frame(sheet, frame)
-    for box, chip in layout.chips.items():
-        _draw_chip(sheet, box, chip)
+    high = max(needed_height(data), least)
+    sheet = Page(high, finding(data), inches=INCHES)
+    mine = data.numbers(data.notebook)
+    _draw_frame(sheet, (0.8, 6, 98.4, high - 7), style.HOST if mine else style.PALE, HOST)
+    numbers = [(pid, 27.4, style.HOST) for pid in mine]
+    _draw_chip(sheet, (2.4, 8.4, 26.6, HIGH), "this notebook", numbers)
+    width = (95.2 - 1.6 * (len(data.groups) - 1)) / max(1, len(data.groups))
+    for index, each in enumerate(data.groups):
+        box = (2.4 + index * (width + 1.6), GROUPS_TOP, width, high - GROUPS_TOP - 2.6)
+        _draw_group(sheet, data, each, box, (style.WHO[index % len(style.WHO)], style.HOST))
     return sheet
 
 
-def _draw_frame(sheet: Page, frame: Frame) -> None:
-    left, top, width, height = frame.box
-    sheet.box(*frame.box, frame.colour, fill=f"{frame.colour}12", pad=0.6)
-    sheet.text(left + 1.6, top, frame.label, bold=True, tab=True)
-    for right, caption in frame.captions:
+def _draw_group(
+    sheet: Page, data: PidMapData, group: Group, box: Box, colours: tuple[str, ...]
+) -> None:
+    """Draw a namespace, its processes and what is nested in it; `colours` innermost first."""
+    left, top, width, height = box
+    shown = group.processes[:ROWS]
+    known = max((len(data.numbers(p)) for p in shown), default=0)
+    seen = known or data.viewer in (HOST, group.label)
+    label = group.label if seen else f"{group.label}: not seen"
+    _draw_frame(sheet, box, colours[0] if seen else style.PALE, label)
+    edges = [left + width - 2.4 - COLUMN * n for n in reversed(range(len(colours)))]
+    captions = ["in here", *["parent"] * (len(colours) - 2), "host"][:known]
+    for right, caption in zip(edges, captions, strict=False):
         sheet.text(right, top + 2.5, caption, right=True)
-    if frame.empty:
+    if not group.processes and not group.inner:
         middle = (left + width / 2, top + height / 2)
         sheet.text(*middle, "empty: nothing lives here", "body", centre=True, italic=True)
-    if frame.more > 0:
-        sheet.text(left + 2, top + height - 1.8, f"… and {frame.more} more processes")
+    if more := group.processes[ROWS:]:
+        sheet.text(left + 2, top + height - 1.8, f"… and {len(more)} more processes")
+    at = top + 3.7
+    for process in shown:
+        numbers = list(zip(reversed(data.numbers(process)), edges, colours, strict=False))
+        place = (left + 1.2, at, width - 2.4, HIGH)
+        _draw_chip(sheet, place, process.label, numbers, process.pid in data.ended)
+        at += HIGH + GAP
+    others = [colour for colour in style.WHO[::-1] if colour not in colours] or [style.SHARED]
+    for number, inner in enumerate(group.inner):
+        place = (left + 1.2, at + 1.2, width - 2.4, _group_height(inner))
+        _draw_group(sheet, data, inner, place, (others[number % len(others)], *colours))
+        at += place[3] + 1.8
 
 
-def _draw_chip(sheet: Page, box: Box, chip: Chip) -> None:
+def _draw_frame(sheet: Page, box: Box, colour: str, label: str) -> None:
+    sheet.box(*box, colour, fill=f"{colour}12", pad=0.6)
+    sheet.text(box[0] + 1.6, box[1], label, bold=True, tab=True)
+
+
+def _draw_chip(
+    sheet: Page, box: Box, label: str, numbers: Sequence[tuple[int, float, str]],
+    ended: bool = False,
+) -> None:  # fmt: skip
+    """Draw a process: its name, its numbers as (PID, right edge, colour) innermost first."""
     left, middle = box[0], box[1] + box[3] / 2
-    seen = bool(chip.numbers)
-    edge = style.KERNEL if chip.ended and seen else style.PALE
-    face = f"{style.KERNEL}1A" if chip.ended and seen else style.PAPER if seen else style.FAINT
-    label = f"{chip.label}: ended" if chip.ended else chip.label
+    seen = bool(numbers)
+    edge = style.KERNEL if ended and seen else style.PALE
+    face = f"{style.KERNEL}1A" if ended and seen else style.PAPER if seen else style.FAINT
     sheet.box(*box, edge, fill=face, pad=0.4, line=1.2, dashed=not seen)
-    sheet.text(left + 1.3, middle, label, "body", style.INK if seen else style.QUIET)
-    for at, (pid, right, colour) in enumerate(chip.numbers):
+    ink = style.INK if seen else style.QUIET
+    sheet.text(left + 1.3, middle, f"{label}: ended" if ended else label, "body", ink)
+    for at, (pid, right, colour) in enumerate(numbers):
         innermost = at == 0 and colour != style.HOST
         fill = f"{colour}77" if innermost else style.PAPER
         wide = (len(str(pid)) + 0.8) * DIGIT

@@ -18,6 +18,12 @@ def drawn_text(picture):
     return sheet.texts(pidmap.page(picture))
 
 
+def boxes_of(page):
+    """Return each box as left, top, width and height, with its look."""
+    found = [look for name, look in sheet.shapes(page) if name == "rect" and "x" in look]
+    return [(tuple(float(box[at]) for at in ("x", "y", "width", "height")), box) for box in found]
+
+
 def test_the_lectures_example():
     picture = data(pidmap.group("web", 2, [WEB]), pidmap.group("db", 3, [DB]))
     assert pidmap.finding(picture) == "PID 1 twice: the host calls them 345, 678"
@@ -34,8 +40,8 @@ def test_nested_namespaces_are_boxes_in_boxes():
     assert outer.inner[0].processes == (DEEP,)
     text = drawn_text(data(outer))
     assert {"7", "700", "678"} <= set(text)
-    frames = pidmap.lay_out(data(outer), 60).frames
-    (_, around, inner) = (frame.box for frame in frames)
+    found = boxes_of(pidmap.page(data(outer)))
+    _, around, inner = (box for box, look in found if look["rx"] == found[0][1]["rx"])
     assert around[0] < inner[0]
     assert inner[0] + inner[2] < around[0] + around[2]
     assert inner[1] + inner[3] < around[1] + around[3]
@@ -60,11 +66,11 @@ def test_who_ended_is_marked_by_a_word_not_only_a_colour():
 
 
 def test_all_boxes_are_on_the_page_and_the_rest_is_counted():
-    high = pidmap.needed_height(FULL)
-    layout = pidmap.lay_out(FULL, high)
-    boxes = [frame.box for frame in layout.frames] + list(layout.chips)
-    assert all(left >= 0 and top >= 0 for left, top, _, _ in boxes)
-    assert all(left + width <= 100 and top + height <= high for left, top, width, height in boxes)
+    page = pidmap.page(FULL)
+    high = page.pixels * page.height / page.width
+    for (left, top, width, height), _ in boxes_of(page):
+        assert 0 <= left < left + width <= page.pixels
+        assert 0 <= top < top + height <= high
     assert any("and 4 more" in text for text in drawn_text(FULL))
 
 
