@@ -349,7 +349,7 @@ LOOKS_HERE_ONLY = _put(
 )
 ENDS_NOBODY = _put("labsupport.race.runners:Bait.is_ended", "lambda self, expected: False")
 READS_NO_SECRET = _put(
-    "labsupport.race.runners:Runner.got",
+    "labsupport.race.runners:Runner.walls",
     'lambda self, *given: self.answer.update(read="FileNotFoundError") or real(self, *given)',
 )
 ANOTHER_KERNEL = _put(

@@ -19,21 +19,8 @@ from labsupport.figure import style
 from labsupport.figure.live import LivePicture, Shown
 from labsupport.figure.page import Axes, Page, ticks
 from labsupport.figure.table import PlainTable, amount
-from labsupport.race.runners import (
-    AsProcess,
-    Bait,
-    Entrant,
-    InContainer,
-    InEnvironment,
-    InSandbox,
-    InVirtualMachine,
-    Runner,
-    time_in_words,
-)
+from labsupport.race.runners import RUNNERS, Bait, Entrant, Runner, time_in_words
 
-RUNNERS: tuple[type[Runner], ...] = (
-    AsProcess, InEnvironment, InSandbox, InContainer, InVirtualMachine,
-)  # fmt: skip
 SLOW_SECONDS = 5.0  # what takes longer is started once
 
 
@@ -166,12 +153,12 @@ class Race:
         """Start it once, look what it got at, and end it; in the thread."""
         try:
             seconds = runner.start()
-            got = runner.got(platform.node(), self.boot_id)
+            held = runner.walls(platform.node(), self.boot_id)
         finally:
             runner.stop()
         before = self.entrants[runner.name]
         self._note(
-            runner.name, starts=(*before.starts, seconds), got=got, page=runner.answer,
+            runner.name, starts=(*before.starts, seconds), held=held, page=runner.answer,
             memory=(*before.memory, runner.memory_bytes),
         )  # fmt: skip
 
@@ -350,18 +337,18 @@ HEADS = (
 def matrix(entrants: Entrants) -> PlainTable:
     """The lecture's wish list, a row for each entrant: ✓ the wall held, ✕ it did not."""
     told = [
-        f"{each.name.replace('virtual environment', 'venv')} {sum(each.got.walls)}"
+        f"{each.name.replace('virtual environment', 'venv')} {sum(each.held)}"
         for each in entrants
-        if each.got and each.name != "process"
+        if each.held and each.name != "process"
     ]
     finding = f"Walls that held: {', '.join(told)} of 6"
     return PlainTable(finding, ("how", *HEADS), tuple((e.name, *_cells(e)) for e in entrants))
 
 
 def _cells(each: Entrant) -> tuple[str, ...]:
-    if each.got is None:
+    if not each.held:
         return (f"not here: {each.why_not or 'it has not run'}", *[""] * (len(HEADS) - 1))
     set_up = time_in_words(each.set_up_seconds) if each.set_up_words else "0"
-    marks = tuple("✓" if held else "✕" for held in each.got.walls)
+    marks = tuple("✓" if held else "✕" for held in each.held)
     memory = amount(each.memory_bytes) if each.memory_bytes else "?"
     return (set_up, *marks, memory, amount(each.disk_bytes), time_in_words(each.seconds))

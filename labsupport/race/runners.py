@@ -35,30 +35,13 @@ UNTOUCHED = "untouched"
 
 
 @dataclass(frozen=True)
-class BreakOut:
-    """What the app got at from where it ran; each is what the host found afterwards, or read."""
-
-    reads_file: bool
-    changes_file: bool
-    sees_process: bool
-    ends_process: bool
-    own_hostname: bool
-    own_kernel: bool
-
-    @property
-    def walls(self) -> tuple[bool, ...]:
-        """Whether each of the six walls held, in the order of the matrix."""
-        got_at = (self.reads_file, self.changes_file, self.sees_process, self.ends_process)
-        return (*(not each for each in got_at), self.own_hostname, self.own_kernel)
-
-
-@dataclass(frozen=True)
 class Entrant:
     """One way to run the app, and what it took.
 
     `starts` are seconds to the first answer, one for each start; `memory` bytes at each of them.
     `disk_bytes` are the files that it brings, `borrowed_bytes` those of the host's that it runs.
-    `page` is what the app said, `why_not` why it said nothing.
+    `page` is what the app said, `why_not` why it said nothing. `held` tells for each of the six
+    walls whether it held, in the order of the matrix.
     """
 
     name: str
@@ -71,7 +54,7 @@ class Entrant:
     set_up_seconds: float = 0.0
     set_up_words: str = ""
     page: Mapping[str, Any] = field(default_factory=dict)
-    got: BreakOut | None = None
+    held: tuple[bool, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -81,9 +64,9 @@ class Entrant:
     @property
     def walls(self) -> tuple[bool, ...]:
         """Whether each wall held; raises `LabError` if it has not run."""
-        if self.got is None:
+        if not self.held:
             raise LabError(f"{self.name}: it has not run", self.why_not)
-        return self.got.walls
+        return self.held
 
     @property
     def memory_bytes(self) -> float:
@@ -221,16 +204,16 @@ class Runner(ABC):
                 self.memory_bytes += proc.pss(proc.read(pid, "smaps_rollup"))
         return seconds
 
-    def got(self, hostname: str, boot_id: str) -> BreakOut:
-        """Tell what the app got at, by looking at the host's side of it."""
+    def walls(self, hostname: str, boot_id: str) -> tuple[bool, ...]:
+        """Tell which of the six walls held, by looking at the host's side of them."""
         told = self.answer
-        return BreakOut(
-            reads_file=str(told["read"]).strip() == self.bait.secret,
-            changes_file=self.bait.note.read_text() != UNTOUCHED,
-            sees_process=self.bait.token in str(told["see"]),
-            ends_process=self.bait.is_ended(expected=told["end"] is None),
-            own_hostname=told["hostname"] != hostname,
-            own_kernel=told["boot_id"] != boot_id,
+        return (
+            str(told["read"]).strip() != self.bait.secret,
+            self.bait.note.read_text() == UNTOUCHED,
+            self.bait.token not in str(told["see"]),
+            not self.bait.is_ended(expected=told["end"] is None),
+            told["hostname"] != hostname,
+            told["boot_id"] != boot_id,
         )
 
     def _prepare(self) -> int:
@@ -377,10 +360,11 @@ class InContainer(Runner):
         """Read it out of an attached container's stream, whose frames have heads of 8 bytes."""
         connection.settimeout(SECONDS)
         data = b""
-        while b"\n" not in data:
-            if not (head := _exactly(connection, 8)):
-                raise self._no_answer(data.decode())
-            data += _exactly(connection, int.from_bytes(head[4:], "big"))
+        with connection.makefile("rb") as stream:
+            while b"\n" not in data:
+                if not (head := stream.read(8)):
+                    raise self._no_answer(data.decode())
+                data += stream.read(int.from_bytes(head[4:], "big"))
         return data.decode()
 
     def close(self) -> None:
@@ -463,6 +447,11 @@ class InVirtualMachine(Runner):
         shutil.rmtree(self.bait.folder / "disk", ignore_errors=True)
 
 
+RUNNERS: tuple[type[Runner], ...] = (
+    AsProcess, InEnvironment, InSandbox, InContainer, InVirtualMachine,
+)  # fmt: skip
+
+
 def _end(machine: subprocess.Popen[bytes]) -> str:
     """End it at once, since it does not power itself off; return its errors. Twice is once."""
     return "" if machine.stdin and machine.stdin.closed else machine.communicate(b"!")[1].decode()
@@ -476,10 +465,3 @@ def _no_image() -> str:
 
 def _descendants(pid: int) -> list[int]:
     return [found for child in proc.children(pid) for found in (child, *_descendants(child))]
-
-
-def _exactly(connection: Any, count: int) -> bytes:
-    data = b""
-    while len(data) < count and (piece := connection.recv(count - len(data))):
-        data += piece
-    return data

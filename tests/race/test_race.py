@@ -62,7 +62,7 @@ def ran():
 
 def test_no_wall_holds_around_an_ordinary_process_and_each_start_counts(ran):
     for entrant in ran.ran.values():
-        assert entrant.got.walls == (False,) * 6
+        assert entrant.walls == (False,) * 6
         assert entrant.page["kernel"] == os.uname().release
         assert len(entrant.starts) == 3
     assert [row[0] for row in ran.kernels().rows] == ["process", "virtual environment"]
@@ -74,7 +74,7 @@ def test_no_wall_holds_around_an_ordinary_process_and_each_start_counts(ran):
 def test_a_sandbox_keeps_processes_apart_and_no_files():
     skip_unless_here(InSandbox)
     race = run(InSandbox)
-    assert race["our sandbox"].got.walls == (False, False, True, True, True, False)
+    assert race["our sandbox"].walls == (False, False, True, True, True, False)
     assert race["our sandbox"].page["init"].startswith("python")
 
 
@@ -84,7 +84,7 @@ def test_all_walls_but_the_kernel_hold_around_a_container(request):
     probe(fresh=True)  # an earlier test may have asked when there was none
     skip_unless_here(InContainer)
     entrant = run(InContainer)["container"]
-    assert entrant.got.walls == (True,) * 5 + (False,)
+    assert entrant.walls == (True,) * 5 + (False,)
     assert entrant.page["boot_id"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert entrant.disk_bytes > 10_000_000
 
@@ -93,7 +93,7 @@ def test_every_wall_holds_around_a_virtual_machine():
     skip_unless_here(InVirtualMachine)
     race = run(InVirtualMachine)
     entrant = race["virtual machine"]
-    assert entrant.got.walls == (True,) * 6
+    assert entrant.walls == (True,) * 6
     assert entrant.memory_bytes > 20_000_000
     assert entrant.disk_bytes > 100_000_000
     assert not census.running(race.folder.name)
