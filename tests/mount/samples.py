@@ -3,8 +3,7 @@
 from labsupport.figure import style
 from labsupport.kernel.mounts import MountTable, parse
 from labsupport.mount import mount_map
-from labsupport.mount.overlay import Entry, LayerFolder, Stack
-from labsupport.mount.shelves import Shelves
+from labsupport.mount.overlay import Entry, LayerFolder, Shelves, Stack
 
 EMPTY = MountTable(0, ())
 
