@@ -21,18 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from labsupport.cgroup import files, life
-from labsupport.cgroup.files import (
-    READ_BYTES,
-    Amount,
-    Disks,
-    Folder,
-    GroupFiles,
-    LimitFiles,
-    Limits,
-    Usage,
-    after,
-    refusal,
-)
+from labsupport.cgroup.files import Amount, Disks, Folder, GroupFiles, LimitFiles, Limits, Usage
 from labsupport.cgroup.life import Place
 from labsupport.errors import CgroupClosed, LabError
 from labsupport.kernel.mounts import V1_NAME
@@ -361,13 +350,13 @@ class Events(Closing):
         """Watch a file; in v2 it announces its changes by POLLPRI, until it is read again."""
         fd = os.open(folder.path / file, os.O_RDONLY | os.O_CLOEXEC)
         self._fds.append(fd)
-        count = after(word, 1)
+        count = files.after(word, 1)
 
         def counter() -> int:
             try:
-                return count(os.pread(fd, READ_BYTES, 0).decode()) or 0
+                return count(os.pread(fd, files.READ_BYTES, 0).decode()) or 0
             except OSError as error:  # the group has gone
-                raise refusal(error, folder.path / file, "read") from error
+                raise files.refusal(error, folder.path / file, "read") from error
 
         self._counters[kind] = counter
         if folder.version == 2:

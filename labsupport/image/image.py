@@ -25,17 +25,8 @@ from labsupport.build.bases import ARCHITECTURES
 from labsupport.engine import listing
 from labsupport.engine.daemon import scratch
 from labsupport.errors import LabError, nearest
-from labsupport.image.blobs import (
-    Archive,
-    Blob,
-    Hashing,
-    Limits,
-    Meter,
-    bounded,
-    compare,
-    decompressed,
-    open_regular,
-)
+from labsupport.image import blobs
+from labsupport.image.blobs import Archive, Blob, Limits, Meter
 from labsupport.image.layers import (
     Entry,
     Layer,
@@ -72,13 +63,13 @@ def _saved(client: DockerClient, name: str) -> Iterator[bytes]:
 
 def _open(path: Path, limits: Limits) -> Archive:
     """Open an archive, also a compressed one."""
-    file = open_regular(path)
+    file = blobs.open_regular(path)
     with _closed_on_error(file):
         whole = Blob(path.name, file, 0, os.fstat(file.fileno()).st_size)
         if not whole.is_compressed:
             return Archive(file, limits)
         with file:
-            chunks = decompressed(whole.chunks())
+            chunks = blobs.decompressed(whole.chunks())
             return _keep(Meter(limits).flow(chunks, whole.size_bytes), limits)
 
 
@@ -145,7 +136,7 @@ class Said:
     def items(self) -> list[Said]:
         """Return it as a list; nothing is an empty one."""
         values: list[object] = self._as(list, "a list") or []
-        bounded(len(values), _LONGEST_LIST, f"items in {self.where}")
+        blobs.bounded(len(values), _LONGEST_LIST, f"items in {self.where}")
         return [Said(value, f"{self.where}[{at}]") for at, value in enumerate(values)]
 
     def text(self) -> str:
@@ -205,15 +196,15 @@ def find_parts(archive: Archive, meter: Meter, name: str | None) -> Parts:
     image = _chosen(images, name)
     blob, said = _file(archive, image.config)
     config, digest = read_json(blob, meter)
-    compare(blob.name, said, digest)
-    bounded(len(image.layers), meter.limits.layers, "layers")
+    blobs.compare(blob.name, said, digest)
+    blobs.bounded(len(image.layers), meter.limits.layers, "layers")
     return Parts(config, digest, tuple(_file(archive, each) for each in image.layers), image.names)
 
 
 def read_json(blob: Blob, meter: Meter) -> tuple[Said, str]:
     """Read a file of JSON; return what it says, and its digest."""
     meter.json(blob.name, blob.size_bytes)
-    hashing = Hashing()
+    hashing = blobs.Hashing()
     raw = b"".join(hashing.flow(blob.chunks()))
     try:
         return Said(json.loads(raw), blob.name), hashing.digest
@@ -238,7 +229,7 @@ def _in_layout(archive: Archive, index: Blob, meter: Meter) -> Iterator[Listed]:
         name = next(filter(None, (item["annotations"][key].text() for key in _NAMES)), name)
         blob, digest = _file(archive, _blob_of(item))
         said, found = read_json(blob, meter)
-        compare(blob.name, digest, found)
+        blobs.compare(blob.name, digest, found)
         waiting += [(each, name) for each in said["manifests"].items()]
         if said["config"].value and item["platform"]["os"].text() != "unknown":  # an attestation
             layers = tuple(_blob_of(layer) for layer in said["layers"].items())
@@ -435,7 +426,7 @@ class Image(Closing):
         file = entry.named or entry
         if file.kind != "file":
             raise no_file(entry.path, f"layer {entry.layer}", "it is a hard link to nothing")
-        bounded(file.size_bytes, self._limits.file_bytes, f"the bytes of {file.path[:200]!r}")
+        blobs.bounded(file.size_bytes, self._limits.file_bytes, f"the bytes of {file.path[:200]!r}")
         return self._reader.read(self._parts.layers[file.layer - 1][0], file)
 
 

@@ -10,20 +10,8 @@ from difflib import get_close_matches
 from functools import cached_property
 
 from labsupport.errors import BadLayer, LabError
-from labsupport.image.blobs import (
-    LONGEST_PATH,
-    Blob,
-    Feed,
-    Hashing,
-    Meter,
-    bounded,
-    compare,
-    cut_off,
-    decompressed,
-    link_target,
-    plain_path,
-    walk,
-)
+from labsupport.image import blobs
+from labsupport.image.blobs import Blob, Feed, Hashing, Meter
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +198,7 @@ class Contents(Files):
         """Take the next member of the layer's archive; raises `BadLayer`, `LabError`."""
         pieces: list[tuple[int, int]] = getattr(member, "sparse", None) or []
         self._meter.entry(member.name, member.linkname, pieces=len(pieces))
-        path = self._place(plain_path(member.name))
+        path = self._place(blobs.plain_path(member.name))
         folder, _, name = path.rpartition("/")
         if name == OPAQUE:
             self.opaque.append(folder or "/")
@@ -245,11 +233,11 @@ class Contents(Files):
             raise BadLayer("the root is not a folder", f"it is a {kind}")
         target = member.linkname if kind == "symlink" else ""
         if kind == "hardlink":
-            target = self._place(link_target(path, member.linkname))
-        if len(target) > LONGEST_PATH:
-            why = f"Linux has at most {LONGEST_PATH}"
+            target = self._place(blobs.link_target(path, member.linkname))
+        if len(target) > blobs.LONGEST_PATH:
+            why = f"Linux has at most {blobs.LONGEST_PATH}"
             raise BadLayer(f"a link to {len(target)} characters", why)
-        bounded(size, self._meter.limits.unpacked_bytes, f"the bytes of {path[:200]!r}")
+        blobs.bounded(size, self._meter.limits.unpacked_bytes, f"the bytes of {path[:200]!r}")
         if any(at + stored > size for at, stored in pieces):
             raise BadLayer(f"the sparse file {path[:200]!r}", "has more than its size")
         entry = Entry(
@@ -269,14 +257,14 @@ def read_layer(blob: Blob, digest: str, diff_id: str, number: int, meter: Meter)
     plain = Hashing()
     stored = Hashing() if blob.is_compressed else plain
     chunks = blob.chunks() if stored is plain else stored.flow(blob.chunks())
-    feed = Feed(plain.flow(meter.flow(decompressed(chunks), blob.size_bytes)))
+    feed = Feed(plain.flow(meter.flow(blobs.decompressed(chunks), blob.size_bytes)))
     try:
-        for member in walk(feed, meter.limits.header_bytes):
+        for member in blobs.walk(feed, meter.limits.header_bytes):
             contents.add(member)
         feed.drain()
         contents.digest = stored.digest
-        compare("its content", diff_id, plain.digest)
-        compare("what is stored of it", digest, contents.digest)
+        blobs.compare("its content", diff_id, plain.digest)
+        blobs.compare("what is stored of it", digest, contents.digest)
     except LabError as error:
         error.what = f"layer {number}: {error.what}"
         raise
@@ -379,10 +367,10 @@ class Reader:
         if not blob.is_compressed:
             return b"".join(blob.part(offset, size).chunks())
         if self._blob != blob or self._feed.tell() > offset:
-            self._blob, self._feed = blob, Feed(decompressed(blob.chunks()))
+            self._blob, self._feed = blob, Feed(blobs.decompressed(blob.chunks()))
         self._feed.seek(offset)
         if len(content := self._feed.read(size)) < size:
-            raise cut_off("a file has fewer bytes than it says")
+            raise blobs.cut_off("a file has fewer bytes than it says")
         return content
 
 

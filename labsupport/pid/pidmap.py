@@ -19,15 +19,8 @@ from labsupport.errors import LabError, nearest
 from labsupport.figure import style
 from labsupport.figure.live import LivePicture, Shown, slider
 from labsupport.figure.page import Page
-from labsupport.kernel.procfs import (
-    ProcessSnapshot,
-    Watcher,
-    as_box,
-    by_number_inside,
-    named_boxes,
-    namespaces,
-    snapshot,
-)
+from labsupport.kernel import procfs
+from labsupport.kernel.procfs import ProcessSnapshot
 from labsupport.sandbox.process import Process
 from labsupport.sandbox.sandbox import Sandbox
 
@@ -247,9 +240,9 @@ class PidMap:
     """
 
     def __init__(self, boxes: Mapping[str, Sandbox]) -> None:
-        self.boxes = named_boxes(boxes)
-        self._watcher = Watcher(map(as_box, self.boxes.values()))
-        self._notebook = snapshot(os.getpid())
+        self.boxes = procfs.named_boxes(boxes)
+        self._watcher = procfs.Watcher(map(procfs.as_box, self.boxes.values()))
+        self._notebook = procfs.snapshot(os.getpid())
         self._inodes: dict[str, int] = {}
         self._last: dict[int, ProcessSnapshot] = {}
         self._ended: dict[int, tuple[float, ProcessSnapshot]] = {}
@@ -340,7 +333,7 @@ class PidMap:
     def _group(self, label: str, shown: Mapping[int, ProcessSnapshot]) -> Group:
         pid = self.boxes[label].anchor_pid
         if pid is not None:
-            self._inodes[label] = namespaces(pid)["pid"]
+            self._inodes[label] = procfs.namespaces(pid)["pid"]
         inode = self._inodes.get(label, 0)
-        inside = by_number_inside(p for p in shown.values() if inode in p.pid_namespaces)
+        inside = procfs.by_number_inside(p for p in shown.values() if inode in p.pid_namespaces)
         return group(label, inode, inside, depth=len(self._notebook.pids))
