@@ -346,28 +346,22 @@ class Panel:
 
     def _mark(self) -> None:
         """Mark where the kernel struck: a line with its name, if there is room, and a bar below."""
-        free_from = 0.0
+        top, bottom, free_from = self.axes.top, self.axes.bottom, 0.0
         for strike in self.data.strikes:
             if strike.kind != self.kind.strike or strike.at_seconds > self.data.seconds:
                 continue
             at = self.axes.x(strike.at_seconds)
-            self._bar(at, self.axes.x(min(self.data.seconds, strike.until_seconds)))
+            until = self.axes.x(min(self.data.seconds, strike.until_seconds))
+            self.page.line((at, top), (at, bottom), colour=style.KERNEL, dashes=DOTS, line=1.4)
+            place = at, bottom - BAR, max(until - at, WIDE / 200), BAR
+            self.page.box(*place, "none", fill=style.KERNEL, pad=0, above=2)
             wide = WIDE * (len(strike.words) + 4) / CHARACTERS
             is_late = at + wide > self.axes.right
             if (at - wide if is_late else at) >= free_from:
                 free_from = at if is_late else at + wide
-                self._name(strike, at, is_late)
-
-    def _bar(self, at: float, until: float) -> None:
-        top, bottom = self.axes.top, self.axes.bottom
-        self.page.line((at, top), (at, bottom), colour=style.KERNEL, dashes=DOTS, line=1.4)
-        place = at, bottom - BAR, max(until - at, WIDE / 200), BAR
-        self.page.box(*place, "none", fill=style.KERNEL, pad=0, above=2)
-
-    def _name(self, strike: Strike, at: float, is_late: bool) -> None:
-        words, beside = f"\N{MULTIPLICATION X} {strike.words}", -0.6 if is_late else 0.6
-        look: dict[str, Any] = {"bold": True, "right": is_late, "tab": True, "above": 5}
-        self.page.text(at + beside, self.axes.top + 1.1, words, colour=style.KERNEL, **look)
+                name, left = f"\N{MULTIPLICATION X} {strike.words}", at + (-0.6 if is_late else 0.6)
+                look: dict[str, Any] = {"bold": True, "right": is_late, "tab": True, "above": 5}
+                self.page.text(left, top + 1.1, name, colour=style.KERNEL, **look)
 
 
 def nice(amount: float) -> float:

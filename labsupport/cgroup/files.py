@@ -14,7 +14,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -182,8 +182,6 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "cpu_weight": lambda amount: count_of(amount, "cpu_weight", 1, 10_000),
     "io": _disks,
 }
-WORDS = frozenset(_READ)
-"""The limits that `Cgroup(...)` takes."""
 
 # --- a folder and its files ----------------------------------------------------------------------
 
@@ -417,13 +415,9 @@ def weight_of(shares: int) -> int:
     return max(1, round(shares * 100 / 1024))
 
 
-CONTROLLER_OF = {"swap": "memory", "cpu_weight": "cpu"}
-"""Whose limit a word of `Cgroup(...)` is, where that is not its own name."""
-
-
 def controllers_for(words: Iterable[str]) -> set[str]:
     """Return the controllers that limits with these words need."""
-    return {CONTROLLER_OF.get(word, word) for word in words}
+    return {FILES[2][word][0] for word in words}
 
 
 def has_swap() -> bool:
@@ -438,23 +432,16 @@ class GroupFiles:
         self.of = folders
         self.folders = list(dict.fromkeys(folders.values()))
         """One for each tree."""
-
-    @cached_property
-    def _limits(self) -> dict[str, tuple[Folder, str]]:
-        return dict(self._found(FILES))
-
-    @cached_property
-    def _counters(self) -> dict[str, tuple[Folder, str, Callable[[str], float | None]]]:
-        return dict(self._found(COUNTERS))
+        self._limits: dict[str, tuple[Folder, str]] = dict(self._found(FILES))
+        self._counters: dict[str, tuple[Folder, str, Callable[[str], float | None]]]
+        self._counters = dict(self._found(COUNTERS))
 
     def _found(self, table: Mapping[int, Mapping[str, tuple[Any, ...]]]) -> Iterator[Any]:
         """Yield what the group has of a table, with its folder; each group of v2 has that of ""."""
         places = [("", folder) for folder in self.folders if folder.version == 2]
         names = ("memory", "pids", "cpuacct", "cpu", "io")
-        for name, folder in [
-            *places,
-            *((name, self.of[name]) for name in names if name in self.of),
-        ]:
+        places += [(name, self.of[name]) for name in names if name in self.of]
+        for name, folder in places:
             for word, (controller, file, *how) in table[folder.version].items():
                 if controller == name and folder.has(file):
                     yield word, (folder, file, *how)

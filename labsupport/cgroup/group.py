@@ -275,7 +275,7 @@ class Cgroup(Opening):
         return name, self._places[controller].tree.name_of(folder.path)
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name in files.WORDS:
+        if name in files.FILES[2]:
             raise LabError(f"group.{name} = … sets no limit", "", f"group.set({name}={value!r})")
         super().__setattr__(name, value)
 

@@ -20,6 +20,7 @@ from labsupport.ownership.marks import Opening
 from labsupport.sandbox.sandbox import Sandbox
 
 NUMBERS = 10_000  # sorting them takes 2 to 3 ms
+QUESTION = ("SORT", "numbers", "LIMIT", "0", "1")
 PAUSE_SECONDS = 0.002  # between two questions: a CPU that is never idle has no neighbours
 PATIENCE_SECONDS = 10.0
 WARM_UP = 5  # questions that are not counted
@@ -88,11 +89,8 @@ class Neighbour(Opening):
 
     def _timed(self) -> float:
         began = time.perf_counter()
-        self._sort()
+        self._ask(*QUESTION)
         return time.perf_counter() - began
-
-    def _sort(self) -> None:
-        self._ask("SORT", "numbers", "LIMIT", "0", "1")
 
     def _ask(self, *words: str) -> bytes:
         """Send a command as Redis wants it: how many words, each with its length."""
@@ -113,7 +111,7 @@ def together(neighbours: Mapping[str, Neighbour], seconds: float = 2.0) -> list[
     """
     for _ in range(WARM_UP):
         for each in neighbours.values():
-            each._sort()
+            each._ask(*QUESTION)
     times: dict[str, list[float]] = {label: [] for label in neighbours}
     end = time.monotonic() + seconds
     while min(map(len, times.values())) < FEWEST or time.monotonic() < end:
