@@ -63,11 +63,10 @@ def as_png(svg: str) -> bytes:
 
     Raises `LabError`: what draws it is not installed.
     """
-    import matplotlib as mpl
-    from PIL import Image
-
     try:
+        import matplotlib as mpl
         import resvg_py
+        from PIL import Image
     except ImportError as error:
         raise LabError("no picture can be saved", str(error), "pip install -e '.[dev]'") from error
     fonts = [str(path) for path in Path(mpl.get_data_path(), "fonts/ttf").glob("DejaVuSans*.ttf")]

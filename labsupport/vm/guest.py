@@ -16,7 +16,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -75,14 +74,11 @@ _THE_HOSTS = re.compile(
     r"|XDG_.*|DBUS_.*|SSH_.*|WAYLAND_.*|DOCKER_.*|CONTAINER_HOST|IPYTHONDIR|JUPYTER_RUNTIME_DIR"
 )
 _SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-FONTS = Path(sys.prefix) / "share" / "labsupport" / "matplotlib"
 
 
 def guest_environment(host: Mapping[str, str]) -> dict[str, str]:
     """Return what programs in the guest find in their environment.
 
-    `FONTS` is in the environment that the guest shares with the host, where `./lab kernels` has
-    left the list of fonts: making it takes seconds. The guest writes to a copy, as everywhere.
     `LAB_OUTER_…` tell of the kernel that the guest's kernel runs on, which it could not know.
     """
     kept = {key: value for key, value in host.items() if not _THE_HOSTS.fullmatch(key)}
@@ -101,7 +97,6 @@ def guest_environment(host: Mapping[str, str]) -> dict[str, str]:
         "LAB_BASES": host.get("LAB_BASES")
         or str(Path(platformdirs.user_cache_dir("labsupport")) / "bases"),
         "JPY_PARENT_PID": "1",  # never gone: it is the launcher that watches Jupyter
-        "MPLCONFIGDIR": str(FONTS),
         "IPYTHONDIR": "/run/lab/ipython",
         "JUPYTER_RUNTIME_DIR": "/run/lab/jupyter",
     }

@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,6 @@ from pathlib import Path
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 
 from labsupport.errors import LabError
-from labsupport.vm.guest import FONTS
 
 SPECS = {
     "python3": ("Python 3 (Lab)", "auto"),
@@ -41,11 +39,6 @@ def install(prefix: str | Path = sys.prefix) -> list[Path]:
     try:
         for name, (shown, place) in SPECS.items():
             _write(kernels / name, shown, place)
-        if Path(prefix) == Path(sys.prefix):
-            # matplotlib's list of fonts is made once, here: in a guest that takes seconds
-            FONTS.mkdir(parents=True, exist_ok=True)
-            command = [sys.executable, "-c", "import matplotlib.font_manager"]
-            subprocess.run(command, env={**os.environ, "MPLCONFIGDIR": str(FONTS)}, check=True)
     except OSError as error:
         why = f"{error.filename}: {error.strerror}"
         remedy = "run ./lab kernels as the owner of the environment, or give another --prefix"

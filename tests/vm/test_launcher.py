@@ -102,8 +102,7 @@ def killable(vm_kernel, marked, start):
     ("code", "said"),
     [
         ("import os; print(os.getuid(), os.uname().nodename, os.environ['LAB_PLACE'])", "0 lab vm"),
-        ("import os, pathlib, matplotlib as m; print(*(os.access(p, os.W_OK) for p in"
-         " (pathlib.Path.home(), m.get_cachedir(), m.get_configdir())))", "True True True"),
+        ("import os, pathlib; print(os.access(pathlib.Path.home(), os.W_OK))", "True"),
         ("print('x' * (1 << 20))", "x" * (1 << 20)),
         (f"print(len({'y' * 300_000!r}))", "300000"),
         ("import os; print(os.environ.get('PYTHONMALLOC'))", "None"),

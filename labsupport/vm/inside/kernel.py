@@ -22,7 +22,7 @@ from labsupport.kernel.syscalls import (
     PROT_WRITE,
 )
 
-HEAP_BYTES = 48 << 20  # ipykernel takes 35 MB; matplotlib finds the rest
+HEAP_BYTES = 48 << 20  # ipykernel takes 35 MB; what a notebook imports finds the rest
 PAGE_SIZE = 4096
 LONGEST_FAREWELL_SECONDS = 1.0
 ENVIRONMENT = {"PYTHONMALLOC": "malloc"}
