@@ -14,6 +14,7 @@ from labsupport.errors import LabError
 from labsupport.kernel import proc
 from labsupport.sandbox import shell as shell_magic
 from labsupport.sandbox.shell import Teller, split, wishes
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -110,7 +111,8 @@ def test_a_sandbox_is_where_the_lines_run(typed, ipython):
         ipython.user_ns["box"] = box
         printed = typed("echo $$\nsleep 1000 &", "in box")
         assert printed.splitlines()[:2] == ["$ echo $$", "2"]
-        assert "sleep 1000" in typed("ps -e -o args=", "in box")
+        # between its fork and its exec, what bash starts is called bash
+        wait_until(lambda: "sleep 1000" in typed("ps -e -o args=", "in box"))
         assert "-c 'ps -e -o args='\n" in str(box.shell())
         with pytest.raises(LabError, match="this line failed: false"):
             typed("false", "in box")
