@@ -8,7 +8,7 @@ from typing import ClassVar
 from labsupport.course.exercises import Exercise, Verdict
 from labsupport.errors import StepFailed
 from labsupport.handmade import building as by_hand
-from labsupport.handmade.breakouts import Host, Light, Lights
+from labsupport.handmade.breakouts import Host, Light
 from labsupport.handmade.building import Step
 from labsupport.handmade.workshop import Workshop
 from labsupport.kernel.capabilities import CapabilitySets, capabilities
@@ -72,9 +72,6 @@ class Missing(_InAWorkshop):
             found = self._host.try_all(self.steps)
         except StepFailed as failure:
             return Verdict(False, f"there is no container. {failure}")
-        return self._judge(found)
-
-    def _judge(self, found: Lights) -> Verdict:
         light = found[self._way]
         if not light.held:
             return Verdict(False, f"`{light.attempt}` still works: {light.evidence}.")

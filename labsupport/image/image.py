@@ -143,6 +143,10 @@ class Said:
         """Return it as text; nothing is an empty one."""
         return self._as(str, "text") or ""
 
+    def texts(self) -> tuple[str, ...]:
+        """Return it as a list of texts."""
+        return tuple(each.text() for each in self.items())
+
     def digest(self) -> str:
         """Return it as a digest that we can verify."""
         if not _DIGEST.fullmatch(self.text()):
@@ -179,7 +183,10 @@ class Listed:
 def find_parts(archive: Archive, meter: Meter, name: str | None) -> Parts:
     """Find the image of that name, or the one that there is; raises `LabError`."""
     if manifest := archive.blob("manifest.json"):
-        images = [_listed(image) for image in read_json(manifest, meter)[0].items()]
+        images = [
+            Listed(image["RepoTags"].texts(), image["Config"].text(), image["Layers"].texts())
+            for image in read_json(manifest, meter)[0].items()
+        ]
     elif index := archive.blob("index.json"):
         images = list(_in_layout(archive, index, meter))
     else:
@@ -212,12 +219,6 @@ def read_json(blob: Blob, meter: Meter) -> tuple[Said, str]:
         raise LabError(f"{blob.name} is not JSON", str(error)) from error
 
 
-def _listed(image: Said) -> Listed:
-    tags, layers = (tuple(each.text() for each in image[key].items()) for key in _LISTS)
-    return Listed(tags, image["Config"].text(), layers)
-
-
-_LISTS = ("RepoTags", "Layers")
 _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 
 
@@ -373,10 +374,6 @@ class Image(Closing):
 
     def tree(self) -> Mapping[str, Entry]:
         """Return what a container sees, by path; `entry.layer` tells where each is from."""
-        return self._by_path
-
-    @cached_property
-    def _by_path(self) -> Mapping[str, Entry]:
         return MappingProxyType(dict(sorted(self._tree.entries.items())))
 
     def lost_files(self) -> list[LostFile]:

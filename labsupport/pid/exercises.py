@@ -64,7 +64,11 @@ class EndOneFromOutside(Exercise):
             saw = f"others have ended, too: only {alive} are left in there."
             return Verdict(False, f"{saw} {AGAIN}")
         if self._wanted.returncode is None:
-            return Verdict(False, self._still_there(alive))
+            saw = f"all of {alive} still run in there, PID {self._number} among them."
+            with suppress(ProcessGone):  # that is not yet told
+                if status(self._wanted.pid).state == STOPPED:
+                    saw = f"PID {self._number} is stopped, and could go on at any moment (SIGCONT)."
+            return Verdict(False, saw)
         return self._judge_sender(self._wanted.output.split()[1:])
 
     def _judge_sender(self, told: list[str]) -> Verdict:
@@ -80,12 +84,6 @@ class EndOneFromOutside(Exercise):
             return Verdict(False, f"{saw} Send it from out here. {AGAIN}")
         saw = "from “PID 0”: that is what the kernel calls a sender whom nobody inside can see."
         return Verdict(True, f"{who} got SIGTERM {saw}")
-
-    def _still_there(self, alive: list[int]) -> str:
-        with suppress(ProcessGone):  # that is not yet told
-            if status(self._wanted.pid).state == STOPPED:
-                return f"PID {self._number} is stopped, and could go on at any moment (SIGCONT)."
-        return f"all of {alive} still run in there, PID {self._number} among them."
 
     def answer(self) -> str:
         return (
