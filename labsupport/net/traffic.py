@@ -7,7 +7,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 import ipywidgets
@@ -36,14 +36,14 @@ class Reading:
     waiting_bytes: int = 0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Recording:
     """The readings of one download, and what was counted of it in the end.
 
     The link has counted `received_bytes`, the bucket `charged_bytes`, of the same packets.
     """
 
-    readings: list[Reading] = field(default_factory=list)
+    readings: tuple[Reading, ...]
     received_bytes: int = 0
     charged_bytes: int = 0
 
@@ -75,8 +75,6 @@ class Recording:
 class Download:
     """wget(1) in `receiver` fetches a file; use it in a `with` block and call `read()` in it.
 
-    `recording` is what has been read so far.
-
     The readings also tell the limit of `sender`'s token bucket. The link is eth0 in both.
     """
 
@@ -84,7 +82,7 @@ class Download:
         self.receiver, self.sender, self.url = receiver, sender, url
         self._index = receiver.net.link(LINK).index
         self._sending = sender.net.link(LINK).index
-        self.recording = Recording()
+        self.readings: list[Reading] = []
 
     def __enter__(self) -> Self:
         self._first, bucket = self._count()  # before anything moves
@@ -109,8 +107,13 @@ class Download:
         received, bucket = self._count()
         now = time.monotonic() - self._began
         found = (bucket.rate, bucket.waiting_bytes) if bucket else (None, 0)
-        self.recording.readings.append(Reading(now, received - self._first, *found))
-        return self.recording.readings[-1]
+        self.readings.append(Reading(now, received - self._first, *found))
+        return self.readings[-1]
+
+    @property
+    def recording(self) -> Recording:
+        """What has been read so far."""
+        return Recording(tuple(self.readings))
 
     def in_the_end(self) -> Recording:
         """When it has ended: what the link and the bucket have counted, once nothing moves."""
@@ -119,9 +122,8 @@ class Download:
             before = counted
             time.sleep(0.05)
         received, bucket = counted
-        self.recording.received_bytes = received - self._first
-        self.recording.charged_bytes = bucket.passed_bytes - self._charged if bucket else 0
-        return self.recording
+        charged = bucket.passed_bytes - self._charged if bucket else 0
+        return Recording(tuple(self.readings), received - self._first, charged)
 
 
 def download(receiver: Sandbox, url: str, sender: Sandbox, seconds: float = 3) -> Recording:
@@ -237,7 +239,7 @@ class Bandwidth:
         )  # fmt: skip
         self.button = ipywidgets.Button(description="▶ Start", disabled=True)
         self.button.on_click(lambda _: self._start_again())
-        self.recording = Recording()
+        self.recording = Recording(())
         self._shown: Shown | None = None
         self._again: asyncio.Task[Recording] | None = None
         self._seconds = 0.0
@@ -255,11 +257,10 @@ class Bandwidth:
         self.button.disabled = True
         try:
             with Download(self.receiver, self.url, self.sender) as running:
-                self.recording = running.recording
 
                 def step() -> None:
                     running.read()
-                    said = now(self.recording)
+                    self.recording, said = running.recording, now(running.recording)
                     sheet = draw([self.recording], said, self._seconds, HIGH).page
                     self.picture.width, self.picture.image = sheet.pixels, sheet.svg()
                     self.picture.status = said

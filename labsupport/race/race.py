@@ -9,6 +9,7 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -132,9 +133,13 @@ class Race:
             if self.entrants[kind.name].why_not or self._picture.stopping:
                 continue
             runner = self._runners[kind.name] = kind(bait)
-            self.entrants[kind.name] = runner.entrant
             self._picture.status = f"setting up: {kind.name}"
             await self._in_thread(runner.prepare)
+            self._note(
+                kind.name, disk_bytes=runner.disk_bytes, disk_words=runner.disk_words,
+                borrowed_bytes=runner.borrowed_bytes,
+                set_up_seconds=runner.set_up_seconds, set_up_words=runner.set_up_words,
+            )  # fmt: skip
 
     async def _one_round(self, number: int) -> None:
         for name, runner in self._runners.items():
@@ -151,12 +156,17 @@ class Race:
             held = runner.walls(platform.node(), self.boot_id)
         finally:
             runner.stop()
-        runner.entrant.starts += (seconds,)
-        runner.entrant.memory += (runner.memory_bytes,)
-        runner.entrant.held, runner.entrant.page = held, runner.answer
+        before = self.entrants[runner.name]
+        self._note(
+            runner.name, starts=(*before.starts, seconds), held=held, page=runner.answer,
+            memory=(*before.memory, runner.memory_bytes),
+        )  # fmt: skip
 
     async def _in_thread(self, work: Callable[[], None]) -> None:
         await asyncio.wrap_future(self._thread.submit(work))
+
+    def _note(self, name: str, **news: Any) -> None:
+        self.entrants = {**self.entrants, name: replace(self.entrants[name], **news)}
 
     def _paint(self) -> None:
         page = race_page(self._everyone)

@@ -34,7 +34,7 @@ Pids = Callable[[], Sequence[int]]
 UNTOUCHED = "untouched"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Entrant:
     """One way to run the app, and what it took.
 
@@ -153,22 +153,21 @@ def size_of(paths: Iterable[Path]) -> int:
 class Runner(ABC):
     """One way to run the app.
 
-    `entrant` is what it took so far; `answer` is what the app said last, `memory_bytes` what all
-    its processes held in memory then, in proportion where they share it (`Pss` in
-    proc_pid_smaps(5); 0 where we may not read it). `needs` is what the machine must have, in the
-    words of `./lab doctor`.
+    `set_up_seconds` is what preparing it took, `disk_bytes` the files that it brings, and
+    `borrowed_bytes` those of the host's that it runs; `answer` is what the app said last,
+    `memory_bytes` what all its processes held in memory then, in proportion where they share it
+    (`Pss` in proc_pid_smaps(5); 0 where we may not read it). `needs` is what the machine must have,
+    in the words of `./lab doctor`.
     """
 
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
     set_up_words: ClassVar[str] = ""
     disk_words: ClassVar[str] = "the app; it runs the host's Python"
-    borrows_python: ClassVar[bool] = True
 
     def __init__(self, bait: Bait) -> None:
-        self.bait, self.memory_bytes = bait, 0
-        self.entrant = Entrant(self.name)
-        self.entrant.disk_words, self.entrant.set_up_words = self.disk_words, self.set_up_words
+        self.bait = bait
+        self.set_up_seconds, self.disk_bytes, self.memory_bytes = 0.0, 0, 0
         self.answer: Mapping[str, Any] = {}
         self.ends = ExitStack()
         """What `stop()` does: what `_start` has begun puts its end there."""
@@ -178,12 +177,16 @@ class Runner(ABC):
         """Tell why it cannot run on this machine; "" if it can."""
         return next((no.reason for no in probe().missing(*cls.needs).values()), "")
 
+    @property
+    def borrowed_bytes(self) -> int:
+        """The host's files that it runs, in bytes."""
+        return borrowed_bytes()
+
     def prepare(self) -> None:
         """Make what has to be made once, and note what that takes."""
         began = time.monotonic()
-        self.entrant.disk_bytes = self._prepare() + size_of([self.bait.app])
-        self.entrant.set_up_seconds = time.monotonic() - began
-        self.entrant.borrowed_bytes = borrowed_bytes() if self.borrows_python else 0
+        self.disk_bytes = self._prepare() + size_of([self.bait.app])
+        self.set_up_seconds = time.monotonic() - began
 
     def start(self) -> float:
         """Start the app; return the seconds until its first answer. It runs until `stop()`.
@@ -321,7 +324,7 @@ class InContainer(Runner):
     needs = ("engine",)
     set_up_words = "load the image"
     disk_words = "the app, and an image with Debian and Python"
-    borrows_python = False
+    borrowed_bytes = 0
     engine: Any = None
 
     @classmethod
@@ -400,7 +403,7 @@ class InVirtualMachine(Runner):
     needs: ClassVar[tuple[str, ...]] = ("vm",)
     set_up_words = "unpack its disk"
     disk_words = "the app, a kernel, and the same Debian and Python"
-    borrows_python = False
+    borrowed_bytes = 0
 
     @classmethod
     def why_not(cls) -> str:

@@ -98,7 +98,7 @@ class Registry(Closing):
             replace(each, stored_bytes=self._size(each.blob))
             if each.stores and self.is_running
             else each
-            for each in self._running.requests(mark)
+            for each in self._running.log.requests(mark)
         ]
 
     def catalogue(self) -> dict[str, list[str]]:

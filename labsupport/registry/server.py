@@ -5,15 +5,17 @@ import os
 import re
 import secrets
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from labsupport.engine.daemon import PATIENCE
 from labsupport.errors import LabError
 from labsupport.figure.table import PlainTable, amount
-from labsupport.kernel.procfs import tries
 from labsupport.ownership import marks
 
 # --- its log: who asked for what, and what they got ----------------------------------------------
@@ -102,6 +104,66 @@ def _path(request: Request) -> str:
     return "/v2/" + "/".join(parts) + done
 
 
+class Log:
+    """Reads what the registry writes, as it comes, and wakes those who wait for something in it."""
+
+    def __init__(self, lines: IO[bytes]) -> None:
+        self._words: deque[str] = deque(maxlen=20)  # of no request: how it started, or why not
+        self._found: dict[str, Request] = {}
+        self._open: set[str] = set()
+        self._is_over = False
+        self._news = threading.Condition()
+        threading.Thread(target=self._read, args=(lines,), daemon=True).start()
+
+    def requests(self, mark: str = "") -> list[Request]:
+        """Return the requests except our own, as they began, once all of them have ended.
+
+        `mark` is part of a path that was asked for: the log is read to there at least.
+        """
+
+        def has_ended() -> bool:  # the log tells of a request's end later than of its beginning
+            read = not mark or any(mark in request.path for request in self._found.values())
+            return read and not self._open
+
+        with self._news:
+            self._wait(has_ended, ANSWER_SECONDS)
+            return [request for request in self._found.values() if request.agent != OWN_AGENT]
+
+    def wait_for_address(self) -> str:
+        """Return where it listens; it says so as soon as it does."""
+        with self._news:
+            self._wait(lambda: bool(self._address()), READY_SECONDS)
+            if address := self._address():
+                return address
+            said = "\n".join(list(self._words)[-3:])
+        said = said or "it said nothing"
+        raise LabError("the registry did not start", said, "./lab registry --again")
+
+    def _address(self) -> str:
+        words = self._words
+        return next((w.removeprefix(_LISTENING) for w in words if w.startswith(_LISTENING)), "")
+
+    def _wait(self, until: Callable[[], bool], seconds: float) -> None:
+        self._news.wait_for(lambda: self._is_over or until(), seconds)
+
+    def _read(self, lines: IO[bytes]) -> None:
+        with closing(lines):
+            for line in lines:
+                with self._news:
+                    self._add(_parse(line.decode(errors="replace")))
+                    self._news.notify_all()
+        with self._news:
+            self._is_over = True
+            self._news.notify_all()
+
+    def _add(self, entry: Mapping[str, Any]) -> None:
+        if not (key := entry.get("http.request.id")):
+            self._words.append(str(entry.get("msg", "")))
+            return
+        self._found[key] = request = _merge(self._found.get(key), entry)
+        (self._open.discard if request.status else self._open.add)(key)
+
+
 def _parse(line: str) -> Mapping[str, Any]:
     try:
         entry: Any = json.loads(line)
@@ -136,21 +198,24 @@ def _merge(request: Request | None, entry: Mapping[str, Any]) -> Request:
 class Running:
     """The registry's program, started here; `folder` has its users, and gets all it stores.
 
-    It ends with us, however we end: the reaper watches. What it writes is kept in a file without a
-    name.
+    It ends with us, however we end: the reaper watches.
     """
 
     def __init__(self, program: Path, folder: Path) -> None:
         config = folder / "config.yml"
         config.write_text(json.dumps(_settings(folder)))
-        self._written = os.memfd_create("registry log")
         self._process = subprocess.Popen(
             [*marks.reaping(f"--remove={folder}"), "--", str(program), "serve", str(config)],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._written,
-            env={"PATH": os.environ.get("PATH", os.defpath)}, start_new_session=True,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={"PATH": os.environ.get("PATH", os.defpath)},
+            start_new_session=True,
+        )
+        assert self._process.stderr  # noqa: S101 (a pipe)
+        self.log = Log(self._process.stderr)
         try:
-            self.address = self._wait_for_address()
+            self.address = self.log.wait_for_address()
         except BaseException:  # an interrupted cell, too
             self.end()
             raise
@@ -164,43 +229,6 @@ class Running:
         if self._process.stdin and not self._process.stdin.closed:
             self._process.stdin.close()
         self._process.wait()
-
-    def __del__(self) -> None:
-        os.close(self._written)
-
-    def _wait_for_address(self) -> str:
-        """Return where it listens; it says so as soon as it does."""
-        for _ in tries(READY_SECONDS):
-            is_over = not self.is_running
-            words = [str(entry.get("msg", "")) for entry in self._entries()]
-            for each in words:
-                if each.startswith(_LISTENING):
-                    return each.removeprefix(_LISTENING)
-            if is_over:
-                break
-        said = "\n".join(words[-3:]) or "it said nothing"
-        raise LabError("the registry did not start", said, "./lab registry --again")
-
-    def requests(self, mark: str = "") -> list[Request]:
-        """Return the requests except our own, as they began, once all of them have ended.
-
-        `mark` is part of a path that was asked for: the log is read to there at least.
-        """
-        for _ in tries(ANSWER_SECONDS):  # the log tells of a request's end later than of its answer
-            is_over = not self.is_running
-            found: dict[str, Request] = {}
-            for entry in self._entries():
-                if key := entry.get("http.request.id"):
-                    found[key] = _merge(found.get(key), entry)
-            read = not mark or any(mark in request.path for request in found.values())
-            if is_over or (read and all(request.status for request in found.values())):
-                break
-        return [request for request in found.values() if request.agent != OWN_AGENT]
-
-    def _entries(self) -> list[Mapping[str, Any]]:
-        """Read all that it has written so far, in whole lines."""
-        raw = os.pread(self._written, os.fstat(self._written).st_size, 0)
-        return list(map(_parse, raw.decode(errors="replace").split("\n")[:-1]))
 
 
 def _settings(folder: Path) -> dict[str, Any]:
