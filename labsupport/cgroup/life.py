@@ -11,7 +11,6 @@ import contextlib
 import errno
 import os
 import signal
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +27,7 @@ from labsupport.errors import (
     TimedOut,
 )
 from labsupport.kernel.mounts import V1_NAME, Hierarchy, cgroup_mounts, trees, words
+from labsupport.kernel.procfs import tries
 from labsupport.ownership import marks
 
 SWITCH = "cgroup.subtree_control"
@@ -323,14 +323,12 @@ def _removed(path: str) -> bool:
 
 
 def until(true: Callable[[], bool], complaint: str) -> None:
-    """Wait until a condition holds, checking less and less often. Raises `TimedOut`."""
-    end, pause = time.monotonic() + SECONDS, 0.0002
-    while not true():
-        if time.monotonic() > end:
-            remedy = "see what it does: ps -eo pid,stat,wchan,args"
-            raise TimedOut(complaint, f"waited for {SECONDS:g} s", remedy)
-        time.sleep(pause)
-        pause = min(2 * pause, 0.02)
+    """Wait until a condition holds. Raises `TimedOut`."""
+    for _ in tries(SECONDS, 0.001):
+        if true():
+            return
+    remedy = "see what it does: ps -eo pid,stat,wchan,args"
+    raise TimedOut(complaint, f"waited for {SECONDS:g} s", remedy)
 
 
 # --- groups whose owner has ended: found by their names, ended, and removed ---------------------

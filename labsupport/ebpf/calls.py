@@ -4,8 +4,6 @@ A line of the trace reads `12 ms, HOST: CALLER calls PROGRAM WORD …`. HOST is 
 name, which in a container is its ID; the container's ID has been replaced by `ID` everywhere.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The exercise of notebook 14, eBPF."""
 
-from __future__ import annotations
-
 import os
 
 from labsupport.course.exercises import AGAIN, Exercise, Verdict
