@@ -161,7 +161,7 @@ GUARDS = [
          "build_opener(ProxyHandler({}))", "build_opener()"),),
     *of("vm/relay.py", "vm/test_relay.py",
         ("only_the_kernels_own_user_is_let_in",
-         "return not {0, os.geteuid()}.isdisjoint(owners)", "return True"),),
+         'return not {"0", str(os.geteuid())}.isdisjoint(owners)', "return True"),),
     *of("vm/relay.py", "vm/test_launcher.py",
         ("a_start_is_refused[ip]",
          'if not (host == "localhost" or ip_address(host).is_loopback):', "if False:"),
