@@ -3,7 +3,6 @@
 import argparse
 import os
 import signal
-import socket
 import termios
 import tty
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from labsupport.vm.guest import DEFAULT_MEMORY, LabVM, Program
 from labsupport.vm.mux import Mux
 
 SHELLS = ("/bin/bash", "/bin/sh")
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGWINCH)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -30,7 +30,8 @@ def attach(guest: LabVM, argv: Sequence[str]) -> int:
     """Join a program in the guest to our own standard streams, as a terminal if they are one."""
     terminal = os.isatty(0) and os.isatty(1)
     program = Attached(guest.mux, guest.number(), argv, terminal=_size() if terminal else None)
-    with _raw_terminal() if terminal else nullcontext(), _signals_to(program):
+    guest.mux.hear(SIGNALS, program.told)
+    with _raw_terminal() if terminal else nullcontext():
         while not program.over:
             guest.turn()
     status = program.status or 0
@@ -66,25 +67,6 @@ class Attached(Program):
                 self.send(mux.RESIZE, mux.PAIR.pack(*_size()))
         else:
             self.signal(number)
-
-
-@contextmanager
-def _signals_to(program: Attached) -> Iterator[None]:
-    """Let signals wake the loop, which passes them on."""
-    bell, ringer = socket.socketpair()
-    ringer.setblocking(False)
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGWINCH)
-    before = {number: signal.signal(number, lambda _number, _frame: None) for number in numbers}
-    wakeup = signal.set_wakeup_fd(ringer.fileno())
-    program.mux.watch(bell.fileno(), lambda _events: [*map(program.told, bell.recv(64))])
-    try:
-        with bell, ringer:
-            yield
-            program.mux.unwatch(bell.fileno())
-    finally:
-        signal.set_wakeup_fd(wakeup)
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -7,8 +7,6 @@ ends, it belongs to no user and leaves no file. A launcher that waits is connect
 and wakes when one of them goes.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import random
@@ -16,28 +14,24 @@ import select
 import socket
 import time
 
+from labsupport.ownership.marks import Closing
+
 PREFIX = "labsupport-start-"
 LONGEST_WAIT_SECONDS = 120.0  # somebody else's stopped launcher must not block us for good
 MOMENT_SECONDS = 0.2  # after which a name is tried again whose holder will not tell
 
 
-class Slot:
-    """The right to start a guest on `cpu`, until it is released."""
+class Slot(Closing):
+    """The right to start a guest on `cpu`, until it is closed."""
 
     def __init__(self, cpu: int, holder: socket.socket | None) -> None:
         self.cpu = cpu
         self._holder = holder
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Let the next one start; may be called twice."""
         if self._holder:
             self._holder.close()
-
-    def __enter__(self) -> Slot:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
 
 
 def enter() -> Slot:

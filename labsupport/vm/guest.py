@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 import platformdirs
 
-from labsupport.doctor.guest import check
+from labsupport.doctor.guest import check, memory_folder
 from labsupport.errors import LabError, ProgramNotFound, TimedOut
 from labsupport.kernel import proc
 from labsupport.kernel.mounts import mounts
@@ -204,17 +204,14 @@ class LabVM(Closing):
         """Boot a guest with that much memory (`"512M"`, `"1G"`), and wait until it is ready.
 
         The folders in `share` are the host's own in the guest, under the same path, for reading and
-        writing. A `slot` of the start gate is released by the caller who gives it. Where it is
+        writing. A `slot` of the start gate is closed by the caller who gives it. Where it is
         `jailed`, what runs in it reaches neither the user's files nor their environment.
         Raises a `LabError` that says what is missing or went wrong.
         """
         guest = cls(_bytes(memory), [_shareable(path) for path in share], jailed)
         try:
-            if slot:
-                guest._start(slot)
-            else:
-                with gate.enter() as own:
-                    guest._start(own)
+            with contextlib.nullcontext(slot) if slot else gate.enter() as here:
+                guest._start(here)
         except BaseException:
             guest.close()
             raise
@@ -317,7 +314,8 @@ class LabVM(Closing):
                 self._keeper = subprocess.Popen(
                     [*marks.reaping("--guest", f"--cpu={slot.cpu}"), "--", *argv],
                     stdin=keepers.fileno(), stdout=console, stderr=console,
-                    env=uml.environment(self.memory_bytes), pass_fds=given, start_new_session=True,
+                    env={"TMPDIR": memory_folder(self.memory_bytes), "PATH": os.defpath},
+                    pass_fds=given, start_new_session=True,
                 )  # fmt: skip
             finally:
                 os.close(console)

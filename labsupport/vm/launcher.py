@@ -10,7 +10,6 @@ import json
 import os
 import select
 import signal
-import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -78,8 +77,8 @@ def run_in_guest(connection: dict[str, object], more: Sequence[str]) -> int:
     relay = Relay(connection)
     try:
         with gate.enter() as slot:
-            if has_gone(parent):  # while we waited
-                return 0
+            if parent is not None and select.select([parent], [], [], 0)[0]:
+                return 0  # Jupyter has gone while we waited
             with _boot(slot) as guest:
                 return Session(guest, relay, slot, parent, more).run()
     finally:
@@ -102,11 +101,6 @@ def open_parent() -> int | None:
         sys.exit(0)
 
 
-def has_gone(parent: int | None) -> bool:
-    """Whether the process has ended."""
-    return parent is not None and bool(select.select([parent], [], [], 0)[0])
-
-
 def _boot(slot: gate.Slot) -> LabVM:
     memory = os.environ.get("LAB_MEMORY") or DEFAULT_MEMORY
     here = Path.cwd().resolve()  # the notebook's folder, where Jupyter starts its kernel
@@ -127,8 +121,8 @@ class Session:
     ) -> None:
         self.guest = guest
         self._over = False
-        self._release = slot.release
-        self._watch_signals()
+        self._release = slot.close
+        guest.mux.hear((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), self._signalled)
         if parent is not None:
             guest.mux.watch(parent, lambda _events: self._end())
         self._kernel = Kernel(
@@ -136,7 +130,7 @@ class Session:
             [sys.executable, "-m", kernel.__name__, "-f", CONNECTION_FILE, *more],
             env=kernel.ENVIRONMENT, cwd=Path.cwd(), files={CONNECTION_FILE: relay.file_in_guest()},
         )  # fmt: skip
-        Knock(guest, f"{IN_GUEST}-1", slot.release)
+        Knock(guest, f"{IN_GUEST}-1", slot.close)
         relay.serve(guest)
 
     def run(self) -> int:
@@ -161,22 +155,12 @@ class Session:
     def _end(self) -> None:
         self._over = True
 
-    def _watch_signals(self) -> None:
-        """Handle signals in the loop: an interrupt is for the kernel, SIGTERM for us."""
-        self._bell, ringer = socket.socketpair()
-        for end in (self._bell, ringer):
-            end.setblocking(False)
-        signal.set_wakeup_fd(ringer.detach())
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda _number, _frame: None)
-        self.guest.mux.watch(self._bell.fileno(), lambda _events: self._signalled())
-
-    def _signalled(self) -> None:
-        for number in self._bell.recv(64):
-            if number == signal.SIGINT:
-                self._kernel.signal(number)
-            else:
-                self._end()
+    def _signalled(self, number: int) -> None:
+        """Deal with a signal: an interrupt is for the kernel, the others are for us."""
+        if number == signal.SIGINT:
+            self._kernel.signal(number)
+        else:
+            self._end()
 
 
 class Kernel(Program):

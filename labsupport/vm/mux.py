@@ -10,7 +10,9 @@ Only fast modules are imported: the guest's first process starts with this file.
 
 import os
 import selectors
-from collections.abc import Callable, Iterator
+import signal
+import socket
+from collections.abc import Callable, Iterable, Iterator
 from selectors import EVENT_READ, EVENT_WRITE
 from struct import Struct
 
@@ -137,6 +139,16 @@ class Mux:
         """Forget a file descriptor, before it is closed."""
         self.watch(fd, lambda _events: None, 0)
 
+    def hear(self, signals: Iterable[int], heard: Callable[[int], object]) -> None:
+        """Let these signals wake the loop, which tells their numbers to `heard`."""
+        bell, ringer = socket.socketpair()
+        for end in (bell, ringer):
+            end.setblocking(False)
+        signal.set_wakeup_fd(ringer.detach())
+        for number in signals:
+            signal.signal(number, lambda _number, _frame: None)
+        self.watch(bell.fileno(), lambda _events: [*map(heard, bell.recv(64))])
+
     def turn(self, timeout: float | None = None) -> None:
         """Wait until something is ready, for `timeout` seconds at most, and deal with it."""
         for key, events in self._selector.select(timeout):
@@ -173,11 +185,6 @@ class Channel:
         self._credit = WINDOW
         self._uncredited = 0
         mux.channels[number] = self
-
-    @property
-    def has_credit(self) -> bool:
-        """Whether the other end would take more bytes now."""
-        return self._credit > 0
 
     def send(self, kind: int, payload: bytes = b"") -> None:
         """Send one frame to the other end."""

@@ -6,13 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from labsupport.doctor.guest import (
-    REMEDY,
-    find_kernel,
-    memory_folder,
-    number_after,
-    ptrace_forbidden,
-)
+from labsupport.doctor.guest import REMEDY, find_kernel, number_after, ptrace_forbidden
 from labsupport.errors import LabError
 from labsupport.ownership.marks import LEAN
 
@@ -47,11 +41,6 @@ def command(
         "LAB_LINE=/dev/ttyS0",
         *("--", "-I", "-S", f'"{LEAN}"', "labsupport.vm.inside.init"),
     ]
-
-
-def environment(memory_bytes: int) -> dict[str, str]:
-    """Return the environment of that command."""
-    return {"TMPDIR": memory_folder(memory_bytes), "PATH": os.defpath}
 
 
 # What a guest in a jail sees of this machine, besides the course, its Python and its kernel.

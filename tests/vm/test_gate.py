@@ -41,8 +41,8 @@ def test_there_is_one_slot_for_each_cpu():
     assert {slot.cpu for slot in slots} == cpus
     assert crowd() == len(cpus)
     for slot in slots:
-        slot.release()
-        slot.release()
+        slot.close()
+        slot.close()
 
 
 def test_one_more_waits_until_a_slot_is_free(one_cpu):
@@ -70,7 +70,7 @@ def test_the_slot_of_a_killed_process_is_free(one_cpu):
         assert said == "in"
         assert crowd() == 1
     began = time.monotonic()
-    gate.enter().release()
+    gate.enter().close()
     assert time.monotonic() - began < gate.LONGEST_WAIT_SECONDS
 
 
@@ -92,6 +92,6 @@ def test_a_name_that_somebody_else_took_keeps_nobody_for_ever(one_cpu, monkeypat
             squatter.listen(backlog)
             stack.enter_context(socket.socket(socket.AF_UNIX)).connect(squatter.getsockname())
         began, busy = time.monotonic(), time.process_time()
-        gate.enter().release()
+        gate.enter().close()
         assert time.monotonic() - began < 3
         assert time.process_time() - busy < 0.5

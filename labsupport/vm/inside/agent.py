@@ -64,13 +64,7 @@ class Agent(Mux):
         self._environment = {"PATH": os.defpath}
         self._most_inodes = 0
         self._next_look = 0.0
-        bell, ringer = socket.socketpair()
-        for end in (bell, ringer):
-            end.setblocking(False)
-        signal.set_wakeup_fd(ringer.fileno())
-        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-        self._bell = bell, ringer
-        self.watch(bell.fileno(), lambda _events: self._reap())
+        self.hear([signal.SIGCHLD], self._reap)
 
     def unclaimed(self, kind: int, number: int, payload: bytes) -> None:
         """Deal with the host's wishes: set up, start a program, join a socket, power off."""
@@ -129,8 +123,7 @@ class Agent(Mux):
         else:
             self.programs[program.pid] = program
 
-    def _reap(self) -> None:
-        self._bell[0].recv(4096)
+    def _reap(self, _signal: int) -> None:
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -248,7 +241,7 @@ class Program(Channel):
         for fd in list(self.sources):
             while fd in self.sources and self.read_some(fd):
                 pass
-        if self.has_credit:
+        if self._credit:
             self.send(mux.EXIT, mux.NUMBER.pack(self.status))
             self.close()
 
