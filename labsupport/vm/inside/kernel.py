@@ -9,8 +9,6 @@ come from the C library's heap for that: `PYTHONMALLOC=malloc` has to be in the 
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from labsupport.kernel import syscalls
@@ -37,8 +35,10 @@ def main() -> None:
 
     app = IPKernelApp.instance()
     app.config.HistoryManager.hist_file = ":memory:"  # a file would take 50 calls for each cell
-    with without("debugpy"):
-        app.initialize()
+    # we do without the debugger: it would take 0.3 s and 10 MB of every start
+    sys.modules["debugpy"] = None  # type: ignore[assignment]
+    app.initialize()
+    del sys.modules["debugpy"]
     end_when_asked(app.kernel)
     app.start()
 
@@ -58,16 +58,6 @@ def end_when_asked(kernel: Any) -> None:
         return shut_down(restart)
 
     kernel.do_shutdown = do_shutdown
-
-
-@contextmanager
-def without(module: str) -> Iterator[None]:
-    """Do without an optional module: the debugger would take 0.3 s and 10 MB of every start."""
-    sys.modules[module] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules[module]
 
 
 def make_heap(size: int) -> None:
