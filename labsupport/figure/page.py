@@ -31,18 +31,16 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Page:
-    """A sheet, `width` by `height` units, y downwards, `inches` wide.
+    """A sheet, 100 by `height` units, y downwards, `inches` wide.
 
     Lines (`line`) are so many points wide. Colours are `#RRGGBB`, of a filling `#RRGGBBAA`, too.
     What has the larger `above` lies over the rest.
     """
 
-    def __init__(
-        self, height: float, title: str = "", *, width: float = 100, inches: float = 8.6
-    ) -> None:
-        self.width, self.height, self.title = width, height, title
+    def __init__(self, height: float, title: str = "", *, inches: float = 8.6) -> None:
+        self.height, self.title = height, title
         self.pixels = round(inches * style.PIXELS_PER_INCH)
-        self._unit = self.pixels / width
+        self._unit = self.pixels / 100
         self._drawn: list[tuple[float, str]] = []
         if title:
             self.text(*TITLE, title, "title", bold=True)
@@ -57,7 +55,7 @@ class Page:
         y is the `at` of the lines: their middle, top or bottom, or the first one's baseline. A
         `tab` interrupts what it lies on.
         """
-        points = style.size(size) * PIXELS_PER_POINT
+        points = style.SIZES[size] * PIXELS_PER_POINT
         lines = NOT_XML.sub("\ufffd", words).split("\n")
         before = {"middle": 0.5, "bottom": 1.0}.get(at, 0.0) * (len(lines) - 1) * LINE
         look = f" font-family='{CODE}'" * mono
@@ -156,7 +154,9 @@ class Page:
 
     def show(self, alt: str, table: Sequence[Sequence[object]] = ()) -> None:
         """Display the page with its text alternative and the table behind it."""
-        style.display_picture(self.svg(), alt, table, self.pixels)
+        from IPython.display import display
+
+        display(style.bundle(self.svg(), alt, table, self.pixels), raw=True)
 
     def _at(self, units: float) -> float:
         return round(units * self._unit, 1)

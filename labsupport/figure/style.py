@@ -20,13 +20,8 @@ FAINT = "#F2F2F2"  # a background
 COLOURS = {HOST, *WHO, KERNEL, SHARED, INK, PAPER, QUIET, PALE, FAINT}
 """All that a picture is drawn in; a lighter face is one of these with an alpha."""
 
-SIZES = {"small": 11.0, "body": 12.0, "large": 15.0, "title": 16.0}
+SIZES = {"small": 11.0, "body": 12.0, "large": 15.0, "title": 16.0}  # of words, in points
 PIXELS_PER_INCH = 100
-
-
-def size(name: str) -> float:
-    """Return a font size in points: small, body, large or title."""
-    return SIZES[name]
 
 
 def bundle(
@@ -47,15 +42,6 @@ def bundle(
         f"{_details(table)}</figure>"
     )
     return {"text/html": markup, kind: picture.decode() if is_svg else data, "text/plain": alt}
-
-
-def display_picture(
-    picture: bytes, alt: str, table: Sequence[Sequence[object]], width: int
-) -> None:
-    """Display a picture, `width` CSS pixels wide, with its text alternative and its table."""
-    from IPython.display import display
-
-    display(bundle(picture, alt, table, width), raw=True)
 
 
 def _details(table: Sequence[Sequence[object]]) -> str:
