@@ -15,6 +15,7 @@ import struct
 import subprocess
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -121,36 +122,24 @@ _FOLDERS = {"etc": 0o755, "root": 0o700, "tmp": 0o1777, "usr/local/bin": 0o755, 
 def base_image(engine: Engine) -> Image:
     """Return the course's base image, made of this machine's busybox unless it is there.
 
-    Raises `MissingCapability` if there is no statically linked busybox.
-    """
-    made_by = [ADDED, f"ENV PATH={PATH}", 'CMD ["sh"]']
-    return course_image(engine, TAG, [busybox_layer()], made_by)
-
-
-def course_image(
-    engine: Engine, tag: str, layers: Sequence[bytes], made_by: Sequence[str]
-) -> Image:
-    """Return an image that all notebooks share and that stays; loaded unless it is there.
-
-    Raises `LabError`: the engine does not take it.
+    All notebooks share it, and it stays. Raises `MissingCapability`: there is no statically linked
+    busybox; `LabError`: the engine does not take it.
     """
     from docker.errors import DockerException, ImageNotFound  # not here where the archive is made
     from requests.exceptions import RequestException
 
-    images = engine.client.images
-    try:
-        image = images.get(tag)
-    except ImageNotFound:
-        pass
-    else:
+    images, layers = engine.client.images, [busybox_layer()]
+    made_by = [ADDED, f"ENV PATH={PATH}", 'CMD ["sh"]']
+    with suppress(ImageNotFound):
+        image = images.get(TAG)
         if image.attrs["RootFS"]["Layers"] == _diff_ids(layers):
             return image
     try:
-        images.load(archive(tag, layers, made_by, Cmd=["sh"], Labels={IMAGE_OWNER: COURSE}))
-        return images.get(tag)
+        images.load(archive(TAG, layers, made_by, Cmd=["sh"], Labels={IMAGE_OWNER: COURSE}))
+        return images.get(TAG)
     except (DockerException, RequestException) as error:
         remedy = "`docker info` tells whether the engine is well; start it again"
-        raise LabError(f"the image {tag} could not be loaded", str(error), remedy) from error
+        raise LabError(f"the image {TAG} could not be loaded", str(error), remedy) from error
 
 
 def busybox_layer() -> bytes:
