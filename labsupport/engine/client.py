@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -72,45 +72,6 @@ def _frames(file: Any, tty: bool) -> Iterator[tuple[Any, bytes]]:
         yield from ((STDOUT, data) for data in iter(partial(file.read1, 4096), b""))
     while head := file.read(8):
         yield head[0], file.read(int.from_bytes(head[4:], "big"))
-
-
-@dataclass(frozen=True)
-class Description:
-    """What an engine says about itself.
-
-    `kind` is `"docker"` or `"podman"`, `kernel_release` is that of the kernel under the containers
-    (`uname -r`), `newest_api` the newest version of the API that the engine speaks, `cpu` the
-    processor as images name it (`"amd64"`), `image_store` `"classic"` or `"containerd"`: see
-    `labsupport.image.sizes`.
-    """
-
-    kind: str
-    version: str
-    newest_api: str
-    kernel_release: str
-    cpu: str
-    cgroup_version: int
-    storage_driver: str
-    image_store: str
-    rootless: bool
-
-
-def describe(version: Mapping[str, Any], info: Mapping[str, Any]) -> Description:
-    """Read `GET /version` and `GET /info`; Docker and Podman differ in what they leave out."""
-    parts = " ".join(part.get("Name", "") for part in version.get("Components") or [])
-    status = [value for name, value in info.get("DriverStatus") or () if name == "driver-type"]
-    in_containerd = any(value.startswith(CONTAINERDS) for value in status)
-    return Description(
-        kind="podman" if "podman" in parts.lower() else "docker",
-        version=version["Version"],
-        newest_api=version["ApiVersion"],
-        kernel_release=version.get("KernelVersion") or info["KernelVersion"],
-        cpu=version["Arch"],
-        cgroup_version=int(info.get("CgroupVersion") or 1),
-        storage_driver=info["Driver"],
-        image_store="containerd" if in_containerd else "classic",
-        rootless=any("rootless" in option for option in info.get("SecurityOptions") or []),
-    )
 
 
 def find(start: bool = False) -> tuple[docker.DockerClient, str]:
@@ -208,13 +169,26 @@ def _down(to: Chosen, error: OSError) -> EngineDown:
 
 
 @dataclass(frozen=True)
-class Engine(Description, Closing):
+class Engine(Closing):
     """A connection to a container engine, and what the engine says about itself.
 
+    `kind` is `"docker"` or `"podman"`, `kernel_release` is that of the kernel under the containers
+    (`uname -r`), `newest_api` the newest version of the API that the engine speaks, `cpu` the
+    processor as images name it (`"amd64"`), `image_store` `"classic"` or `"containerd"`: see
+    `labsupport.image.sizes`.
     `client` is the Docker SDK's client (`client.api.api_version` is the version of the API that is
     spoken), `address` is what `DOCKER_HOST` would be.
     """
 
+    kind: str
+    version: str
+    newest_api: str
+    kernel_release: str
+    cpu: str
+    cgroup_version: int
+    storage_driver: str
+    image_store: str
+    rootless: bool
     client: docker.DockerClient = field(repr=False)
     address: str
     _daemon: daemon.Daemon | None = field(default=None, repr=False)
@@ -252,8 +226,25 @@ class Engine(Description, Closing):
     def _of(
         cls, client: docker.DockerClient, address: str, own: daemon.Daemon | None = None
     ) -> Engine:
-        said = describe(client.version(api_version=False), client.info())
-        return cls(**asdict(said), client=client, address=address, _daemon=own)
+        """Ask it who it is; Docker and Podman differ in what they leave out."""
+        version, info = client.version(api_version=False), client.info()
+        parts = " ".join(part.get("Name", "") for part in version.get("Components") or [])
+        status = [value for name, value in info.get("DriverStatus") or () if name == "driver-type"]
+        in_containerd = any(value.startswith(CONTAINERDS) for value in status)
+        return cls(
+            kind="podman" if "podman" in parts.lower() else "docker",
+            version=version["Version"],
+            newest_api=version["ApiVersion"],
+            kernel_release=version.get("KernelVersion") or info["KernelVersion"],
+            cpu=version["Arch"],
+            cgroup_version=int(info.get("CgroupVersion") or 1),
+            storage_driver=info["Driver"],
+            image_store="containerd" if in_containerd else "classic",
+            rootless=any("rootless" in option for option in info.get("SecurityOptions") or []),
+            client=client,
+            address=address,
+            _daemon=own,
+        )
 
     def close(self) -> None:
         """Close the connection; a private engine is stopped and removed."""
