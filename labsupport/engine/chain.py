@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
@@ -33,16 +32,14 @@ _LONG_ID = re.compile(r"\b(?:sha256:)?([0-9a-f]{12})[0-9a-f]{52}\b")
 class ApiCall:
     """One request and its answer.
 
-    `path` is as it was sent, `status` the HTTP status of the answer; `at_seconds` is when the
-    answer came, counted from the beginning of the recording, `seconds` how long it took to come.
-    `made` is the ID of what has been made by it, if anything.
+    `path` is as it was sent, `status` the HTTP status of the answer, `seconds` how long it took to
+    come. `made` is the ID of what has been made by it, if anything.
     """
 
     number: int
     method: str
     path: str
     status: int
-    at_seconds: float
     seconds: float
     made: str = ""
 
@@ -82,7 +79,6 @@ class ApiCalls:
         self._hooks: list[Any] = engine.client.api.hooks["response"]
 
     def __enter__(self) -> Self:
-        self._began = time.monotonic()
         self._hooks.append(self._note)
         return self
 
@@ -96,8 +92,7 @@ class ApiCalls:
         made = "" if options.get("stream") or request.method != "POST" else _id_in(response.content)
         call = ApiCall(
             number=len(self.calls) + 1, method=request.method, path=path,
-            status=response.status_code, at_seconds=time.monotonic() - self._began,
-            seconds=response.elapsed.total_seconds(), made=made,
+            status=response.status_code, seconds=response.elapsed.total_seconds(), made=made,
         )  # fmt: skip
         self.calls.append(call)
         if self._on_call:
