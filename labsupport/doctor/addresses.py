@@ -181,13 +181,6 @@ _CONNECT_SECONDS = 1.5
 _ANSWER_SECONDS = 4.0  # a daemon that its socket starts is not ready at once
 
 
-def candidates(environ: dict[str, str]) -> list[str]:
-    """Return the addresses at which an engine may listen, the likeliest first."""
-    if found := chosen(environ):
-        return [found.address]
-    return [f"unix://{path}" for path in usual_sockets(environ)]
-
-
 def _connect(address: str) -> socket.socket:
     parts = _parts(address)
     if parts.scheme == "unix":
@@ -241,7 +234,7 @@ def engine(seconds: float = _ANSWER_SECONDS) -> str:
     if found and not found.plain:
         return _listens(found.address)
     failures: dict[str, OSError] = {}
-    for address in candidates(dict(os.environ)):
+    for address in [found.address] if found else [f"unix://{path}" for path in usual_sockets()]:
         try:
             status, _ = get(address, "/_ping", seconds)
         except OSError as error:

@@ -513,8 +513,8 @@ def test_the_remedy_names_the_packages_that_this_release_has(
 
 
 def test_no_engine_anywhere_says_where_it_looked():
-    places = {"XDG_RUNTIME_DIR": "/run/user/1000", "DOCKER_CONFIG": "/nowhere"}
-    failures = {a: OSError(ENOENT, "") for a in addresses.candidates(places)}
+    places = addresses.usual_sockets({"XDG_RUNTIME_DIR": "/run/user/1000"})
+    failures = {f"unix://{path}": OSError(ENOENT, "") for path in places}
     no = addresses.why_no_engine(failures, Facts(has_apt=True, has_sudo=True, euid=7), "")
     assert "/run/user/1000/podman/podman.sock" in no.reason
     assert no.remedy.startswith("sudo apt-get install docker.io")
