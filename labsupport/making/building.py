@@ -194,7 +194,10 @@ def run(
 
 @contextmanager
 def staged(what: str, path: Path) -> Iterator[Path]:
-    """Yield where a new `path` is written (see `scratch`); who has it open keeps the old one."""
+    """Yield where a new `path` is written (see `scratch`); who has it open keeps the old one.
+
+    A folder that is there already is in its way.
+    """
     with _folder(path.parent, f"labsupport-{what}-") as folder:
         yield folder / path.name
         (folder / path.name).replace(path)

@@ -5,8 +5,7 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -260,11 +259,11 @@ def build(output: Path, mirror: str = "", *, again: bool = False, recipe: Recipe
         require_tools()
         with (
             building.scratch("disk", output, SPACE_BYTES, _OTHER_FOLDER) as scratch,
-            _staged(folder) as staged,
+            building.staged("disk", folder) as staged,
         ):
+            staged.mkdir()
             base = _make(scratch, staged, mirror, recipe)
             shutil.rmtree(folder, ignore_errors=True)
-            staged.rename(folder)
     size = (folder / disks.IMAGE).stat().st_size
     print(f"made: Debian with Linux {base.release} in {folder} ({size / 1e6:.0f} MB)")
     return folder
@@ -303,15 +302,3 @@ def _make(scratch: Path, staged: Path, mirror: str, recipe: Recipe) -> disks.Bas
     found = disks.read_disk(staged)
     assert found  # noqa: S101 (it has just been written)
     return found
-
-
-@contextmanager
-def _staged(folder: Path) -> Iterator[Path]:
-    """Make a folder next to where the disk will be; it is removed unless it has been renamed."""
-    staged = folder.with_name(f".{folder.name}")
-    shutil.rmtree(staged, ignore_errors=True)  # of one that was killed
-    staged.mkdir()
-    try:
-        yield staged
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
