@@ -5,7 +5,7 @@ called CAP_ and its number.
 """
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +71,8 @@ def names() -> tuple[str, ...]:
 
 def decode(mask: int) -> list[str]:
     """Return the names in a set that is given as bits, as /proc/PID/status has it."""
-    return [name for number, name in enumerate(_all_names(mask)) if mask >> number & 1]
+    newer = map(_name, range(len(names()), mask.bit_length()))
+    return [name for number, name in enumerate([*names(), *newer]) if mask >> number & 1]
 
 
 def capability_mask(wanted: Iterable[str]) -> int:
@@ -87,11 +88,6 @@ def capability_mask(wanted: Iterable[str]) -> int:
             raise LabError(f"Linux has no capability {name!r}", nearest(name, known))
         mask |= 1 << known[name]
     return mask
-
-
-def _all_names(mask: int) -> Iterator[str]:
-    yield from names()
-    yield from (_name(number) for number in range(len(names()), mask.bit_length()))
 
 
 def _words(members: frozenset[str], total: int) -> str:

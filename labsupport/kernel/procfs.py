@@ -388,7 +388,7 @@ def listens_at(pid: int) -> str:
     try:
         files = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
         rows = [row.split() for row in Path(f"/proc/{pid}/net/unix").read_text().splitlines()]
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
+    except proc.OURS_NO_MORE:
         return ""
     named = (row for row in rows if len(row) > 7 and row[3] == _LISTENING)
     return next((row[7] for row in named if f"socket:[{row[6]}]" in files), "")

@@ -114,7 +114,7 @@ class VirtualMachine(Closing):
         self.open_ports: dict[int, int] = {}
         """The machine's ports that can be reached, each with its port on our loopback."""
         self.memory_at_login = 0
-        """How many bytes QEMU had in use when the machine was ready."""
+        """How many bytes QEMU had in use when the machine was ready; proc_pid_status(5)."""
         self._keeper: subprocess.Popen[bytes] | None = None
 
     def _furnish(self) -> None:
@@ -180,7 +180,7 @@ class VirtualMachine(Closing):
             raise LabError(f"{self.name} has ended", self._last_words())
         if self.progress.is_ready and not was_ready:
             self.trust(self.progress.host_key)
-            self.memory_at_login = self.resident_bytes
+            self.memory_at_login = int(proc.status(self.pid)["VmRSS"].split()[0]) << 10
         return self.progress.is_ready
 
     def wait(self, seconds: float = BOOT_SECONDS) -> None:
@@ -268,11 +268,6 @@ class VirtualMachine(Closing):
         if self._keeper is None or not self.is_running:
             raise LabError(f"{self.name} is switched off", "", "vm.start()")
         return proc.children(self._keeper.pid)[0]
-
-    @property
-    def resident_bytes(self) -> int:
-        """How much of this machine's memory QEMU has in use; proc_pid_status(5)."""
-        return int(proc.status(self.pid)["VmRSS"].split()[0]) << 10
 
     @property
     def own_disk_bytes(self) -> int:

@@ -71,18 +71,13 @@ def receive(channel: socket.socket) -> tuple[bytes, list[int]]:
     """Take one message and its descriptors; an empty message is the end."""
     # not by `socket.recv_fds`: it forgets its flags, and descriptors would leak into programs
     data, ancillary, _, _ = channel.recvmsg(MESSAGE_BYTES, ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
-    return data, descriptors(ancillary)
+    return data, [fd for _, _, raw in ancillary for (fd,) in FDS.iter_unpack(raw)]
 
 
 def send(channel: socket.socket, message: Any, fds: list[int]) -> None:
     """Send one message and descriptors with it."""
     raw = b"".join(map(FDS.pack, fds))
     channel.sendmsg([marshal.dumps(message)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, raw)])
-
-
-def descriptors(ancillary: list[Any]) -> list[int]:
-    """Return the descriptors that came with a message."""
-    return [fd for _, _, raw in ancillary for (fd,) in FDS.iter_unpack(raw)]
 
 
 def live(life: Callable[..., None], *facts: Any) -> NoReturn:

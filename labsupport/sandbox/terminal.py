@@ -42,7 +42,8 @@ class PseudoTerminal:
     def __init__(self, argv: Sequence[str], rows: int, columns: int) -> None:
         self._master, slave = pty.openpty()
         try:
-            self.resize(rows, columns)
+            size = struct.pack("HHHH", rows, columns, 0, 0)
+            fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)  # ioctl_tty(2)
             # setsid(1) makes the terminal the controlling one of a new session; a Jupyter that was
             # started by nohup(1) ignores a hangup, and so would all below it
             self.process = subprocess.Popen(
@@ -71,10 +72,6 @@ class PseudoTerminal:
 
     def write(self, data: bytes) -> None:
         os.write(self._master, data)
-
-    def resize(self, rows: int, columns: int) -> None:
-        """Tell the program how large its terminal is; TIOCSWINSZ in ioctl_tty(2)."""
-        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def close(self) -> None:
         """Hang up, and wait for the program's end; a program that ignores it is killed."""
@@ -330,7 +327,7 @@ class Terminal(Closing):
             self._widget = TerminalWidget(
                 self._keys, self.close, lambda: self._printed, command=self.command,
                 rows=self.rows, columns=self.columns, running=self.running,
-                font_size=round(style.size("body") + 1),
+                font_size=round(style.SIZES["body"] + 1),
             )  # fmt: skip
         bundle = self._widget._repr_mimebundle_()
         self._data = bundle[0] if isinstance(bundle, tuple) else bundle
