@@ -47,7 +47,6 @@ class MissingCapability(LabError):
     """This machine cannot do what was asked for."""
 
     def __init__(self, capability: str, why: str, remedy: str = "") -> None:
-        self.capability = capability
         super().__init__(f"this needs {capability}", why, remedy)
 
 
