@@ -194,4 +194,4 @@ def test_answers_that_stream_are_left_to_whom_they_are_for(engine):
     ],
 )
 def test_a_request_has_a_short_name(method, path, what):
-    assert ApiCall(1, method, path, 200, 0.0, 0.0).what == what
+    assert ApiCall(1, method, path, 200, 0.0).what == what
