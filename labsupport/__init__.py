@@ -86,19 +86,10 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """`%load_ext labsupport`: obey `# needs:` comments, note what is run, know `%%shell`."""
-    for module in _extensions():
-        module.load(shell)
-
-
-def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """`%unload_ext labsupport`."""
-    for module in _extensions():
-        module.unload(shell)
-
-
-def _extensions() -> tuple[Any, ...]:
     from labsupport.course import progress
     from labsupport.doctor import needs
-    from labsupport.sandbox import shell
+    from labsupport.sandbox import shell as magic
 
-    return needs, progress, shell
+    needs.load(shell)
+    progress.load(shell)
+    magic.load(shell)

@@ -61,7 +61,6 @@ def ipython() -> Iterator[InteractiveShell]:
     shell = InteractiveShell.instance()
     labsupport.load_ipython_extension(shell)
     yield shell
-    labsupport.unload_ipython_extension(shell)
     InteractiveShell.clear_instance()
 
 

@@ -105,12 +105,6 @@ def load(shell: InteractiveShell) -> None:
         shell.events.register("pre_run_cell", _noted)
 
 
-def unload(shell: InteractiveShell) -> None:
-    """Stop noting cells."""
-    if _noted in shell.events.callbacks["pre_run_cell"]:
-        shell.events.unregister("pre_run_cell", _noted)
-
-
 def here() -> int:
     """Return the place in the list of cells: the running one is the last."""
     return len(_cells)

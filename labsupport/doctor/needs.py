@@ -52,14 +52,6 @@ def load(shell: InteractiveShell) -> None:
         shell.set_custom_exc((NameError, OSError), cells.explain)
 
 
-def unload(shell: InteractiveShell) -> None:
-    """Let cells run as they are again."""
-    for cells in _loaded(shell):
-        shell.input_transformers_cleanup.remove(cells)
-        shell.events.unregister("pre_run_cell", cells.about_to_run)
-        shell.set_custom_exc((), None)
-
-
 def _loaded(shell: InteractiveShell) -> list[Cells]:
     return [each for each in shell.input_transformers_cleanup if isinstance(each, Cells)]
 

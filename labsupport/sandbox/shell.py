@@ -47,11 +47,6 @@ def load(shell: InteractiveShell) -> None:
     register(run_cell, "cell", "shell")
 
 
-def unload(shell: InteractiveShell) -> None:
-    """Forget `%%shell`."""
-    shell.magics_manager.magics["cell"].pop("shell", None)
-
-
 @dataclass(frozen=True)
 class Wishes:
     """What stands behind `%%shell`: expressions of Python, and the name to keep the words in."""
