@@ -26,61 +26,37 @@ import traitlets
 
 from labsupport import trace
 from labsupport.errors import LabError, mistaken
+from labsupport.figure import style
 from labsupport.ownership.marks import Closing
 from labsupport.sandbox import launch
 from labsupport.sandbox.sandbox import Sandbox
 
 
-class PseudoTerminal:
-    """A program on a pseudoterminal, as a terminal window would start it; pty(7).
+def _start(argv: Sequence[str], rows: int, columns: int) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a program on a pseudoterminal, as a terminal window would; pty(7).
 
-    It ends with us: when the master side is closed, for whatever reason, the kernel hangs up,
-    and the session's programs get SIGHUP. `fileno()` is readable when there is output, and when the
-    program has ended. Raises `FileNotFoundError` for a program that does not exist.
+    Return it, and the master side, which is readable when there is output, and when the program has
+    ended. It ends with us: when that side is closed, for whatever reason, the kernel hangs up, and
+    the session's programs get SIGHUP.
     """
-
-    def __init__(self, argv: Sequence[str], rows: int, columns: int) -> None:
-        self._master, slave = pty.openpty()
-        try:
-            size = struct.pack("HHHH", rows, columns, 0, 0)
-            fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)  # ioctl_tty(2)
-            # setsid(1) makes the terminal the controlling one of a new session; a Jupyter that was
-            # started by nohup(1) ignores a hangup, and so would all below it
-            self.process = subprocess.Popen(
-                ["env", "--default-signal=HUP,INT,QUIT", "setsid", "--ctty", "--wait", *argv],
-                stdin=slave, stdout=slave, stderr=slave,
-                env={**os.environ, **trace.environment, "TERM": "xterm-256color"},
-            )  # fmt: skip
-        except BaseException:
-            os.close(self._master)
-            raise
-        finally:
-            os.close(slave)
-        os.set_blocking(self._master, False)
-
-    def fileno(self) -> int:
-        return self._master
-
-    def read(self) -> bytes:
-        """Return what there is to read; empty once the program has ended."""
-        try:
-            return os.read(self._master, 1 << 16)
-        except BlockingIOError:
-            raise
-        except OSError:  # EIO: nobody has the slave side open any more
-            return b""
-
-    def write(self, data: bytes) -> None:
-        os.write(self._master, data)
-
-    def close(self) -> None:
-        """Hang up, and wait for the program's end; a program that ignores it is killed."""
-        os.close(self._master)
-        try:
-            self.process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+    master, slave = pty.openpty()
+    try:
+        size = struct.pack("HHHH", rows, columns, 0, 0)
+        fcntl.ioctl(master, termios.TIOCSWINSZ, size)  # ioctl_tty(2)
+        # setsid(1) makes the terminal the controlling one of a new session; a Jupyter that was
+        # started by nohup(1) ignores a hangup, and so would all below it
+        process = subprocess.Popen(
+            ["env", "--default-signal=HUP,INT,QUIT", "setsid", "--ctty", "--wait", *argv],
+            stdin=slave, stdout=slave, stderr=slave,
+            env={**os.environ, **trace.environment, "TERM": "xterm-256color"},
+        )  # fmt: skip
+    except BaseException:
+        os.close(master)
+        raise
+    finally:
+        os.close(slave)
+    os.set_blocking(master, False)
+    return process, master
 
 
 # A terminal in a cell: xterm.js in a widget. It shows what it is sent, and sends what is typed.
@@ -167,10 +143,7 @@ def _module() -> str:
 
 
 class TerminalWidget(anywidget.AnyWidget):
-    """The widget: `command` is shown and its accessible name.
-
-    `on_keys` and `on_close` take what is done; `so_far` returns all that was printed.
-    """
+    """The widget of a terminal: `command` is shown and its accessible name."""
 
     _esm = _module()
     _css = (_XTERM / "xterm.css").read_text() + _CSS
@@ -180,24 +153,21 @@ class TerminalWidget(anywidget.AnyWidget):
     command = traitlets.Unicode("").tag(sync=True)
     running = traitlets.Bool(True).tag(sync=True)
 
-    def __init__(
-        self, on_keys: Callable[[str], None], on_close: Callable[[], None],
-        so_far: Callable[[], str], **traits: Any,
-    ) -> None:  # fmt: skip
-        super().__init__(**traits)
-        self._on_keys, self._on_close, self._so_far = on_keys, on_close, so_far
+    def __init__(self, terminal: Terminal) -> None:
+        super().__init__(
+            command=terminal.command, rows=terminal.rows, columns=terminal.columns,
+            running=terminal.running, font_size=round(style.SIZES["body"] + 1),
+        )  # fmt: skip
+        self._terminal = terminal
         self.on_msg(self._received)
-
-    def write(self, text: str) -> None:
-        self.send({"output": text})
 
     def _received(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
         if "keys" in message:
-            self._on_keys(str(message["keys"]))
+            self._terminal.press(str(message["keys"]))
         elif message.get("close"):
-            self._on_close()
+            self._terminal.close()
         elif message.get("ready"):
-            self.send({"all": self._so_far()})
+            self.send({"all": self._terminal.printed})
 
 
 SHELL = ("sh",)
@@ -229,9 +199,10 @@ class Terminal(Closing):
     ) -> None:
         self._of = inside
         line = _line(inside, argv)
-        self.command, self._program = trace.command(line), PseudoTerminal(line, rows, columns)
+        self.command = trace.command(line)
+        self._process, self._master = _start(line, rows, columns)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._printed = ""
+        self.printed = ""
         self._typed: list[str] = []
         self._news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -239,13 +210,13 @@ class Terminal(Closing):
         self._handle: Any = None
         self.rows, self.columns = rows, columns
         self.running = True
-        self._loop.add_reader(self._program.fileno(), self._readable)
+        self._loop.add_reader(self._master, self._readable)
         _replace(self)
 
     @property
     def transcript(self) -> str:
         """All that was printed so far, without control characters."""
-        return control_free(self._printed)
+        return control_free(self.printed)
 
     def type(self, keys: str) -> None:
         """Type; a new line is the Return key. Raises `LabError`."""
@@ -253,7 +224,12 @@ class Terminal(Closing):
             raise LabError("this terminal is closed", "its program has ended",
                                  "run again the cell that made it")  # fmt: skip
         self._typed += keys.split("\n")[:-1]
-        self._program.write(keys.replace("\n", "\r").encode())
+        self.press(keys.replace("\n", "\r"))
+
+    def press(self, keys: str) -> None:
+        """Let the program have keys; the last ones may come when it has just ended."""
+        if self.running:
+            os.write(self._master, keys.encode())
 
     async def expect(self, words: str, seconds: float = 100) -> str:
         """Wait until these words have been printed; return the transcript. Raises `LabError`."""
@@ -290,12 +266,20 @@ class Terminal(Closing):
                              f"the terminal shows {self.transcript[-300:]!r}")  # fmt: skip
 
     def close(self) -> None:
-        """End the program; what it printed stays in the cell. May be called twice."""
+        """Hang up; what was printed stays in the cell. May be called twice.
+
+        A program that does not end then is killed.
+        """
         if not self.running:
             return
         self.running = False
-        self._loop.remove_reader(self._program.fileno())
-        self._program.close()
+        self._loop.remove_reader(self._master)
+        os.close(self._master)
+        try:
+            self._process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         self._news.set()
         if self._widget is not None:
             self._widget.running = False
@@ -307,13 +291,15 @@ class Terminal(Closing):
 
     def _readable(self) -> None:
         try:
-            data = self._program.read()
+            data = os.read(self._master, 1 << 16)
         except BlockingIOError:
             return
+        except OSError:  # EIO: nobody has the slave side open any more
+            data = b""
         text = self._decoder.decode(data)
-        self._printed += text
+        self.printed += text
         if self._widget is not None:
-            self._widget.write(text)
+            self._widget.send({"output": text})
         self._news.set()
         if not data:
             self.close()
@@ -321,22 +307,11 @@ class Terminal(Closing):
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
-        from labsupport.figure import style
-
-        if self._widget is None:
-            self._widget = TerminalWidget(
-                self._keys, self.close, lambda: self._printed, command=self.command,
-                rows=self.rows, columns=self.columns, running=self.running,
-                font_size=round(style.SIZES["body"] + 1),
-            )  # fmt: skip
+        self._widget = self._widget or TerminalWidget(self)
         bundle = self._widget._repr_mimebundle_()
         self._data = bundle[0] if isinstance(bundle, tuple) else bundle
         shown: Any = display  # which has no types
         self._handle = shown({**self._data, **self._still()}, raw=True, display_id=True)
-
-    def _keys(self, keys: str) -> None:
-        if self.running:  # the last keys may come when it has just ended
-            self._program.write(keys.encode())
 
     def _still(self) -> dict[str, str]:
         """What readers without a kernel see: the command, and all that was printed."""
