@@ -50,12 +50,6 @@ def chapters() -> tuple[Chapter, ...]:
     return tuple(_read(path) for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")))
 
 
-def chapter_of_question(question: str) -> str | None:
-    """Return the number of the notebook that asks this, if one does."""
-    found = (chapter.number for chapter in chapters() if question in chapter.questions)
-    return next(found, None)
-
-
 def _read(path: Path) -> Chapter:
     cells = json.loads(path.read_bytes())["cells"]
     prose = [_source(cell) for cell in cells if cell["cell_type"] == "markdown"]

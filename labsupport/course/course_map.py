@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from labsupport.course import progress
-from labsupport.course.catalogue import NOTEBOOKS, chapter_of_question, chapters
+from labsupport.course.catalogue import NOTEBOOKS, chapters
 from labsupport.course.progress import EXERCISE, PREDICTION, Event
 from labsupport.errors import LabError, ProgressUnreadable
 from labsupport.figure.table import PlainTable, Tabled
@@ -142,11 +142,12 @@ def collect() -> dict[str, Any]:
     """Return what will be in the file. Raises `ProgressUnreadable`."""
     events = progress.events()
     tried = exercises(events)
+    asked_in = {asked: each.number for each in chapters() for asked in each.questions}
     return {
         "format": FORMAT,
         "exercises": [tried[name] for name in sorted(tried)],
         "predictions": [
-            {"notebook": chapter_of_question(question), **facts}
+            {"notebook": asked_in.get(question), **facts}
             for question, facts in predictions(events).items()
         ],
     }

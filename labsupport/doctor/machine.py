@@ -376,19 +376,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def report(machine: Machine) -> dict[str, object]:
     """Return `Machine.to_json()` with the place that notebooks would run in, and why."""
-    wanted = os.environ.get("LAB_PLACE", "auto")
+    wanted, vm = os.environ.get("LAB_PLACE", "auto"), machine.found.get("vm")
     return machine.to_json() | {
         "lab_place": wanted,
         "notebooks_run_at": machine.notebooks_run_at(wanted),
         "core_missing": sorted(machine.missing(*CORE)),
-        "vm_would_add": sorted(vm_would_add(machine)),
+        "vm_would_add": sorted(name for name in machine.refused if vm and vm_offers(name, vm)),
     }
-
-
-def vm_would_add(machine: Machine) -> list[str]:
-    """Return what is missing here and would be there in the Lab VM, if one can be started."""
-    vm = machine.found.get("vm")
-    return [name for name in CAPABILITIES if name in machine.refused and vm and vm_offers(name, vm)]
 
 
 def page(machine: Machine) -> str:
