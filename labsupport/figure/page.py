@@ -31,16 +31,18 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Page:
-    """A sheet, 100 by `height` units, y downwards, `inches` wide.
+    """A sheet, `width` by `height` units, y downwards, `inches` wide.
 
     Lines (`line`) are so many points wide. Colours are `#RRGGBB`, of a filling `#RRGGBBAA`, too.
     What has the larger `above` lies over the rest.
     """
 
+    width = 100
+
     def __init__(self, height: float, title: str = "", *, inches: float = 8.6) -> None:
         self.height, self.title = height, title
         self.pixels = round(inches * style.PIXELS_PER_INCH)
-        self._unit = self.pixels / 100
+        self._unit = self.pixels / self.width
         self._drawn: list[tuple[float, str]] = []
         if title:
             self.text(*TITLE, title, "title", bold=True)

@@ -62,7 +62,7 @@ def colours(page):
 
 def ways(page):
     """Return each line as its points, in the page's units, and its look."""
-    unit = page.pixels / 100
+    unit = page.pixels / page.width
 
     def points(look):
         return [tuple(float(at) / unit for at in p.split(",")) for p in look["points"].split()]

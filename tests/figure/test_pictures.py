@@ -23,7 +23,7 @@ every = pytest.mark.parametrize("make", SAMPLES.values(), ids=SAMPLES.keys())
 @every
 def test_every_word_is_on_the_page_and_can_be_read(make):
     page, _, _ = make()
-    high = page.pixels * page.height / 100
+    high = page.pixels * page.height / page.width
     for line in sheet.lines(page):
         assert 0 <= line.left <= line.right <= page.pixels, line
         assert line.pixels * 0.75 <= line.baseline <= high - line.pixels * 0.2, line
