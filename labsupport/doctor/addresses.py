@@ -233,8 +233,9 @@ def engine(seconds: float = _ANSWER_SECONDS) -> str:
         raise Refused(": ".join(filter(None, [error.what, error.why])), error.remedy) from error
     if found and not found.plain:
         return _listens(found.address)
+    sockets = [f"unix://{path}" for path in usual_sockets(os.environ)]
     failures: dict[str, OSError] = {}
-    for address in [found.address] if found else [f"unix://{path}" for path in usual_sockets()]:
+    for address in [found.address] if found else sockets:
         try:
             status, _ = get(address, "/_ping", seconds)
         except OSError as error:
