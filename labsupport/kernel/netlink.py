@@ -9,7 +9,7 @@ import itertools
 import os
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,15 +38,17 @@ class Netlink:
 
     def get(self, kind: int, attrs: Mapping[str, Any] | None = None, **header: Any) -> Any:
         """Return the one message that answers a question. Raises `OSError`."""
-        return self._ask(kind, NLM_F_REQUEST, attrs, header)[0]
+        self._ask(kind, NLM_F_REQUEST, attrs, header)
+        return next(self._messages())
 
     def dump(self, kind: int, **header: Any) -> list[Any]:
         """Return all there is of a kind: links, addresses, routes."""
-        return self._ask(kind, NLM_F_REQUEST | NLM_F_DUMP, None, header)
+        self._ask(kind, NLM_F_REQUEST | NLM_F_DUMP, None, header)
+        return list(self._messages())
 
     def _ask(
         self, kind: int, flags: int, attrs: Mapping[str, Any] | None, header: Mapping[str, Any]
-    ) -> list[Any]:
+    ) -> None:
         message = _MESSAGES[kind]()
         message.update(header)
         message["attrs"] = list((attrs or {}).items())
@@ -55,26 +57,27 @@ class Netlink:
         }  # fmt: skip
         message.encode()
         self.channel.send(bytes(message.data))
-        return self._answers(ends_at_first=not flags & NLM_F_DUMP)
 
-    def _answers(self, ends_at_first: bool) -> list[Any]:
-        found: list[Any] = []
-        while not (found and ends_at_first):
-            data = self.channel.recv(ANSWER_BYTES)
-            at = 0
-            while at < len(data):
-                length, kind, _, _, _ = HEADER.unpack_from(data, at)
-                part = data[at : at + length]
-                at += (length + 3) & ~3
-                if kind == NLMSG_ERROR:
-                    (number,) = struct.unpack_from("i", part, HEADER.size)
-                    raise OSError(-number, os.strerror(-number))
-                if kind == NLMSG_DONE:
-                    return found
-                message = _MESSAGES[kind](part)
-                message.decode()
-                found.append(message)
-        return found
+    def _messages(self) -> Iterator[Any]:
+        for kind, raw in answers(self.channel):
+            message = _MESSAGES[kind](raw)
+            message.decode()
+            yield message
+
+
+def answers(channel: socket.socket) -> Iterator[tuple[int, bytes]]:
+    """Yield what the kernel answers, message by message: kind and bytes. Raises `OSError`."""
+    while True:
+        data = channel.recv(ANSWER_BYTES)
+        while data:
+            length, kind, _, _, _ = HEADER.unpack_from(data)
+            if kind == NLMSG_DONE:
+                return
+            if kind == NLMSG_ERROR:
+                (number,) = struct.unpack_from("i", data, HEADER.size)
+                raise OSError(-number, os.strerror(-number))
+            yield kind, data[:length]
+            data = data[(length + 3) & ~3 :]
 
 
 def attributes(message: Any) -> dict[str, Any]:
