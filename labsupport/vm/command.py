@@ -22,20 +22,16 @@ def main(argv: Sequence[str]) -> int:
     options = _parse(argv)
     program = options.program or [next(shell for shell in SHELLS if Path(shell).exists())]
     share = [Path.cwd(), *options.share] if Path.cwd() != Path("/") else options.share
-    with LabVM.boot(options.memory, share=share) as guest:
-        return attach(guest, program)
-
-
-def attach(guest: LabVM, argv: Sequence[str]) -> int:
-    """Join a program in the guest to our own standard streams, as a terminal if they are one."""
     terminal = os.isatty(0) and os.isatty(1)
-    program = Attached(guest.mux, guest.number(), argv, terminal=_size() if terminal else None)
-    guest.mux.hear(SIGNALS, program.told)
-    with _raw_terminal() if terminal else nullcontext():
-        while not program.over:
-            guest.turn()
-    status = program.status or 0
-    return status if status >= 0 else 128 - status
+    size = _size() if terminal else None
+    with LabVM.boot(options.memory, share=share) as guest:
+        program = Attached(guest.mux, guest.number(), argv, terminal=size)
+        guest.mux.hear(SIGNALS, program.told)
+        with _raw_terminal() if terminal else nullcontext():
+            while not program.over:
+                guest.turn()
+        status = program.status or 0
+        return status if status >= 0 else 128 - status
 
 
 class Attached(Program):
