@@ -26,13 +26,6 @@ from labsupport.doctor.runner import Batch, Failed, Refused, inside, run, step
 from labsupport.kernel import proc, refusals
 from labsupport.kernel import syscalls as sc
 from labsupport.kernel.mounts import CONTROL, V1_NAME, Hierarchy, cgroup_mounts, find, words
-from labsupport.kernel.refusals import (
-    MOUNT_OVERLAY,
-    MOUNT_PROC,
-    READ_FILTER,
-    TRACE_CALLS,
-    WATCH_A_PROCESS,
-)
 
 
 @contextlib.contextmanager
@@ -67,7 +60,7 @@ _half_way: list[Failed] = []
 @cache
 def _clone() -> None:
     """Fork as a sandbox's helper processes do, once in each child of ours."""
-    with step(WATCH_A_PROCESS):
+    with step(refusals.WATCH_A_PROCESS):
         pid, pidfd = sc.clone3()
         if pid == 0:
             os._exit(0)
@@ -129,7 +122,7 @@ def pid() -> str:
 
 def _first_process() -> str:
     make_mounts_private()
-    with step(MOUNT_PROC):
+    with step(refusals.MOUNT_PROC):
         sc.mount("proc", "/proc", "proc", sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC)
     seen = (os.getpid(), os.readlink("/proc/self"))
     if seen != (1, "1"):
@@ -216,7 +209,7 @@ def overlay() -> str:
     options = f"lowerdir={lower},upperdir={upper},workdir={work}"
     if os.stat("/proc/self/ns/user").st_ino != sc.PROC_USER_INIT_INO:
         options += ",userxattr"
-    with step(MOUNT_OVERLAY):
+    with step(refusals.MOUNT_OVERLAY):
         sc.mount("overlay", str(merged), "overlay", 0, options)
     with step("copying a file up in an overlay"):
         (merged / "file").write_text("upper")
@@ -310,7 +303,7 @@ def read_filter() -> str:
             sc.ptrace(sc.PTRACE_SEIZE, pid)
             sc.ptrace(sc.PTRACE_INTERRUPT, pid)
         os.waitpid(pid, 0)
-        with step(READ_FILTER):
+        with step(refusals.READ_FILTER):
             count = sc.ptrace(sc.PTRACE_SECCOMP_GET_FILTER, pid)
     return f"read back {count} instructions"
 
@@ -328,7 +321,7 @@ def trace_calls() -> str:
         remedy = known.install(" ".join(lacking), lacking[0])
         then = "; then run ./lab as root" if known.euid else ""
         raise Refused(f"not installed: {', '.join(lacking)}", f"{remedy}{then}")
-    with step(TRACE_CALLS):
+    with step(refusals.TRACE_CALLS):
         os.close(sc.bpf_raw_tracepoint("sys_enter", _RETURN_ZERO))
     if not Path("/sys/kernel/btf/vmlinux").exists():
         remedy = "a kernel with CONFIG_DEBUG_INFO_BTF"
@@ -567,7 +560,7 @@ ALONE = {"psi", "kvm", "engine.cli", "browser"}
 
 def _watched(attempt: Callable[[], str]) -> str:
     """Try first what each helper process does: watch its owner."""
-    with step(WATCH_A_PROCESS):
+    with step(refusals.WATCH_A_PROCESS):
         os.close(os.pidfd_open(os.getpid()))
     return attempt()
 

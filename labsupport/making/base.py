@@ -13,17 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from labsupport.build.bases import APP_BASE_TAG as TAG
-from labsupport.build.bases import (
-    APP_WHEELS,
-    ARCHIVE,
-    PATH,
-    RECIPE,
-    SYSTEM_BASES,
-    configuration,
-    read_config,
-    user_bases,
-)
+from labsupport.build import bases
 from labsupport.engine.listing import COURSE, IMAGE_OWNER
 from labsupport.errors import AppBaseMissing, LabError
 from labsupport.making import building, zip_pip
@@ -34,12 +24,13 @@ from labsupport.making.building import Progress
 # dependencies and of Pipenv, and its pip looks nowhere else: `RUN pip install -r requirements.txt`
 # works without a network.
 
+TAG = bases.APP_BASE_TAG
 SUITE = "bookworm"
 PACKAGES = ("python3", "apertium", "apertium-eng-spa")
 PIP = "pip==26.3"
-WHEELS = tuple(f"{name}=={version}" for name, version in APP_WHEELS.items())
+WHEELS = tuple(f"{name}=={version}" for name, version in bases.APP_WHEELS.items())
 WHEELS_FOLDER = "usr/share/python-wheels"
-ENVIRONMENT = (f"PATH={PATH}", "LANG=C.UTF-8")
+ENVIRONMENT = (f"PATH={bases.PATH}", "LANG=C.UTF-8")
 SETTINGS = {
     "etc/pip.conf": f"""\
 # No network is needed, nor used: what the course installs lies in this folder.
@@ -117,9 +108,9 @@ def _content(rootfs: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes] | No
 def write_archive(layer: Path, diff_id: str, archive: Path) -> None:
     """Write what `docker save` would, the image's configuration first."""
     made_by = f"./lab base # Debian {SUITE}: {', '.join(PACKAGES)}; pip and wheels"
-    labels = {IMAGE_OWNER: COURSE, RECIPE: recipe_hash()}
+    labels = {IMAGE_OWNER: COURSE, bases.RECIPE: recipe_hash()}
     config = {"Env": list(ENVIRONMENT), "Cmd": ["python3"], "Labels": labels}
-    said = configuration([diff_id], [made_by, 'CMD ["python3"]'], config)
+    said = bases.configuration([diff_id], [made_by, 'CMD ["python3"]'], config)
     manifest = [{"Config": "config.json", "RepoTags": [TAG], "Layers": ["layer.tar"]}]
     with tarfile.open(archive, "w") as tar:
         _add(tar, "config.json", json.dumps(said).encode())
@@ -140,7 +131,7 @@ _STEPS = 190  # as of Debian 12
 _TMP = "/tmp"  # noqa: S108 (the new root's)
 _PIP = "/usr/local/bin/pip"
 _APT = "sudo apt-get install mmdebstrap debian-archive-keyring"
-_AS_ROOT = f"or, as root, for all users of this machine: ./lab base --output {SYSTEM_BASES}"
+_AS_ROOT = f"or, as root, for all users of this machine: ./lab base --output {bases.SYSTEM_BASES}"
 _REMEDIES = {
     "unable to pick chroot mode": f"sudo apt-get install uidmap; {_AS_ROOT}",
     "Permission denied": f"TMPDIR=/tmp ./lab base; {_AS_ROOT}",
@@ -175,7 +166,7 @@ def require_mmdebstrap() -> None:
 
 def _options(wheels: Path, pip: Path) -> list[str]:
     """Return mmdebstrap's options; hooks are run by a shell, with the new root's folder as `$1`."""
-    settings = [f"PATH={PATH}", *(f"{key}={text}" for key, text in _REPRODUCIBLE.items())]
+    settings = [f"PATH={bases.PATH}", *(f"{key}={text}" for key, text in _REPRODUCIBLE.items())]
     copies = [f"{_TMP}/{Path(zip_pip.__file__).name}", f"{_TMP}/{pip.name}"]
     install = shlex.join(["env", "-i", *settings, "python3", *copies, _PIP])
     return [
@@ -210,7 +201,7 @@ def build(output: Path, mirror: str = "", *, again: bool = False) -> Path:
 
     Takes half a minute, 1 GB of a temporary folder, and a network: Debian's packages, and PyPI.
     """
-    archive = output / ARCHIVE
+    archive = output / bases.ARCHIVE
     output.mkdir(parents=True, exist_ok=True)
     with building.alone(output, "./lab base"):
         if is_current(archive) and not again:
@@ -236,10 +227,10 @@ def is_current(archive: Path) -> bool:
     if not archive.is_file():
         return False
     try:
-        labels = read_config(archive)["config"]["Labels"]
+        labels = bases.read_config(archive)["config"]["Labels"]
     except AppBaseMissing:  # it is something else, and will be replaced
         return False
-    return bool(labels.get(RECIPE) == recipe_hash())
+    return bool(labels.get(bases.RECIPE) == recipe_hash())
 
 
 def main(argv: Sequence[str]) -> int:
@@ -248,9 +239,10 @@ def main(argv: Sequence[str]) -> int:
         f"Make {TAG}, the base image of the tutorials' app for where no image can be "
         "pulled, from Debian packages (half a minute). It is kept and used from then on."
     )
-    chosen = building.parser("base", what, SYSTEM_BASES).parse_args(argv)
-    usual = SYSTEM_BASES if is_current(SYSTEM_BASES / ARCHIVE) else user_bases()
-    archive = (chosen.output or usual) / ARCHIVE
+    chosen = building.parser("base", what, bases.SYSTEM_BASES).parse_args(argv)
+    for_all = is_current(bases.SYSTEM_BASES / bases.ARCHIVE)
+    usual = bases.SYSTEM_BASES if for_all else bases.user_bases()
+    archive = (chosen.output or usual) / bases.ARCHIVE
     if chosen.check:
         size = archive.stat().st_size if archive.exists() else 0
         return building.status_of(lambda: building.tell(archive, size, current=is_current(archive)))

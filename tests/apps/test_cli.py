@@ -6,8 +6,8 @@ import subprocess
 import pytest
 
 from labsupport import Sandbox, processes
-from labsupport.build.bases import find_archive
-from labsupport.making.base import PATH, WHEELS_FOLDER
+from labsupport.build.bases import PATH, find_archive
+from labsupport.making.base import WHEELS_FOLDER
 from tests.toys import CHECKOUT, stand_in
 
 CLI = CHECKOUT / "notebooks/apps/simple_translate/cli.py"

@@ -12,13 +12,6 @@ import threading
 from typing import Any
 
 from labsupport.kernel import syscalls
-from labsupport.kernel.syscalls import (
-    M_MMAP_MAX,
-    M_TRIM_THRESHOLD,
-    MADV_POPULATE_WRITE,
-    PROT_READ,
-    PROT_WRITE,
-)
 
 HEAP_BYTES = 48 << 20  # ipykernel takes 35 MB; what a notebook imports finds the rest
 PAGE_SIZE = 4096
@@ -62,15 +55,15 @@ def end_when_asked(kernel: Any) -> None:
 
 def make_heap(size: int) -> None:
     """Enlarge the heap by `size` bytes which can be used without a page fault."""
-    syscalls.mallopt(M_TRIM_THRESHOLD, 2 * size)  # free memory at its end stays there
-    syscalls.mallopt(M_MMAP_MAX, 0)  # from the heap, however much it is
+    syscalls.mallopt(syscalls.M_TRIM_THRESHOLD, 2 * size)  # free memory at its end stays there
+    syscalls.mallopt(syscalls.M_MMAP_MAX, 0)  # from the heap, however much it is
     block = syscalls.malloc(size)
-    syscalls.mallopt(M_MMAP_MAX, 65536)
+    syscalls.mallopt(syscalls.M_MMAP_MAX, 65536)
     start = -(-block // PAGE_SIZE) * PAGE_SIZE
     length = (block + size) // PAGE_SIZE * PAGE_SIZE - start
-    syscalls.madvise(start, length, MADV_POPULATE_WRITE)
-    syscalls.mprotect(start, length, PROT_READ)
-    syscalls.mprotect(start, length, PROT_READ | PROT_WRITE)
+    syscalls.madvise(start, length, syscalls.MADV_POPULATE_WRITE)
+    syscalls.mprotect(start, length, syscalls.PROT_READ)
+    syscalls.mprotect(start, length, syscalls.PROT_READ | syscalls.PROT_WRITE)
     syscalls.free(block)
 
 
