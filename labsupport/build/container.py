@@ -12,7 +12,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
+
+from docker.errors import APIError
+from docker.models.containers import Container as SdkContainer
+from requests.exceptions import RequestException
 
 from labsupport import trace
 from labsupport.build.bases import base_image
@@ -21,9 +25,6 @@ from labsupport.engine.listing import owner_labels, remove
 from labsupport.errors import LabError, TimedOut
 from labsupport.kernel.procfs import KINDS
 from labsupport.ownership.marks import Closing
-
-if TYPE_CHECKING:
-    from docker.models.containers import Container as SdkContainer
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,6 @@ class Container(Closing):
         return {name: found[kind.file] for name, kind in KINDS.items() if kind.file in found}
 
     @property
-    def command(self) -> str:
-        """The command line that does the same."""
-        return command_line("labsupport/busybox", PROGRAM, self.options)
-
-    @property
     def is_here(self) -> bool:
         """Whether it runs on this kernel; its number means something here only then."""
         file = Path(f"/proc/{self.pid}/cgroup")
@@ -140,7 +136,8 @@ class Container(Closing):
             self.engine.close()
 
     def __repr__(self) -> str:
-        return f"<{self.command}: PID {self.pid}>"
+        line = command_line("labsupport/busybox", PROGRAM, self.options)  # that does the same
+        return f"<{line}: PID {self.pid}>"
 
 
 def stranger(engine: Engine) -> Container:
@@ -153,9 +150,6 @@ def start_and_end(container: SdkContainer, command: str, began: float, patience:
 
     A container that cannot be started is an outcome, too. Raises `TimedOut`.
     """
-    import requests
-    from docker.errors import APIError
-
     argv = (container.attrs["Path"], *container.attrs["Args"])
     try:
         container.start()
@@ -169,7 +163,7 @@ def start_and_end(container: SdkContainer, command: str, began: float, patience:
         return Ran(command, argv, "", why, status, time.monotonic() - began)
     try:
         status = int(container.wait(timeout=patience)["StatusCode"])
-    except requests.exceptions.RequestException as error:
+    except RequestException as error:
         raise TimedOut(f"`{command}` does not end", f"waited for {patience:g} s") from error
     seconds = time.monotonic() - began
     output, errors = (

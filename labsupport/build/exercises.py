@@ -1,22 +1,18 @@
 """The exercises of notebook 09, images and Dockerfiles: each is judged by what the engine says."""
 
-from __future__ import annotations
-
 import os
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from docker.errors import NotFound
+from docker.models.containers import Container
 
 from labsupport.build.container import Ran
 from labsupport.build.workbench import Workbench
 from labsupport.course.exercises import Exercise, Verdict
 from labsupport.engine.client import Engine
 from labsupport.engine.daemon import PATIENCE
-
-if TYPE_CHECKING:
-    from docker.models.containers import Container
 
 GREETINGS = ("Bonjour", "Hola", "Ciao", "Hallo", "Ahoj", "Hei")
 NAMES = ("Ada", "Grace", "Radia", "Katherine", "Barbara", "Frances")

@@ -5,8 +5,6 @@ that no image of the student's loses its name. Where two notebooks run at once, 
 image that was built on it, whichever of them the name belongs to meanwhile.
 """
 
-from __future__ import annotations
-
 import contextlib
 import shlex
 import shutil
@@ -16,23 +14,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from docker.errors import APIError, ImageNotFound
+from docker.models.containers import Container
+from docker.models.images import Image
 
 from labsupport.build.bases import base_image
 from labsupport.build.build import Build
 from labsupport.build.container import Ran, command_line, start_and_end
+from labsupport.engine.client import Engine
 from labsupport.engine.daemon import PATIENCE
 from labsupport.engine.listing import Belongings, owner_labels, remove, remove_image
 from labsupport.errors import LabError, nearest
 from labsupport.figure.table import PlainTable
 from labsupport.ownership import marks
 from labsupport.ownership.marks import Closing
-
-if TYPE_CHECKING:
-    from docker.models.containers import Container
-    from docker.models.images import Image
-
-    from labsupport.engine.client import Engine
 
 PATIENCE_SECONDS = 60 * PATIENCE
 NAMESPACE = "labsupport/"
@@ -76,8 +73,6 @@ class Workbench(Closing):
 
     def image(self, name: str) -> Image:
         """Return an image by its name on this bench, or in the engine. Raises `LabError`."""
-        from docker.errors import ImageNotFound
-
         try:
             return self.engine.client.images.get(self.images.get(name, name))
         except ImageNotFound:
@@ -127,8 +122,6 @@ class Workbench(Closing):
 
         Raises `TimedOut`: it did not end within `patience` seconds, and has been removed.
         """
-        from docker.errors import APIError
-
         name = NAMESPACE + image if image in self.images else image
         command = command_line(name, arguments, options)
         began = time.monotonic()
