@@ -51,7 +51,12 @@ def enter_cgroup_namespace(groups: list[int], paths: Sequence[str]) -> None:
         pid, pidfd = sc.clone3()
         if pid == 0:
             os.close(release)
-            _make_cgroup_namespace(groups, paths, tell)
+            try:
+                join_groups(groups, paths)
+                sc.unshare(sc.CLONE_NEWCGROUP)
+                os.write(tell, b"!")
+            finally:
+                os.close(tell)
             os.read(wait, 1)
             os._exit(0)
         os.close(tell)
@@ -63,15 +68,6 @@ def enter_cgroup_namespace(groups: list[int], paths: Sequence[str]) -> None:
             for fd in (ready, wait, release, pidfd):
                 os.close(fd)
             os.waitpid(pid, 0)
-
-
-def _make_cgroup_namespace(groups: list[int], paths: Sequence[str], tell: int) -> None:
-    try:
-        join_groups(groups, paths)
-        sc.unshare(sc.CLONE_NEWCGROUP)
-        os.write(tell, b"!")
-    finally:
-        os.close(tell)
 
 
 def load_filters(programs: Iterable[bytes]) -> None:
@@ -351,7 +347,7 @@ class Holder:
         with open(told, "rb") as pipe:
             facts = marshal.loads(pipe.read())  # noqa: S302
         if "error" in facts:
-            raise Failure.again(facts["error"])
+            raise Failure(facts["error"])
         sc.take_notes()
         for call in facts["calls"]:
             sc.note(call)

@@ -36,21 +36,11 @@ STATUS = struct.Struct("i")  # what the status pipe carries: a return code as su
 
 
 class Failure(Exception):
-    """A step that the kernel refused; sent to the notebook as plain data."""
+    """A step that the kernel refused; its `facts` are sent to the notebook as plain data."""
 
-    def __init__(self, step: str, error: OSError) -> None:
-        super().__init__(step)
-        self.facts = {
-            "step": step,
-            "errno": error.errno or 0,
-            "text": str(error.strerror),
-            "path": str(error.filename or ""),
-        }
-
-    @classmethod
-    def again(cls, facts: dict[str, Any]) -> Failure:
-        """Make a Failure of what another process told of one."""
-        return cls(facts["step"], OSError(facts["errno"], facts["text"], facts["path"]))
+    def __init__(self, facts: dict[str, Any]) -> None:
+        super().__init__(facts["step"])
+        self.facts = facts
 
 
 class Stage:
@@ -64,7 +54,10 @@ class Stage:
 
     def __exit__(self, kind: object, error: BaseException | None, tb: object) -> None:
         if isinstance(error, OSError):
-            raise Failure(self.step, error) from error
+            raise Failure({
+                "step": self.step, "errno": error.errno or 0, "text": str(error.strerror),
+                "path": str(error.filename or ""),
+            }) from error  # fmt: skip
 
 
 def receive(channel: socket.socket) -> tuple[bytes, list[int]]:
