@@ -112,6 +112,6 @@ def amount(size_bytes: float) -> str:
     size = float(size_bytes)
     for unit in UNITS:
         if abs(size) < 999.5 or unit == UNITS[-1]:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.3g} {unit}"
+            break
         size /= 1000
-    raise AssertionError  # the loop ends at the largest unit
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.3g} {unit}"
