@@ -27,7 +27,7 @@ from itertools import chain
 from pathlib import Path
 
 from labsupport.doctor import guest, qemu
-from labsupport.doctor.runner import Outcome
+from labsupport.doctor.runner import Outcome, outcome_of
 from labsupport.doctor.tries import CAPABILITIES
 from labsupport.errors import LabError, nearest
 from labsupport.figure.table import Markup, html_table
@@ -287,22 +287,19 @@ def _refusal(name: str, outcome: Outcome, known: refusals.Facts) -> Refusal:
     return Refusal(*refusals.explain(step, errno, known, tried.kinds, tried.option))
 
 
+def _find_kernel() -> str:
+    if _place() == "vm":
+        raise LabError("this is the Lab VM already, and there is no VM in the VM")
+    guest.check(guest.LEAST_MEMORY)
+    return str(guest.find_kernel())
+
+
 def _ask_the_helper() -> dict[str, Outcome]:
     """Try everything; the Lab VM's own checks come first, and may already refuse it."""
-    kernel, known = "", {}
-    try:
-        if _place() == "vm":
-            raise LabError("this is the Lab VM already, and there is no VM in the VM")
-        guest.check(guest.LEAST_MEMORY)
-        kernel = str(guest.find_kernel())
-    except LabError as no:
-        known["vm"] = _outcome(no)
-    try:
-        known["qemu"] = {"found": qemu.check()}
-    except LabError as no:
-        known["qemu"] = _outcome(no)
+    vm = outcome_of(_find_kernel)
+    known = {"qemu": outcome_of(qemu.check)} | ({} if "found" in vm else {"vm": vm})
     helper = subprocess.run(
-        marks.lean("labsupport.doctor.tries", kernel, str(time.monotonic())),
+        marks.lean("labsupport.doctor.tries", vm.get("found", ""), str(time.monotonic())),
         env=marks.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
@@ -310,10 +307,6 @@ def _ask_the_helper() -> dict[str, Outcome]:
         said = helper.stderr.strip().splitlines() or [f"exit status {helper.returncode}"]
         raise LabError("this machine could not be probed", said[-1], "please report this")
     return {**json.loads(helper.stdout), **known}
-
-
-def _outcome(no: LabError) -> Outcome:
-    return {"reason": f"{no.what}: {no.why}" if no.why else no.what, "remedy": no.remedy}
 
 
 _PROGRAMS = {"engine": "dockerd", "engine.cli": "docker", "engine.builds": "docker",

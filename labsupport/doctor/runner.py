@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from labsupport.errors import LabError
 from labsupport.kernel import syscalls as sc
 
 Batch = dict[str, Callable[[], str]]
@@ -58,6 +59,8 @@ def outcome_of(function: Callable[[], str]) -> Outcome:
         return {"found": function()}
     except Refused as no:
         return {"reason": no.reason, "remedy": no.remedy}
+    except LabError as no:
+        return {"reason": f"{no.what}: {no.why}" if no.why else no.what, "remedy": no.remedy}
     except Failed as no:
         return {"step": no.step, "errno": no.errno}
     except OSError as error:
