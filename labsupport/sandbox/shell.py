@@ -93,7 +93,7 @@ def run_cell(line: str, cell: str) -> None:
     if not commands:
         raise LabError("%%shell has nothing to run", remedy="write a command below it")
     teller = Teller(commands)
-    status = _runner(inside)(script(commands), teller.hear)
+    status = run_in(inside, script(commands), teller.hear)
     teller.end()
     if wanted.kept_as:
         shell.user_ns[wanted.kept_as] = teller.said
@@ -186,22 +186,16 @@ class Teller:
             self._at_line_start = text.endswith("\n")
 
 
-# Where the script runs. Each way takes it and a function that hears what is said, and returns its
-# exit status.
-
-Runner = Callable[[str, Callable[[bytes], None]], int]
-
-
-def _runner(inside: Any) -> Runner:
-    if inside is None:
-        return _run_here
+def run_in(inside: Any, text: str, hear: Callable[[bytes], None]) -> int:
+    """Run a script there, and return its exit status; `hear` is told what is said."""
     if isinstance(inside, Sandbox):
-        return lambda text, hear: _run_in_sandbox(inside, text, hear)
-    if login := getattr(inside, "login", ()):
-        return lambda text, hear: _run_here(text, hear, login)
+        return _run_in_sandbox(inside, text, hear)
+    login = getattr(inside, "login", ())
+    if inside is None or login:
+        return _run_here(text, hear, login)
     container = getattr(inside, "container", inside)
     if hasattr(container, "exec_run"):
-        return lambda text, hear: _run_in_container(container, text, hear)
+        return _run_in_container(container, text, hear)
     why = "it is neither a sandbox nor a container"
     remedy = "write “%%shell in NAME” with the name of one of these"
     raise LabError(f"%%shell cannot run in {type(inside).__name__} {inside!r:.60}", why, remedy)
@@ -211,7 +205,7 @@ def _here() -> str:
     return shutil.which(SHELL) or "sh"
 
 
-def _run_here(text: str, hear: Callable[[bytes], None], before: Sequence[str] = ()) -> int:
+def _run_here(text: str, hear: Callable[[bytes], None], before: Sequence[str]) -> int:
     process = subprocess.Popen(
         [*marks.reaping(), "--", *(before or [_here(), "-c"]), text],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=_environment(),

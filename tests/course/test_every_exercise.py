@@ -16,7 +16,7 @@ from labsupport.course.exercises import ROOMS, exercises_of
 from labsupport.errors import LabError
 from labsupport.ownership import marks
 from labsupport.ownership.marks import Closing
-from labsupport.sandbox.shell import _runner, script, split, wishes
+from labsupport.sandbox.shell import run_in, script, split, wishes
 from tests import census
 from tests.engines import NEEDS, containers_of
 from tests.waiting import wait_until
@@ -76,7 +76,7 @@ def solve(exercise):
     first, _, lines = (body := exercise.solution().body).partition("\n")
     if first.startswith("%%shell"):
         inside = eval(wishes(first.removeprefix("%%shell")).inside, scope)
-        assert _runner(inside)(script(split(lines)), print) == 0
+        assert run_in(inside, script(split(lines)), print) == 0
     else:
         exec(body, scope)
     return scope

@@ -11,7 +11,7 @@ from labsupport import trace
 from labsupport.build.build import Build
 from labsupport.course.catalogue import NOTEBOOKS
 from labsupport.engine.command_line import engine_environment
-from labsupport.sandbox.shell import _runner, script, split
+from labsupport.sandbox.shell import run_in, script, split
 
 LIKE_THE_NOTEBOOKS = """
 FROM labsupport/busybox
@@ -38,7 +38,7 @@ def test_what_is_printed_can_be_pasted_into_a_terminal(engine, cell):
     made = Build.run(engine, {"Dockerfile": LIKE_THE_NOTEBOOKS}, network="none")
     printed: list[bytes] = []
     lines = f"image={made.image_id}\n{cell[2]}"
-    assert _runner(None)(script(split(lines)), printed.append) == 0
+    assert run_in(None, script(split(lines)), printed.append) == 0
     commands = [f"{line}\n" for line in lines.splitlines()]
     terminal = {**os.environ, **trace.environment}
     done = subprocess.run(

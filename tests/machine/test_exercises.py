@@ -4,7 +4,7 @@ import pytest
 
 from labsupport import VirtualMachine
 from labsupport.build.bases import APP_BASE_TAG
-from labsupport.sandbox.shell import _runner, script, split
+from labsupport.sandbox.shell import run_in, script, split
 from tests.fixtures_course import solve
 
 pytestmark = [pytest.mark.needs("qemu"), pytest.mark.thorough]
@@ -25,7 +25,7 @@ def typed(machine):
 
     def typed(*lines):
         said = []
-        status = _runner(machine)(script(split("\n".join(lines))), said.append)
+        status = run_in(machine, script(split("\n".join(lines))), said.append)
         assert status == 0, b"".join(said).decode()
 
     return typed
