@@ -20,12 +20,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.
 def main(argv: Sequence[str]) -> int:
     """Run the command; return the program's exit status, 128 + n if signal n ended it."""
     options = _parse(argv)
-    program = options.program or [next(shell for shell in SHELLS if Path(shell).exists())]
+    command = options.program or [next(shell for shell in SHELLS if Path(shell).exists())]
     share = [Path.cwd(), *options.share] if Path.cwd() != Path("/") else options.share
     terminal = os.isatty(0) and os.isatty(1)
     size = _size() if terminal else None
     with LabVM.boot(options.memory, share=share) as guest:
-        program = Attached(guest.mux, guest.number(), argv, terminal=size)
+        program = Attached(guest.mux, guest.number(), command, terminal=size)
         guest.mux.hear(SIGNALS, program.told)
         with _raw_terminal() if terminal else nullcontext():
             while not program.over:
