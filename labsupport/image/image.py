@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
@@ -316,7 +315,12 @@ class Image(Closing):
         )
         left = iter(self.layers if by == made else ())
         self.history = tuple(
-            _step(line, next(left, None) if _made(line) else None) for line in lines
+            Step(
+                line["created_by"].text(),
+                not _made(line),
+                next(left, None) if _made(line) else None,
+            )
+            for line in lines
         )
 
     @classmethod
@@ -425,15 +429,6 @@ class Image(Closing):
             raise no_file(entry.path, f"layer {entry.layer}", "it is a hard link to nothing")
         blobs.bounded(file.size_bytes, self._limits.file_bytes, f"the bytes of {file.path[:200]!r}")
         return self._reader.read(self._parts.layers[file.layer - 1][0], file)
-
-
-def _step(line: Said, layer: Layer | None) -> Step:
-    created, by, comment = (line[key].text() for key in ("created", "created_by", "comment"))
-    try:
-        when = datetime.fromisoformat(created)
-    except ValueError:  # empty, or not a time: nothing depends on it
-        when = None
-    return Step(when, by, comment, not _made(line), layer)
 
 
 def _made(line: Said) -> bool:

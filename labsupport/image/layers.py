@@ -5,7 +5,6 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from difflib import get_close_matches
 from functools import cached_property
 
@@ -93,13 +92,10 @@ class Layer:
 class Step:
     """One line of an image's history, and the layer that it made; one that is `empty` made none.
 
-    `created` is None where the image does not say it. If the history does not fit the layers, no
-    line has a layer.
+    If the history does not fit the layers, no line has a layer.
     """
 
-    created: datetime | None
     created_by: str
-    comment: str
     empty: bool
     layer: Layer | None
 
