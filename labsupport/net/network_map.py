@@ -315,13 +315,6 @@ def table(snapshot: Snapshot) -> list[tuple[object, ...]]:
     return found
 
 
-def colours(snapshot: Snapshot, shared: frozenset[str] = frozenset()) -> Mapping[str, str]:
-    """Give each network its colour: containers in order, what is shared by them grey."""
-    own = [each.label for each in snapshot.networks if each.label not in shared]
-    chosen = {label: style.WHO[number % len(style.WHO)] for number, label in enumerate(own)}
-    return {each.label: chosen.get(each.label, style.SHARED) for each in snapshot.networks}
-
-
 def page(snapshot: Snapshot, shared: frozenset[str] = frozenset()) -> Page:
     """Draw the map; networks named in `shared` are grey."""
     places, height = arrange(snapshot)
@@ -332,9 +325,10 @@ def page(snapshot: Snapshot, shared: frozenset[str] = frozenset()) -> Page:
     by_label = {place.network.label: place for place in places}
     for cable, bend in _bends(snapshot, by_label):
         _draw_cable(sheet, cable, by_label, bend)
-    chosen = colours(snapshot, shared)
+    containers = [each.label for each in snapshot.networks if each.label not in shared]
+    chosen = {label: style.WHO[number % len(style.WHO)] for number, label in enumerate(containers)}
     for place in places:
-        _draw_place(sheet, place, chosen[place.network.label])
+        _draw_place(sheet, place, chosen.get(place.network.label, style.SHARED))
     return sheet
 
 

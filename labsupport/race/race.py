@@ -40,13 +40,9 @@ class Race:
         self.boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         self._kinds = tuple(runners)
         self._runners: dict[str, Runner] = {}
-        self._thread = self._new_thread()
+        self._thread = ThreadPoolExecutor(1)
         self._bait: Bait | None = None
         self._picture = LivePicture()
-
-    @staticmethod
-    def _new_thread() -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(1, thread_name_prefix="race")
 
     @property
     def folder(self) -> Path:
@@ -126,7 +122,7 @@ class Race:
             self._bait.close()
             self._bait = None
         self._thread.shutdown()
-        self._thread = self._new_thread()
+        self._thread = ThreadPoolExecutor(1)
 
     async def _prepare(self, bait: Bait) -> None:
         for kind in self._kinds:
