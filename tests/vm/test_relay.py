@@ -9,9 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from labsupport.vm import relay
+from labsupport.vm.launcher import PORTS, Relay
 from labsupport.vm.mux import Line, Mux
-from labsupport.vm.relay import Relay
 
 CONNECT = """
 import socket, sys
@@ -27,7 +26,7 @@ input()
 def relayed():
     """A guest of which there is only the loop, and the port of its first endpoint."""
     near, far = socket.socketpair()
-    connection = dict.fromkeys(relay.PORTS, 0) | {"transport": "tcp", "ip": "127.0.0.1", "key": "k"}
+    connection = dict.fromkeys(PORTS, 0) | {"transport": "tcp", "ip": "127.0.0.1", "key": "k"}
     with near, far:
         guest = SimpleNamespace(mux=Mux(Line(near.fileno())), number=count(1).__next__)
         listening = Relay(connection)
