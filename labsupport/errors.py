@@ -143,17 +143,11 @@ class ProgressUnreadable(LabError):
 
 
 class BuildFailed(LabError):
-    """A build ended in an error: `step` is where, `steps` are all so far.
-
-    `exit_status` is that of the program of a `RUN`, `output` what it printed.
-    """
+    """A build ended in an error; the message says in which step, if the builder did."""
 
     def __init__(
-        self, why: str, steps: Iterable[Any] = (), step: Any = None, *,
-        exit_status: int | None = None, what: str = "the build failed", remedy: str = "",
-    ) -> None:  # fmt: skip
-        self.steps, self.step, self.exit_status = tuple(steps), step, exit_status
-        self.output = step.output if step else ""
+        self, why: str, step: Any = None, *, what: str = "the build failed", remedy: str = ""
+    ) -> None:
         at = f" in step {step.name}, {step.instruction}" if step else ""
         super().__init__(f"{what}{at}", why, remedy)
 
@@ -161,11 +155,9 @@ class BuildFailed(LabError):
 class StoreChanged(BuildFailed):
     """An image that the builder was looking at has been removed by somebody else meanwhile."""
 
-    def __init__(self, why: str, steps: Iterable[Any] = (), step: Any = None) -> None:
-        super().__init__(
-            why, steps, step, what="another program removed an image during the build",
-            remedy="build again",
-        )  # fmt: skip
+    def __init__(self, why: str, step: Any = None) -> None:
+        what = "another program removed an image during the build"
+        super().__init__(why, step, what=what, remedy="build again")
 
 
 class BadLayer(LabError):

@@ -106,26 +106,26 @@ def failure(message: str, steps: Sequence[BuildStep]) -> BuildFailed:
     """Make the error that fits what the builder said last."""
     step = next((step for step in reversed(steps) if step.failed), None)
     if (found := _EXIT_STATUS.search(message)) and step:
-        return _ended(int(found[1]), steps, step)
+        return _ended(int(found[1]), step)
     said = _NOISE.sub("", message.strip())
     if _SYNTAX.search(message):
         remedy = "the instructions: https://docs.docker.com/reference/dockerfile/"
-        return BuildFailed(said, steps, what="the Dockerfile cannot be read", remedy=remedy)
+        return BuildFailed(said, what="the Dockerfile cannot be read", remedy=remedy)
     if _CHANGED.search(message):
-        return StoreChanged(message, steps, step)
+        return StoreChanged(message, step)
     at, remedy = step.keyword if step else "", ""
     if at in {"COPY", "ADD"} and _NOT_THERE.search(message):
         remedy = _WAY_TO_SEND
     elif at == "FROM" or _NO_BASE.search(message):
         remedy = _WAY_TO_A_BASE
-    return BuildFailed(said, steps, step, remedy=remedy)
+    return BuildFailed(said, step, remedy=remedy)
 
 
-def _ended(status: int, steps: Sequence[BuildStep], step: BuildStep) -> BuildFailed:
+def _ended(status: int, step: BuildStep) -> BuildFailed:
     words = "\n".join(step.output.splitlines()[-LAST_LINES:])
     why = f"exit status {status}" + (f"; its last words were:\n{words}" if words else "")
     remedy = "read its last words, correct the instruction, and build again"
-    return BuildFailed(why, steps, step, exit_status=status, remedy=remedy)
+    return BuildFailed(why, step, remedy=remedy)
 
 
 # --- what each step added to the image, by the engine's own history of it ------------------------

@@ -271,12 +271,9 @@ def test_a_failing_program_is_told_with_its_status_and_last_words_and_leaves_not
     with pytest.raises(BuildFailed, match="exit status 7") as failed:
         site.build(dockerfile(*lines))
 
-    error = failed.value
-    assert error.exit_status == 7
-    assert error.step.instruction == lines[1]
-    assert sorted(error.output.split()) == ["hello", "woe"]
-    assert "woe" in str(error)
-    assert error.steps[-1].failed
+    told = str(failed.value)
+    assert lines[1] in told
+    assert {"hello", "woe"} <= {*told.split()}
     assert site.engine.client.containers.list(all=True, ignore_removed=True) == []
     assert site.images() == before
 
