@@ -339,12 +339,11 @@ def finding(chain: Chain) -> str:
 def words(chain: Chain) -> str:
     """Say all of it: the picture's text alternative."""
     parts = [f"{finding(chain)}."]
-    seen: set[str] = set()
+    seen: tuple[str, ...] = ()
     for moment in chain.moments:
         told = [f"{_words(each)} is there" for each in moment.members if each.role not in seen]
         told += [f"the {role} is gone" for role in seen if role not in moment.roles]
-        seen = set(moment.roles)
-        call = moment.call
+        seen, call = moment.roles, moment.call
         when = f"{call.short} ({call.status})" if call else "A moment later"
         parts.append(f"{when}: {'; '.join(told) or 'nobody new'}.")
     return " ".join([*parts, chain.elsewhere]).strip()

@@ -135,7 +135,7 @@ def test_the_picture_says_who_came_and_who_went(seen):
     assert picture.finding(chain).startswith("“create” starts nothing")
     said = picture.words(chain)
     assert f"process sleep, PID {pid}, 1 inside, child of {chain.member('shim').pid}" in said
-    assert "the process is gone" in said
+    assert "the shim is gone; the process is gone" in said
     table = picture.table(chain)
     assert len({len(row) for row in table}) == 1
     column = table[0].index("process")
