@@ -8,7 +8,6 @@ other three are outputs of the saved notebooks.
 import asyncio
 import base64
 import io
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +22,7 @@ TAKEN = {
 }
 """The notebook and the cell of each still picture."""
 SECONDS, FRAMES_PER_SECOND = 10, 8
-ACTIONS = {0.5: "hog", 3.5: "bomb", 6.0: "stop", 6.3: "writer"}
+ACTIONS = {0.5: "hog", 3.5: "bomb", 6.0: "", 6.3: "writer"}  # second by second; "" stops all
 LINES, LINE_HIGH = 3, 26  # of the console's log
 
 
@@ -75,7 +74,7 @@ async def record() -> list[tuple[bytes, list[str]]]:
         console = CgroupConsole(group, disk=disk.device)
         told = console.picture
         told.observe(lambda change: frames.append((change.new, [*console.lines])), "image")
-        await console.run(SECONDS, ACTIONS)
+        await asyncio.gather(console.run(SECONDS), act(console))
         frames.append((console.picture.image, [*console.lines]))
         console.stop_all()
         if not console.count("oom_kill"):
@@ -83,9 +82,18 @@ async def record() -> list[tuple[bytes, list[str]]]:
     return frames[1:]  # the first was drawn before it began
 
 
+async def act(console: Any) -> None:
+    """Start and stop programs."""
+    before = 0.0
+    for at, what in ACTIONS.items():
+        await asyncio.sleep(at - before)
+        before = at
+        console.start(what) if what else console.stop_all()
+
+
 def as_animation(frames: list[tuple[bytes, list[str]]]) -> bytes:
     """Put the frames one after the other; the last one stays for three seconds."""
-    sheets = [sheet(png, lines) for png, lines in frames]
+    sheets = [sheet(svg, lines) for svg, lines in frames]
     held = [round(1000 / FRAMES_PER_SECOND)] * (len(sheets) - 1) + [3000]
     file = io.BytesIO()
     more: dict[str, Any] = {"append_images": sheets[1:], "duration": held, "loop": 0}
@@ -93,12 +101,14 @@ def as_animation(frames: list[tuple[bytes, list[str]]]) -> bytes:
     return file.getvalue()
 
 
-def sheet(png: bytes, lines: list[str]) -> Any:
+def sheet(svg: bytes, lines: list[str]) -> Any:
     """Draw the last lines of the log below the picture, as the notebook has them."""
     from matplotlib import font_manager
     from PIL import Image, ImageDraw, ImageFont
 
-    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    from labsupport.making.publishing import as_png
+
+    picture = Image.open(io.BytesIO(as_png(svg.decode()))).convert("RGB")
     whole = Image.new("RGB", (picture.width, picture.height + LINES * LINE_HIGH + 12), "white")
     whole.paste(picture)
     font = ImageFont.truetype(font_manager.findfont("DejaVu Sans Mono"), 15)
@@ -109,7 +119,6 @@ def sheet(png: bytes, lines: list[str]) -> Any:
 
 
 if __name__ == "__main__":
-    os.environ["LAB_SHARPNESS"] = "1"
     if sys.argv[1:] == ["record"]:
         print("\n>" + base64.b64encode(as_animation(asyncio.run(record()))).decode())
     else:

@@ -39,7 +39,7 @@ def mistaken(value: object, wanted: str, example: str = "") -> LabError:
 def nearest(name: str, known: Iterable[str]) -> str:
     """Name the known words, with the closest one first if there is one."""
     known = sorted(known)
-    close = get_close_matches(name, known, n=1)
+    close = get_close_matches(str(name), known, n=1)
     return (f"did you mean {close[0]!r}? " if close else "") + "known: " + ", ".join(known)
 
 

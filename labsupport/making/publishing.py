@@ -169,8 +169,7 @@ def _run(notebook: Any, path: Path, kernel: str) -> None:
     )  # fmt: skip
     try:
         with tempfile.TemporaryDirectory(prefix="lab-progress-") as scratch:
-            own = {"LAB_SHARPNESS": "1", "LAB_PROGRESS": f"{scratch}/progress.jsonl"}
-            client.execute(env={**os.environ, **own})
+            client.execute(env={**os.environ, "LAB_PROGRESS": f"{scratch}/progress.jsonl"})
     except CellExecutionError as error:
         raise _unfit(path.name, str(error)) from error
 
