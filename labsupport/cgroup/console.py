@@ -233,7 +233,8 @@ class CgroupConsole:
             finally:
                 loop.remove_reader(events.fileno())
                 self._struck(events)  # a program's end may be seen before what ended it
-        self.refresh()
+        self._seconds = max(self._seconds, self._shown.sample().at_seconds)
+        self._paint()
         self.picture.alt = curves.words(self.data)
 
     def _turns(self, programs: Iterable[str]) -> Iterator[bool]:
@@ -245,17 +246,18 @@ class CgroupConsole:
 
     def _read(self, events: Events) -> None:
         self._readings += 1
-        if self._shown.now > self._seconds:
+        if self._shown.sample().at_seconds > self._seconds:
             self._seconds *= 1.25  # the axis grows
-        if self._readings % READINGS_PER_FRAME:
-            self._shown.sample()
-        else:
-            self.refresh()
+        if self._readings % READINGS_PER_FRAME == 0:
+            self._paint()
         self._struck(events)  # v1 does not announce them
 
     def refresh(self) -> None:
-        """Read the group, and paint."""
+        """Read the group, and paint what fits the axis."""
         self._shown.sample()
+        self._paint()
+
+    def _paint(self) -> None:
         page = curves.page(self.data)
         self.picture.width, self.picture.image = page.pixels, page.svg()
         self.picture.alt = page.title
