@@ -21,7 +21,7 @@ IMAGE, KERNEL, INITRD, ABOUT = "disk.qcow2", "kernel", "initrd", "about.json"
 
 @dataclass(frozen=True)
 class BaseDisk:
-    """A disk in QEMU's format, in a folder with copies of its kernel and initrd.
+    """A disk in QEMU's format (`image`), in a folder with copies of its kernel and initrd.
 
     `release` is the kernel's version; the initrd has drivers for the disk, no more.
     """
@@ -30,6 +30,10 @@ class BaseDisk:
     release: str
     recipe: str
     size_bytes: int
+
+    @property
+    def image(self) -> Path:
+        return self.folder / IMAGE
 
 
 def user_disks() -> Path:
