@@ -1,6 +1,9 @@
 """What every notebook in git keeps to, whatever it teaches (no kernel is started)."""
 
 import re
+import subprocess
+import sys
+import textwrap
 
 import nbformat
 import pytest
@@ -82,6 +85,37 @@ def test_it_opens_and_closes_as_all_do(path):
     place = NOTEBOOKS.index(path)
     for neighbour in (*NOTEBOOKS[max(place - 1, 0) : place], *NOTEBOOKS[place + 1 : place + 2]):
         assert f"({neighbour.name})" in last, f"no link to {neighbour.name}"
+
+
+AS_PYTHON = """from typing import Any
+display: Any
+get_ipython: Any
+async def cells() -> None:
+"""
+KEPT = re.compile(r"^%%shell.* as (\w+)", re.MULTILINE)
+MAGIC = re.compile(r"^(\s*)[%!].*", re.MULTILINE)
+
+
+def as_python(path):
+    """Write its cells as a function; what `%%shell` keeps is anything."""
+    sources = [cell.source for _, cell in code_cells(path)]
+    kept = {f"{name}: Any" for name in KEPT.findall("\n".join(sources))}
+    python = [MAGIC.sub(r"\1pass", s) for s in sources if not re.search("^%%", s, re.MULTILINE)]
+    return AS_PYTHON + textwrap.indent("\n".join([*sorted(kept), *python]), "    ")
+
+
+def test_what_a_cell_asks_of_our_words_is_there(tmp_path):
+    """Where a cell runs seldom, as those with a virtual machine, nobody else would notice."""
+    for path in NOTEBOOKS:
+        (tmp_path / f"nb{path.stem}.py").write_text(as_python(path))
+    mypy = [sys.executable, "-m", "mypy", "--check-untyped-defs", "--allow-redefinition"]
+    done = subprocess.run(
+        [*mypy, f"--cache-dir={tmp_path / 'cache'}", *tmp_path.glob("nb*.py")],
+        capture_output=True, text=True, cwd=CHECKOUT, check=False,
+    )  # fmt: skip
+    wrong = re.findall(r".*\[(?:attr-defined|call-arg|name-defined)\]", done.stdout)
+    assert "checked 15 source files" in done.stdout, done.stdout + done.stderr
+    assert wrong == []
 
 
 def test_they_are_fifteen():
