@@ -202,14 +202,14 @@ def test_an_unknown_amount_is_named():
     [("while :; do :; done", 60, True), ("while :; do :; done", 0, False), ("sleep 60", 60, False)],
 )
 def test_a_guest_is_waited_for_while_it_computes(monkeypatch, program, most_seconds, starts):
-    """A shell that computes, or sleeps, stands in for its kernel, which is ready after a second."""
-    monkeypatch.setattr(uml, "BOOT_SECONDS", 0.4)
+    """A shell that computes, or sleeps, stands in for its kernel, which is ready after some seconds."""
+    monkeypatch.setattr(uml, "BOOT_SECONDS", 1.5)
     monkeypatch.setattr(uml, "MOST_BOOT_SECONDS", most_seconds)
     own, began = LabVM(128 << 20, []), time.monotonic()
 
     def turn(seconds):
         time.sleep(min(seconds, 0.1))
-        own._ready = time.monotonic() > began + 1.5
+        own._ready = time.monotonic() > began + 4
 
     monkeypatch.setattr(own, "turn", turn)
     with subprocess.Popen(["sh", "-c", f"({program}) & wait"]) as keeper:
