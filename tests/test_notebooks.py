@@ -1,5 +1,6 @@
 """What every notebook in git keeps to, whatever it teaches (no kernel is started)."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import textwrap
 import nbformat
 import pytest
 
+import labsupport
 from labsupport.course.catalogue import chapters
 from labsupport.doctor.needs import uses
 from tests.toys import CHECKOUT
@@ -90,10 +92,25 @@ def test_it_opens_and_closes_as_all_do(path):
 AS_PYTHON = """from typing import Any
 display: Any
 get_ipython: Any
+{words}
+Exercise: Any  # one of many, by its number
 async def cells() -> None:
+{cells}
 """
 KEPT = re.compile(r"^%%shell.* as (\w+)", re.MULTILINE)
 MAGIC = re.compile(r"^(\s*)[%!].*", re.MULTILINE)
+
+
+class OurWords(ast.NodeTransformer):
+    """Lets mypy see where our words come from: `labsupport` imports them when they are used."""
+
+    def visit_ImportFrom(self, node):
+        return ast.Pass() if node.module == "labsupport" else node
+
+    def visit_Attribute(self, node):
+        self.generic_visit(node)
+        ours = isinstance(node.value, ast.Name) and node.value.id in {"lab", "labsupport"}
+        return ast.Name(node.attr) if ours and node.attr in labsupport.__all__ else node
 
 
 def as_python(path):
@@ -101,7 +118,14 @@ def as_python(path):
     sources = [cell.source for _, cell in code_cells(path)]
     kept = {f"{name}: Any" for name in KEPT.findall("\n".join(sources))}
     python = [MAGIC.sub(r"\1pass", s) for s in sources if not re.search("^%%", s, re.MULTILINE)]
-    return AS_PYTHON + textwrap.indent("\n".join([*sorted(kept), *python]), "    ")
+    words = [
+        f"from {home} import {name}"
+        for name, home in labsupport._HOME.items()
+        if name != "Exercise"
+    ]
+    cells = textwrap.indent("\n".join([*sorted(kept), *python]), "    ")
+    tree = ast.parse(AS_PYTHON.format(words="\n".join(words), cells=cells))
+    return ast.unparse(OurWords().visit(tree))
 
 
 def test_what_a_cell_asks_of_our_words_is_there(tmp_path):

@@ -202,7 +202,7 @@ def test_an_unknown_amount_is_named():
     [("while :; do :; done", 60, True), ("while :; do :; done", 0, False), ("sleep 60", 60, False)],
 )
 def test_a_guest_is_waited_for_while_it_computes(monkeypatch, program, most_seconds, starts):
-    """A shell that computes, or sleeps, stands in for its kernel, which is ready after some seconds."""
+    """A shell that computes, or sleeps, stands in for its kernel, ready after some seconds."""
     monkeypatch.setattr(uml, "BOOT_SECONDS", 1.5)
     monkeypatch.setattr(uml, "MOST_BOOT_SECONDS", most_seconds)
     own, began = LabVM(128 << 20, []), time.monotonic()
