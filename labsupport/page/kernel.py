@@ -281,7 +281,7 @@ WARM = (
     "matplotlib.pyplot", "ipywidgets", "anywidget", "numpy",
     *(f"labsupport.{room}" for room in (
         "sandbox.sandbox", "sandbox.shell", "sandbox.terminal", "sandbox.net", "figure.page",
-        "figure.live", "course.exercises", "course.predictions",
+        "figure.live", "course.exercises", "course.predictions", "course.guess_widget",
         "pid.pidmap", "cgroup.group", "cgroup.console", "mount.mount_map", "mount.overlay",
         "net.network_map", "net.servers", "users.namespaces", "seccomp.filter",
         "seccomp.pictures", "handmade.workshop", "doctor.needs", "engine.client", "engine.chain",

@@ -10,7 +10,7 @@ from ipywidgets.embed import embed_snippet
 from playwright.sync_api import expect
 
 from labsupport import predict
-from labsupport.course.predictions import GuessWidget
+from labsupport.course.guess_widget import GuessWidget
 from tests.toys import CHECKOUT, write_notebook
 
 pytestmark = pytest.mark.browser
