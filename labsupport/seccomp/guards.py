@@ -127,10 +127,7 @@ def who_said_no(
         keep = capabilities(of).effective if keep is None else keep
         if own_user_namespace is None:
             own_user_namespace = prober.namespace(of, "user") != prober.namespace("self", "user")
-    if lacking := {NEEDS[name] for name in wanted} - {""} - capabilities().effective:
-        why = f"this process lacks {', '.join(sorted(lacking))}, so those gates cannot be opened"
-        remedy = 'be root on the machine, or choose the kernel "Lab VM" for this notebook'
-        raise LabError("who said no cannot be found out here", why, remedy)
+    _require({NEEDS[name] for name in wanted})
     programs = list(filter.programs) if filter else []
     signs = [*programs, *Filter.deny(wanted, SIGN).programs]
     kept, everything = capability_mask(keep or ()), capability_mask(capabilities().permitted)
@@ -172,6 +169,13 @@ def _known(calls: Iterable[str]) -> tuple[str, ...]:
             what = "harmless way to try the system call"
             raise unknown(what, name, NEEDS, f"these can be tried: {', '.join(NEEDS)}")
     return wanted
+
+
+def _require(needed: set[str]) -> None:
+    if lacking := needed - {""} - capabilities().effective:
+        why = f"this process lacks {', '.join(sorted(lacking))}, so those gates cannot be opened"
+        remedy = 'be root on the machine, or choose the kernel "Lab VM" for this notebook'
+        raise LabError("who said no cannot be found out here", why, remedy)
 
 
 def _ask(
