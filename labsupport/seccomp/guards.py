@@ -129,17 +129,7 @@ def who_said_no(
             own_user_namespace = prober.namespace(of, "user") != prober.namespace("self", "user")
     _require({NEEDS[name] for name in wanted})
     programs = list(filter.programs) if filter else []
-    signs = [*programs, *Filter.deny(wanted, SIGN).programs]
-    kept, everything = capability_mask(keep or ()), capability_mask(capabilities().permitted)
-    inner = bool(own_user_namespace)
-    tries = {
-        "everything": (programs, kept, inner),
-        "nothing": ([], everything, False),
-        SECCOMP: (programs, everything, False),
-        CAPABILITY: ([], kept, False),
-        NAMESPACE: ([], everything, inner),
-        SIGN: (signs, kept, inner),
-    }
+    tries = _behind(programs, wanted, keep or (), bool(own_user_namespace))
     answers = Answers([], label_of("self" if of is None else of))
     outcomes = _ask(wanted, tries.values(), device or _some_device())
     for name, *numbers in zip(wanted, *outcomes, strict=True):
@@ -147,6 +137,25 @@ def who_said_no(
         first = errnos.pop(SIGN) in (SIGN, "killed")
         answers.append(WhoSaidNo(name, errnos, first))
     return answers
+
+
+def _behind(
+    programs: list[bytes], wanted: Sequence[str], keep: Iterable[str], inner: bool
+) -> dict[str, tuple[list[bytes], int, bool]]:
+    """Return what to try the calls behind: filters, capabilities, and a new user namespace or not.
+
+    Behind `SIGN`, one more filter answers: whoever hears that was asked by seccomp first.
+    """
+    signs = [*programs, *Filter.deny(wanted, SIGN).programs]
+    kept, everything = capability_mask(keep), capability_mask(capabilities().permitted)
+    return {
+        "everything": (programs, kept, inner),
+        "nothing": ([], everything, False),
+        SECCOMP: (programs, everything, False),
+        CAPABILITY: ([], kept, False),
+        NAMESPACE: ([], everything, inner),
+        SIGN: (signs, kept, inner),
+    }
 
 
 def label_of(pid: int | str) -> str:

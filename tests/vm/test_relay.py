@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from labsupport.vm.launcher import PORTS, Relay
 from labsupport.vm.mux import Line, Mux
+from labsupport.vm.relay import PORTS, Relay
 
 CONNECT = """
 import socket, sys
