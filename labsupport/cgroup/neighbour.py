@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from labsupport.cgroup.group import Cgroup
 from labsupport.errors import TimedOut
@@ -20,6 +20,7 @@ from labsupport.ownership.marks import Opening
 from labsupport.sandbox.sandbox import Sandbox
 
 NUMBERS = 10_000  # sorting them takes 2 to 3 ms
+LONGEST_SECONDS = 0.025  # a computer that sorts them more slowly is given fewer
 QUESTION = ("SORT", "numbers", "LIMIT", "0", "1")
 PAUSE_SECONDS = 0.002  # between two questions: a CPU that is never idle has no neighbours
 PATIENCE_SECONDS = 10.0
@@ -59,6 +60,9 @@ class Neighbour(Opening):
 
     """
 
+    numbers: ClassVar[int] = 0
+    """How many are sorted; the first neighbour finds it out, so that all are asked the same."""
+
     def __init__(self, group: Cgroup | None = None) -> None:
         self.group = group
         self._ends = ExitStack()
@@ -76,6 +80,8 @@ class Neighbour(Opening):
             self._connection.connect(str(server.address))
             chosen = random.Random(1)
             self._ask("RPUSH", "numbers", *(str(chosen.random()) for _ in range(NUMBERS)))
+            Neighbour.numbers = Neighbour.numbers or self._fitting()
+            self._ask("LTRIM", "numbers", "0", str(self.numbers - 1))
             self._ends = ends.pop_all()
         return self
 
@@ -86,6 +92,10 @@ class Neighbour(Opening):
     def measure(self, label: str, seconds: float = 2.0) -> ResponseTimes:
         """Ask one question after another for `seconds`, and time each answer. Raises `TimedOut`."""
         return together({label: self}, seconds)[0]
+
+    def _fitting(self) -> int:
+        taken = min(self._timed() for _ in range(3))
+        return int(NUMBERS * min(1, LONGEST_SECONDS / taken))
 
     def _timed(self) -> float:
         began = time.perf_counter()

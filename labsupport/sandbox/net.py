@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 BURST_SECONDS = 0.1  # a kernel that is itself a process, as the Lab VM, may pause as long
 LEAST_BURST_BYTES = 16_384
+LEAST_SECONDS = 1.0  # for one try: a refusal is not cut off because it comes at the end
 QUEUE_MILLISECONDS = 300  # how long a packet may wait before it is thrown away
 
 
@@ -133,7 +134,7 @@ class Net:
         while True:
             try:
                 with self.box.open_socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
-                    connection.settimeout(max(0.01, until - time.monotonic()))
+                    connection.settimeout(max(LEAST_SECONDS, until - time.monotonic()))
                     connection.connect(place)
                     connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
                     words = b"".join(iter(partial(connection.recv, 4096), b""))

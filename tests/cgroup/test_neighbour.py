@@ -48,3 +48,12 @@ def test_it_works_for_an_answer_and_leaves_nobody(neighbour):
     neighbour.close()
     neighbour.close()
     assert pid not in all_pids()
+
+
+def test_a_slow_computer_sorts_fewer_and_both_neighbours_the_same(neighbour, monkeypatch):
+    monkeypatch.setattr(Neighbour, "numbers", 0)
+    monkeypatch.setattr("labsupport.cgroup.neighbour.LONGEST_SECONDS", 1e-4)
+    with Neighbour() as slow, Neighbour() as other:
+        lengths = {each._ask("LLEN", "numbers") for each in (slow, other)}
+    assert len(lengths) == 1
+    assert 0 < int(lengths.pop()[1:]) < 10_000
