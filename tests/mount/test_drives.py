@@ -41,19 +41,6 @@ def folders():
     return list(Path(tempfile.gettempdir()).glob(f"{marks.prefix('drive')}*"))
 
 
-def test_two_drives_at_one_path(boxes):
-    one, two = boxes
-    with Drive("Drive_A") as a, Drive("Drive_B") as b:
-        a.mount(one, "/data")
-        b.mount(two, "/data")
-        read = [box.run(["cat", "/data/label.txt"]).stdout for box in boxes]
-        found = [mounts(of=box).at("/data") for box in boxes]
-        assert [each.fstype for each in found] == [a.kind, b.kind]
-    assert read == ["This file is on Drive_A.\n", "This file is on Drive_B.\n"]
-    assert found[0].device != found[1].device
-    assert not {each.device for each in found} & {mount.device for mount in mounts()}
-
-
 def test_a_disk_is_a_block_device_that_the_kernel_calls_by_its_number(boxes, disk):
     disk.mount(boxes[0], "/data")
     assert mounts(of=boxes[0]).at("/data").device == disk.number
