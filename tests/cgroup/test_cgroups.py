@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -18,9 +17,7 @@ from labsupport.cgroup.files import Limits
 from labsupport.errors import (
     CgroupClosed,
     CgroupRefused,
-    InternalProcesses,
     LabError,
-    LimitBelowUsage,
     MissingController,
     ProcessGone,
     TimedOut,
@@ -114,12 +111,6 @@ def test_a_name_leads_nowhere_else():
             make()
 
 
-def test_shares_of_v1_and_weights_of_v2_are_the_kernels():
-    weights = [1, 100, 300, 10_000]
-    assert [files.shares_of(weight) for weight in weights] == [10, 1024, 3072, 102_400]
-    assert [files.weight_of(files.shares_of(weight)) for weight in weights] == weights
-
-
 # --- processes ----------------------------------------------------------------------------------
 
 
@@ -172,41 +163,6 @@ def test_a_process_that_has_ended_is_named():
 HOG = "b = bytearray(b'1') * ({} << 20); print('survived')"
 
 
-def test_who_takes_more_memory_than_the_limit_is_killed_and_nobody_else():
-    with Cgroup(memory="32M", swap=0) as group:
-        assert run_in(group, HOG.format(8)).stdout == "survived\n"
-        assert group.usage().oom_kills == 0
-        done = run_in(group, HOG.format(64))
-        usage = group.usage()
-    assert (done.returncode, done.stdout, usage.oom_kills) == (-signal.SIGKILL, "", 1)
-    assert usage.memory_peak_bytes in (None, 32 * MIB)
-
-
-def test_usage_is_the_kernels():
-    with Cgroup(memory="64M", swap=0) as group, Sandbox(new={"pid"}, cgroup=group) as box:
-        hold(box, 16)
-        assert 16 * MIB < group.usage().memory_bytes < 64 * MIB
-        file = "memory.current" if V2 else "memory.usage_in_bytes"
-        says = int((group.folders["memory"] / file).read_text())
-        assert abs(group.usage().memory_bytes - says) < MIB
-
-
-def hold(box, mebibytes):
-    """Start a program that keeps that much memory."""
-    take = f"b = bytearray(b'1') * ({mebibytes} << 20)"
-    code = f"import time; {take}; print(1, flush=True); time.sleep(60)"
-    box.start([sys.executable, "-I", "-S", "-c", code]).expect("1")
-
-
-@pytest.mark.skipif(V2, reason="v2 takes a limit below the usage, and kills")
-def test_v1_refuses_a_limit_below_what_is_used():
-    with Cgroup(memory="64M", swap=0) as group, Sandbox(new={"pid"}, cgroup=group) as box:
-        hold(box, 32)
-        with pytest.raises(LimitBelowUsage, match="the group uses"):
-            group.set(memory="8M")
-        assert group.limits.memory_bytes == 64 * MIB
-
-
 @pytest.mark.skipif(V2, reason="v2 can limit swap alone")
 def test_v1_limits_swap_only_together_with_memory():
     with pytest.raises(LabError, match="together"), Cgroup(swap=0):
@@ -214,23 +170,6 @@ def test_v1_limits_swap_only_together_with_memory():
 
 
 # --- CPU ----------------------------------------------------------------------------------------
-
-BURN = "import time\nwhile time.process_time() < {}: pass"  # seconds of CPU time
-
-
-def test_cpu_time_is_limited_and_throttling_counted():
-    with Cgroup() as free, Cgroup(cpu=0.1) as group:
-        run_in(free, BURN.format(0.15))
-        assert (free.usage().throttled_periods, free.usage().throttled_seconds) == (0, 0)
-        assert 0.1 < free.usage().cpu_seconds < 2
-        began = time.monotonic()
-        run_in(group, BURN.format(0.15))
-        seconds = time.monotonic() - began
-        usage = group.usage()
-    assert 0.1 < usage.cpu_seconds < 0.2 * seconds
-    assert usage.periods >= usage.throttled_periods >= 5
-    assert usage.throttled_seconds > 0.3
-
 
 # --- tasks --------------------------------------------------------------------------------------
 
@@ -264,45 +203,7 @@ def test_forks_beyond_the_limit_are_refused_counted_and_told():
 # --- disks --------------------------------------------------------------------------------------
 
 
-WRITE = """
-import mmap, os, time
-fd = os.open({!r}, os.O_WRONLY | os.O_DIRECT)
-block = mmap.mmap(-1, 1 << 16)
-began = time.monotonic()
-for i in range(32):
-    os.pwrite(fd, block, i << 16)
-print(time.monotonic() - began)
-"""
-
-
-def test_direct_writes_are_limited(loop):
-    with Cgroup(io={loop: "1M"}) as group:
-        number = f"7:{loop.removeprefix('/dev/loop')}"
-        assert group.limits.io == {number: MIB}
-        seconds = float(run_in(group, WRITE.format(loop)).stdout)
-        assert group.usage().io_written_bytes == 2 * MIB
-        assert group.set(io={loop: "2M"}).io == {number: 2 * MIB}
-        assert group.set(io=None).io == {}
-    assert 1.5 < seconds < 4
-
-
 # --- freezing and killing -----------------------------------------------------------------------
-
-
-def test_a_frozen_group_stands_still_and_goes_on():
-    with Cgroup() as group, Sandbox(new={"pid"}, cgroup=group) as box:
-        program = box.start([sys.executable, "-I", "-S", "-c", "while True: pass"])
-        group.freeze()
-        assert group.frozen
-        before = group.usage().cpu_seconds
-        time.sleep(0.1)
-        assert group.usage().cpu_seconds == before
-        group.thaw()
-        assert not group.frozen
-        wait_until(lambda: group.usage().cpu_seconds > before)
-        group.freeze()
-        group.kill()
-        assert program.wait(60) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("new", [{"pid"}, {"uts"}], ids=str)
@@ -355,24 +256,6 @@ def test_kill_ends_groups_below_even_a_frozen_one_and_leaves_the_group():
 
 
 # --- nesting and delegation ---------------------------------------------------------------------
-
-
-def test_in_nested_groups_the_smaller_limit_decides():
-    with Cgroup(pids=3) as group, group.child("inner", pids=10) as inner:
-        assert run_in(inner, FORK_TEN).stdout == "2\n"
-
-
-@pytest.mark.skipif(not V2, reason="the rule is cgroup v2's")
-def test_v2_hands_nothing_down_past_processes_and_says_so():
-    with Cgroup() as group, sleeper() as program:
-        group.add(program.pid)
-        with pytest.raises(InternalProcesses, match=r"(?s)EBUSY.*subtree_control.*mkdir"):
-            group.child("inner", pids=3).open()
-        group.kill()
-        with group.child("inner", pids=3) as inner:
-            assert inner.limits.pids == 3
-            with pytest.raises(InternalProcesses):
-                group.add(os.getpid())
 
 
 # --- events -------------------------------------------------------------------------------------

@@ -5,28 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from labsupport import Cgroup, Disk, Sandbox
+from labsupport import Disk
 from labsupport.cgroup import files
 from labsupport.cgroup.dangers import SwapSpace
-
-
-def test_a_process_in_our_group_has_our_limits(nothing_is_left):
-    limits = Cgroup(memory="32M", pids=9, cpu=0.25)
-    with limits as group, Sandbox(new={"pid"}, cgroup=group) as box:
-        found = Cgroup.files_of(box.start(["sleep", "60"]).pid)
-        assert found == group.files()
-    assert found["pids"][1] == "9"
-
-
-def test_its_lines_tell_the_file_and_what_no_limit_is(nothing_is_left):
-    with Cgroup(pids=9) as group:
-        lines = repr(group.files()).splitlines()
-        folder = group.folders["pids"]
-    assert "pids       pids.max: 9" in lines
-    assert any(
-        line.startswith("memory") and ("max" in line or "(no limit)" in line) for line in lines
-    )
-    assert f"in {folder}" in lines
 
 
 def test_a_disk_is_a_block_device_and_goes_with_its_owner(loop):
