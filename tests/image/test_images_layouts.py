@@ -77,9 +77,11 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+PRESSES = [gzip.compress, zstandard.compress, bz2.compress, lzma.compress]
+
+
 @pytest.mark.parametrize(
-    "press", [bytes, gzip.compress, zstandard.compress, bz2.compress, lzma.compress]
+    ("name", "press"), [*((name, bytes) for name in LAYOUTS), *(("kaniko", it) for it in PRESSES)]
 )
 def test_a_layout_is_read_whole_or_compressed(name, press, opened):
     with opened(press(pack(LAYOUTS[name]))) as image:

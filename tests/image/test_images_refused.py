@@ -211,12 +211,6 @@ def test_two_files_of_one_name(refused):
     refused(TWICE, tar([*members, symlink("./manifest.json", "config.json")]))
 
 
-def test_a_file_in_the_place_of_a_folder(opened):
-    """The later member counts, as for the engines."""
-    image = opened([[member("a/b/c", b"2"), folder("d"), member("a", b"1"), member("d", b"3")]])
-    assert {path: image.read(path) for path in image.tree()} == {"/a": b"1", "/d": b"3"}
-
-
 @pytest.mark.parametrize(
     "compress", [gzip.compress, zstandard.compress, bz2.compress, lzma.compress, bytes]
 )

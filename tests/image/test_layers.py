@@ -6,7 +6,7 @@ from labsupport.build.build import Build, BuildStep
 from labsupport.build.log import instruction, keyword
 from labsupport.errors import LabError
 from labsupport.figure.table import amount
-from labsupport.image.layer_explorer import History, LayerExplorer, finding, towers
+from labsupport.image.layer_explorer import History, finding, towers
 from tests.image.samples import BASE, MINE, OTHER, TOOLS, image_of
 
 
@@ -51,26 +51,6 @@ def test_cache_hits_are_those_of_the_build():
     )
     (tower,) = towers({"other": OTHER}, {"other": Build(steps)})
     assert [bar.cached for bar in tower.bars] == [None, True, False]
-
-
-def test_three_images_are_too_many():
-    with pytest.raises(ValueError, match="one image or two"):
-        LayerExplorer({"a": MINE, "b": MINE, "c": MINE})
-
-
-def test_a_history_tells_what_made_no_layer():
-    table = History.of("mine", MINE).table
-    assert table.finding == "mine: 10 kB, 70 % of it in one layer"
-    assert [row[1] for row in table.rows] == ["1", "2", "3", "none"]
-    assert table.rows[1][2:] == ("7 kB", "70.0 %")
-
-
-def test_the_lectures_table_adds_up_to_what_its_listing_says():
-    lecture = History.printed("the lecture's", "notebooks/data/lecture_history.json")
-    assert amount(lecture.size_bytes) == "483 MB"
-    assert round(lecture.share(lecture.largest)) == 68
-    assert lecture.largest.instruction.startswith("RUN set -ex; apt-get update")
-    assert len(lecture.lines) == 21
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"history": [{"created_by": "CMD", "size": "big"}]}'])

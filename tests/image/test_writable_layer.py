@@ -21,16 +21,6 @@ def box(engine):
         yield box
 
 
-def test_the_engine_and_the_disk_tell_the_same(box):
-    own = WritableLayer.of(box)
-    assert own.changes["/var/note"] == "added"
-    assert own.changes["/etc/passwd"] == "changed"
-    assert own.changes["/etc/group"] == "deleted"
-    assert own.folder is not None, own.why
-    assert (own.folder / "var/note").read_text() == "mine\n"
-    assert str(own.folder) == box.container.attrs["GraphDriver"]["Data"]["UpperDir"]
-
-
 def test_each_name_lies_where_it_was_written(box):
     own = WritableLayer.of(box)
     stack, names = own.look("/bin/busybox"), own.names()
@@ -41,14 +31,6 @@ def test_each_name_lies_where_it_was_written(box):
     }  # fmt: skip
     assert stack.layer("upper").entries["root"].kind == "opaque"
     assert "init (mount points)" in names.values()
-
-
-def test_containers_of_one_image_share_all_but_their_own_layer(engine, box):
-    with Container(engine) as twin:
-        one, other = WritableLayer.of(box), WritableLayer.of(twin)
-        assert other.changes == {}
-        assert one.folder != other.folder
-        assert one.lowers[-1] == other.lowers[-1]
 
 
 def test_files_that_the_engine_mounts_are_not_taken_for_written_ones(engine):
