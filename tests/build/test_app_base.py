@@ -75,22 +75,6 @@ def files(archive):
         return {member.name: member.size for member in layer}
 
 
-@pytest.mark.parametrize(
-    "left_out",
-    [
-        r"usr/share/(man|info|locale)/.*",
-        r"usr/share/doc/[^/]+/.*(?<!/copyright)",
-        r"var/(cache|log|lib/apt)/.*",
-        r"root/.*",
-        r"tmp/.*",
-        r"usr/bin/perl.*|(?!usr/share/doc/).*/perl[^/]*/.+",
-        r"etc/(resolv.conf|hostname|machine-id)",
-    ],
-)
-def test_it_has_no_files_that_nobody_runs_or_reads(files, left_out):
-    assert [name for name in files if re.fullmatch(left_out, name)] == []
-
-
 def test_every_file_lies_in_a_folder_that_it_brings_along(files):
     """Docker would make what is missing, and let only root read it."""
     assert {str(Path(name).parent) for name in files} - {"."} <= set(files)

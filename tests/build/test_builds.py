@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import docker
 import pytest
@@ -190,31 +189,6 @@ def test_stages_keep_their_names_and_bytes_are_those_of_the_image_s_history(site
     assert whole in {sum(sizes), sum(sizes) - sum(base_sizes(site))}
 
 
-def test_a_repeated_build_is_cached_and_a_change_is_where_it_ends(site):
-    lines = ["RUN sleep 0.3; echo done", "COPY note.txt /", "RUN cat /note.txt"]
-    first = {**dockerfile(*lines), "note.txt": "one"}
-    site.build(first)
-
-    again = site.build(first)
-    changed = site.build({**first, "note.txt": "two"})
-    without = site.build(first, cache=False)
-
-    assert instructions(again.cached_steps) == lines
-    assert instructions(changed.cached_steps) == lines[:1]
-    assert instructions(without.cached_steps) == []
-    assert again.steps[1].output == ""
-
-
-def test_a_stage_that_nothing_uses_is_skipped_except_by_the_classic_builder(site):
-    unused = dockerfile("RUN exit 1", f"FROM {BASE}", "RUN echo used")
-    if site.name == "the classic builder":
-        with pytest.raises(BuildFailed, match="exit 1"):
-            site.build(unused)
-        return
-    steps = [step for step in site.build(unused).steps if step.keyword == "RUN"]
-    assert [(step.stage, step.instruction) for step in steps] == [("stage-1", "RUN echo used")]
-
-
 def test_text_for_people_has_a_line_for_each_step(buildkit):
     build = buildkit.build(dockerfile("RUN echo '<b>'"), tag="t/html:1", cache=False)
 
@@ -225,20 +199,6 @@ def test_text_for_people_has_a_line_for_each_step(buildkit):
 
 
 # --- contexts ------------------------------------------------------------------------------------
-
-
-def test_a_folder_is_sent_without_what_dockerignore_names(site, tmp_path):
-    (tmp_path / "Dockerfile").write_text(f"FROM {BASE}\nCOPY . /sent\nRUN find /sent -type f")
-    (tmp_path / ".dockerignore").write_text("# not these\nbig\n*.log\n!kept.log\n")
-    for file in ("app.py", "a.log", "kept.log", "big/blob"):
-        (tmp_path / file).parent.mkdir(exist_ok=True)
-        (tmp_path / file).write_bytes(b"x" * (1 << 20 if "big" in file else 10))
-
-    build = site.build(tmp_path)
-
-    files = {Path(line).name for line in build.steps[-1].output.split()}
-    assert {"app.py", "kept.log"} <= files
-    assert not files & {"a.log", "blob"}
 
 
 def test_a_mapping_obeys_dockerignore_and_scripts_can_be_executed(buildkit):

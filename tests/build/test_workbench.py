@@ -185,17 +185,6 @@ def test_a_command_line_has_the_flags_that_docker_has(options, line):
 # ---- every form of ENTRYPOINT with every form of CMD, built and run
 
 
-def test_what_is_started_is_entrypoint_and_then_cmd_or_arguments(bench):
-    for arguments in ((), ("a b", "c")):
-        start = try_start(bench, ENTRYPOINTS[1], CMDS[0], *arguments)
-        assert start.ran.argv == ("greet", "Hello", *(arguments or ("world",)))
-
-
-def test_who_is_pid_1_is_told_from_within(bench):
-    assert try_start(bench, ENTRYPOINTS[1], CMDS[0]).first == "greet"
-    assert try_start(bench, "ENTRYPOINT greet Hello || echo failed", CMDS[0]).first == "sh"
-
-
 def test_the_table_says_what_was_started_and_why_it_failed(bench):
     found = [try_start(bench, ENTRYPOINTS[1], CMDS[0], "you"), try_start(bench, "", CMDS[0])]
     table = outcomes(found)
