@@ -110,13 +110,6 @@ def test_a_log_that_comes_late_is_read_as_far_as_a_mark():
     read.set()
 
 
-def test_two_do_not_disturb_each_other(registry):
-    with Registry.start() as other:
-        assert other.address != registry.address
-        assert other.password != registry.password
-        assert other.name("app", "2") == f"{other.address}/student/app:2"
-
-
 def test_its_end_leaves_nothing(registry):
     other = Registry.start()
     assert census.running(str(other.folder))

@@ -8,7 +8,6 @@ import pytest
 from docker.errors import NotFound
 
 from labsupport.build.build import Build
-from labsupport.build.container import stranger
 from labsupport.engine.listing import (
     MINE,
     SOMEBODYS,
@@ -77,21 +76,6 @@ def test_the_first_push_sends_all_layers_and_the_registry_has_them(engine, regis
     assert "_state" not in told._repr_html_()
 
 
-def test_after_a_change_only_the_changed_layer_goes(engine, registry, ship):
-    shipping.push(engine, ship(), registry)
-    before = len(registry.log())
-    trip = shipping.push(engine, ship("2", "hello again"), registry)
-
-    assert outcomes(trip) == ["already there", "already there", "sent"]
-    table = trip.table
-    assert f"{registry.name('app', '2')}: 1 of 3 layers sent" in table.finding
-    assert [row[3] for row in table.rows] == ["sent", "already there", "already there"]
-    sent = [request for request in registry.log()[before:] if request.stored_bytes]
-    assert trip.line_bytes == trip.layers[2].blob_bytes < 500
-    assert trip.layers[2].digest in {request.blob for request in sent}
-    assert len(sent) == 2  # the layer, and the image's configuration
-
-
 def test_layers_of_another_repository_are_taken_over(engine, registry, ship):
     shipping.push(engine, ship(), registry)
     copy = registry.name("copy", "1")
@@ -136,15 +120,6 @@ def test_only_what_is_ours_is_cleaned_up(engine, registry, ship):
     client.images.remove("strangers-image:1")
     network.remove()
     volume.remove()
-
-
-def test_a_stranger_survives_a_clean_up_and_ends_with_its_owner(engine):
-    with stranger(engine) as other:
-        (seen,) = Belongings.of(engine).whose(SOMEBODYS)
-        assert seen.key == other.container.id
-        assert not clean_up(engine)
-        assert other.exec(["echo", "still here"]) == "still here\n"
-    assert not Belongings.of(engine).whose(SOMEBODYS)
 
 
 def test_an_image_that_somebody_elses_container_uses_stays(engine, ship):
