@@ -41,21 +41,6 @@ def test_the_page_names_place_and_every_capability():
     assert "\033[" not in told.stdout  # colour is for terminals
 
 
-def test_the_place_follows_from_what_is_missing():
-    without = lab("doctor", "--json", LAB_PRETEND_MISSING="ns.pid vm", LAB_PLACE="auto")
-    told = json.loads(without.stdout)
-    assert "ns.pid" in told["core_missing"]
-    assert told["notebooks_run_at"] == told["place"]
-    assert told["vm_would_add"] == []
-    page = lab("doctor", LAB_PRETEND_MISSING="ns.pid vm").stdout
-    assert "no Lab VM can be started" in page
-
-
-def test_there_is_colour_on_a_terminal():
-    argv = ["script", "--quiet", "--command", f"{sys.executable} -m labsupport doctor", os.devnull]
-    assert b"\033[32m" in subprocess.check_output(argv, cwd=CHECKOUT, stdin=subprocess.DEVNULL)
-
-
 USAGE = "usage: ./lab"
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import uuid
 import warnings
-from errno import EACCES, ECONNREFUSED, EINVAL, ENOENT, EPERM
+from errno import EACCES, EINVAL, ENOENT, EPERM
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -202,11 +202,6 @@ def test_nothing_is_left_of_two_probings(request, who):
         doctor(run=run, LAB_TEST_MARK=mark)
     nothing_more_than(before)
     assert not census.carrying(f"LAB_TEST_MARK={mark}")
-
-
-def test_a_slow_machine_is_waited_for():
-    assert runner.patience(start_seconds=0.1) == runner.LIMIT_SECONDS
-    assert runner.patience(start_seconds=3) == 150
 
 
 STUCK = """
@@ -437,12 +432,6 @@ def refusal(monkeypatch):
     return ask
 
 
-def test_an_engine_that_is_ill_is_not_taken(tmp_path, refusal):
-    with answering(tmp_path / "s", "1.41", status=500):
-        no = refusal(DOCKER_HOST=f"unix://{tmp_path}/s")
-    assert "/_ping answered 500" in no.reason
-
-
 def test_a_socket_nobody_listens_at_means_that_the_daemon_is_down(tmp_path, refusal):
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "s"))
@@ -489,12 +478,6 @@ def test_a_socket_of_a_group_without_a_name_is_told_by_its_number(tmp_path, monk
     assert f"--group-add {tmp_path.stat().st_gid}" in addresses.join_group(str(tmp_path))
 
 
-def test_a_socket_in_a_folder_that_is_not_ours_is_not_there():
-    """As /run/podman, which systemd makes for root alone."""
-    told = addresses._seen_from_here(OSError(EACCES, ""), "/nowhere/podman.sock")
-    assert told.errno == ENOENT
-
-
 @pytest.mark.parametrize(
     ("status", "packages"), [(0, "docker-cli docker-buildx docker-compose"), (100, "docker.io")]
 )
@@ -509,18 +492,6 @@ def test_the_remedy_names_the_packages_that_this_release_has(
     assert f"apt-get install {packages}" in no.value.remedy
     down = addresses.why_no_engine({}, Facts(has_apt=True), "")
     assert down.remedy.endswith(packages.replace("docker-cli", "docker.io docker-cli"))
-
-
-def test_no_engine_anywhere_says_where_it_looked():
-    places = addresses.usual_sockets({"XDG_RUNTIME_DIR": "/run/user/1000"})
-    failures = {f"unix://{path}": OSError(ENOENT, "") for path in places}
-    no = addresses.why_no_engine(failures, Facts(has_apt=True, has_sudo=True, euid=7), "")
-    assert "/run/user/1000/podman/podman.sock" in no.reason
-    assert no.remedy.startswith("sudo apt-get install docker.io")
-    down = addresses.why_no_engine(
-        {"unix:///s": OSError(ECONNREFUSED, "")}, Facts(has_systemd=True), "dockerd"
-    )
-    assert down.remedy == "systemctl start docker"
 
 
 # ---- reasons for machines that we do not have ------------------------------------------------
