@@ -19,31 +19,6 @@ from labsupport.sandbox.launch import may_make_namespaces
 from tests.waiting import sleeper
 
 
-def test_our_own_status():
-    ours = status(os.getpid())
-    assert ours.pids[-1] == os.getpid()
-    assert ours.parent_pid == os.getppid()
-    assert ours.uid == os.getuid()
-    assert ours.state == "R"
-
-
-def test_nested_namespaces_are_in_the_outer_sandbox():
-    with Sandbox(new={"pid", "mount"}) as box:
-        unshare = ["unshare", "--pid", "--fork", "--mount-proc"]
-        box.start([*unshare, "sh", "-c", "echo ready; exec sleep 60"]).expect("ready")
-        depths = sorted(len(process.pids) for process in processes(of=box))
-        deepest = max(processes(of=box), key=lambda process: len(process.pids))
-        assert deepest.pid_namespaces[-2:] == (
-            namespaces(box.pid)["pid"],
-            namespaces(deepest.pid)["pid"],
-        )
-        assert len(deepest.pid_namespaces) == len(deepest.pids)
-
-    assert depths == [2, 3]
-    assert deepest.command == "sleep 60"
-    assert deepest.pids[-1] == 1
-
-
 def test_a_process_that_ended_is_named():
     gone = subprocess.Popen(["true"])
     gone.wait()
