@@ -45,13 +45,6 @@ def unlabelled():
 
 
 @pytest.mark.wrong("13.1")
-def test_two_containers_are_not_two_means_whatever_their_labels(begun, unlabelled):
-    exercise = begun("13.1", 1)
-    in_container(exercise), unlabelled(exercise)
-    refused(exercise, "2 times in containers of the engine")
-
-
-@pytest.mark.wrong("13.1")
 def test_a_container_that_would_not_be_cleaned_up_is_refused(begun, unlabelled):
     exercise = begun("13.1", 1)
     unlabelled(exercise)
