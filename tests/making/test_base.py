@@ -13,7 +13,6 @@ import pytest
 from labsupport.build.bases import ARCHIVE, read_config
 from labsupport.errors import LabError
 from labsupport.making import base, building
-from labsupport.vm.guest import guest_environment
 
 
 def tar_of(path, *members):
@@ -62,13 +61,6 @@ KEPT = (
 
 def test_what_is_left_out():
     assert [name for name in (*LEFT_OUT, *KEPT) if base.is_left_out(name)] == [*LEFT_OUT]
-
-
-def test_the_hash_follows_the_recipe(monkeypatch):
-    before = base.recipe_hash()
-    monkeypatch.setattr(base, "PACKAGES", ("python3",))
-
-    assert base.recipe_hash() != before
 
 
 def test_a_layer_is_the_same_whoever_made_it_and_when(tmp_path):
@@ -204,8 +196,3 @@ def test_a_mirror_that_is_not_reached_is_named_with_what_to_do(scratch, tmp_path
         pytest.raises(LabError, match=r"Connection refused[\s\S]*What to do: .*--mirror"),
     ):
         base.make(folder / "rootfs.tar", tmp_path, wheel, "http://127.0.0.1:1/debian")
-
-
-def test_the_lab_vm_is_told_where_the_bases_are(monkeypatch):
-    assert guest_environment({"LAB_BASES": "/srv/bases"})["LAB_BASES"] == "/srv/bases"
-    assert guest_environment({"HOME": "/nowhere"})["LAB_BASES"].endswith("labsupport/bases")

@@ -18,7 +18,6 @@ import pytest
 from labsupport.doctor import guest
 from labsupport.errors import LabError
 from labsupport.making import kernel as builder
-from labsupport.making.building import Progress
 from labsupport.making.kernel import Fragment, Mend, apply
 from labsupport.page import build as page
 from tests.waiting import is_alive, wait_until
@@ -196,14 +195,6 @@ def test_a_build_that_fails_says_why_and_leaves_nothing(
 
 
 @needs_compiler
-def test_too_little_space_is_said_before_anything_is_unpacked(tmp_path, scratch, monkeypatch):
-    monkeypatch.setattr(builder, "SPACE_BYTES", 1 << 60)
-
-    with pytest.raises(LabError, match=r"GB are needed(.|\n)*TMPDIR=FOLDER"):
-        builder.build(tmp_path / "out", source(tmp_path))
-
-
-@needs_compiler
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_build_leaves_nothing(tmp_path, scratch, number):
     marker = tmp_path / "compiler.pid"
@@ -263,18 +254,6 @@ def test_the_kernel_that_was_built_last_is_used(tmp_path):
     assert guest.own_kernel([user, system]) == earlier
     earlier.chmod(0o644)
     assert guest.own_kernel([user, system, tmp_path / "nothing"]) is None
-
-
-def test_progress_is_told_now_and_then(capsys):
-    with Progress("compiling", 20) as progress:
-        for _ in range(25):
-            progress.step()
-
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "compiling"
-    assert lines[1].startswith("compiling: 10 %, 2 of about 20 files")
-    assert lines[-1].startswith("compiling: done after")
-    assert len(lines) <= 12
 
 
 @pytest.mark.skipif(
