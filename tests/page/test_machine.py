@@ -43,17 +43,13 @@ def test_a_notebook_on_docker_has_an_engine_that_runs_already(tmp_path):
     assert [(cell["is"], cell.get("error")) for cell in done] == 3 * [("passed", None)]
 
 
-def test_other_notebooks_have_a_machine_without_an_engine(tmp_path):
-    [done] = run(tmp_path, WHO)
-    assert (done["is"], done["text"]) == ("passed", "\n")
-
-
 ECHOES = "from ipywidgets.widgets import widget; print(widget.JUPYTER_WIDGETS_ECHO)"
 
 
-def test_what_a_reader_moves_is_not_told_back_to_them(tmp_path):
-    [done] = run(tmp_path, ECHOES)
-    assert (done["is"], done["text"]) == ("passed", "False\n")
+def test_other_notebooks_have_no_engine_and_no_reader_is_told_what_they_moved(tmp_path):
+    who, echoes = run(tmp_path, WHO, ECHOES)
+    assert (who["is"], who["text"]) == ("passed", "\n")
+    assert (echoes["is"], echoes["text"]) == ("passed", "False\n")
 
 
 def test_a_notebook_is_on_docker_if_most_of_what_it_needs_is():
