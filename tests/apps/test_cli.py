@@ -52,17 +52,6 @@ def translation(done):
     return done.stdout.partition("\nOutput:\n")[2].removesuffix("\n")
 
 
-def test_it_prints_arguments_input_and_output(cli):
-    done = cli("-t", "Good morning", "-s", "en", "-d", "es")
-
-    assert done.stdout.splitlines() == [
-        "argument     value", "-----------  ------------", "text         Good morning",
-        "source       en", "destination  es", "", "Input:", "Good morning", "", "Output:",
-        "Buenos días",
-    ]  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -125,12 +114,6 @@ def test_what_cannot_be_had_is_said_with_status_2(cli, root, words, message):
     assert (done.returncode, done.stdout) == (2, "")
     assert f"cli.py: error: {message}" in done.stderr or message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
-
-
-def test_an_unknown_pair_lists_those_that_are_installed(cli):
-    installed = cli("-t", "x", "-d", "de").stderr.splitlines()[1:]
-
-    assert {tuple(line.split()) for line in installed} >= {("eng", "spa"), ("spa", "eng")}
 
 
 def test_bytes_on_the_command_line_that_are_not_utf_8_are_refused(box, settings):
