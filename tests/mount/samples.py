@@ -5,8 +5,6 @@ from labsupport.kernel.mounts import MountTable, parse
 from labsupport.mount import mount_map
 from labsupport.mount.overlay import Entry, LayerFolder, Shelves, Stack
 
-EMPTY = MountTable(0, ())
-
 
 def line(number, device, point, what="ext4 /dev/vda", root="/"):
     return parse(f"{number} {0 if point == '/' else 1} {device} {root} {point} rw - {what} rw")

@@ -48,13 +48,6 @@ def test_a_disk_is_a_block_device_that_the_kernel_calls_by_its_number(boxes, dis
     assert disk.device in repr(disk)
 
 
-def test_a_disk_in_two_sandboxes_is_one_file_system(boxes, disk):
-    for box in boxes:
-        disk.mount(box, "/mnt")
-    boxes[0].run(["tee", "/mnt/news"], input="hello")
-    assert boxes[1].run(["cat", "/mnt/news"]).stdout == "hello"
-
-
 @pytest.mark.parametrize("last", [lambda box: box.run(["umount", "/data"]), Sandbox.close])
 def test_nothing_is_left_of_a_closed_disk(boxes, disk, last):
     number = disk.number
