@@ -131,6 +131,7 @@ def test_what_a_typed_build_said_is_read_and_a_failed_one_is_not_taken_for_an_ol
         build = Build.read(site.engine, said_of(site, tmp_path, "t/read:1"), "t/read:1")
         assert instructions(build.steps) == ["RUN echo one"]
         assert site.engine.client.images.get("t/read:1").id == build.image_id
+    assert instructions(build.cached_steps) == ["RUN echo one"]
     file.write_text(f"FROM {BASE}\nRUN echo two; exit 7")
     said = said_of(site, tmp_path, "t/read:1")
     for name in ("t/read:1", "t/nothing:1"):
