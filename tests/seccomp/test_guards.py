@@ -12,7 +12,7 @@ from labsupport import Filter, Sandbox, capabilities, processes
 from labsupport.errors import LabError
 from labsupport.kernel import syscalls as sc
 from labsupport.seccomp import guards
-from labsupport.seccomp.guards import CAPABILITY, NAMESPACE, NEEDS, SECCOMP, who_said_no
+from labsupport.seccomp.guards import NAMESPACE, NEEDS, SECCOMP, who_said_no
 
 NOTHING = Filter(())
 ALL = capabilities().permitted
@@ -36,55 +36,6 @@ def test_with_everything_open_only_the_arguments_are_refused():
     assert outcomes["reboot"] == outcomes["mount"] == outcomes["clock_settime"] == "EINVAL"
     assert outcomes["swapon"] == "ENOENT"
     assert outcomes["unshare"] == outcomes["ptrace"] == ""
-
-
-@needs_root
-def test_seccomp_alone():
-    found = who_said_no(["reboot", "keyctl"], filter=Filter.deny(["reboot"], "EACCES"), keep=ALL)
-
-    assert [each.closed for each in found] == [(SECCOMP,), ()]
-    assert found[0].errno == "EACCES"
-
-
-@needs_root
-def test_the_capability_alone():
-    without = ALL - {"CAP_SYS_BOOT"}
-    assert closed(["reboot", "mount"], filter=NOTHING, keep=without) == {
-        "reboot": (CAPABILITY,), "mount": (),
-    }  # fmt: skip
-
-
-@needs_root
-def test_a_capability_in_a_user_namespace_of_ones_own():
-    """It opens what belongs to that namespace, but nothing that belongs to the machine."""
-    found = closed(filter=NOTHING, keep=ALL, own_user_namespace=True)
-
-    assert found["unshare"] == ()
-    assert found["chroot"] == ()
-    for name in ("reboot", "mount", "clock_settime", "swapon", "ptrace", "sethostname"):
-        assert found[name] == (NAMESPACE,), name
-
-
-@needs_root
-def test_guarded_twice_and_the_filter_is_asked_before_the_capability():
-    [both] = who_said_no("reboot", filter=Filter.deny(["reboot"], "EBUSY"), keep=["CAP_CHOWN"])
-
-    assert both.closed == (SECCOMP, CAPABILITY)
-    assert both.seccomp_first
-    assert repr(both) == "<reboot: EBUSY; seccomp said no, and capability would too>"
-    assert both.errnos == {
-        "everything": "EBUSY", "nothing": "EINVAL", SECCOMP: "EBUSY", CAPABILITY: "EPERM",
-        NAMESPACE: "EINVAL",
-    }  # fmt: skip
-
-
-@needs_root
-def test_a_guard_that_answers_in_the_filters_place_is_noticed(monkeypatch):
-    """The order is measured: were the filter's own errno never seen, it would not be first."""
-    real = guards._ask
-    monkeypatch.setattr(guards, "_ask", lambda *given: [*real(*given)[:-1], [1]])
-    [found] = who_said_no("reboot", filter=Filter.deny(["reboot"]), keep=())
-    assert found.closed == (CAPABILITY, SECCOMP)
 
 
 @needs_root
