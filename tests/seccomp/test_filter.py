@@ -8,7 +8,7 @@ import pytest
 
 from labsupport import Filter
 from labsupport.errors import LabError
-from labsupport.seccomp import bpf, syscall_table
+from labsupport.seccomp import bpf
 from labsupport.seccomp import filter as libseccomp
 from labsupport.seccomp.bpf import Instruction
 from labsupport.seccomp.syscall_table import audit_arch, number_of
@@ -16,37 +16,6 @@ from labsupport.seccomp.verdicts import action_of, answer, judge, strictest
 from tests.seccomp.samples import EQUAL, MASKED, MORE, filtered
 
 ERRNO_EPERM = libseccomp.act_errno(errno.EPERM)
-
-
-@pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
-def test_a_denied_call_is_refused_and_all_others_are_allowed(error):
-    verdicts = Filter.deny(["mkdir", "mkdirat"], error).verdicts()
-    denied = {verdict.name: verdict for verdict in verdicts if verdict.kind != "allowed"}
-
-    assert set(denied) == {"mkdir", "mkdirat"}
-    assert {v.errno for v in denied.values()} == {error}
-    assert denied["mkdir"].reason == f"refused with {error}"
-
-
-@pytest.mark.parametrize(("otherwise", "action"), [("EPERM", "errno"), ("kill", "kill")])
-def test_an_allow_list_refuses_everything_else(otherwise, action):
-    verdicts = Filter.allow(["read", "write"], otherwise=otherwise).verdicts()
-
-    assert {v.name for v in verdicts if v.action == "allow"} == {"read", "write"}
-    assert {v.action for v in verdicts if v.action != "allow"} == {action}
-
-
-def test_the_table_is_this_kernels():
-    numbers = syscall_table.numbers()
-
-    assert len(numbers) > 300
-    assert list(numbers.values()) == sorted(numbers.values())
-    assert {"mkdir", "openat", "clone3", "reboot"} <= set(numbers)
-
-
-def test_calls_are_sorted_by_what_they_are_about():
-    about = [syscall_table.group_of(name) for name in ("mount", "reboot", "openat", "brand_new")]
-    assert about == ["mounts, namespaces", "the machine", *[syscall_table.FILES] * 2]
 
 
 @pytest.mark.parametrize(
@@ -81,16 +50,6 @@ def test_without_libseccomp_the_package_to_install_is_named(monkeypatch):
         libseccomp._library.cache_clear()
 
 
-def test_an_architecture_without_a_table_says_so(monkeypatch):
-    class Machine:
-        machine = "riscv64"
-
-    mine = Filter.deny(["mkdir"])
-    monkeypatch.setattr(syscall_table.os, "uname", lambda: Machine)
-    with pytest.raises(LabError, match=r"riscv64 are not covered: .*aarch64, i686, x86_64"):
-        mine.verdict("mkdir")
-
-
 @pytest.mark.parametrize(
     ("name", "conditions", "reason"),
     [
@@ -112,16 +71,6 @@ def test_a_program_that_libseccomp_would_not_write_is_refused():
     multiplied = struct.pack("=HBBIHBBI", 0x24, 0, 0, 5, bpf.RETURN, 0, 0, 0)
     with pytest.raises(LabError, match=r"instruction 0 \(0x24\)"):
         Filter((multiplied,)).verdicts()
-
-
-def test_a_test_that_makes_no_difference_is_no_dependence():
-    low = bpf.ARGUMENTS
-    program = [
-        Instruction(bpf.LOAD, 0, 0, low),
-        Instruction(bpf.JEQ, 0, 0, 7),
-        Instruction(bpf.RETURN, 0, 0, 0x7FFF0000),
-    ]
-    assert judge([program], 0).depends_on_arguments == ()
 
 
 def test_the_strictest_of_several_filters_counts_and_of_equals_the_newest():
