@@ -59,32 +59,6 @@ def test_without_a_process_it_is_our_own():
     assert os.getpid() in keepers(namespace("uts")).processes
 
 
-def test_the_owner_is_the_user_namespace_it_was_made_in():
-    with Sandbox(new={"user", "uts"}) as box:
-        theirs = namespaces(box.pid)["user"]
-        assert namespace("uts", of=box).owner == theirs
-        assert namespace("ipc", of=box).owner != theirs
-
-
-def test_a_process_a_descriptor_and_a_mount_each_keep_it(box, kept, tmp_path):
-    program, it = kept
-    link, place = f"/proc/{program.pid}/ns/uts", tmp_path / "place"
-    place.touch()
-    assert box.run(["mount", "--bind", link, place]).returncode == 0
-    opener = box.start(["sh", "-c", f"exec 7< {link}; echo ready; exec sleep 60"])
-    opener.expect("ready")
-    assert keepers(it) == Keepers((program.pid,), ((opener.pid, 7),), (str(place),))
-    end(program)
-    assert keepers(it) == Keepers((), ((opener.pid, 7),), (str(place),))
-    end(opener)
-    assert keepers(it) == Keepers((), (), (str(place),))
-    assert not keepers(replace(it, kind="net"))  # the number may be another kind's next
-    assert box.run(["nsenter", f"--uts={place}", "hostname"]).stdout == "kept\n"
-    assert box.run(["umount", place]).returncode == 0
-    assert not keepers(it)
-    assert box.run(["nsenter", f"--uts={place}", "hostname"]).returncode != 0
-
-
 def end(program):
     program.signal(9)
     program.wait()
