@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from labsupport import PidMap, Sandbox, processes
-from labsupport.errors import LabError
 from labsupport.figure.page import Page
 from labsupport.pid import pidmap
 from tests.figure import sheet
@@ -109,19 +108,6 @@ def test_the_live_map_shows_what_the_kernel_says_and_for_a_while_who_has_ended(b
     time.sleep(1.1)
     live.refresh()
     assert drawn_pids(live) == inside - helpers
-
-
-def test_each_viewer_sees_what_ps_shows_it(boxes):
-    live = PidMap(boxes)
-    live.set_helpers("web", 2)
-    listed = boxes["web"].run(["ps", "-e", "-o", "pid=,comm="]).stdout.splitlines()
-    theirs = [int(line.split()[0]) for line in listed if not line.endswith(" ps")]
-    assert live.look_as("web") == theirs
-    buttons = live._console().children[1]
-    buttons.value = "db"
-    assert live.picture.status.startswith("The db sees PID 1;")
-    with pytest.raises(LabError, match=r"nobody here is 'dbb'.*did you mean 'db'"):
-        live.look_as("dbb")
 
 
 def test_a_still_picture_shows_only_who_is_there(boxes, monkeypatch):
