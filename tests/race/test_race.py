@@ -10,15 +10,13 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from labsupport import Race, probe
+from labsupport import Race
 from labsupport.errors import LabError
 from labsupport.race import runners
 from labsupport.race.runners import (
     PYTHON,
     AsProcess,
-    InContainer,
     InEnvironment,
-    InSandbox,
     InVirtualMachine,
 )
 from tests import census
@@ -69,24 +67,6 @@ def test_no_wall_holds_around_an_ordinary_process_and_each_start_counts(ran):
     assert 1000 < ran["virtual environment"].disk_bytes < 1_000_000
     assert folders() == set()
     assert not census.running(ran.token)
-
-
-def test_a_sandbox_keeps_processes_apart_and_no_files():
-    skip_unless_here(InSandbox)
-    race = run(InSandbox)
-    assert race["our sandbox"].walls == (False, False, True, True, True, False)
-    assert race["our sandbox"].page["init"].startswith("python")
-
-
-def test_all_walls_but_the_kernel_hold_around_a_container(request):
-    if os.geteuid() == 0:
-        request.getfixturevalue("an_engine")
-    probe(fresh=True)  # an earlier test may have asked when there was none
-    skip_unless_here(InContainer)
-    entrant = run(InContainer)["container"]
-    assert entrant.walls == (True,) * 5 + (False,)
-    assert entrant.page["boot_id"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    assert entrant.disk_bytes > 10_000_000
 
 
 def test_every_wall_holds_around_a_virtual_machine():
