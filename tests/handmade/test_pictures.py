@@ -2,24 +2,10 @@
 
 from dataclasses import replace
 
-import pytest
-
 from labsupport.handmade.breakouts import Lights, Poster
 from labsupport.handmade.side_by_side import Portrait, compare, differing
 from tests.figure import sheet
-from tests.handmade.samples import LIGHTS, POSTER, row
-
-
-@pytest.mark.parametrize(
-    ("held", "finding"),
-    [
-        ((False, False, False), "All 3 attempts break out"),
-        ((True, False, False), "1 of 3 attempts is kept in"),
-        ((True, True, True), "All 3 are kept in"),
-    ],
-)
-def test_the_title_counts(held, finding):
-    assert Lights(row(*held)).finding() == finding
+from tests.handmade.samples import LIGHTS, POSTER
 
 
 def test_what_changed_is_named_with_its_evidence():
