@@ -18,7 +18,7 @@ from labsupport.doctor import qemu
 from labsupport.errors import LabError
 from labsupport.machine import hypervisor
 from labsupport.machine.compared import look_around
-from labsupport.machine.virtual import Progress, VirtualMachine, make_key, running
+from labsupport.machine.virtual import Progress, VirtualMachine, running
 from tests.notebooks import skip_or_fail
 from tests.waiting import wait_until
 
@@ -48,44 +48,11 @@ def sh(machine):
     return sh
 
 
-def test_it_starts_in_stages_to_a_login(machine, sh):
-    names = [stage.name for stage in machine.stages]
-    assert names == ["firmware", "kernel", "first file system", "system"]
-    assert all(stage.seconds > 0 for stage in machine.stages)
-    assert "Welcome to Debian" in machine.console
-    assert machine.memory_at_login > 100 << 20
-    assert sh("whoami; sudo whoami").split() == ["student", "root"]
-
-
-def test_it_is_another_machine(machine):
-    here, there = look_around("here"), look_around("there", machine.run)
-
-    assert there.boot_id != here.boot_id
-    assert there.kernel == machine.base.release
-    assert there.first == "systemd"
+def test_it_is_as_large_as_was_asked_for(machine):
+    there = look_around("there", machine.run)
     assert there.cpus == 1
     assert 400 << 20 < there.memory_bytes <= 512 << 20
     assert there.disk_bytes > 4.5 * (1 << 30)  # the file system has grown with the disk
-
-
-def test_a_key_that_it_does_not_know_is_refused(machine, tmp_path):
-    make_key(tmp_path / "stranger")
-    argv = ["ssh", "-F", machine.config, "-i", tmp_path / "stranger", "tests", "whoami"]
-    refused = subprocess.run(argv, capture_output=True, text=True, check=False)
-
-    assert refused.returncode == 255
-    assert "Permission denied (publickey)" in refused.stderr
-
-
-def test_somebody_with_another_host_key_is_not_trusted(machine, tmp_path):
-    make_key(tmp_path / "other")
-    machine.trust(" ".join((tmp_path / "other.pub").read_text().split()[:2]))
-    warned = machine.run(["whoami"])
-    machine.trust(machine.host_key)
-
-    assert warned.returncode == 255
-    assert "IDENTIFICATION HAS CHANGED" in warned.stderr
-    assert machine.run(["whoami"]).stdout == "student\n"
 
 
 def test_a_login_touches_nothing_of_the_users(machine, monkeypatch, tmp_path):
@@ -299,12 +266,6 @@ def test_what_is_missing_is_named(monkeypatch, tmp_path):
         qemu.make_overlay(tmp_path / "base", tmp_path / "overlay", 1 << 30)
     with pytest.raises(LabError, match="apt-get install"):
         VirtualMachine.create()
-
-
-def test_there_is_no_machine_in_the_lab_vm(monkeypatch):
-    monkeypatch.setenv("LAB_IN_VM", "1")
-    with pytest.raises(Exception, match="no VM in the VM"):
-        qemu.check()
 
 
 WRONG = {"memory": ["lots", "64M", "999G"], "disk": ["1G", "999G"]}
