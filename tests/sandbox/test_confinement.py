@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from labsupport import Cgroup, Sandbox
-from labsupport.errors import LabError
 from labsupport.kernel.capabilities import capability_mask
 from labsupport.kernel.procfs import status_fields as status
 
@@ -71,21 +70,7 @@ def test_an_init_has_no_more_capabilities_than_programs_and_these_load_filters_w
         init, program = status(box.pid), status(box.start(["sleep", "60"]).pid)
     for seen in (init, program):
         assert [int(seen[name], 16) for name in ("CapBnd", "CapPrm", "CapEff")] == [0, 0, 0]
-    assert program["Seccomp"] == "2"
-
-
-def test_a_misspelt_capability_is_refused():
-    with pytest.raises(LabError, match="no capability"), Sandbox(keep_caps={"NET_ADMN"}):
-        pass
-
-
-@pytest.mark.parametrize("new", [{"pid", "mount"}, {"user", "uts"}])
-def test_a_program_runs_under_the_filter(new):
-    with Sandbox(new=new, filter=Rule(SECCOMP_RET_ALLOW)) as box:
-        seen = status(box.start(["sleep", "60"]).pid)
-    assert seen["Seccomp"] == "2"
-    assert seen["Seccomp_filters"] == "1"
-    assert seen["NoNewPrivs"] == "0"
+    assert (program["Seccomp"], program["NoNewPrivs"]) == ("2", "0")
 
 
 def test_who_may_call_nothing_is_killed_by_the_first_call():

@@ -25,14 +25,6 @@ def inside(box, *argv):
     return box.run(argv).stdout
 
 
-def test_a_fresh_network_has_only_links_that_are_off(boxes):
-    [box] = boxes(1)
-    assert "lo" in [link.name for link in box.net.links()]
-    assert not any(link.up for link in box.net.links())
-    assert box.net.routes() == ()
-    assert inside(box, "ip", "route") == ""
-
-
 def test_a_socket_belongs_to_the_sandboxs_network(boxes):
     [box] = boxes(1)
     box.net.set_up("lo")
