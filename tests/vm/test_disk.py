@@ -48,13 +48,6 @@ def test_it_takes_space_as_it_is_used_and_gives_it_back(vm_kernel, marked):
         wait_until(lambda: used() < empty + 8 * MIB, why=lambda: f"{used()} bytes are used")
 
 
-def test_two_guests_have_two_disks_and_each_begins_empty(vm_kernel):
-    for _ in range(2):
-        with LabVM.boot("256M") as guest:
-            assert sh(guest, "head -c 4096 $LAB_DISK | tr -d '\\0' | wc -c") == "0"
-            sh(guest, f"{PREPARE}; echo kept > /mnt/kept; sync")
-
-
 def test_without_space_there_is_none(vm_kernel, monkeypatch):
     monkeypatch.setattr(vm_guest, "_size", lambda _folder: vm_guest.LEAST_BYTES - 1)
     assert vm_guest.open_disk() is None

@@ -34,25 +34,8 @@ def test_its_kernel_is_its_own_and_its_user_is_root(guest):
 
 def test_it_is_told_which_kernel_its_own_runs_on(guest):
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    assert sh(guest, "echo $LAB_OUTER_KERNEL $LAB_OUTER_BOOT_ID").split() == [
-        os.uname().release,
-        boot_id,
-    ]
-    assert sh(guest, "cat /proc/sys/kernel/random/boot_id") != boot_id
-    ask = "from labsupport import probe; print(probe().headline())"
-    said = sh(guest, f"cd {CHECKOUT}; {sys.executable} -c '{ask}'")
-    assert f"Linux {guest.release} on x86_64 (outside: {os.uname().release})" in said
-
-
-def test_what_every_linux_has_is_mounted(guest):
-    wanted = {
-        "/": "overlay", "/proc": "proc", "/sys": "sysfs", "/sys/fs/cgroup": "cgroup2",
-        "/dev": "devtmpfs", "/dev/pts": "devpts", "/dev/shm": "tmpfs", "/run": "tmpfs",
-    }  # fmt: skip
-    mounts = [line.split()[1:3] for line in sh(guest, "cat /proc/mounts").splitlines()]
-    assert sorted(mount for mount in mounts if mount[0] in wanted) == sorted(
-        [folder, fstype] for folder, fstype in wanted.items()
-    )
+    told = sh(guest, "echo $LAB_OUTER_KERNEL $LAB_OUTER_BOOT_ID").split()
+    assert told == [os.uname().release, boot_id]
 
 
 def test_what_it_writes_vanishes(guest, tmp_path):
@@ -71,11 +54,6 @@ def test_what_it_writes_to_a_shared_folder_stays(guest, shared):
     sh(guest, f"mkdir {shared}/folder; echo there > {shared}/folder/file")
     assert (shared / "folder" / "file").read_text() == "there\n"
     assert (shared / "folder" / "file").stat().st_uid == os.geteuid()
-
-
-def test_cgroups_are_delegated(guest):
-    for file in ("cgroup.controllers", "cgroup.subtree_control"):
-        assert {"cpu", "io", "memory", "pids"} <= {*sh(guest, f"cat /sys/fs/cgroup/{file}").split()}
 
 
 EVERYDAY = (
@@ -158,14 +136,6 @@ def test_a_guest_outlives_the_thread_that_booted_it(vm_kernel):
     time.sleep(0.2)
     with booted[0] as guest:
         assert guest.run(["true"]).returncode == 0
-
-
-def test_a_guest_that_dies_says_why(vm_kernel, marked):
-    with LabVM.boot(marked.memory) as guest:
-        guest.run(["sh", "-c", "echo 1 > /proc/sys/kernel/sysrq"])
-        with pytest.raises(errors.LabError, match=r"(?s)Kernel panic") as caught:
-            guest.run(["sh", "-c", "echo c > /proc/sysrq-trigger; sleep 5"])
-        assert "Kernel panic" in caught.value.why
 
 
 def test_a_killed_guest_is_noticed_at_once(vm_kernel, marked):

@@ -139,13 +139,6 @@ def test_an_interrupt_stops_a_cell_and_its_program(kernel, busy):
     assert kernel.run(left) == "1"
 
 
-def test_the_heart_beats(kernel):
-    kernel.client.hb_channel.unpause()
-    wait_until(kernel.client.hb_channel.is_beating)
-    time.sleep(1.5)
-    assert kernel.client.hb_channel.is_beating()
-
-
 def test_restart_gives_a_fresh_guest_and_shutdown_leaves_nothing(killable, marked):
     killable.run("x = 1; open('/tmp/mine', 'w').close()")
     first = set(marked.processes())

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from labsupport.vm import mux
-from labsupport.vm.mux import Channel, Connection, Line, LineClosed, Mux
+from labsupport.vm.mux import Channel, Connection, Line, Mux
 
 
 @pytest.fixture
@@ -37,30 +37,6 @@ def test_a_frame_may_be_larger_than_64_kilobytes(ends):
     while not found:
         found += receiver.receive()
     assert found == [(mux.SETUP, 0, b"x" * 100_000)]
-
-
-def test_no_more_than_the_window_is_under_way(ends):
-    host = Line(ends[0].fileno(), window=mux.LINE_WINDOW)
-    guest = Line(ends[1].fileno(), acknowledge=1024)
-    host.send(mux.DATA, 1, b"x" * 20_000)
-    assert len(ends[1].recv(1 << 16, socket.MSG_PEEK)) == mux.LINE_WINDOW
-    received = b""
-    while len(received) < 20_000:
-        for _kind, _channel, payload in guest.receive():
-            received += payload
-        if len(received) < 20_000:
-            list(host.receive())
-        assert len(ends[1].recv(1 << 16, socket.MSG_PEEK) if host._out else b"") <= mux.LINE_WINDOW
-    assert received == b"x" * 20_000
-
-
-def test_the_end_of_the_line_is_told(ends):
-    line = Line(ends[0].fileno())
-    ends[1].close()
-    with pytest.raises(LineClosed):
-        list(line.receive())
-    with pytest.raises(LineClosed):
-        line.send(mux.OFF)
 
 
 class Pair:
