@@ -2,13 +2,12 @@
 
 import os
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from labsupport.build.bases import base_image
 from labsupport.engine import chain as picture
-from labsupport.engine.chain import ApiCall, ApiCalls, Chain
+from labsupport.engine.chain import ApiCalls, Chain
 from labsupport.engine.listing import owner_labels
 from labsupport.kernel import procfs
 from labsupport.kernel.procfs import status
@@ -73,16 +72,6 @@ def test_the_picture_has_an_arrow_from_each_to_whom_it_asks():
     for role in ("engine", "containerd", "shim", "process"):
         left = picture.LANES[role] - picture.HALF[role]
         assert any(abs(x - left) < 1 for x in ends), f"nobody asks the {role}"
-
-
-def test_create_starts_nothing_and_the_end_leaves_nobody(seen):
-    chain, *_ = seen
-    assert set(chain.roles_after("create")) == {"client", "engine", "containerd"}
-    assert {"shim", "process"} <= set(chain.roles_after("start"))
-    assert chain.moments[-1].call is None
-    assert not {"shim", "process"} & set(chain.moments[-1].roles)
-    assert not Path(f"/proc/{chain.member('process').pid}").exists()
-    assert chain.roles_after("no-such-request") == ()
 
 
 def test_only_the_first_container_is_followed(engine, image):
@@ -182,16 +171,3 @@ def test_answers_that_stream_are_left_to_whom_they_are_for(engine):
         packed = b"".join(engine.client.images.get("labsupport/busybox").save())
     assert len(packed) > 1_000_000
     assert len(calls) == 2
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "what"),
-    [
-        ("GET", "/v1.41/containers/json?all=1", "inspect"),
-        ("DELETE", "/v1.41/images/abc", "remove"),
-        ("HEAD", "/_ping", "ping"),
-        ("POST", "/build", "build"),
-    ],
-)
-def test_a_request_has_a_short_name(method, path, what):
-    assert ApiCall(1, method, path, 200, 0.0).what == what

@@ -11,8 +11,7 @@ from labsupport.build import bases
 from labsupport.build.bases import base_image
 from labsupport.engine.client import Client
 from labsupport.engine.listing import IMAGE_OWNER
-from labsupport.sandbox.rootfs import static_busybox
-from tests.engine.help import folder_of, said_by, start_sleeper
+from tests.engine.help import said_by
 
 
 def test_the_engine_says_what_it_is(engine):
@@ -22,15 +21,6 @@ def test_the_engine_says_what_it_is(engine):
     assert engine.version == engine.client.version()["Version"]
     assert engine.storage_driver
     assert not engine.rootless
-
-
-def test_a_container_of_the_base_image_is_a_process_here(engine):
-    pid = start_sleeper(engine)
-
-    assert folder_of(engine).name in Path(f"/proc/{pid}/cgroup").read_text()
-    assert os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid")
-    assert Path(f"/proc/{pid}/root/bin/sh").is_symlink()
-    assert Path(f"/proc/{pid}/root/bin/busybox").read_bytes() == static_busybox().read_bytes()
 
 
 def test_the_base_image_is_made_once_and_runs_every_tool(engine):

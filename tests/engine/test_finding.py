@@ -98,16 +98,6 @@ def test_the_root_of_a_user_namespace_gets_none(monkeypatch):
     assert not addresses.may_be_private(Facts(euid=1000))
 
 
-def test_the_version_of_the_api_is_the_newest_that_both_know(engine, monkeypatch):
-    known = [engine.newest_api, client.NEWEST_API]
-    assert engine.client.api.api_version == min(known, key=lambda each: int(each.split(".")[1]))
-    monkeypatch.setattr(client, "NEWEST_API", "1.30")
-    older = client.connect(addresses.Chosen(engine.address, "test"))
-    assert older.api.api_version == "1.30"
-    assert older.ping()
-    older.close()
-
-
 def test_a_context_is_read_as_dockers_sdk_reads_it(nowhere, monkeypatch):
     settings = nowhere / "settings"
     _write_context(settings, "lab", "tcp://10.0.0.1:2376")

@@ -72,11 +72,3 @@ def test_a_container_that_goes_meanwhile_is_left_out(told):
 def test_a_container_that_the_engine_cannot_tell_of_is_not_left_out(told):
     with pytest.raises(APIError):
         listing.containers(with_containers(told), all=True)
-
-
-@pytest.mark.parametrize(
-    ("tags", "name"),
-    [(["a:1", "b:2"], "a:1"), (["<none>:<none>"], "0123456789ab"), (None, "0123456789ab")],
-)
-def test_an_image_is_called_by_a_name_or_else_by_its_id(tags, name):
-    assert listing.first_name({"Id": "sha256:0123456789abcdef", "RepoTags": tags}) == name
