@@ -79,12 +79,6 @@ def test_it_is_a_whole_machine(guest, script, said):
     assert sh(guest, script) == said
 
 
-def test_a_program_gets_and_gives_what_it_should(guest):
-    script = "cat; echo $WORD; pwd; echo err >&2; kill -TERM $$"
-    done = guest.run(["sh", "-c", script], input="in ", env={"WORD": "w"}, cwd="/usr")
-    assert (done.stdout, done.stderr, done.returncode) == ("in w\n/usr\n", "err\n", -15)
-
-
 def test_a_megabyte_passes_in_both_directions(guest):
     text = "0123456789abcdef" * (1 << 16)
     assert guest.run(["cat"], input=text).stdout == text
@@ -93,11 +87,6 @@ def test_a_megabyte_passes_in_both_directions(guest):
 def test_what_a_background_process_holds_open_delays_nothing(guest):
     done = guest.run(["sh", "-c", "sleep 300 & echo done"], timeout=60)
     assert done.stdout == "done\n"
-
-
-def test_a_missing_program_is_named(guest):
-    with pytest.raises(errors.ProgramNotFound, match=r"nonesuch.*No such file"):
-        guest.run(["nonesuch"])
 
 
 def test_a_program_that_takes_too_long_is_killed(guest):
@@ -146,35 +135,18 @@ def test_a_killed_guest_is_noticed_at_once(vm_kernel, marked):
             guest.run(["sleep", "600"], timeout=60)
 
 
-def test_a_guest_that_died_unseen_is_said_to_have_died(vm_kernel):
-    with LabVM.boot("256M") as guest:
-        keeper = guest._keeper
-        first = Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children").read_text().split()[0]
-        os.kill(int(first), signal.SIGKILL)
-        keeper.wait(60)
-        with pytest.raises(errors.LabError, match="has died"):
-            guest.run(["true"])
-
-
 @pytest.mark.parametrize("folder", ["/", "/nonexistent", "/etc/hostname"])
 def test_a_folder_that_cannot_be_shared_is_refused(folder):
     with pytest.raises(errors.LabError, match=folder):
         LabVM.boot("256M", share=[folder])
 
 
-def test_an_unknown_amount_is_named():
-    with pytest.raises(errors.LabError, match="lots"):
-        LabVM.boot("lots")
-
-
 @pytest.mark.parametrize(
-    ("program", "most_seconds", "starts"),
-    [("while :; do :; done", 60, True), ("while :; do :; done", 0, False), ("sleep 60", 60, False)],
+    ("program", "starts"), [("while :; do :; done", True), ("sleep 60", False)]
 )
-def test_a_guest_is_waited_for_while_it_computes(monkeypatch, program, most_seconds, starts):
+def test_a_guest_is_waited_for_while_it_computes(monkeypatch, program, starts):
     """A shell that computes, or sleeps, stands in for its kernel, ready after some seconds."""
     monkeypatch.setattr(uml, "BOOT_SECONDS", 1.5)
-    monkeypatch.setattr(uml, "MOST_BOOT_SECONDS", most_seconds)
     own, began = LabVM(128 << 20, []), time.monotonic()
 
     def turn(seconds):

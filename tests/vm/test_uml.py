@@ -64,12 +64,6 @@ def test_no_kernel_at_all(monkeypatch, tmp_path):
         find_kernel()
 
 
-def test_a_program_that_is_no_kernel(vm_kernel, monkeypatch):
-    monkeypatch.setenv("LAB_KERNEL", "/bin/true")
-    with pytest.raises(errors.LabError, match="/bin/true did not start"):
-        LabVM.boot("256M")
-
-
 def test_too_little_memory_for_a_guest():
     with pytest.raises(errors.LabError, match="8 MB were asked for"):
         LabVM.boot("8M")
