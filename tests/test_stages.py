@@ -12,7 +12,6 @@ import pytest
 from tests import engines, selection
 from tests.__main__ import Stage, remaining, run, summary
 from tests.accounts import made_user
-from tests.conftest import ByFileOrNotebook
 from tests.toys import CHECKOUT
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make a user")
@@ -49,11 +48,6 @@ def test_a_pytest_that_reads_nothing_dies_or_does_not_start_is_a_failure(tmp_pat
     assert run(stage_of(tmp_path, *what))["failed"] == 1
 
 
-def test_a_tool_counts_as_one_test():
-    assert run(Stage("true", ["true"])) == Counter(passed=1)
-    assert run(Stage("false", ["false"])) == Counter(failed=1)
-
-
 def test_a_user_runs_programs_as_themselves(ordinary_user, as_user):
     assert as_user(["id", "-u"]).stdout == f"{ordinary_user.uid}\n"
     assert as_user(["sh", "-c", "echo $HOME $WORD"], env={"WORD": "x"}).stdout.endswith(" x\n")
@@ -83,20 +77,6 @@ def test_an_interrupted_run_removes_its_user(number):
         process.communicate(timeout=90)
     assert process.returncode not in {0, None}
     assert f"labtest{process.pid}" not in [entry.pw_name for entry in pwd.getpwall()]
-
-
-def test_what_runs_all_notebooks_is_dealt_out_by_the_notebook():
-    def scope(nodeid):
-        return ByFileOrNotebook._split_scope(None, nodeid)
-
-    mutants = "tests/test_mutants.py::test_a_broken_helper"
-    assert scope(f"{mutants}[02_pid_namespaces.ipynb-one]") == scope(f"{mutants}[02_x-two]")
-    assert scope(f"{mutants}[02_x-one]") != scope(f"{mutants}[03_y-one]")
-    assert scope("tests/a.py::test_x[02.1]") == scope("tests/a.py::test_y[02.2]") != "tests/a.py"
-    assert (
-        scope("tests/test_a.py::test_x[1]") == scope("tests/test_a.py::test_y") == "tests/test_a.py"
-    )
-    assert scope("notebooks/02_x.ipynb::Cell 1") == "notebooks/02_x.ipynb"
 
 
 @pytest.mark.parametrize(

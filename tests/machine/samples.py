@@ -1,7 +1,7 @@
 """Pictures of this room, from plain data."""
 
 from labsupport.machine import boot_console
-from labsupport.machine.compared import Cost, Seen
+from labsupport.machine.compared import Seen
 from labsupport.machine.virtual import Stage
 
 GIB = 1 << 30
@@ -19,11 +19,6 @@ INNER = Seen(
     "a container in it", "6.12.118+deb13-cloud-amd64", "bbbb", 60, "sh", GIB, 1, 4 * GIB, 3
 )
 PLACES = [HERE, BOX, VM, INNER]
-COSTS = [
-    Cost("sandbox", 0.004, 300_000, 0),
-    Cost("container in the VM", 2.6, 900_000, 0),
-    Cost("virtual machine", 31, 410_000_000, 231_000_000),
-]
 
 
 def _stages(stages):
