@@ -2,12 +2,10 @@
 
 import signal
 import struct
-from pathlib import Path
 
 import pytest
 
 from labsupport import Cgroup, Sandbox
-from labsupport.kernel.capabilities import capability_mask
 from labsupport.kernel.procfs import status_fields as status
 
 BPF_RET, SECCOMP_RET_ALLOW, SECCOMP_RET_KILL = 0x06, 0x7FFF0000, 0x80000000
@@ -43,26 +41,6 @@ def test_an_init_is_in_the_cgroup_and_the_line_for_a_terminal_joins_it(group):
         assert group.processes() == [init]
         box.run(["true"])
         assert group.procs_paths[0] in str(box.shell())
-
-
-@pytest.mark.needs("cgroup.pids")
-def test_a_new_cgroup_namespace_has_the_group_as_its_root(group):
-    with Sandbox(new={"pid", "mount", "cgroup"}, cgroup=group) as box:
-        seen = box.run(["cat", "/proc/self/cgroup"]).stdout
-    assert [
-        line.rpartition(":")[2] for line in seen.splitlines() if "pids" in line or "0::" in line
-    ]
-    assert Path(group.procs_paths[0]).parent.name not in seen
-
-
-@pytest.mark.parametrize("new", [{"pid", "mount"}, {"user", "uts"}])
-def test_only_the_capabilities_that_are_kept_are_there(new):
-    wanted = f"{capability_mask({'NET_ADMIN', 'CAP_CHOWN'}):016x}"
-    with Sandbox(new=new, keep_caps={"NET_ADMIN", "CAP_CHOWN"}) as box:
-        process = box.start(["sleep", "60"])
-        seen = status(process.pid)
-    assert [seen[name] for name in ("CapBnd", "CapPrm", "CapEff")] == [wanted] * 3
-    assert int(seen["CapInh"], 16) == int(seen["CapAmb"], 16) == 0
 
 
 def test_an_init_has_no_more_capabilities_than_programs_and_these_load_filters_without():

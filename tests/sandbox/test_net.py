@@ -10,7 +10,6 @@ import pytest
 
 from labsupport import Sandbox, namespaces
 from labsupport.errors import LabError, NetworkRefused, NoAnswer
-from labsupport.net.servers import web_server
 from tests.waiting import wait_until
 
 
@@ -39,51 +38,6 @@ def test_a_socket_belongs_to_the_sandboxs_network(boxes):
     box.close()
     with pytest.raises(LabError, match="not open"):
         box.open_socket(socket.AF_INET, socket.SOCK_STREAM)
-
-
-def test_a_cable_has_an_end_in_each_and_is_off_at_first(boxes):
-    left, right = boxes(2)
-    left.net.connect(right, "out", "in")
-    assert (left.net.link("out").kind, right.net.link("in").kind) == ("veth", "veth")
-    assert not left.net.link("out").up
-    assert left.net.link("out").peer_index == right.net.link("in").index
-    left.net.set_up("out")
-    assert not left.net.link("out").carrier
-    right.net.set_up("in")
-    assert left.net.link("out").carrier
-
-
-def test_ip_agrees(pair):
-    left, _ = pair
-    said = inside(left, "ip", "-br", "-4", "address", "show", "eth0")
-    assert said.split()[1:] == ["UP", "10.0.0.1/24"]
-    assert left.net.link("eth0").mac in inside(left, "ip", "link", "show", "eth0")
-    assert [str(route) for route in left.net.routes()] == ["10.0.0.0/24 directly, by eth0"]
-
-
-def test_a_bridge_joins_several(boxes):
-    switch, *members = boxes(4)
-    switch.net.add_bridge("br0")
-    for _ in "again":  # may be called as often as one wants
-        for number, member in enumerate(members):
-            switch.net.plug("br0", member, f"10.0.0.{number + 1}/24", port=f"p{number}")
-    assert switch.net.link("p1").master == "br0"
-    assert switch.net.link("br0").up
-    pages = web_server("over the bridge", at="10.0.0.3:80")
-    members[2].start(pages.argv)
-    assert [each.net.ask("10.0.0.3") for each in members[:2]] == ["over the bridge"] * 2
-    assert members[0].net.neighbours()["10.0.0.3"] == members[2].net.link("eth0").mac
-
-
-def test_shaping_is_what_tc_shows_and_can_be_taken_away(pair):
-    _, server = pair
-    server.net.shape("eth0", 2e6)
-    assert "rate 16Mbit" in inside(server, "tc", "qdisc", "show", "dev", "eth0")
-    assert server.net.link("eth0").rate == 2_000_000
-    server.net.shape("eth0", 1e6)
-    assert server.net.link("eth0").rate == 1_000_000
-    server.run("tc qdisc delete dev eth0 root")
-    assert server.net.link("eth0").rate is None
 
 
 def test_a_cable_ends_with_a_sandbox_and_is_never_on_the_host(boxes):

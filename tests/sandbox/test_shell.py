@@ -9,12 +9,10 @@ import time
 
 import pytest
 
-from labsupport import Sandbox
 from labsupport.errors import LabError
 from labsupport.kernel import proc
 from labsupport.sandbox import shell as shell_magic
 from labsupport.sandbox.shell import Teller, split, wishes
-from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -96,26 +94,9 @@ def test_nothing_to_run_and_nowhere_to_run_it_are_refused(typed, lines, line, wo
         typed(lines, line)
 
 
-def test_what_was_said_is_kept_without_the_commands(typed, ipython):
-    assert typed("echo one\necho two >&2", "as said").count("$") == 2
-    assert ipython.user_ns["said"] == "one\ntwo\n"
-
-
 def test_values_of_python_come_in_as_lines(typed, ipython):
     ipython.user_ns["words"] = "it's two"
     assert typed("echo $w", "w=words") == "$ w='it'\"'\"'s two'\n$ echo $w\nit's two\n"
-
-
-def test_a_sandbox_is_where_the_lines_run(typed, ipython):
-    with Sandbox(new={"pid", "mount"}) as box:
-        ipython.user_ns["box"] = box
-        printed = typed("echo $$\nsleep 1000 &", "in box")
-        assert printed.splitlines()[:2] == ["$ echo $$", "2"]
-        # between its fork and its exec, what bash starts is called bash
-        wait_until(lambda: "sleep 1000" in typed("ps -e -o args=", "in box"))
-        assert "-c 'ps -e -o args='\n" in str(box.shell())
-        with pytest.raises(LabError, match="this line failed: false"):
-            typed("false", "in box")
 
 
 def test_every_split_of_the_output_is_told_alike(capsys):
