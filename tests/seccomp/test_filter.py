@@ -33,10 +33,6 @@ def test_an_unknown_name_is_told_with_the_nearest(name, error, said):
         Filter.deny([name], error)
 
 
-def test_an_error_may_be_given_by_its_number():
-    assert Filter.deny("mkdir", errno=13) == Filter.deny(["mkdir"], "EACCES")
-
-
 def test_without_libseccomp_the_package_to_install_is_named(monkeypatch):
     def missing(_name, **_):
         raise OSError("cannot open shared object file")

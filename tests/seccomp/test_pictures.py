@@ -3,9 +3,7 @@
 import pytest
 
 from labsupport.errors import LabError
-from labsupport.figure import style
-from labsupport.seccomp import pictures
-from labsupport.seccomp.guards import CALL, CAPABILITY, NAMESPACE, SECCOMP
+from labsupport.seccomp.guards import CAPABILITY, NAMESPACE, SECCOMP
 from labsupport.seccomp.pictures import COULD, HAS, NO, Gates, capability_table
 from labsupport.seccomp.syscall_table import GROUPS
 from tests.figure import sheet
@@ -30,25 +28,12 @@ def test_capabilities_that_are_alike_share_a_row():
         capability_table({})
 
 
-def test_the_finding_counts_what_is_guarded_twice():
-    assert GATES.finding() == "2 of 3 calls refused, 1 twice"
-    assert Gates(FOUND[1:], "docker run").finding() == "docker run: 1 of 2 calls refused"
-    assert Gates(FOUND[2:], "nobody").finding() == "nobody: none of 1 calls refused"
-
-
 def test_only_the_first_closed_gate_is_crossed_out():
     texts = texts_of(GATES.page())
     assert texts.count("✕ EPERM") == 2  # seccomp for reboot, the capability for ptrace
     assert texts.count("EPERM") == 1  # the capability would have refused reboot, too
     assert texts.count("done") == 2
     assert {"reboot", "needs SYS_BOOT", "needs no capability"} <= set(texts)
-
-
-def test_the_line_ends_at_the_gate_that_closed():
-    lines = sheet.ways(GATES.page())
-    ends = [way[1][0] for way, look in lines if look.get("stroke") == style.HOST]
-    at = [pictures.COLUMNS[guard] - pictures.WIDE / 2 for guard in (SECCOMP, CAPABILITY, CALL)]
-    assert ends == pytest.approx(at, abs=0.02)
 
 
 def test_a_call_that_the_kernel_lacks_meets_no_gate():
