@@ -54,11 +54,6 @@ def test_lsns_says_the_same(kind):
         assert len(inside) == int(told["nprocs"])
 
 
-def test_without_a_process_it_is_our_own():
-    assert namespace("uts").inode == namespaces()["uts"]
-    assert os.getpid() in keepers(namespace("uts")).processes
-
-
 def end(program):
     program.signal(9)
     program.wait()
@@ -87,11 +82,6 @@ def test_a_neighbour_that_got_the_number_is_told_apart(box, kept, tmp_path):
         assert keepers(replace(it, ns_id=None)) == Keepers((program.pid,), (mine,), (str(place),))
         assert keepers(now) == keepers(replace(it, ns_id=None))
         assert not keepers(it)
-
-
-def test_an_unknown_kind_lists_the_eight():
-    with pytest.raises(LabError, match=r"did you mean 'mount'.*cgroup, ipc, .*, uts"):
-        namespace("mnt")
 
 
 def test_a_process_of_somebody_else_is_told():
