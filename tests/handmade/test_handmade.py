@@ -192,15 +192,6 @@ def test_once_the_steps_begin_nothing_is_imported(shop, monkeypatch):
             shop.run([import_nothing_more, own_mounts, own_root, bad], ["true"])
 
 
-def test_a_step_without_a_source_is_refused(shop):
-    scope = {}
-    exec("def own_nothing(c): pass", scope)
-    with pytest.raises(LabError):
-        shop.run([scope["own_nothing"]], ["true"])
-    with pytest.raises(LabError):
-        shop.run(["own_root"], ["true"])
-
-
 def test_a_saved_script_runs_by_itself(shop, monkeypatch):
     """Whatever `python3` is first on the PATH: that one has no labsupport."""
     monkeypatch.setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 from labsupport.handmade.breakouts import Lights, Poster
 from labsupport.handmade.side_by_side import Portrait, compare, differing
-from tests.figure import sheet
-from tests.handmade.samples import LIGHTS, POSTER
+from tests.handmade.samples import LIGHTS
 
 
 def test_what_changed_is_named_with_its_evidence():
@@ -21,16 +20,6 @@ def test_what_was_lent_is_told_and_does_not_shine():
     assert "mounts: lent" in lights.words()
     poster = Poster((LIGHTS, lights))
     assert poster.finding().endswith("0 of 1 lines are yours")
-
-
-def test_the_poster_has_a_row_for_each_step():
-    assert POSTER.finding() == (
-        "2 steps keep in 3 of 3 attempts to break out; 2 of 2 lines are yours"
-    )
-    assert [row[0] for row in POSTER.table()] == ["after", "a process", "own_mounts", "own_root"]
-    texts = sheet.texts(POSTER.page())
-    assert {"A copy of the mount table", "A folder as root file system"} <= set(texts)
-    assert "own_mounts: mounts, host name." in POSTER.words()
 
 
 def test_a_comparison_marks_what_differs():
