@@ -4,17 +4,7 @@ import asyncio
 
 from labsupport.machine import boot_console
 from labsupport.machine.boot_console import BootConsole
-from labsupport.machine.compared import kernels
 from labsupport.machine.virtual import Progress, Stage
-from tests.machine.samples import PLACES
-
-
-def test_places_are_told_apart_by_their_boot_ids():
-    table = kernels(PLACES)
-    assert table.finding == "4 places, 2 kernels"
-    assert table.head == ("", *(place.where for place in PLACES))
-    assert table.rows[1] == ("boot id", "aaaa…", "aaaa…", "bbbb…", "bbbb…")
-
 
 READY = f"Started ssh.service\nssh-ed25519 {'A' * 68}\n".encode()
 

@@ -245,13 +245,6 @@ def test_a_console_says_the_same_wherever_it_is_cut():
         assert stages == ["firmware", "kernel", "first file system", "system"]
 
 
-def test_without_a_kvm_that_runs_code_each_instruction_is_translated(monkeypatch):
-    monkeypatch.setenv("LAB_PRETEND_MISSING", "kvm")
-    chosen = hypervisor.choose()
-    assert (chosen.name, chosen.why) == ("tcg", "pretended missing")
-    assert chosen.options[:2] == ["-accel", "tcg,thread=multi,tb-size=256"]
-
-
 def test_what_is_missing_is_named(monkeypatch, tmp_path):
     monkeypatch.delenv("LAB_IN_VM", raising=False)
     monkeypatch.setattr(qemu, "SYSTEM_DISKS", tmp_path)
