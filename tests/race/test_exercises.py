@@ -61,17 +61,6 @@ def test_who_is_looked_at_is_not_for_the_student_to_say(begun):
         exercise.pids = ()
 
 
-def test_commands_are_enough(begun):
-    exercise = begun("01.1")
-    script = (
-        f"for pid in {' '.join(map(str, exercise.pids))}; do\n"
-        '[ "$(readlink /proc/$pid/ns/*)" = "$(readlink /proc/self/ns/*)" ] && kill $pid\n'
-        "done; true"
-    )
-    subprocess.run(["bash", "-c", script], check=True)
-    assert exercise.check(), exercise.check()
-
-
 @pytest.mark.wrong("01.2", times=2)
 def test_a_plain_process_has_no_walls_and_another_program_is_no_sleep(begun):
     exercise = begun("01.2")
