@@ -124,8 +124,9 @@ class Stream(io.TextIOBase):
         return True
 
 
-NO_HISTORY = Config(HistoryManager={"enabled": False})
-"""Kernels are forks of one process: in IPython's database they would be one session."""
+SETTINGS = Config(HistoryManager={"enabled": False}, Completer={"use_jedi": False})
+"""Kernels are forks of one process: in IPython's database they would be one session. And Jedi reads
+a grammar and a library's sources first: a student would wait for half a minute."""
 
 
 class PageKernel(IPythonKernel):
@@ -142,7 +143,7 @@ class PageKernel(IPythonKernel):
     def __init__(self, **traits: Any) -> None:
         self.line = LineSession(key=b"")
         log = logging.getLogger("page")
-        super().__init__(session=self.line, log=log, config=NO_HISTORY, **traits)
+        super().__init__(session=self.line, log=log, config=SETTINGS, **traits)
         self.waiting: deque[Message] = deque()
         self.in_hand: Message | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -165,11 +166,14 @@ class PageKernel(IPythonKernel):
         gc.freeze()
 
     def rehearse(self) -> None:
-        """Run what notebooks begin with."""
+        """Run what notebooks begin with, complete and explain a name, and show an error."""
         shell: Any = self.shell
         engine = ENGINE_COMMANDS if USUAL_SOCKET.exists() else ()
         shell.user_ns["COMMANDS"] = (*COMMANDS, *engine)
         shell.run_cell(REHEARSAL)
+        self.do_complete("Sand", 4)
+        self.do_inspect("Sandbox", 7)
+        shell.run_cell("undefined")
 
     def start_engine(self) -> None:
         """Start it, and run one container of the base image; what that reads is then in memory."""

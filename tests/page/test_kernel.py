@@ -147,6 +147,14 @@ def test_input_is_asked_for_and_answered(page):
     assert texts(page.until("execute_reply", request)) == "Ada\n"
 
 
+def test_a_name_is_completed_without_jedi_which_would_read_for_half_a_minute(page):
+    page.until("execute_reply", page.run("anchor_pid = 1"))
+    asked = page.request("complete_request", code="print(anch", cursor_pos=10)
+    assert page.until("complete_reply", asked)[-1]["content"]["matches"] == ["anchor_pid"]
+    seen = page.run("import sys; print('parso' in sys.modules)")
+    assert texts(page.until("execute_reply", seen)) == "False\n"
+
+
 def test_a_thousand_messages_come_whole_and_in_order(page):
     request = page.run("for n in range(1000): print(n)")
     assert texts(page.until("execute_reply", request)).split() == [str(n) for n in range(1000)]

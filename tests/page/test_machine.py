@@ -52,6 +52,14 @@ def test_other_notebooks_have_no_engine_and_no_reader_is_told_what_they_moved(tm
     assert (echoes["is"], echoes["text"]) == ("passed", "False\n")
 
 
+SHOWN_BY = "import sys; print({'stack_data', 'executing', 'pygments'} <= sys.modules.keys())"
+
+
+def test_what_shows_a_students_first_error_is_there_already(tmp_path):
+    [done] = run(tmp_path, SHOWN_BY)
+    assert (done["is"], done["text"]) == ("passed", "True\n")
+
+
 def test_a_notebook_is_on_docker_if_most_of_what_it_needs_is():
     asking = [path.name[:2] for path in build.NOTEBOOKS if build.asks_for_engine(path)]
     assert asking == ["09", "10", "11"]
