@@ -123,3 +123,27 @@ def test_the_tree_is_what_overlayfs_shows(layers, tmp_path_factory):
         assert shown_by_us(layers, where)[0] == shown_by_the_kernel(layers, where)
     finally:
         shutil.rmtree(where)
+
+
+@settings(max_examples=50, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(layers=st.lists(LAYER, min_size=1, max_size=4))
+def test_changes_lead_from_each_tree_to_the_next(layers, tmp_path_factory):
+    where = tmp_path_factory.mktemp("changes")
+    before, real_before = {}, set()
+    for number in range(1, len(layers) + 1):
+        after, image = shown_by_us(layers[:number], where)
+        layer = image.layers[-1]
+        files, added, changed = {*layer.files}, {*layer.added}, {*layer.changed}
+        assert added == files - real_before
+        assert changed <= files & real_before
+        assert real_before - {*after} <= {*layer.deleted} <= real_before - files
+        for path in {*before} & {*after}:
+            assert before[path] == after[path] or path in changed | added | {*layer.deleted}
+        entries = image.tree().items()
+        real_before = {path for path, at in entries if path in image.layers[at.layer - 1].files}
+        before = after
+    sizes = sum(len(text) for kind, text in before.values() if kind == "file")
+    assert image.wasted_bytes >= image.size_bytes - sizes
+    lost = {(file.path, file.added_in.number) for file in image.lost_files()}
+    assert all(image.layers[number - 1].files[path].kind == "file" for path, number in lost)
+    shutil.rmtree(where)

@@ -18,7 +18,7 @@ from labsupport.doctor import qemu
 from labsupport.errors import LabError
 from labsupport.machine import hypervisor
 from labsupport.machine.compared import look_around
-from labsupport.machine.virtual import Progress, VirtualMachine, running
+from labsupport.machine.virtual import Progress, VirtualMachine, make_key, running
 from tests.notebooks import skip_or_fail
 from tests.waiting import wait_until
 
@@ -53,6 +53,26 @@ def test_it_is_as_large_as_was_asked_for(machine):
     assert there.cpus == 1
     assert 400 << 20 < there.memory_bytes <= 512 << 20
     assert there.disk_bytes > 4.5 * (1 << 30)  # the file system has grown with the disk
+
+
+def test_a_key_that_it_does_not_know_is_refused(machine, tmp_path):
+    make_key(tmp_path / "stranger")
+    argv = ["ssh", "-F", machine.config, "-i", tmp_path / "stranger", "tests", "whoami"]
+    refused = subprocess.run(argv, capture_output=True, text=True, check=False)
+
+    assert refused.returncode == 255
+    assert "Permission denied (publickey)" in refused.stderr
+
+
+def test_somebody_with_another_host_key_is_not_trusted(machine, tmp_path):
+    make_key(tmp_path / "other")
+    machine.trust(" ".join((tmp_path / "other.pub").read_text().split()[:2]))
+    warned = machine.run(["whoami"])
+    machine.trust(machine.host_key)
+
+    assert warned.returncode == 255
+    assert "IDENTIFICATION HAS CHANGED" in warned.stderr
+    assert machine.run(["whoami"]).stdout == "student\n"
 
 
 def test_a_login_touches_nothing_of_the_users(machine, monkeypatch, tmp_path):

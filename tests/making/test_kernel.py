@@ -195,6 +195,14 @@ def test_a_build_that_fails_says_why_and_leaves_nothing(
 
 
 @needs_compiler
+def test_too_little_space_is_said_before_anything_is_unpacked(tmp_path, scratch, monkeypatch):
+    monkeypatch.setattr(builder, "SPACE_BYTES", 1 << 60)
+
+    with pytest.raises(LabError, match=r"GB are needed(.|\n)*TMPDIR=FOLDER"):
+        builder.build(tmp_path / "out", source(tmp_path))
+
+
+@needs_compiler
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_build_leaves_nothing(tmp_path, scratch, number):
     marker = tmp_path / "compiler.pid"

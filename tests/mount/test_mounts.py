@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -93,6 +94,14 @@ def test_a_small_root_has_its_programs_wherever_the_path_leads(root):
     with Sandbox(rootfs=root) as box:
         for path in ("/bin", "/sbin", "/usr/bin", "/usr/sbin"):
             assert box.run(["ls", "/srv"], env={"PATH": path}).stdout.split() == ["one", "two"]
+
+
+def test_nothing_spreads_from_a_sandbox_to_us(box):
+    before = Path("/proc/self/mountinfo").read_text()
+    mount(box, ["-t", "tmpfs", "inside", "/srv/one"])
+    assert mounts(of=box).at("/srv/one").source == "inside"
+    assert Path("/proc/self/mountinfo").read_text() == before
+    assert {m.propagation for m in mounts(of=box)} == {"private"}
 
 
 def test_who_keeps_a_mount_busy_is_named(box):

@@ -6,6 +6,7 @@ import struct
 import pytest
 
 from labsupport import Cgroup, Sandbox
+from labsupport.kernel.capabilities import capability_mask
 from labsupport.kernel.procfs import status_fields as status
 
 BPF_RET, SECCOMP_RET_ALLOW, SECCOMP_RET_KILL = 0x06, 0x7FFF0000, 0x80000000
@@ -41,6 +42,16 @@ def test_an_init_is_in_the_cgroup_and_the_line_for_a_terminal_joins_it(group):
         assert group.processes() == [init]
         box.run(["true"])
         assert group.procs_paths[0] in str(box.shell())
+
+
+@pytest.mark.parametrize("new", [{"pid", "mount"}, {"user", "uts"}])
+def test_only_the_capabilities_that_are_kept_are_there(new):
+    wanted = f"{capability_mask({'NET_ADMIN', 'CAP_CHOWN'}):016x}"
+    with Sandbox(new=new, keep_caps={"NET_ADMIN", "CAP_CHOWN"}) as box:
+        process = box.start(["sleep", "60"])
+        seen = status(process.pid)
+    assert [seen[name] for name in ("CapBnd", "CapPrm", "CapEff")] == [wanted] * 3
+    assert int(seen["CapInh"], 16) == int(seen["CapAmb"], 16) == 0
 
 
 def test_an_init_has_no_more_capabilities_than_programs_and_these_load_filters_without():

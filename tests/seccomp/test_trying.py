@@ -11,7 +11,7 @@ from labsupport.seccomp import filter as libseccomp
 from labsupport.seccomp import prober, verdicts
 from labsupport.seccomp.bpf import decode
 from labsupport.seccomp.syscall_table import BYPASS_SECCOMP, number_of, numbers
-from labsupport.seccomp.verdicts import action_of, answer
+from labsupport.seccomp.verdicts import action_of, answer, judged
 from tests import census
 from tests.seccomp.samples import MASKED, MORE, NOT, filtered
 
@@ -39,6 +39,14 @@ def test_both_ways_agree_for_every_system_call(name):
 
     assert agreement.disagreements == ()
     assert agreement.calls == len(set(numbers()) - BYPASS_SECCOMP)
+
+
+def test_a_wrong_reading_is_found_out():
+    """The comparison can fail: here it judges by a filter other than the one that was tried."""
+    tried = verdicts.try_calls(FILTERS["deny"].programs, verdicts.every_call())
+    other = [decode(*Filter.deny(["mkdir", "reboot"]).programs)]
+
+    assert [each.name for each in judged(other, tried).disagreements] == ["mount"]
 
 
 def test_nothing_is_really_done(tmp_path):
