@@ -33,6 +33,8 @@ from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, NbCellError
 from traitlets import default
 
+from labsupport.ownership import marks
+
 SKIPPED = "application/vnd.labsupport.skipped+json"
 SHELL_LINE = re.compile(r"^\s*!(?!!)", re.MULTILINE)
 HEARTBEAT_SECONDS = 0.5
@@ -115,7 +117,8 @@ class HonestKernel(RunningKernel):
 
 def pytest_configure(config: pytest.Config) -> None:
     # What tests guess and solve is not kept as progress.
-    scratch = TemporaryDirectory(prefix="lab-progress-", ignore_cleanup_errors=True)
+    mine = marks.prefix("progress")  # which the next notebook sweeps, had we no time to
+    scratch = TemporaryDirectory(prefix=mine, ignore_cleanup_errors=True)
     os.environ["LAB_PROGRESS"] = f"{scratch.name}/progress.jsonl"
     config.add_cleanup(scratch.cleanup)
     nbval.plugin.RunningKernel = HonestKernel
