@@ -67,6 +67,10 @@ class Page:
             else:
                 self.heard.append(kernel.unpack(payload))
 
+    def said(self, code):
+        """Run a cell to its end, and return what it prints."""
+        return texts(self.until("execute_reply", self.run(code)))
+
     def outcome(self, request):
         reply = self.until("execute_reply", request)[-1]
         self.until("status", request)  # what waits behind a failed cell has been aborted by then
@@ -125,7 +129,7 @@ def test_cells_behind_one_that_failed_are_aborted_and_later_ones_run(page):
     failed, behind = page.run("1 / 0"), page.run("print('behind')")
     assert page.until("error", failed)
     assert page.until("execute_reply", behind)[-1]["content"]["status"] == "aborted"
-    assert "later" in texts(page.until("execute_reply", page.run("print('later')")))
+    assert "later" in page.said("print('later')")
 
 
 @pytest.mark.parametrize(
@@ -137,7 +141,7 @@ def test_an_interrupt_ends_the_cell_and_not_the_kernel(page, wait):
     page.order(order="interrupt", channel=1)
 
     assert page.outcome(request)["content"]["status"] == "error"
-    assert texts(page.until("execute_reply", page.run("print(x)"))) == "7\n"
+    assert page.said("print(x)") == "7\n"
 
 
 def test_input_is_asked_for_and_answered(page):
@@ -156,21 +160,21 @@ def test_a_name_is_completed_without_jedi_which_would_read_for_half_a_minute(pag
 
 
 def test_a_thousand_messages_come_whole_and_in_order(page):
-    request = page.run("for n in range(1000): print(n)")
-    assert texts(page.until("execute_reply", request)).split() == [str(n) for n in range(1000)]
-    page.until("execute_reply", page.run(f"len('{'x' * 100_000}')"))
+    said = page.said("for n in range(1000): print(n)")
+    assert said.split() == [str(n) for n in range(1000)]
+    page.said(f"len('{'x' * 100_000}')")
     page.until("status", page.run("1"))
     assert page.read_bytes <= page.sent_bytes
 
 
 def test_comms_with_buffers_go_on_while_a_cell_waits(page):
-    page.until("execute_reply", page.run(
+    page.said(
         "import comm, asyncio\nhere = comm.create_comm(target_name='t')\nhad = asyncio.Event()\n"
         "def answer(m):\n"
         "    here.send({'size': len(m['buffers'][0])}, buffers=[b'ab'])\n"
         "    had.set()\n"
         "here.on_msg(answer)"
-    ))  # fmt: skip
+    )
     heard = page.run("print(here.comm_id)\nawait had.wait()")
     number = texts(page.until("stream", heard)).strip()
     head = {"msg_id": "m", "msg_type": "comm_msg", "session": "s"}
@@ -190,28 +194,25 @@ def test_comms_with_buffers_go_on_while_a_cell_waits(page):
 
 
 def test_a_kernel_that_ends_is_told_and_may_be_started_again(page):
-    page.until("execute_reply", page.run("x = 1"))
+    page.said("x = 1")
     page.order(order="start", channel=1)
-    request = page.run("print('x' in globals())")
-    assert texts(page.until("execute_reply", request)) == "False\n"
+    assert page.said("print('x' in globals())") == "False\n"
 
 
 def test_no_history_is_kept(page):
     """Kernels are forks of one process: in a database they would be one session."""
-    request = page.run("print(get_ipython().history_manager.enabled)")
-    assert texts(page.until("execute_reply", request)) == "False\n"
+    assert page.said("print(get_ipython().history_manager.enabled)") == "False\n"
 
 
 def test_the_first_kernel_was_there_before_it_was_asked_for(page):
     for first in ("True", "False"):
-        said = page.until("execute_reply", page.run("print('prepared' in globals())"))
-        assert texts(said) == f"{first}\n"
+        assert page.said("print('prepared' in globals())") == f"{first}\n"
         page.order(order="start", channel=1)
 
 
 def test_what_notebooks_do_is_rehearsed_where_nobody_is_disturbed(page, tmp_path):
     page.order(order="rehearse")
-    assert texts(page.until("execute_reply", page.run("print(1)"))) == "1\n"
+    assert page.said("print(1)") == "1\n"
     told = tmp_path / "rehearsed"
     assert wait_until(lambda: told.exists() and told.read_text()) == str(os.SCHED_IDLE)
 
@@ -219,7 +220,7 @@ def test_what_notebooks_do_is_rehearsed_where_nobody_is_disturbed(page, tmp_path
 def test_it_is_told_whether_an_engine_was_started(page, tmp_path):
     for _ in range(2):
         page.order(order="engine")
-    page.until("execute_reply", page.run("1"))
+    page.said("1")
     assert [words["status"] for words in page.told if "engine" in words] == [0, 1]
     assert (tmp_path / "rehearsed").exists()
 
@@ -237,16 +238,16 @@ def test_a_plot_is_drawn_once_and_shown(page):
     heard = page.until("execute_reply", page.run(COUNTED))
     shown = [m["content"]["data"] for m in heard if m["header"]["msg_type"] == "display_data"]
     assert ["image/png" in data for data in shown] == [True]
-    assert texts(page.until("execute_reply", page.run("print(len(drawn))"))) == "1\n"
+    assert page.said("print(len(drawn))") == "1\n"
 
 
 def test_the_students_progress_is_given_and_told_when_it_has_grown(page):
     page.order(order="progress", text="{}\n")
     add = "with open(os.environ['LAB_PROGRESS'], 'a') as file: file.write('{1}\\n')"
-    page.until("execute_reply", page.run(f"import os\n{add}"))
+    page.said(f"import os\n{add}")
     for size in (0, len("{}\n{1}\n")):
         page.order(order="progress", size=size)
-    page.until("execute_reply", page.run("1"))
+    page.said("1")
     assert [words["progress"] for words in page.told if "progress" in words] == ["{}\n{1}\n"]
 
 
