@@ -2,7 +2,6 @@
 
 import io
 import os
-import re
 import shutil
 import subprocess
 import tarfile
@@ -68,16 +67,11 @@ def run(engine, image, *command, **options):
         box.remove(force=True)
 
 
-@pytest.fixture(scope="module")
-def files(archive):
-    """Every path in the base, with its size; that of a folder is 0."""
-    with tarfile.open(archive) as tar, tarfile.open(fileobj=tar.extractfile("layer.tar")) as layer:
-        return {member.name: member.size for member in layer}
-
-
-def test_every_file_lies_in_a_folder_that_it_brings_along(files):
+def test_every_file_lies_in_a_folder_that_it_brings_along(archive):
     """Docker would make what is missing, and let only root read it."""
-    assert {str(Path(name).parent) for name in files} - {"."} <= set(files)
+    with tarfile.open(archive) as tar, tarfile.open(fileobj=tar.extractfile("layer.tar")) as layer:
+        files = set(layer.getnames())
+    assert {str(Path(name).parent) for name in files} - {"."} <= files
 
 
 def test_it_is_the_courses_and_says_what_it_was_made_by(base):
@@ -145,19 +139,11 @@ def test_it_is_not_root_and_needs_no_privilege_nor_a_place_to_write(image, engin
 
 
 def test_building_leaves_nothing_behind_but_the_app(engine, base, image):
-    box = engine.client.containers.create(image)
-    try:
-        archive = b"".join(box.export())
-    finally:
-        box.remove()
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        names = tar.getnames()
+    look = "ls /app; find /root /tmp /var/cache /var/lib/apt -mindepth 1"
+    _, found, _ = run(engine, image, "-c", look, entrypoint="sh", user="0")
+    assert found.split() == ["cli.py", "requirements.txt"]
     built = engine.client.images.get(image)
-
     assert built.attrs["Size"] - base.attrs["Size"] < 400_000
-    assert [name for name in names if re.match(r"(root|tmp|var/cache|var/lib/apt)/.", name)] == []
-    app = {name for name in names if name.startswith("app/")}
-    assert app == {"app/cli.py", "app/requirements.txt"}
 
 
 def test_files_that_the_image_does_not_need_are_not_sent(build, tmp_path):
