@@ -44,12 +44,6 @@ def test_the_answer_names_its_witness_and_both_values():
     assert ">the registry</th>" in outcome._repr_html_()
 
 
-def test_no_guess_is_allowed_and_counted_as_such():
-    outcome = predict("?", within=0).beside(1)
-    assert outcome.met is None
-    assert "no guess" in repr(outcome)
-
-
 @pytest.mark.parametrize(
     "how", [{}, {"kind": "maybe"}, {"choices": "ab"}, {"within": 0, "factor": 2}],
 )  # fmt: skip
