@@ -8,6 +8,7 @@ import socket
 import time
 import uuid
 from collections import deque
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -93,10 +94,8 @@ class Prepared(kernel.PageKernel):
         Path(os.environ["REHEARSED"]).touch(exist_ok=False)
 
 
-@pytest.fixture
-def page(tmp_path, monkeypatch):
-    monkeypatch.setenv("REHEARSED", str(tmp_path / "rehearsed"))
-    monkeypatch.setenv(progress.VARIABLE, str(tmp_path / progress.FILE))
+@contextmanager
+def served():
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
@@ -116,9 +115,24 @@ def page(tmp_path, monkeypatch):
     ours.close()
 
 
-def test_a_cell_prints_and_has_a_result_with_the_right_parent(page):
-    request = page.run("print(1)\n2 + 2")
-    heard = page.until("execute_reply", request)
+@pytest.fixture(scope="module")
+def page():
+    """A page whose kernel has served other tests; it takes seconds to start."""
+    with served() as page:
+        yield page
+
+
+@pytest.fixture
+def new_page(tmp_path, monkeypatch):
+    monkeypatch.setenv("REHEARSED", str(tmp_path / "rehearsed"))
+    monkeypatch.setenv(progress.VARIABLE, str(tmp_path / progress.FILE))
+    with served() as page:
+        yield page
+
+
+def test_a_cell_prints_and_has_a_result_with_the_right_parent(new_page):
+    request = new_page.run("print(1)\n2 + 2")
+    heard = new_page.until("execute_reply", request)
 
     assert texts(heard) == "1\n"
     assert [m["content"]["data"]["text/plain"] for m in heard if "data" in m["content"]] == ["4"]
@@ -204,24 +218,24 @@ def test_no_history_is_kept(page):
     assert page.said("print(get_ipython().history_manager.enabled)") == "False\n"
 
 
-def test_the_first_kernel_was_there_before_it_was_asked_for(page):
+def test_the_first_kernel_was_there_before_it_was_asked_for(new_page):
     for first in ("True", "False"):
-        assert page.said("print('prepared' in globals())") == f"{first}\n"
-        page.order(order="start", channel=1)
+        assert new_page.said("print('prepared' in globals())") == f"{first}\n"
+        new_page.order(order="start", channel=1)
 
 
-def test_what_notebooks_do_is_rehearsed_where_nobody_is_disturbed(page, tmp_path):
-    page.order(order="rehearse")
-    assert page.said("print(1)") == "1\n"
+def test_what_notebooks_do_is_rehearsed_where_nobody_is_disturbed(new_page, tmp_path):
+    new_page.order(order="rehearse")
+    assert new_page.said("print(1)") == "1\n"
     told = tmp_path / "rehearsed"
     assert wait_until(lambda: told.exists() and told.read_text()) == str(os.SCHED_IDLE)
 
 
-def test_it_is_told_whether_an_engine_was_started(page, tmp_path):
+def test_it_is_told_whether_an_engine_was_started(new_page, tmp_path):
     for _ in range(2):
-        page.order(order="engine")
-    page.said("1")
-    assert [words["status"] for words in page.told if "engine" in words] == [0, 1]
+        new_page.order(order="engine")
+    new_page.said("1")
+    assert [words["status"] for words in new_page.told if "engine" in words] == [0, 1]
     assert (tmp_path / "rehearsed").exists()
 
 
@@ -234,21 +248,21 @@ pyplot.plot([1, 2])
 """
 
 
-def test_a_plot_is_drawn_once_and_shown(page):
-    heard = page.until("execute_reply", page.run(COUNTED))
+def test_a_plot_is_drawn_once_and_shown(new_page):
+    heard = new_page.until("execute_reply", new_page.run(COUNTED))
     shown = [m["content"]["data"] for m in heard if m["header"]["msg_type"] == "display_data"]
     assert ["image/png" in data for data in shown] == [True]
-    assert page.said("print(len(drawn))") == "1\n"
+    assert new_page.said("print(len(drawn))") == "1\n"
 
 
-def test_the_students_progress_is_given_and_told_when_it_has_grown(page):
-    page.order(order="progress", text="{}\n")
+def test_the_students_progress_is_given_and_told_when_it_has_grown(new_page):
+    new_page.order(order="progress", text="{}\n")
     add = "with open(os.environ['LAB_PROGRESS'], 'a') as file: file.write('{1}\\n')"
-    page.said(f"import os\n{add}")
+    new_page.said(f"import os\n{add}")
     for size in (0, len("{}\n{1}\n")):
-        page.order(order="progress", size=size)
-    page.said("1")
-    assert [words["progress"] for words in page.told if "progress" in words] == ["{}\n{1}\n"]
+        new_page.order(order="progress", size=size)
+    new_page.said("1")
+    assert [words["progress"] for words in new_page.told if "progress" in words] == ["{}\n{1}\n"]
 
 
 def test_files_are_packed_once_by_what_they_hold(tmp_path):
