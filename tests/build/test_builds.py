@@ -274,12 +274,6 @@ def test_each_cause_has_its_own_remedy(site, text, match):
         site.build({"Dockerfile": text})
 
 
-def test_without_a_command_the_error_says_what_to_install(buildkit, monkeypatch):
-    monkeypatch.setattr(command_line, "_commands", list)
-    with pytest.raises(LabError, match=r"no command `docker`.*\n.*apt-get install docker"):
-        Build.run(buildkit.engine, dockerfile())
-
-
 @pytest.mark.parametrize(
     ("version", "plugins", "builds"),
     [("20.10.24+dfsg1", "", True), ("28.2.2", "", False), ("28.2.2", "docker/buildx v0.13", True)],

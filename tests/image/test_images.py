@@ -121,20 +121,6 @@ def test_it_is_what_the_engine_says_it_is(engine, image):
     assert any(packed) == (engine.image_store == "containerd")
 
 
-def test_the_history_is_the_engines_with_the_layer_that_each_line_made(engine, image):
-    said = engine.client.images.get("made:1").history()[::-1]
-
-    assert [step.created_by for step in image.history] == [line["CreatedBy"] for line in said]
-    assert [step.layer for step in image.history if not step.empty] == list(image.layers)
-    for step, line in zip(image.history, said, strict=True):
-        files = step.layer.files.values() if step.layer else ()
-        links = sum(len(entry.target) for entry in files if entry.kind == "symlink")
-        size = step.layer.size_bytes if step.layer else 0
-        rounding = 4096 * (len(files) + 20) if engine.image_store == "containerd" and files else 0
-        # to Docker, a link is as long as its target; containerd counts blocks, and folders
-        assert 0 <= line["Size"] - size - links <= rounding
-
-
 def exported(engine, name):
     """What `docker export` shows of a container: kind, mode, owner, and a link's target or text."""
     container = engine.client.containers.create(name, ["true"])
@@ -216,11 +202,6 @@ def test_one_can_read_of_each_layer(image):
 def test_an_unknown_name_is_named_with_those_that_are_there(engine):
     with pytest.raises(LabError, match="did you mean 'made:1'"):
         Image.of(engine, "made:2")
-
-
-def test_an_image_is_found_by_its_id_too(engine, image):
-    with Image.of(engine, engine.client.images.get("made:1").id) as same:
-        assert same.names == ("made:1",)
 
 
 def test_of_leaves_one_file_without_a_name_and_that_until_it_is_closed(
