@@ -30,14 +30,6 @@ def test_what_was_just_killed_is_given_a_moment():
     assert exercise.looks == SoonDone.after + 1
 
 
-def test_without_a_moment_one_look_decides(monkeypatch):
-    monkeypatch.setattr(SoonDone, "moment", 0.0)
-    exercise = SoonDone(1)
-    exercise.start()
-    assert not exercise.check()
-    assert exercise.looks == 1
-
-
 class InABox(SoonDone):
     name = "00.2"
 

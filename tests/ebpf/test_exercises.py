@@ -43,11 +43,6 @@ def test_another_program_in_its_place_is_a_cheat(waiting):
     refused(exercise, "has been ended")
 
 
-@pytest.mark.wrong("14.1")
-def test_nothing_was_made(begun):
-    refused(begun("14.1"), "is empty, and its shell waits")
-
-
 def test_no_command_line_tells_the_name(waiting):
     _exercise, meant, other, file = waiting
     said = "".join(box.run("tail -v -c +1 /proc/[0-9]*/cmdline").stdout for box in (meant, other))

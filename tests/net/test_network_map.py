@@ -52,15 +52,6 @@ def test_an_address_that_two_have_on_one_network_is_marked_and_on_two_it_is_not(
     assert not [text for text in sheet.texts(view.page(PAIRS)) if "✕" in text]
 
 
-def test_a_bridge_is_a_box_around_its_ports():
-    place = next(it for it in arrange(BRIDGED)[0] if it.network.label == "switch")
-    assert [row.kind for _, row in place.rows if row.link] == ["off", "bridge", "port", "port"]
-    rows = {row.link: at for at, row in place.rows}
-    around = [look for shape, look in sheet.shapes(view.page(BRIDGED)) if shape == "rect"]
-    assert rows["br0"] < rows["p1"] < rows["p2"]
-    assert len(around) > len(BRIDGED.networks)
-
-
 def is_broken(look):
     return "stroke-dasharray" in look
 
