@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 
 import pytest
 
@@ -103,11 +102,18 @@ def test_ending_others_is_told(begun, which):
     assert f"only {left} of the 4 others still run" in exercise.check().saw
 
 
-@pytest.mark.wrong("06.3", times=2)
-def test_a_frozen_bomb_and_frozen_others_are_told(begun):
+@pytest.fixture
+def bombed(begun):
+    """Return the exercise, and the group in which its bomb has gone off."""
     exercise = begun("06.3", 3)
-    time.sleep(0.2)
     bomb = exercise.groups[exercise._where]
+    wait_until(lambda: len(bomb.processes()) > 1)
+    return exercise, bomb
+
+
+@pytest.mark.wrong("06.3", times=2)
+def test_a_frozen_bomb_and_frozen_others_are_told(bombed):
+    exercise, bomb = bombed
     bomb.freeze()
     assert "frozen" in exercise.check().saw
     bomb.thaw()
@@ -119,10 +125,8 @@ def test_a_frozen_bomb_and_frozen_others_are_told(begun):
 
 
 @pytest.mark.wrong("06.3")
-def test_a_bomb_that_was_moved_away_is_told(begun):
-    exercise = begun("06.3", 3)
-    time.sleep(0.2)
-    bomb = exercise.groups[exercise._where]
+def test_a_bomb_that_was_moved_away_is_told(bombed):
+    exercise, bomb = bombed
     with Cgroup(pids=40, cpu=0.5) as elsewhere:
         bomb.set(pids=0)
         while pids := bomb.processes():
@@ -131,24 +135,21 @@ def test_a_bomb_that_was_moved_away_is_told(begun):
         assert "has left its group" in exercise.check().saw
 
 
-def test_commands_alone_are_enough(begun):
+def test_commands_alone_are_enough(bombed):
     """As the second hint has them."""
-    exercise = begun("06.3", 3)
-    time.sleep(0.3)
-    folder = exercise.groups[exercise._where].folders["pids"]
+    exercise, bomb = bombed
     v1 = "echo 0 > {0}/pids.max; kill -9 $(cat {0}/cgroup.procs)"
-    line = ("echo 1 > {0}/cgroup.kill" if version() == 2 else v1).format(folder)
+    line = ("echo 1 > {0}/cgroup.kill" if version() == 2 else v1).format(bomb.folders["pids"])
     subprocess.run(["sh", "-c", line], check=False)  # some may have ended before they are killed
-    wait_until(lambda: not exercise.groups[exercise._where].processes())
+    wait_until(lambda: not bomb.processes())
     verdict = exercise.check()
     assert verdict, verdict
 
 
-def test_its_first_process_takes_the_whole_bomb_with_it(begun):
+def test_its_first_process_takes_the_whole_bomb_with_it(bombed):
     """As the first hint says."""
-    exercise = begun("06.3", 3)
-    time.sleep(0.2)
+    exercise, bomb = bombed
     exercise._bomb.process.signal(9)
     assert exercise._bomb.wait(60) == -9
-    wait_until(lambda: not exercise.groups[exercise._where].processes())
+    wait_until(lambda: not bomb.processes())
     assert exercise.check()
