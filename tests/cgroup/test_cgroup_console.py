@@ -153,6 +153,7 @@ async def test_a_writer_is_drawn_against_its_limit(nothing_is_left, monkeypatch)
         console.set("io", "1M")
         assert console.sliders["io"].value == 1
         assert [*group.limits.io.values()] == [MIB]
+        assert group.set(io=None).io == {}
 
 
 def test_a_burner_beside_a_bomb_burns_with_what_it_has(nothing_is_left):

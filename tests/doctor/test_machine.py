@@ -464,6 +464,12 @@ def test_a_socket_of_a_group_without_a_name_is_told_by_its_number(tmp_path, monk
     assert f"--group-add {tmp_path.stat().st_gid}" in addresses.join_group(str(tmp_path))
 
 
+def test_a_socket_in_a_folder_that_is_not_ours_is_not_there():
+    """As /run/podman, which systemd makes for root alone."""
+    told = addresses._seen_from_here(OSError(EACCES, ""), "/nowhere/podman.sock")
+    assert told.errno == ENOENT
+
+
 @pytest.mark.parametrize(
     ("status", "packages"), [(0, "docker-cli docker-buildx docker-compose"), (100, "docker.io")]
 )
