@@ -1,4 +1,4 @@
-"""Toy notebooks, each with one of nbval's holes: those fail that should (about 15 s in all)."""
+"""A toy notebook with each of nbval's holes: those cells fail that should (about 10 s in all)."""
 
 import pytest
 
@@ -22,28 +22,30 @@ atexit.register(child.kill)
 PASS, SKIP, FAIL = "passed", "skipped", "failed"
 MISSED = "needs psi: pretended missing"
 TOYS = {
-    "good": (["1 + 1", "!true", "import sys; assert sys.argv"], [PASS] * 3, ""),
-    "not_run": ([NOTICE, "1 + 1"], [SKIP, PASS], "needs ns.pid: no luck today"),
-    "built_on": (
-        ["%load_ext labsupport", "# needs: psi\nbox = 1", "box + 1", "1 + 1"],
-        [PASS, SKIP, SKIP, PASS], MISSED,
-    ),
-    "not_run_and_compared": ([code(CHECK + NOTICE, printed="2")], [SKIP], "needs ns.pid"),
-    "not_run_then_raised": ([NOTICE + "raise ValueError"], [FAIL], "ValueError"),
-    "unknown_magic": (["%no_such_magic\nassert False", "1 + 1"], [FAIL, PASS], "%magic"),
-    "failing_magic": (["%timeit -n1 -r1 1/0"], [FAIL], "ZeroDivisionError"),
-    "failing_command": (["!exit 3", "!exit 3\n1 + 1", "1 + 1"], [FAIL, FAIL, PASS], "status 3"),
-    "nothing_raised": ([code("1 + 1", tags=["raises-exception"])], [FAIL], "nothing was raised"),
-    "raised": ([code("1 / 0", tags=["raises-exception"]), "1 + 1"], [PASS, PASS], ""),
-    "not_tolerated": (["1 / 0"], [FAIL], "ZeroDivisionError"),
-    "same": ([code(CHECK + "print(2)", printed="2\n")], [PASS], ""),
-    "differs": ([code(CHECK + "print(3)", printed="2\n")], [FAIL], ""),
-    "never_compared": ([code(CHECK + "print(3)", count=None)], [FAIL], "nothing to compare"),
-    "polite": ([CHILD], [PASS], ""),
-    "death": (["import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "1 + 1"], [FAIL, FAIL],
-              "died"),
-}  # fmt: skip
-"""Cells of a notebook, the verdict on each, and words about the first that did not pass."""
+    "good": ("1 + 1", PASS, ""),
+    "a good command": ("!true", PASS, ""),
+    "arguments": ("import sys; assert sys.argv", PASS, ""),
+    "not run": (NOTICE, SKIP, "needs ns.pid: no luck today"),
+    "not run and compared": (code(CHECK + NOTICE, printed="2"), SKIP, "needs ns.pid"),
+    "not run, then raised": (NOTICE + "raise ValueError", FAIL, "ValueError"),
+    "unknown magic": ("%no_such_magic\nassert False", FAIL, "%magic"),
+    "failing magic": ("%timeit -n1 -r1 1/0", FAIL, "ZeroDivisionError"),
+    "failing command": ("!exit 3", FAIL, "status 3"),
+    "failing command, then more": ("!exit 3\n1 + 1", FAIL, "status 3"),
+    "nothing raised": (code("1 + 1", tags=["raises-exception"]), FAIL, "nothing was raised"),
+    "raised": (code("1 / 0", tags=["raises-exception"]), PASS, ""),
+    "not tolerated": ("1 / 0", FAIL, "ZeroDivisionError"),
+    "same": (code(CHECK + "print(2)", printed="2\n"), PASS, ""),
+    "differs": (code(CHECK + "print(3)", printed="2\n"), FAIL, ""),
+    "never compared": (code(CHECK + "print(3)", count=None), FAIL, "nothing to compare"),
+    "polite": (CHILD, PASS, ""),
+    "loads": ("%load_ext labsupport", PASS, ""),
+    "needy": ("# needs: psi\nbox = 1", SKIP, MISSED),
+    "built on it": ("box + 1", SKIP, MISSED),
+    "good again": ("1 + 1", PASS, ""),
+}
+"""The cells of a notebook, the verdict on each, and words of it."""
+DEATH = ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "1 + 1")
 
 
 @pytest.fixture(scope="module")
@@ -53,22 +55,27 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def toys(folder):
-    paths = [write_notebook(folder / f"{name}.ipynb", *cells) for name, (cells, *_) in TOYS.items()]
-    run = run_nbval(
-        *paths,
-        report=folder / "toys.xml",
-        arguments=["-n2", "--dist=loadfile"],
-        env={"LAB_PRETEND_MISSING": "psi"},
-    )
+    paths = [
+        write_notebook(folder / "toys.ipynb", *(cell for cell, *_ in TOYS.values())),
+        write_notebook(folder / "death.ipynb", *DEATH),
+    ]
+    run = run_nbval(*paths, report=folder / "toys.xml", env={"LAB_PRETEND_MISSING": "psi"})
     assert run.returncode == 1, run.stdout + run.stderr
     return verdicts(folder / "toys.xml")
 
 
 @pytest.mark.parametrize("name", TOYS)
 def test_each_cell_gets_the_verdict_that_it_deserves(toys, name):
+    found = dict(zip(TOYS, toys["toys"], strict=True))[name]
     _, expected, words = TOYS[name]
-    assert [cell.outcome for cell in toys[name]] == expected
-    assert words in next((cell.message for cell in toys[name] if cell.outcome != PASS), "")
+    assert found.outcome == expected
+    assert words in found.message
+
+
+def test_a_dead_kernel_is_told_at_once_and_fails_what_follows(toys):
+    first, second = toys["death"]
+    assert first.outcome == second.outcome == FAIL
+    assert "died" in first.message
 
 
 def test_what_a_cell_started_ends_with_its_kernel(toys, folder):
