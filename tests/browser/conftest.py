@@ -30,8 +30,6 @@ def open_notebook(running_chromium: Browser) -> Iterator[Callable[..., NotebookP
 
         def open_one(notebook: Path, kernel: str | None = None) -> NotebookPage:
             lab = at_the_end.enter_context(jupyterlab(notebook.parent))
-            page = at_the_end.enter_context(opened(running_chromium, lab, notebook, kernel))
-            page.progress = lab.progress
-            return page
+            return at_the_end.enter_context(opened(running_chromium, lab, notebook, kernel))
 
         yield open_one

@@ -28,15 +28,11 @@ FOLDERS = {
 
 @dataclass(frozen=True)
 class Lab:
-    """A running JupyterLab: where it answers, and the folder whose notebooks it shows.
-
-    `progress` is the file in which its kernels keep what the student has done.
-    """
+    """A running JupyterLab: where it answers, and the folder whose notebooks it shows."""
 
     base: str
     token: str
     root: Path
-    progress: Path
 
     def address(self, notebook: Path) -> str:
         """Return the page of a notebook under `root`, in a workspace without other tabs."""
@@ -58,7 +54,7 @@ def jupyterlab(root: Path, dark: bool = False) -> Iterator[Lab]:
             )  # fmt: skip
         try:
             told = _told_by(server, home)
-            yield Lab(told["url"], told["token"], root.resolve(), home / FOLDERS["LAB_PROGRESS"])
+            yield Lab(told["url"], told["token"], root.resolve())
         finally:
             server.terminate()  # it ends its kernels
             try:

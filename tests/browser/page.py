@@ -82,7 +82,6 @@ class NotebookPage:
     def __init__(self, page: Page, notebook: Path) -> None:
         self.page, self.notebook = page, notebook
         self.script_errors: list[str] = []
-        self.progress: Path | None = None  # where its kernel keeps what the student has done
         page.on("pageerror", lambda error: self.script_errors.append(str(error)))
 
     def run(self, number: int, seconds: float = 60) -> str:
