@@ -1,20 +1,18 @@
 """`./lab vm` as a student types it: with pipes, and at a real terminal. About 4 s."""
 
+import asyncio
 import fcntl
-import os
-import pty
-import re
-import select
 import shutil
 import signal
 import struct
 import subprocess
 import sys
 import termios
-import time
 from pathlib import Path
 
 import pytest
+
+from labsupport import Terminal
 
 LAB_VM = [sys.executable, "-m", "labsupport", "vm"]
 
@@ -78,59 +76,23 @@ def test_an_interrupt_is_the_programs(vm_kernel):
         assert process.wait(60) == 5
 
 
-class Terminal:
-    """`./lab vm` at a terminal of 30 rows and 101 columns."""
-
-    def __init__(self):
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.environ["PS1"] = "$ "
-            os.execv(LAB_VM[0], LAB_VM)
-        self.resize(30, 101)
-        self.seen = ""
-
-    def resize(self, rows, columns):
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def type(self, keys):
-        os.write(self.fd, keys.encode())
-
-    def expect(self, pattern, seconds=60):
-        """Wait until this appears, and return it; what came before is forgotten."""
-        until = time.monotonic() + seconds
-        while not (found := re.search(pattern, self.seen)):
-            if not select.select([self.fd], [], [], max(until - time.monotonic(), 0))[0]:
-                pytest.fail(f"no {pattern!r} in {self.seen!r}")
-            self.seen += os.read(self.fd, 4096).decode()
-        self.seen = self.seen[found.end() :]
-        return found[0]
-
-    def status(self):
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-
-@pytest.fixture
-def terminal(vm_kernel):
-    terminal = Terminal()
-    yield terminal
-    os.close(terminal.fd)
-
-
-def test_a_root_shell_with_a_proper_terminal(terminal):
-    terminal.expect(r"[#$] ")
-    terminal.type("tty; id -u; stty size\n")
-    terminal.expect(r"/dev/pts/\d+\s+0\s+30 101")
-    terminal.resize(24, 80)
-    time.sleep(0.3)
-    terminal.type("stty size\n")
-    terminal.expect("24 80")
-    terminal.type("sleep 100\n")
-    time.sleep(0.5)
-    terminal.type("\x03")
-    terminal.expect(r"\^C")
-    terminal.type("echo status $?\n")
-    terminal.expect("status 130")
-    terminal.type("exit 7\n")
-    assert terminal.status() == 7
-    modes = termios.tcgetattr(terminal.fd)
-    assert modes[3] & termios.ECHO  # as it was before
+@pytest.mark.anyio
+async def test_a_root_shell_with_a_proper_terminal(vm_kernel):
+    lines = f"{' '.join(LAB_VM)}; echo left $?; stty -a | grep -o -- '[- ]echo '"
+    with Terminal(argv=["sh", "-c", lines], rows=30, columns=101) as terminal:
+        await terminal.expect("# ")
+        terminal.type("tty; echo $(id -u) $(stty size)\n")
+        await terminal.expect("/dev/pts/")
+        await terminal.line("0 30 101")
+        fcntl.ioctl(terminal._master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        await asyncio.sleep(0.3)
+        terminal.type("stty size\n")
+        await terminal.line("24 80")
+        terminal.type("sleep 100\n")
+        await asyncio.sleep(0.5)
+        terminal.press("\x03")
+        terminal.type("echo status $?\n")
+        await terminal.line("status 130")
+        terminal.type("exit 7\n")
+        await terminal.line("left 7")
+        await terminal.line(" echo ")  # as it was before
