@@ -146,15 +146,6 @@ def pip_installs(stage):
     return {word for word in said[1].split() if not word.startswith("-")}
 
 
-def test_a_notebook_comes_after_everything_that_takes_time():
-    changing = [name for name, _ in LAST.lines if name in {"COPY", "RUN", "ADD"}]
-    copies = [sources for sources, _ in LAST.copied()]
-    assert copies[-1] == ["."]
-    assert all(not source.startswith(("notebooks", ".")) for line in copies[:-1] for source in line)
-    assert changing[-2:] == ["COPY", "RUN"]
-    assert re.fullmatch(r'chown "\$NB_UID:\$NB_UID" /home/\$NB_USER', LAST.of("RUN")[-1])
-
-
 def test_nobody_is_root_in_it():
     assert "NB_UID=1000" in LAST.of("ARG")
     assert LAST.of("USER") == ["$NB_UID"]

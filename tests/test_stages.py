@@ -48,12 +48,6 @@ def test_a_pytest_that_reads_nothing_dies_or_does_not_start_is_a_failure(tmp_pat
     assert run(stage_of(tmp_path, *what))["failed"] == 1
 
 
-def test_a_user_runs_programs_as_themselves(ordinary_user, as_user):
-    assert as_user(["id", "-u"]).stdout == f"{ordinary_user.uid}\n"
-    assert as_user(["sh", "-c", "echo $HOME $WORD"], env={"WORD": "x"}).stdout.endswith(" x\n")
-    assert ordinary_user.uid != 0
-
-
 @needs_root
 def test_what_outlives_a_user_is_found_and_everything_of_theirs_removed():
     with made_user("labgone") as user:
@@ -66,14 +60,13 @@ def test_what_outlives_a_user_is_found_and_everything_of_theirs_removed():
 
 
 @needs_root
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_removes_its_user(number):
+def test_an_interrupted_run_removes_its_user():
     command = [sys.executable, "-m", "tests", "--only", "user", "-k", "no_such_test"]
     with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if "ordinary user" in line:
                 break
-        process.send_signal(number)
+        process.send_signal(signal.SIGTERM)
         process.communicate(timeout=90)
     assert process.returncode not in {0, None}
     assert f"labtest{process.pid}" not in [entry.pw_name for entry in pwd.getpwall()]
