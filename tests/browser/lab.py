@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -96,4 +97,10 @@ def _told_by(server: subprocess.Popen[bytes], home: Path) -> dict[str, Any]:
 
     [text] = wait_until(written, 60, lambda: (home / "log").read_text()[-3000:])
     told: dict[str, Any] = json.loads(text)
+    wait_until(lambda: _listens(told["port"]))
     return told
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as knock:
+        return knock.connect_ex(("127.0.0.1", port)) == 0
