@@ -59,15 +59,14 @@ def test_the_first_line_that_fails_ends_the_cell(typed, capsys):
     assert "two" not in printed
 
 
-def test_a_line_that_should_fail_and_does_not_fails(typed):
-    typed("! false")
-    with pytest.raises(LabError, match="this line failed: ! true"):
-        typed("! true")
-
-
 @pytest.mark.parametrize(
     ("lines", "why"),
-    [("nosuchprogram", "no such program"), ("if true", "status 2"), ("exit 3", "status 3")],
+    [
+        ("nosuchprogram", "no such program"),
+        ("if true", "status 2"),
+        ("exit 3", "status 3"),
+        ("! true", "status 1"),
+    ],
 )
 def test_a_failure_says_which_line_and_why(typed, lines, why):
     with pytest.raises(LabError, match=f"this line failed: {lines}.*{why}"):

@@ -60,13 +60,6 @@ async def test_a_shell_that_ends_closes_its_terminal():
         await terminal.expect("more", seconds=1)
 
 
-async def test_what_is_not_printed_is_told_with_what_was():
-    with Terminal() as terminal:
-        terminal.type("echo something\n")
-        with pytest.raises(LabError, match="something"):
-            await terminal.expect("other thing", seconds=0.5)
-
-
 async def test_nothing_is_left_of_a_closed_terminal(box):
     assert box.pid  # it has a PID 1 from here on
     files = len(os.listdir("/proc/self/fd"))
