@@ -57,15 +57,3 @@ def test_wrong_depth_and_wrong_number_are_told(begun):
         box.start([*inner, "sh", "-c", f"{' '.join(program)}; true"])
         refused(exercise, "innermost it is PID 2, not 1")
     refused(exercise, "no process runs")
-
-
-@pytest.mark.wrong("02.2")
-def test_one_at_each_level_is_not_one(begun):
-    exercise = begun("02.2", 4)
-    program = ["sleep", str(exercise.seconds)]
-    deeper = ["unshare", "--pid", "--fork", "--mount-proc"]
-    with Sandbox(new={"pid", "mount"}) as box:
-        box.start(program)
-        for levels in (1, 2):
-            box.start([*deeper * levels, *program])
-        refused(exercise, "3 processes run")

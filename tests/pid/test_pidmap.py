@@ -10,7 +10,7 @@ from labsupport import PidMap, Sandbox, processes
 from labsupport.figure.page import Page
 from labsupport.pid import pidmap
 from tests.figure import sheet
-from tests.pid.samples import BY_DB, DB, DEEP, FULL, WEB, data
+from tests.pid.samples import BY_DB, DB, DEEP, WEB, data
 
 
 def drawn_text(picture):
@@ -62,15 +62,6 @@ def test_who_ended_is_marked_by_a_word_not_only_a_colour():
     assert "nginx: ended" in drawn_text(picture)
     assert "just ended" in pidmap.words(picture)
     assert pidmap.finding(picture).startswith("No PID 1")
-
-
-def test_all_boxes_are_on_the_page_and_the_rest_is_counted():
-    page = pidmap.page(FULL)
-    high = page.pixels * page.height / page.width
-    for (left, top, width, height), _ in boxes_of(page):
-        assert 0 <= left < left + width <= page.pixels
-        assert 0 <= top < top + height <= high
-    assert any("and 4 more" in text for text in drawn_text(FULL))
 
 
 def test_a_live_map_does_not_shrink_while_it_runs(boxes):

@@ -61,23 +61,6 @@ def write(exercise, line):
     Path(f"/proc/{exercise.pid}/uid_map").write_text(line)
 
 
-@pytest.mark.wrong("05.2")
-def test_a_file_without_a_map_does_not_help(begun):
-    exercise = begun("05.2", 3)
-    file = exercise._folder.path / "file"
-    file.touch()
-    os.chown(file, exercise._outside, -1)
-    refused(exercise, "is empty")
-
-
-@pytest.mark.wrong("05.2")
-def test_a_process_that_was_ended_is_told(begun):
-    exercise = begun("05.2", 3)
-    os.kill(exercise.pid, 9)
-    exercise._waiting.wait()
-    refused(exercise, "has ended")
-
-
 @pytest.mark.parametrize("which", ["everybody", "root", "the-next", "columns-exchanged"])
 @pytest.mark.wrong("05.2")
 def test_another_map_is_told_and_how_to_begin_again(begun, which):
