@@ -64,20 +64,6 @@ def test_who_is_asked_where_is_what_the_kernel_says(seen):
     assert chain.parent_of("shim") not in ("containerd", "engine")
 
 
-def test_only_the_first_container_is_followed(engine, image):
-    with Chain(engine) as chain:
-        made = [
-            engine.client.containers.create(
-                image, [name, "1000"], network_mode="none", labels=owner_labels()
-            )
-            for name in ("sleep", "usleep")
-        ]
-        made[0].start()
-    assert chain.member("process").name == "sleep"
-    for each in made:
-        each.remove(force=True)
-
-
 @pytest.mark.parametrize(
     ("release", "listener", "said"),
     [("6.0-linuxkit", 1, "another kernel (6.0-linuxkit)"), (None, None, "another PID namespace")],

@@ -13,9 +13,7 @@ from labsupport.doctor import addresses
 from labsupport.engine import listing
 from labsupport.engine.client import Engine
 from labsupport.engine.command_line import engine_environment
-from labsupport.engine.listing import IMAGE_OWNER
 from tests import podmans
-from tests.engine.help import said_by
 
 pytestmark = pytest.mark.skipif(bool(podmans.why_none()), reason=podmans.why_none() or "all there")
 NAME = "labsupport/busybox:latest"
@@ -45,13 +43,6 @@ def test_it_says_what_it_is(engine, driver):
     assert not engine.rootless
     assert str(engine).startswith(f"Podman {engine.version} at unix://")
     assert addresses.engine() == engine.address
-
-
-def test_the_base_image_is_made_once_and_runs(engine):
-    first, second = base_image(engine), base_image(engine)
-    assert first.id == second.id
-    assert first.labels == {IMAGE_OWNER: "course"}
-    assert said_by(engine.client, first, ["id", "-u"]) == b"0\n"
 
 
 def test_a_container_that_is_held_is_a_process_here_and_goes(engine):
