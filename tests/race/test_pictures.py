@@ -56,18 +56,6 @@ def test_the_slowest_ones_words_end_before_the_next_panel(starts):
     assert max(ends) / page.pixels * page.width < race.PANELS["memory"][0]
 
 
-def test_what_is_borrowed_is_hatched_behind_what_is_brought():
-    disk, page = panel("disk", [each.disk_bytes + each.borrowed_bytes for each in ENTRANTS])
-    for row, each in enumerate(ENTRANTS[:2]):
-        race.draw_disk(disk, row, each)
-    own, borrowed, image = bars(disk)
-    assert own == pytest.approx((0, True), abs=1e6)
-    assert borrowed == pytest.approx((46e6, False), abs=1e6)
-    assert image == pytest.approx((133e6, True), abs=1e6)
-    assert {"900 B + 46 MB", "133 MB"} <= set(sheet.texts(page))
-    assert max(line.right for line in sheet.lines(page)) < page.pixels
-
-
 def test_the_matrix_has_a_mark_for_each_wall_and_a_time_for_what_was_set_up():
     table = race.matrix(ENTRANTS)
     rows = {row[0]: row[1:] for row in table.rows}
