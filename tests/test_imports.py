@@ -10,7 +10,6 @@ import pytest
 from tests.toys import CHECKOUT
 
 PACKAGE = CHECKOUT / "labsupport"
-FILES = sorted(PACKAGE.rglob("*.py"))
 GROUND = {"errors", "trace", "kernel", "ownership", "figure"}
 """What every room may import; `figure` and `ownership` are built on the others."""
 NEEDS = {
@@ -97,14 +96,6 @@ def test_the_zygote_stays_small():
     )
     argv = [sys.executable, "-I", "-S", "-c", program]
     assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split() == []
-
-
-def test_every_public_word_is_there():
-    import labsupport
-
-    assert {name: getattr(labsupport, name) for name in labsupport.__all__}
-    with pytest.raises(AttributeError):
-        labsupport.no_such_word  # noqa: B018
 
 
 def test_the_page_of_words_says_what_their_docstrings_say():
