@@ -49,10 +49,6 @@ def test_a_cell_whose_needs_are_not_met_is_replaced_as_a_whole(shell):
     assert notice(captured)[needs.MIME] == {
         "missing": {"psi": "pretended missing. What to do: unset LAB_PRETEND_MISSING"}
     }
-
-
-def test_the_notice_tells_people_what_is_missing_why_and_what_to_do(shell):
-    _, captured = run(shell, "# needs: psi\n1 / 0")
     for text in (notice(captured)["text/html"], notice(captured)["text/plain"]):
         for words in ("Not run here", "psi", "pretended missing", "unset LAB_PRETEND_MISSING"):
             assert words in text
