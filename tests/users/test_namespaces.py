@@ -8,10 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from labsupport import Sandbox, namespaces
-from labsupport.errors import LabError, ProcessGone
+from labsupport import NamespaceTable, Sandbox, namespaces
+from labsupport.errors import ProcessGone
 from labsupport.kernel.procfs import KINDS
-from labsupport.users import namespaces as module
 from labsupport.users.namespaces import Keepers, keepers, namespace
 
 SET_NAME = 'hostname "$0"; echo ready; exec sleep 60'
@@ -92,9 +91,21 @@ def test_a_process_of_somebody_else_is_told():
         namespace("uts", of=1)
 
 
-def test_a_kind_that_this_kernel_lacks_is_told_with_where_to_go(monkeypatch):
-    """The kernel's refusal is a missing file; here the file of a kind that no kernel has."""
-    missing = module.Kind("time", "no_such_kind", 0, "--time", "clocks")
-    monkeypatch.setattr(module, "kinds", lambda names: (missing,))
-    with pytest.raises(LabError, match=r"no time namespaces.*\n.*this machine"):
-        namespace("time")
+HERE = namespaces()
+BOX = {**HERE, "uts": 50, "ipc": 51}
+
+
+def test_a_number_stands_where_it_is_first_and_elsewhere_its_first_owner():
+    table = NamespaceTable({"sandbox": BOX, "same": {**HERE, "uts": 50, "net": 60}})
+    assert table.own("sandbox") == {"uts", "ipc"}
+    assert table.own("same") == {"net"}
+    rows = {row[0]: row[2:] for row in table.table.rows}
+    assert list(rows) == list(KINDS)
+    assert rows["uts"] == (f"`{HERE['uts']}`", "`50`", "that of sandbox")
+    assert rows["ipc"] == (f"`{HERE['ipc']}`", "`51`", "that of this notebook")
+    assert table.table.finding.endswith("kinds here: sandbox 2, same 1")
+
+
+def test_a_kind_that_a_kernel_lacks_says_so():
+    table = NamespaceTable({"old": {kind: HERE[kind] for kind in HERE if kind != "time"}})
+    assert {row[0]: row[3] for row in table.table.rows}["time"] == "not in this kernel"
