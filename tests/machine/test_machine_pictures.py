@@ -39,13 +39,3 @@ def test_watching_ends_when_the_machine_is_ready():
     assert console.console.value.count("&lt;Welcome&gt;") == boot_console.LINES
     assert console.picture.status.startswith("Ready for SSH")
     assert not console.picture.running
-
-
-def test_a_watching_that_was_stopped_does_not_say_ready(monkeypatch):
-    said = []
-    monkeypatch.setattr(
-        boot_console.Shown, "leave", lambda _, picture, alt, *more: said.append(alt)
-    )
-    console = BootConsole(Starting())
-    asyncio.run(console.run(seconds=0.1))
-    assert "still in the stage “firmware”" in said[0]
