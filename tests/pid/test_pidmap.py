@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from labsupport import PidMap, Sandbox, processes
-from labsupport.figure.page import Page
 from labsupport.pid import pidmap
 from tests.figure import sheet
 from tests.pid.samples import BY_DB, DB, DEEP, WEB, data
@@ -64,16 +63,6 @@ def test_who_ended_is_marked_by_a_word_not_only_a_colour():
     assert pidmap.finding(picture).startswith("No PID 1")
 
 
-def test_a_live_map_does_not_shrink_while_it_runs(boxes):
-    live = PidMap(boxes)
-    live.picture.running = True
-    live.set_helpers("web", 4)
-    high = live._least
-    live.set_helpers("web", 0)
-    assert live._least == high >= pidmap.needed_height(live.data)
-    assert f"height='{round(high * pidmap.INCHES)}'".encode() in live.picture.image
-
-
 @pytest.fixture
 def boxes():
     with Sandbox() as web, Sandbox() as db:
@@ -99,18 +88,6 @@ def test_the_live_map_shows_what_the_kernel_says_and_for_a_while_who_has_ended(b
     time.sleep(1.1)
     live.refresh()
     assert drawn_pids(live) == inside - helpers
-
-
-def test_a_still_picture_shows_only_who_is_there(boxes, monkeypatch):
-    shown = []
-    monkeypatch.setattr(Page, "show", lambda _, alt, table: shown.append(alt))
-    live = PidMap(boxes)
-    first = boxes["web"]._init
-    first.signal(9)
-    first.wait()
-    live.draw()
-    assert "nobody" in shown[0]
-    assert "ended" not in shown[0]
 
 
 @pytest.mark.anyio

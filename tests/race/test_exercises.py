@@ -85,15 +85,3 @@ def test_a_wall_too_few_or_too_many_is_refused(begun, too):
     few = f"it shares {wanted[1]} with this notebook"
     many = f"{' and '.join(sorted(more))} {'were' if more[1:] else 'was'} not asked for"
     refused(exercise, (few if too == "few" else many))
-
-
-@pytest.mark.wrong("01.2", times=2)
-def test_the_hints_own_walls_and_all_at_once_are_refused(begun):
-    exercise = begun("01.2")
-    _, command = order(exercise)
-    with Sandbox(new={"user", "net"}) as box:
-        box.start(command)
-        refused(exercise, "has its own net; it shares")
-        with Sandbox(new=set(KINDS)) as other:
-            other.start(command)
-            refused(exercise, "runs 2 times; once is asked for")

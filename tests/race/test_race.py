@@ -127,19 +127,6 @@ def test_in_the_lab_vm_the_kernel_outside_has_a_row(ran, monkeypatch):
     assert table.finding == "2 kernels answer in 3 places"
 
 
-@pytest.mark.parametrize(("told", "starts"), [((1, 30, 30), 3), ((30, 1, 1), 1)])
-def test_the_first_start_decides_whether_there_are_more(told, starts):
-    class Moody(AsProcess):
-        def start(self):
-            super().start()
-            return told[len(race["process"].starts)]
-
-    race = a_race(Moody)
-    asyncio.run(race.run(3))
-    race.close()
-    assert race["process"].starts == told[:starts]
-
-
 def test_what_cannot_run_here_says_why_and_is_not_started():
     class Elsewhere(AsProcess):
         name = "elsewhere"
@@ -170,15 +157,3 @@ def test_before_it_has_run_there_are_no_results():
         Race().ran  # noqa: B018
     with pytest.raises(LabError, match=r"'container' has not run(.|\n)*await race.run"):
         Race()["container"]
-
-
-@pytest.mark.anyio
-async def test_stop_ends_it_after_the_present_start():
-    race = a_race(AsProcess, InEnvironment)
-    running = asyncio.create_task(race.run(50))
-    while not race.entrants or not race["process"].starts:
-        await asyncio.sleep(0.02)
-    race._picture.stopping = True
-    await running
-    race.close()
-    assert 0 < len(race["process"].starts) < 50
