@@ -220,9 +220,3 @@ def test_a_daemon_that_is_never_ready_is_ended(tmp_path, monkeypatch):
 def test_only_root_has_a_private_engine(nowhere, nobody):
     with pytest.raises(LabError, match=r"only root can|no program `dockerd`"):
         Engine.start_private()
-
-
-def test_in_the_page_crun_makes_containers(monkeypatch):
-    assert daemon._of_guest() == {}
-    monkeypatch.setenv("LAB_IN_PAGE", "1")
-    assert os.access(daemon._of_guest()["runtimes"]["crun"]["path"], os.X_OK)

@@ -3,18 +3,14 @@
 import os
 import runpy
 import signal
-import subprocess
 import sys
 import threading
 import time
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from labsupport import errors
-from labsupport.kernel import proc
-from labsupport.vm import uml
 from labsupport.vm.guest import LabVM
 from tests import census
 from tests.fixtures_vm import sh
@@ -139,28 +135,3 @@ def test_a_killed_guest_is_noticed_at_once(vm_kernel, marked):
 def test_a_folder_that_cannot_be_shared_is_refused(folder):
     with pytest.raises(errors.LabError, match=folder):
         LabVM.boot("256M", share=[folder])
-
-
-@pytest.mark.parametrize(
-    ("program", "starts"), [("while :; do :; done", True), ("sleep 60", False)]
-)
-def test_a_guest_is_waited_for_while_it_computes(monkeypatch, program, starts):
-    """A shell that computes, or sleeps, stands in for its kernel, ready after some seconds."""
-    monkeypatch.setattr(uml, "BOOT_SECONDS", 1.5)
-    own, began = LabVM(128 << 20, []), time.monotonic()
-
-    def turn(seconds):
-        time.sleep(min(seconds, 0.1))
-        own._ready = time.monotonic() > began + 4
-
-    monkeypatch.setattr(own, "turn", turn)
-    with subprocess.Popen(["sh", "-c", f"({program}) & wait"]) as keeper:
-        own._keeper = keeper
-        wait_until(lambda: len(proc.children(keeper.pid)) == 1)
-        [kernel] = proc.children(keeper.pid)
-        try:
-            with nullcontext() if starts else pytest.raises(errors.LabError, match="not start"):
-                own._await_ready()
-        finally:
-            for pid in (kernel, keeper.pid):
-                os.kill(pid, signal.SIGKILL)
