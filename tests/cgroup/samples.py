@@ -1,5 +1,7 @@
 """Pictures of this room, from plain data."""
 
+from dataclasses import replace
+
 from labsupport.cgroup import curves
 from labsupport.cgroup.curves import MIB, Curves, Sample, Strike
 
@@ -20,11 +22,19 @@ def watched(*strikes, samples=None):
     return Curves(samples or readings(), strikes, FILES)
 
 
+def changed(**values):
+    return watched(samples=tuple(replace(sample, **values) for sample in readings()))
+
+
 def sample(data):
     return curves.page(data), curves.words(data), curves.table(data)
 
 
+CLOSE = [replace(KILL, at_seconds=at) for at in (3.3, 7.9)]
 PAGES = {
     "curves": lambda: sample(watched(KILL, BOMB)),
+    "curves with close strikes": lambda: sample(watched(KILL, *CLOSE)),
+    "curves just below a limit": lambda: sample(changed(tasks=18)),
+    "curves at a limit": lambda: sample(changed(tasks=20)),
     "curves without a controller": lambda: sample(watched(samples=(Sample(0.1, 5 * MIB),))),
 }

@@ -8,12 +8,8 @@ from labsupport.cgroup import curves
 from labsupport.cgroup.curves import HIGH, LEFT, MIB, STEP, TOP, WIDE
 from labsupport.figure import style
 from labsupport.figure.page import Page
-from tests.cgroup.samples import BOMB, KILL, readings, watched
+from tests.cgroup.samples import BOMB, KILL, changed, readings, watched
 from tests.figure import sheet
-
-
-def changed(**values):
-    return watched(samples=tuple(replace(sample, **values) for sample in readings()))
 
 
 def panel(data, number):
@@ -101,19 +97,3 @@ def test_a_controller_that_is_missing_says_so():
     without = changed(tasks=None, task_limit=None)
     assert "processes and threads: not counted here" in sheet.texts(curves.page(without))
     assert "not counted here" in curves.words(without)
-
-
-@pytest.mark.parametrize("tasks", [1, 18, 20, 25])
-def test_the_labels_of_limit_and_value_never_touch(tasks):
-    _, page = panel(changed(tasks=tasks), 2)
-    lines = {line.words.partition(" ")[0]: line for line in sheet.lines(page)}
-    assert abs(lines["now"].baseline - lines["limit"].baseline) > lines["now"].pixels
-
-
-def test_marks_that_are_too_close_share_one_name():
-    close = replace(KILL, at_seconds=3.3), replace(KILL, at_seconds=7.9)
-    page = panel(watched(KILL, *close), 0)[1]
-    unit = page.pixels / page.width
-    first, last = (line for line in sheet.lines(page) if "OOM" in line.words)
-    assert second(first.left / unit) == pytest.approx(3.2, abs=0.1)
-    assert second(last.right / unit) == pytest.approx(7.9, abs=0.1)

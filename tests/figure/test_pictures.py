@@ -4,6 +4,7 @@
 """
 
 from importlib import import_module
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,15 @@ def test_every_word_is_on_the_page_and_can_be_read(make):
         assert 0 <= line.left <= line.right <= page.pixels, line
         assert line.pixels * 0.75 <= line.baseline <= high - line.pixels * 0.2, line
         assert line.pixels >= style.SIZES["small"] * style.PIXELS_PER_INCH / 72 - 0.1, line
+
+
+@every
+def test_no_line_of_words_lies_on_another(make):
+    page, _, _ = make()
+    for one, other in combinations(sheet.lines(page), 2):
+        beside = one.right < other.left + 1 or other.right < one.left + 1
+        apart = abs(one.baseline - other.baseline) >= 0.7 * max(one.pixels, other.pixels)
+        assert beside or apart, (one, other)
 
 
 @every
