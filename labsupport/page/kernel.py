@@ -166,13 +166,22 @@ class PageKernel(IPythonKernel):
         gc.freeze()
 
     def rehearse(self) -> None:
-        """Run what notebooks begin with, complete and explain a name, and show an error."""
+        """Run what notebooks begin with."""
         shell: Any = self.shell
         engine = ENGINE_COMMANDS if USUAL_SOCKET.exists() else ()
         shell.user_ns["COMMANDS"] = (*COMMANDS, *engine)
         shell.run_cell(REHEARSAL)
-        self.do_complete("Sand", 4)
-        self.do_inspect("Sandbox", 7)
+        self.answer_once()
+
+    def answer_once(self) -> None:
+        """Complete a name, explain one and show an error.
+
+        For a first error, IPython looks at the file of each module, reads its own longest one, and
+        has Pygments compile some hundred patterns: a minute on a slow computer.
+        """
+        shell: Any = self.shell
+        self.do_complete("print", 5)
+        self.do_inspect("print", 5)
         shell.run_cell("undefined")
 
     def start_engine(self) -> None:
@@ -309,6 +318,7 @@ def warm_up() -> PageKernel:
     DROP_CACHES.write_text("1")  # a module's file is not read again
     _rehearse(kernel)  # now it reads what a notebook does
     draw_once(shell)
+    kernel.answer_once()
     gc.collect()
     gc.freeze()  # a collection in a kernel would copy each page that it shares with us
     return kernel

@@ -52,11 +52,11 @@ def test_other_notebooks_have_no_engine_and_no_reader_is_told_what_they_moved(tm
     assert (echoes["is"], echoes["text"]) == ("passed", "False\n")
 
 
-SHOWN_BY = "import sys; print({'stack_data', 'executing', 'pygments'} <= sys.modules.keys())"
+KNOWN = "from inspect import modulesbyfile; print(len(modulesbyfile) > 500)"
 
 
-def test_what_shows_a_students_first_error_is_there_already(tmp_path):
-    [done] = run(tmp_path, SHOWN_BY)
+def test_what_a_first_error_makes_ipython_look_up_is_known_already(tmp_path):
+    [done] = run(tmp_path, KNOWN)
     assert (done["is"], done["text"]) == ("passed", "True\n")
 
 
