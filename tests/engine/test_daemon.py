@@ -5,7 +5,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import urllib.request
 from ipaddress import ip_network
@@ -182,28 +181,6 @@ def test_a_temporary_folder_too_deep_for_a_socket_is_told(tmp_path, monkeypatch)
     with pytest.raises(LabError, match=r"too long for a socket(.|\n)*TMPDIR=/tmp"):
         Engine.start_private()
     assert list(deep.iterdir()) == []
-
-
-IS_LATE = """#!{python}
-import os, pathlib, socket, sys, time
-tried = pathlib.Path({tried!r})
-if not tried.exists():
-    tried.touch()
-    sys.exit("failed to start containerd: timeout waiting for containerd to start")
-socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
-"""
-
-
-def test_a_containerd_that_was_late_gets_a_second_chance(tmp_path, monkeypatch):
-    tried = tmp_path / "tried"
-    stand_in(tmp_path / "dockerd", IS_LATE.format(python=sys.executable, tried=str(tried)))
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setattr(daemon, "_cover_settings", lambda: None)
-    monkeypatch.setattr(daemon, "prepare", lambda data: None)
-    monkeypatch.setattr(daemon, "USUAL_SOCKET", tmp_path / "docker.sock")
-    with tempfile.TemporaryDirectory(prefix="lab-") as folder:
-        assert daemon.in_guest(Path(folder)).folder == Path(folder)
-    assert tried.exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

@@ -5,11 +5,9 @@ import json
 import os
 import signal
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from docker.context import ContextAPI
-from requests.exceptions import ReadTimeout
 
 from labsupport.doctor import addresses
 from labsupport.engine import client, daemon
@@ -171,19 +169,6 @@ def test_an_engine_that_is_slow_to_start_gets_patience_and_a_word(
     with answering(usual, "1.40", after=after), pytest.raises(LabError, match=said):
         Engine.connect()
     assert f"The engine at unix://{usual} does not answer yet" in capsys.readouterr().out
-
-
-def test_an_engine_gets_patience_for_its_second_answer_too(capsys):
-    answers = [ReadTimeout("slow"), {"ApiVersion": "1.45"}]
-
-    def version(api_version):
-        if isinstance(answer := answers.pop(0), Exception):
-            raise answer
-        return answer
-
-    slow = SimpleNamespace(version=version, close=lambda: None)
-    assert client._version(lambda timeout: slow, "here") == {"ApiVersion": "1.45"}
-    assert "The engine at here does not answer yet" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

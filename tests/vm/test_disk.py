@@ -48,13 +48,6 @@ def test_it_takes_space_as_it_is_used_and_gives_it_back(vm_kernel, marked):
         wait_until(lambda: used() < empty + 8 * MIB, why=lambda: f"{used()} bytes are used")
 
 
-def test_without_space_there_is_none(vm_kernel, monkeypatch):
-    monkeypatch.setattr(vm_guest, "_size", lambda _folder: vm_guest.LEAST_BYTES - 1)
-    assert vm_guest.open_disk() is None
-    with LabVM.boot("256M") as guest:
-        assert sh(guest, "echo [$LAB_DISK]") == "[]"
-
-
 def test_a_real_disk_is_taken_before_memory(monkeypatch):
     if vm_guest.file_system("/var/tmp") == "tmpfs" or vm_guest.file_system("/dev/shm") != "tmpfs":
         pytest.skip("needs /var/tmp on a disk and /dev/shm in memory")
