@@ -7,6 +7,7 @@ import pytest
 from tests.browser.accessibility import require_axe, violations
 from tests.browser.lab import jupyterlab
 from tests.browser.page import opened
+from tests.selection import for_each
 from tests.toys import CHECKOUT
 
 FOLDER = CHECKOUT / "notebooks"
@@ -26,13 +27,7 @@ def has_control(notebook):
     return any("control" in cell["metadata"].get("lab", {}) for cell in cells)
 
 
-@pytest.mark.parametrize(
-    "notebook",
-    [
-        pytest.param(path, id=path.stem, marks=() if has_control(path) else pytest.mark.thorough)
-        for path in NOTEBOOKS
-    ],
-)
+@for_each(NOTEBOOKS, [path.stem[:2] for path in NOTEBOOKS if has_control(path)])
 def test_a_student_runs_every_cell_and_uses_its_controls(notebook, lab, running_chromium):
     with opened(running_chromium, lab, notebook) as page:
         page.walk()

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 from queue import Empty
@@ -16,7 +15,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
 from labsupport.vm import kernelspecs, places
-from tests.waiting import wait_until
+from tests.waiting import owner, wait_until
 
 KILLS = int(os.environ.get("LAB_TEST_KILLS", "2"))
 
@@ -193,14 +192,10 @@ def test_a_killed_server_takes_the_guest_with_it(vm_kernel, specs, marked, memor
         print("ready", flush=True)
         time.sleep(600)
     """
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(server)],
-        stdout=subprocess.PIPE,
-        env={**os.environ, "LAB_MEMORY": marked.memory},
-    ) as process:
-        assert process.stdout.readline() == b"ready\n"
-        process.kill()
-        marked.wait_until_gone()
+    with owner(server, env={**os.environ, "LAB_MEMORY": marked.memory}) as (_, told):
+        assert told == "ready"
+        assert marked.processes()
+    marked.wait_until_gone()
 
 
 def test_a_kernel_that_ends_itself_is_dead_and_so_is_its_guest(killable, marked):
