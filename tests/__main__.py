@@ -68,11 +68,9 @@ class Stage:
 class PythonOutOfReach(Exception):
     """The environment was made from a Python that is where only root can go."""
 
-    def __init__(self, user: User) -> None:
-        super().__init__(
-            f"{user.name} cannot execute {Path(sys.executable).resolve()}: remove .venv, then "
-            "LAB_PYTHON=/usr/bin/python3 ./lab test"
-        )
+    def __str__(self) -> str:
+        python = Path(sys.executable).resolve()
+        return f"no user can execute {python}: remove .venv; LAB_PYTHON=/usr/bin/python3 ./lab test"
 
 
 def summary(count: Counter[str]) -> str:
@@ -239,7 +237,7 @@ def place_for(user: User) -> Iterator[tuple[Path, str]]:
         subprocess.run(["chmod", "-R", "a+rX", scratch], check=True)
         python = str(copy / ".venv" / "bin" / "python")
         if user.run([python, "-c", "import pytest"]).returncode:
-            raise PythonOutOfReach(user)
+            raise PythonOutOfReach
         yield copy, python
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tests import engines, selection
+from tests import selection
 from tests.__main__ import Stage, remaining, run, summary
 from tests.accounts import made_user
 
@@ -70,15 +70,3 @@ def test_the_longest_notebook_runs_with_all_or_where_its_room_has_changed(
     assert found[0] == (longest if at_host else "notebooks/11_tutorial_docker.ipynb")
     assert (longest in found) == at_host
     assert (longest in selection.notebooks_in_vm()) == in_vm
-
-
-@needs_root
-def test_the_engine_for_notebooks_is_named_demanded_and_ended(monkeypatch):
-    if why := engines.why_none():
-        pytest.skip(why)
-    monkeypatch.setenv("LAB_MUST_HAVE", "ns.pid")
-    with engines.engine_for_notebooks() as environment:
-        address = environment["DOCKER_HOST"].removeprefix("unix://")
-        assert os.path.exists(address)
-        assert environment["LAB_MUST_HAVE"].split()[:2] == ["ns.pid", "engine"]
-    assert not os.path.exists(os.path.dirname(address))

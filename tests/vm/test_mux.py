@@ -17,18 +17,6 @@ def ends():
         yield host, guest
 
 
-def test_frames_arrive_as_they_were_sent_however_they_are_cut(ends):
-    sender, receiver = Line(ends[0].fileno()), Line(ends[1].fileno())
-    sender.send(mux.DATA, 7, b"hello")
-    sender.send(mux.END, 8)
-    raw = ends[1].recv(1000)
-    found = []
-    for byte in raw:
-        ends[0].send(bytes([byte]))
-        found += receiver.receive()
-    assert found == [(mux.DATA, 7, b"hello"), (mux.END, 8, b"")]
-
-
 def test_a_frame_may_be_larger_than_64_kilobytes(ends):
     """As the environment of somebody who has many variables."""
     sender, receiver = Line(ends[0].fileno()), Line(ends[1].fileno())
@@ -75,18 +63,6 @@ def test_a_reader_that_stops_stops_its_writer_and_no_other(ends):
     for _ in range(10):
         pair.turn()
     assert pair.outer[0].recv(100) == b"the other direction"
-
-
-@pytest.mark.parametrize("side", [0, 1])
-def test_a_connection_ends_at_both_sides(ends, side):
-    pair = Pair(*ends)
-    pair.outer[side].send(b"last words")
-    pair.outer[side].close()
-    for _ in range(10):
-        pair.turn()
-    assert pair.outer[1 - side].recv(100) == b"last words"
-    assert pair.outer[1 - side].recv(100) == b""
-    assert [loop.channels for loop in pair.loops] == [{}, {}]
 
 
 def test_a_frame_for_a_channel_that_is_gone_is_harmless(ends):

@@ -47,10 +47,6 @@ def test_a_distributions_kernel_that_loses_registers_is_refused(
     with pytest.raises(errors.LabError) as no:
         find_kernel()
     assert ("AMX" in str(no.value)) == is_refused  # else: a script is not an ELF program
-    monkeypatch.setenv(host.BUILT_MEANWHILE, "1")
-    with pytest.raises(errors.LabError) as no:
-        find_kernel()
-    assert ("builds one meanwhile" in str(no.value)) == is_refused
 
 
 def test_no_kernel_at_all(monkeypatch, tmp_path):
