@@ -39,10 +39,6 @@ PROMISES = {
     "swap limit": "mkdir /sys/fs/cgroup/sw; echo 0 > /sys/fs/cgroup/sw/memory.swap.max",
     "pressure": "test -e /proc/pressure/memory; mkdir /sys/fs/cgroup/psi;"
     " grep -q some /sys/fs/cgroup/psi/cpu.pressure",
-    "overlay": "mkdir -p /run/o/l /run/o/u /run/o/w /run/o/m; mount -t overlay o -o"
-    " lowerdir=/run/o/l,upperdir=/run/o/u,workdir=/run/o/w /run/o/m; touch /run/o/m/x; test -e"
-    " /run/o/u/x",
-    "children of a process": "test -e /proc/1/task/1/children",
     "message queues": "mkdir -p /run/mq; mount -t mqueue q /run/mq",
     "other binaries": "mount -t binfmt_misc b /proc/sys/fs/binfmt_misc",
     "its own configuration": "zcat /proc/config.gz | grep -q CONFIG_PSI=y",
