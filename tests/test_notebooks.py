@@ -162,14 +162,11 @@ def test_each_plan_of_a_class_takes_75_minutes():
     assert all(re.fullmatch(rf" \d\d, {NAMES}.* | ", row) for row in rows)
 
 
-def test_the_time_for_all_is_the_sum_of_what_the_notebooks_name():
+def test_minutes_and_exercises_are_those_that_the_notebooks_name():
     hours, minutes = divmod(sum(chapter.minutes for chapter in chapters()), 60)
     exercises = sum(len(chapter.exercises) for chapter in chapters())
     for page in (TEACHING, (CHECKOUT / "README.md").read_text()):
         assert f"{hours} h {minutes} min" in page
         assert f"{exercises} exercises" in page
-
-
-def test_the_minutes_are_those_that_the_notebooks_name():
     told = dict(re.findall(r"^\| (\d\d) .*\| (\d+) \| \d+ \|$", TEACHING, re.MULTILINE))
     assert told == {chapter.number: str(chapter.minutes) for chapter in chapters()}

@@ -22,12 +22,6 @@ def test_a_mapped_number_is_translated_up_to_the_ends_of_a_line(inside, outside)
     assert TWO_LINES.outside(inside) == outside
 
 
-@pytest.fixture
-def mine():
-    with Sandbox(new={"user", "uts", "mount"}, uid=ordinary_uid()) as box:
-        yield box
-
-
 IN_A_GROUP = """
 import os
 from labsupport import Sandbox
@@ -45,9 +39,10 @@ def test_no_privileged_group_goes_along():
     assert f"Uid:\t{ordinary_uid()}" in status
 
 
-def test_the_steps_show_how_root_was_given_up(mine):
-    mine.run(["true"])
-    shown = str(mine.shell())
+def test_the_steps_show_how_root_was_given_up():
+    with Sandbox(new={"user", "uts", "mount"}, uid=ordinary_uid()) as mine:
+        mine.run(["true"])
+        shown = str(mine.shell())
     assert "unshare(CLONE_NEWUSER)" in shown
     if os.geteuid() == 0:
         uid = ordinary_uid()
