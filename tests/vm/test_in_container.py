@@ -77,8 +77,6 @@ def test_auto_takes_the_guest_which_is_small_and_dies_with_its_launcher(run):
     found = json.loads(run(sys.executable, str(program)))
     assert found["said"] == "0 vm"
     assert found["charged_mb"] <= CHARGED_MB
-    assert found["running"] > 2
     assert found["left"] == []
-    assert len(found["zombies"]) <= 1  # the keeper, if it was orphaned: nobody else reaps
     own = CHECKOUT.relative_to("/tmp").parts[:1] if CHECKOUT.is_relative_to("/tmp") else ()
     assert set(found["files"]) <= set(own)
