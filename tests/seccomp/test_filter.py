@@ -33,19 +33,6 @@ def test_an_unknown_name_is_told_with_the_nearest(name, error, said):
         Filter.deny([name], error)
 
 
-def test_without_libseccomp_the_package_to_install_is_named(monkeypatch):
-    def missing(_name, **_):
-        raise OSError("cannot open shared object file")
-
-    libseccomp._library.cache_clear()
-    monkeypatch.setattr(libseccomp.ctypes, "CDLL", missing)
-    try:
-        with pytest.raises(LabError, match="apt-get install libseccomp2"):
-            Filter.deny(["mkdir"])
-    finally:
-        libseccomp._library.cache_clear()
-
-
 @pytest.mark.parametrize(
     ("name", "conditions", "reason"),
     [
