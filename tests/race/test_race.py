@@ -69,32 +69,26 @@ def test_no_wall_holds_around_an_ordinary_process_and_each_start_counts(ran):
     assert not census.running(ran.token)
 
 
-def test_every_wall_holds_around_a_virtual_machine():
+MOUNTS = """
+import ctypes
+ctypes.CDLL(None, use_errno=True).mount(b"none", b"/mnt", b"hostfs", 0, b"/")
+"""
+
+
+def test_every_wall_holds_around_a_virtual_machine_that_would_mount_the_hosts_files():
     skip_unless_here(InVirtualMachine)
-    race = run(InVirtualMachine)
+    race = a_race(InVirtualMachine)
+    listed = the_app().replace('" ".join(platform.libc_ver())', 'sorted(os.listdir("/mnt"))')
+    assert listed != the_app()
+    (race.folder / "app.py").write_text(MOUNTS + listed)
+    asyncio.run(race.run(1))
+    race.close()
     entrant = race["virtual machine"]
     assert entrant.walls == (True,) * 6
     assert entrant.memory_bytes > 20_000_000
     assert entrant.disk_bytes > 100_000_000
+    assert {"init.py", "usr"} <= set(entrant.page["libc"])  # the machine's own disk once more
     assert not census.running(race.folder.name)
-    race.close()
-
-
-def test_the_machine_cannot_mount_the_hosts_files():
-    skip_unless_here(InVirtualMachine)
-    race = a_race(InVirtualMachine)
-    mount = (
-        "import ctypes\n"
-        "libc = ctypes.CDLL(None, use_errno=True)\n"
-        'libc.mount(b"none", b"/mnt", b"hostfs", 0, b"/")\n'
-    )
-    listed = the_app().replace("os.uname().nodename", 'sorted(os.listdir("/mnt"))')
-    (race.folder / "app.py").write_text(mount + listed)
-    asyncio.run(race.run(1))
-    race.close()
-    seen = race["virtual machine"].page["hostname"]
-    assert "init.py" in seen  # it is mounted, and is the machine's own disk again
-    assert "usr" in seen
 
 
 def test_without_an_app_nobody_runs():
