@@ -91,15 +91,6 @@ def test_a_program_that_takes_too_long_is_killed(guest):
     wait_until(lambda: guest.run(["pgrep", "-f", "sleep 317"]).returncode == 1)
 
 
-def test_closing_leaves_nothing(vm_kernel, marked, memory_folder):
-    with LabVM.boot(marked.memory) as guest:
-        assert len(marked.processes()) >= 2
-    assert not marked.processes()
-    guest.close()
-    with pytest.raises(errors.LabError):
-        guest.run(["true"])
-
-
 def test_a_class_counts_once_what_a_guests_processes_share(guest):
     measure = runpy.run_path(str(CHECKOUT / "deploy/measure_class.py"))
     counted = measure["pss_of_tree"](guest._keeper.pid)
@@ -113,14 +104,21 @@ def test_a_hung_guest_is_ended(vm_kernel, marked):
     assert not marked.processes()
 
 
-def test_a_guest_outlives_the_thread_that_booted_it(vm_kernel):
+def test_a_guest_outlives_the_thread_that_booted_it_and_closed_leaves_nothing(
+    vm_kernel, marked, memory_folder
+):
     booted: list[LabVM] = []
-    thread = threading.Thread(target=lambda: booted.append(LabVM.boot("256M")))
+    thread = threading.Thread(target=lambda: booted.append(LabVM.boot(marked.memory)))
     thread.start()
     thread.join()
     time.sleep(0.2)
     with booted[0] as guest:
         assert guest.run(["true"]).returncode == 0
+        assert len(marked.processes()) >= 2
+    assert not marked.processes()
+    guest.close()
+    with pytest.raises(errors.LabError):
+        guest.run(["true"])
 
 
 def test_a_killed_guest_is_noticed_at_once(vm_kernel, marked):

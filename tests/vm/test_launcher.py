@@ -46,13 +46,9 @@ class Kernel:
 
     def run(self, code, timeout=30):
         """Run a cell; return what it prints, or the name of its error."""
-        return said(self.messages(code, timeout))
-
-    def messages(self, code, timeout=30):
-        """Run a cell and return the messages that it sends."""
         found: list[dict[str, Any]] = []
         self.client.execute_interactive(code, timeout=timeout, output_hook=found.append)
-        return found
+        return said(found)
 
     def close(self):
         self.client.stop_channels()
