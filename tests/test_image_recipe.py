@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.test_imports import imported
-from tests.toys import CHECKOUT
+from tests.toys import CHECKOUT, stand_in
 
 RECIPE = CHECKOUT / "binder" / "Dockerfile"
 FILES = (*(f"binder/{name}" for name in ("Dockerfile", "start", "apt.txt", "requirements.txt",
@@ -151,6 +151,31 @@ def test_nobody_is_root_in_it():
     assert LAST.of("USER") == ["$NB_UID"]
     last_run = max(number for number, (name, _) in enumerate(LAST.lines) if name == "RUN")
     assert [name for name, _ in LAST.lines].index("USER") > last_run
+
+
+def check():
+    source = (CHECKOUT / "binder" / "check").read_text()
+    found = {"__name__": "check", "__file__": str(CHECKOUT / "binder" / "check")}
+    exec(compile(source, "check", "exec"), found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("status", "skipped", "held", "well"),
+    [
+        (0, [], 1e9, True),
+        (0, ["needs ns.time: not in this kernel"], 1e9, False),
+        (0, ["needs ns.pid: no; needs qemu: not installed"], 1e9, True),
+        (0, ["needs engine: there is no dockerd"], 1e9, False),
+        (1, [], 1e9, False),
+        (0, [], 1.6e9, False),
+    ],
+)
+def test_the_check_tells_well_from_ill(tmp_path, status, skipped, held, well):
+    said = {"status": status, "outcomes": {}, "skipped": skipped, "most": held, "at_the_end": held}
+    lines = f"cat >/dev/null; printf '\\0measured %s' '{json.dumps(said)}'"
+    engine = stand_in(tmp_path / "engine", lines)
+    assert check()["run"](str(engine), "image", "00.ipynb") is well
 
 
 def test_what_is_somebodys_own_stays_outside():

@@ -2,6 +2,8 @@
 
 import os
 import pwd
+import signal
+import subprocess
 import sys
 from collections import Counter
 
@@ -10,6 +12,7 @@ import pytest
 from tests import selection
 from tests.__main__ import Stage, remaining, run, summary
 from tests.accounts import made_user
+from tests.toys import CHECKOUT
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make a user")
 TESTS = """
@@ -54,6 +57,19 @@ def test_what_outlives_a_user_is_found_and_everything_of_theirs_removed():
     assert not user.home.exists()
     with pytest.raises(KeyError):
         pwd.getpwnam(user.name)
+
+
+@needs_root
+def test_an_interrupted_run_removes_its_user():
+    command = [sys.executable, "-m", "tests", "--only", "user", "-k", "no_such_test"]
+    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if "ordinary user" in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=90)
+    assert process.returncode not in {0, None}
+    assert f"labtest{process.pid}" not in [entry.pw_name for entry in pwd.getpwall()]
 
 
 @pytest.mark.parametrize(

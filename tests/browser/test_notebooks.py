@@ -34,3 +34,8 @@ def test_a_student_runs_every_cell_and_uses_its_controls(notebook, lab, running_
         assert page.problems() == []
         require_axe()
         assert violations(page.page, OUTPUTS) == []
+
+
+def test_some_notebook_names_a_control():
+    """Otherwise the test above has moved nothing."""
+    assert any(map(has_control, NOTEBOOKS))

@@ -8,6 +8,7 @@ import tempfile
 
 import pytest
 
+from labsupport import Sandbox
 from labsupport.ownership import bridges, marks
 from tests.waiting import owner, sleeper, wait_until
 
@@ -44,6 +45,12 @@ def test_only_marked_processes_of_dead_owners_are_removed(dead_mark, capsys):
         assert f"removed: process {left.pid}" in capsys.readouterr().out
         assert left.wait(60) == -9
         assert owned.poll() is unmarked.poll() is None
+
+
+def test_programs_in_sandboxes_carry_the_mark():
+    with Sandbox() as box:
+        environment = box.run(["env"]).stdout.splitlines()
+    assert f"LABSUPPORT_OWNER={marks.mark()}" in environment
 
 
 def test_folders_of_dead_owners_are_removed(dead_mark, tmp_path, monkeypatch):

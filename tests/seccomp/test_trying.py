@@ -11,7 +11,7 @@ from labsupport.seccomp import filter as libseccomp
 from labsupport.seccomp import prober, verdicts
 from labsupport.seccomp.bpf import decode
 from labsupport.seccomp.syscall_table import BYPASS_SECCOMP, number_of, numbers
-from labsupport.seccomp.verdicts import action_of, answer, judged
+from labsupport.seccomp.verdicts import action_of, answer, judged, samples
 from tests import census
 from tests.seccomp.samples import MASKED, MORE, NOT, filtered
 
@@ -62,6 +62,14 @@ def test_a_machine_of_32_bits_tries_calls_and_makes_none():
     answered = answer([decode(prober._REFUSE_MARKED)], 1, in_registers)
 
     assert action_of(answered) != ("allow", None)
+
+
+def test_samples_lie_on_all_sides_of_a_test():
+    programs = [decode(*FILTERS["arguments"].programs)]
+    values = {arguments[0] for _, arguments in samples(programs, number_of("socket"))}
+
+    assert {39, 40, 41, 40 << 32} <= values
+    assert len(samples(programs, number_of("read"))) == 1
 
 
 def test_trying_works_without_privileges(as_user):

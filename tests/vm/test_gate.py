@@ -64,6 +64,12 @@ def test_the_slot_of_a_killed_process_is_free(one_cpu):
     assert time.monotonic() - began < gate.LONGEST_WAIT_SECONDS
 
 
+def test_a_stopped_holder_keeps_nobody_for_ever(one_cpu, monkeypatch):
+    monkeypatch.setattr(gate, "LONGEST_WAIT_SECONDS", 0.2)
+    with gate.enter(), gate.enter() as other:
+        assert other.cpu in os.sched_getaffinity(0)
+
+
 @pytest.mark.parametrize("backlog", [None, 0])
 def test_a_name_that_somebody_else_took_keeps_nobody_for_ever(one_cpu, monkeypatch, backlog):
     """Deaf, or with its queue full: whoever waits must not hang, and not try without a pause."""
