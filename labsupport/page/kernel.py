@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from struct import Struct
-from types import SimpleNamespace
+from types import SimpleNamespace, TracebackType
 from typing import Any
 
 import traitlets
@@ -176,8 +176,8 @@ class PageKernel(IPythonKernel):
     def answer_once(self) -> None:
         """Complete a name, explain one and show an error.
 
-        For a first error, IPython looks at the file of each module, reads its own longest one, and
-        has Pygments compile some hundred patterns: a minute on a slow computer.
+        For a first error, IPython looks at the file of each module, and Pygments compiles some
+        hundred patterns: half a minute on a slow computer.
         """
         shell: Any = self.shell
         self.do_complete("print", 5)
@@ -318,10 +318,23 @@ def warm_up() -> PageKernel:
     DROP_CACHES.write_text("1")  # a module's file is not read again
     _rehearse(kernel)  # now it reads what a notebook does
     draw_once(shell)
+    show_errors_without_ipython(shell)
     kernel.answer_once()
     gc.collect()
     gc.freeze()  # a collection in a kernel would copy each page that it shares with us
     return kernel
+
+
+def show_errors_without_ipython(shell: Any) -> None:
+    """Leave out IPython's own frame before its file is parsed, which has 4,000 lines; not after."""
+    records = shell.InteractiveTB.get_records
+
+    def students(etb: TracebackType, lines: int, offset: int) -> Any:
+        while offset and etb.tb_next:
+            etb, offset = etb.tb_next, offset - 1
+        return records(etb, lines, offset)
+
+    shell.InteractiveTB.get_records = students
 
 
 def draw_once(shell: Any) -> None:

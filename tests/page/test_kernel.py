@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -86,6 +87,7 @@ class Prepared(kernel.PageKernel):
     def prepare(self):
         self.shell.user_ns["prepared"] = True
         kernel.draw_once(self.shell)
+        kernel.show_errors_without_ipython(self.shell)
 
     def rehearse(self):
         Path(os.environ["REHEARSED"]).write_text(str(os.sched_getscheduler(0)))
@@ -171,6 +173,16 @@ def test_a_name_is_completed_without_jedi_which_would_read_for_half_a_minute(pag
     assert page.until("complete_reply", asked)[-1]["content"]["matches"] == ["anchor_pid"]
     seen = page.run("import sys; print('parso' in sys.modules)")
     assert texts(page.until("execute_reply", seen)) == "False\n"
+
+
+def test_an_error_shows_the_students_lines_and_none_of_ipythons(page):
+    failed = page.run("def halve(x):\n    return x / 0\nhalve(1)")
+    shown = "\n".join(page.until("error", failed)[-1]["content"]["traceback"])
+    page.until("execute_reply", failed)
+    plain = re.sub(r"\x1b\[[\d;]*m", "", shown)
+    assert "halve(1)" in plain
+    assert "return x / 0" in plain
+    assert "run_code" not in plain
 
 
 def test_a_thousand_messages_come_whole_and_in_order(page):

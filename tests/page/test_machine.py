@@ -53,11 +53,12 @@ def test_other_notebooks_have_no_engine_and_no_reader_is_told_what_they_moved(tm
 
 
 KNOWN = "from inspect import modulesbyfile; print(len(modulesbyfile) > 500)"
+READ = "import linecache; print([name for name in linecache.cache if 'IPython' in name])"
 
 
-def test_what_a_first_error_makes_ipython_look_up_is_known_already(tmp_path):
-    [done] = run(tmp_path, KNOWN)
-    assert (done["is"], done["text"]) == ("passed", "True\n")
+def test_a_first_error_makes_ipython_look_up_nothing_and_read_nothing_of_its_own(tmp_path):
+    known, failed, read = run(tmp_path, KNOWN, "1 / 0", READ)
+    assert (known["text"], failed["is"], read["text"]) == ("True\n", "failed", "[]\n")
 
 
 def test_a_notebook_is_on_docker_if_most_of_what_it_needs_is():
