@@ -26,6 +26,11 @@ from tests.page.test_browser import EXECUTE, SHOW, opened, served
 CELLS = {
     "the first cell": "%load_ext labsupport\nfrom labsupport import Cgroup, PidMap, Sandbox",
     "print(1)": "print(1)",
+    "a first completion": "get_ipython().kernel.do_complete('pri', 3)",
+    "a first error": (
+        "try:\n    1 / 0\nexcept ZeroDivisionError as error:\n"
+        "    get_ipython().InteractiveTB.text(type(error), error, error.__traceback__, 0)"
+    ),
     "a sandbox with ps": "with Sandbox(new={'pid', 'mount'}) as box:\n    box.run(['ps', '-e'])",
     "the first map": "with Sandbox(new={'pid', 'mount'}) as box:\n    PidMap({'box': box}).draw()",
     "a plot": "from matplotlib import pyplot\npyplot.plot([1, 2]);",
