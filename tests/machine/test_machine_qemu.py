@@ -3,6 +3,7 @@
 The tests of a machine that runs are for `--all`, or where this room or its disk has changed.
 """
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -14,9 +15,10 @@ import pytest
 from labsupport import probe
 from labsupport.doctor import qemu
 from labsupport.errors import LabError
-from labsupport.machine import hypervisor
+from labsupport.machine import boot_console, hypervisor
+from labsupport.machine.boot_console import BootConsole
 from labsupport.machine.compared import look_around
-from labsupport.machine.virtual import Progress, VirtualMachine, make_key, running
+from labsupport.machine.virtual import Progress, Stage, VirtualMachine, make_key, running
 from tests.notebooks import skip_or_fail
 from tests.waiting import wait_until
 
@@ -250,3 +252,38 @@ def test_an_impossible_machine_is_refused(monkeypatch, what, value):
     monkeypatch.setattr(qemu, "check", lambda: "QEMU")
     with pytest.raises(LabError, match=f"cannot have {value!r}"):
         VirtualMachine.create(**{what: value})
+
+
+READY = f"Started ssh.service\nssh-ed25519 {'A' * 68}\n".encode()
+
+
+class Starting:
+    """A machine that is ready when it has been looked at three times."""
+
+    console = "<Welcome>\n" * 2000
+
+    def __init__(self):
+        self.looks = 0
+        self.progress = Progress()
+
+    @property
+    def stages(self):
+        return [Stage("firmware", 0, self.looks / 10)]
+
+    def look(self):
+        self.looks += 1
+        if self.looks == 3:
+            self.progress.hear(READY, 1)
+        return self.looks == 3
+
+
+def test_watching_ends_when_the_machine_is_ready():
+    machine = Starting()
+    console = BootConsole(machine)
+    asyncio.run(console.run(seconds=30))
+
+    assert machine.looks == 3
+    assert console.picture.alt == boot_console.words(machine.stages)
+    assert console.console.value.count("&lt;Welcome&gt;") == boot_console.LINES
+    assert console.picture.status.startswith("Ready for SSH")
+    assert not console.picture.running

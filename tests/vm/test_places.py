@@ -1,12 +1,15 @@
-"""Where a notebook runs, for every kind of machine and wish. No guest; about 1 s."""
+"""Where a notebook runs, for every kind of machine and wish, and the kernelspecs. No guest; 1 s."""
 
+import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from labsupport.errors import LabError
 from labsupport.kernel.mounts import Hierarchy
-from labsupport.vm import places
+from labsupport.vm import kernelspecs, places
 from labsupport.vm.places import Choice, Facts, choose
 
 NO_VM = LabError("there is no kernel", "none was found", "install one")
@@ -87,3 +90,31 @@ def test_only_hierarchies_that_can_be_written_count(monkeypatch):
     monkeypatch.setattr(places.proc, "has_capability", lambda _number: True)
     monkeypatch.setattr(places.mounts, "trees", lambda: {"cpu": tmp, "memory": tmp, "pids": proc})
     assert places.lacking_here() == "no cgroups with pids can be made here"
+
+
+def read(prefix, name):
+    file = prefix / "share" / "jupyter" / "kernels" / name / "kernel.json"
+    return dict(json.loads(file.read_text()))
+
+
+def test_three_kernels_are_installed_and_again(tmp_path):
+    kernelspecs.install(tmp_path)
+    kernelspecs.install(tmp_path)
+    names = {"python3": "auto", "lab-host": "host", "lab-vm": "vm"}
+    for name, place in names.items():
+        spec = read(tmp_path, name)
+        start = [sys.executable, "-m", "labsupport.vm.launcher", "--place", place]
+        assert spec["argv"] == [*start, "-f", "{connection_file}"]
+        assert spec["interrupt_mode"] == "message"
+    folder = tmp_path / "share" / "jupyter" / "kernels"
+    assert {entry.name for entry in folder.iterdir()} == set(names)
+    assert not list(folder.glob("*/.*"))
+
+
+def test_an_environment_that_cannot_be_written_is_named(tmp_path):
+    if os.geteuid() == 0:
+        (tmp_path / "share").write_text("in the way")
+    else:
+        tmp_path.chmod(0o500)
+    with pytest.raises(LabError, match=r"(?s)share.*What to do"):
+        kernelspecs.install(tmp_path)
