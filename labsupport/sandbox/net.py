@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 BURST_SECONDS = 0.1  # a kernel that is itself a process, as the Lab VM, may pause as long
 LEAST_BURST_BYTES = 16_384
-LEAST_SECONDS = 1.0  # for one try: a refusal is not cut off because it comes at the end
+LEAST_SECONDS = 0.1  # for one try: a refusal is not cut off because it comes at the end
+PATIENCE_SECONDS = 1.5  # a link that has just been switched on may lose an ARP: 1 s; arp(7)
 QUEUE_MILLISECONDS = 300  # how long a packet may wait before it is thrown away
 
 
@@ -145,7 +146,7 @@ class Net:
                     raise NoAnswer(f"no answer from {address}:{port}", why) from error
                 time.sleep(0.01)
 
-    def attempt(self, address: str, port: int = 80, timeout: float = 1) -> str:
+    def attempt(self, address: str, port: int = 80, timeout: float = PATIENCE_SECONDS) -> str:
         """Return the page at an address and port, or the reason why there is none."""
         try:
             return self.ask(address, port, timeout)

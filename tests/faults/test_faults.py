@@ -25,7 +25,7 @@ NUMBERS = [int(ONLY)] if ONLY else range(300 if thorough() else 30)
 THE_KERNELS_WORD = {
     "folder full": "[Errno 28] No space left",
     "read-only folder": "[Errno 30] Read-only file system",
-    "few files": "[Errno 24] Too many open files",
+    "few files": "[Errno 24] Too many open files|object file: Too many open files",
     "folder gone": "[Errno 2] No such file",
     "few processes": "[Errno 11] Resource temporarily unavailable|can't start new thread",
     "helper killed": "died with <Signals.SIGKILL",

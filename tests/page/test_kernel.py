@@ -178,7 +178,7 @@ def test_a_name_is_completed_without_jedi_which_would_read_for_half_a_minute(pag
 def test_an_error_shows_the_students_lines_and_none_of_ipythons(page):
     failed = page.run("def halve(x):\n    return x / 0\nhalve(1)")
     shown = "\n".join(page.until("error", failed)[-1]["content"]["traceback"])
-    page.until("execute_reply", failed)
+    page.outcome(failed)
     plain = re.sub(r"\x1b\[[\d;]*m", "", shown)
     assert "halve(1)" in plain
     assert "return x / 0" in plain

@@ -83,7 +83,7 @@ def test_two_sandboxes_can_be_wired_by_hand(boxes):
         (lambda net: net.plug("br0", net.box, port="x"), LabError, "eth0, lo"),
         (lambda net: net.connect(net.box), LabError, "ip link add"),
         (lambda net: net.ask("7.7.7.7"), NoAnswer, "unreachable"),
-        (lambda net: net.ask("10.0.0.2", 81, 0.5), NoAnswer, "refused"),
+        (lambda net: net.ask("10.0.0.2", 81), NoAnswer, "refused"),
     ],
 )
 def test_what_is_wrong_is_told(pair, act, error, words):

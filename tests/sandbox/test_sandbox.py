@@ -170,7 +170,8 @@ from labsupport import Sandbox, processes
 boxes = [Sandbox(new=set(new)).open() for new in %s]
 for box in boxes:
     box.start(["sh", "-c", "(setsid sleep 61 &) ; sleep 61"])
-time.sleep(0.2)
+while [p.command for p in processes(of=boxes)].count("sleep 61") < 2 * len(boxes):
+    time.sleep(0.01)
 pids = [p.pid for p in processes(of=boxes)]
 print(json.dumps([pids, [box.holder_pid for box in boxes]]), flush=True)
 time.sleep(60)
