@@ -60,13 +60,14 @@ def test_what_outlives_a_user_is_found_and_everything_of_theirs_removed():
 
 
 @needs_root
-def test_an_interrupted_run_removes_its_user():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_removes_its_user(number):
     command = [sys.executable, "-m", "tests", "--only", "user", "-k", "no_such_test"]
     with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if "ordinary user" in line:
                 break
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         process.communicate(timeout=90)
     assert process.returncode not in {0, None}
     assert f"labtest{process.pid}" not in [entry.pw_name for entry in pwd.getpwall()]

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import psutil
+from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
@@ -19,8 +20,8 @@ PREFIX = Path("/tmp/prefix")
 GROUP = Path("/sys/fs/cgroup")
 MEMORY = (GROUP / "memory.current", GROUP / "memory" / "memory.usage_in_bytes")
 JUPYTERS = {".cache", ".config", ".ipython", ".jupyter", ".local", "prefix"}
-CELL = """import io, os, matplotlib.pyplot as plt
-plt.plot([1]); plt.savefig(io.BytesIO()); print(os.getuid(), os.environ['LAB_PLACE'])"""
+PLACE = "import os; print(os.getuid(), os.environ['LAB_PLACE'])"
+PICTURE = "import io, matplotlib.pyplot as plt; plt.plot([1]); plt.savefig(io.BytesIO())"
 
 
 def main() -> None:
@@ -32,17 +33,25 @@ def main() -> None:
     client = manager.client()
     client.start_channels()
     client.wait_for_ready(timeout=60)
-    said = []
-    client.execute_interactive(CELL, timeout=30, output_hook=said.append)
-    parts = [message["content"] for message in said]
-    printed = "".join(part["text"] for part in parts if part.get("name") == "stdout")
-    found = {"said": printed.strip(), "charged_mb": (charged() - before) / 1e6}
+    said = cell(client, PLACE) + cell(client, PICTURE)
+    found = {"said": said, "charged_mb": (charged() - before) / 1e6, "running": len(running())}
     os.kill(manager.provisioner.process.pid, signal.SIGKILL)
     found["left"] = wait_until_gone()
     client.stop_channels()
     manager.shutdown_kernel(now=True)
+    found["zombies"] = sorted({*psutil.pids()} - {os.getpid()})
     found["files"] = sorted(set(os.listdir("/tmp")) - JUPYTERS)
     print(json.dumps(found))
+
+
+def cell(client: BlockingKernelClient, code: str) -> str:
+    """Run a cell; return what it prints, and the name of its error."""
+    parts = []
+    client.execute_interactive(
+        code, timeout=30, output_hook=lambda message: parts.append(message["content"])
+    )
+    printed = [part["text"] for part in parts if part.get("name") == "stdout"]
+    return "".join([*printed, *(part["ename"] for part in parts if "ename" in part)]).strip()
 
 
 def charged() -> int:
@@ -50,15 +59,19 @@ def charged() -> int:
     return int(next(file for file in MEMORY if file.exists()).read_text())
 
 
+def running() -> list[int]:
+    """Every process but this one, and those that have ended."""
+    each = psutil.process_iter(["pid", "status"])
+    found = [it.info["pid"] for it in each if it.info["status"] != psutil.STATUS_ZOMBIE]
+    return [pid for pid in found if pid != os.getpid()]
+
+
 def wait_until_gone(seconds: float = 2) -> list[int]:
     """Wait until nothing else runs; return what still does."""
     until = time.monotonic() + seconds
-    while True:
-        each = psutil.process_iter(["pid", "status"])
-        running = {it.info["pid"] for it in each if it.info["status"] != psutil.STATUS_ZOMBIE}
-        if not (left := running - {os.getpid()}) or time.monotonic() > until:
-            return sorted(left)
+    while (left := running()) and time.monotonic() < until:
         time.sleep(0.02)
+    return left
 
 
 if __name__ == "__main__":

@@ -3,15 +3,19 @@
 import os
 import runpy
 import signal
+import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from labsupport import errors
+from labsupport.kernel import proc
 from labsupport.vm import guest as vm_guest
+from labsupport.vm import uml
 from labsupport.vm.guest import LabVM
 from tests import census
 from tests.fixtures_vm import sh
@@ -130,6 +134,16 @@ def test_a_killed_guest_is_noticed_at_once(vm_kernel, marked):
             guest.run(["sleep", "600"], timeout=60)
 
 
+def test_a_guest_that_died_unseen_is_said_to_have_died(vm_kernel):
+    with LabVM.boot("256M") as guest:
+        keeper = guest._keeper
+        first = Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children").read_text().split()[0]
+        os.kill(int(first), signal.SIGKILL)
+        keeper.wait(60)
+        with pytest.raises(errors.LabError, match="has died"):
+            guest.run(["true"])
+
+
 @pytest.mark.parametrize("folder", ["/", "/nonexistent", "/etc/hostname"])
 def test_a_folder_that_cannot_be_shared_is_refused(folder):
     with pytest.raises(errors.LabError, match=folder):
@@ -183,3 +197,30 @@ def test_a_real_disk_is_taken_before_memory(monkeypatch):
     with open(file, "rb") as opened:
         assert os.fstat(opened.fileno()).st_dev == os.stat("/var/tmp").st_dev
         assert os.fstat(opened.fileno()).st_nlink == 0
+
+
+@pytest.mark.parametrize(
+    ("program", "most_seconds", "starts"),
+    [("while :; do :; done", 60, True), ("while :; do :; done", 0, False), ("sleep 60", 60, False)],
+)
+def test_a_guest_is_waited_for_while_it_computes(monkeypatch, program, most_seconds, starts):
+    """A shell that computes, or sleeps, stands in for its kernel, ready after some seconds."""
+    monkeypatch.setattr(uml, "BOOT_SECONDS", 1.5)
+    monkeypatch.setattr(uml, "MOST_BOOT_SECONDS", most_seconds)
+    own, began = LabVM(128 << 20, []), time.monotonic()
+
+    def turn(seconds):
+        time.sleep(min(seconds, 0.1))
+        own._ready = time.monotonic() > began + 4
+
+    monkeypatch.setattr(own, "turn", turn)
+    with subprocess.Popen(["sh", "-c", f"({program}) & wait"]) as keeper:
+        own._keeper = keeper
+        wait_until(lambda: len(proc.children(keeper.pid)) == 1)
+        [kernel] = proc.children(keeper.pid)
+        try:
+            with nullcontext() if starts else pytest.raises(errors.LabError, match="not start"):
+                own._await_ready()
+        finally:
+            for pid in (kernel, keeper.pid):
+                os.kill(pid, signal.SIGKILL)

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ LOCKED = {
     "network_mode": "none", "mem_limit": "2g", "nano_cpus": 1_000_000_000,
 }  # fmt: skip
 CHARGED_MB = 350
+Run = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +74,20 @@ def test_the_container_is_locked_down(run):
     assert (status["NoNewPrivs"].strip(), status["Seccomp"].strip()) == ("1", "2")
 
 
+def test_a_program_runs_as_root_in_a_guest(run):
+    said = run(sys.executable, "-m", "labsupport", "vm", "--", "sh", "-c", "uname -r; id -u")
+    release, user = said.split()
+    assert release != os.uname().release
+    assert user == "0"
+
+
 def test_auto_takes_the_guest_which_is_small_and_dies_with_its_launcher(run):
     program = Path(__file__).with_name("killed_kernel.py")
     found = json.loads(run(sys.executable, str(program)))
     assert found["said"] == "0 vm"
     assert found["charged_mb"] <= CHARGED_MB
+    assert found["running"] > 2
     assert found["left"] == []
+    assert len(found["zombies"]) <= 1  # the keeper, if it was orphaned: nobody else reaps
     own = CHECKOUT.relative_to("/tmp").parts[:1] if CHECKOUT.is_relative_to("/tmp") else ()
     assert set(found["files"]) <= set(own)

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from labsupport.vm import mux
-from labsupport.vm.mux import Channel, Connection, Line, Mux
+from labsupport.vm.mux import Channel, Connection, Line, LineClosed, Mux
 
 
 @pytest.fixture
@@ -15,6 +15,18 @@ def ends():
     host, guest = socket.socketpair()
     with host, guest:
         yield host, guest
+
+
+def test_frames_arrive_as_they_were_sent_however_they_are_cut(ends):
+    sender, receiver = Line(ends[0].fileno()), Line(ends[1].fileno())
+    sender.send(mux.DATA, 7, b"hello")
+    sender.send(mux.END, 8)
+    raw = ends[1].recv(1000)
+    found = []
+    for byte in raw:
+        ends[0].send(bytes([byte]))
+        found += receiver.receive()
+    assert found == [(mux.DATA, 7, b"hello"), (mux.END, 8, b"")]
 
 
 def test_a_frame_may_be_larger_than_64_kilobytes(ends):
@@ -51,6 +63,30 @@ class Pair:
             loop.turn(0)
 
 
+def test_no_more_than_the_window_is_under_way(ends):
+    host = Line(ends[0].fileno(), window=mux.LINE_WINDOW)
+    guest = Line(ends[1].fileno(), acknowledge=1024)
+    host.send(mux.DATA, 1, b"x" * 20_000)
+    assert len(ends[1].recv(1 << 16, socket.MSG_PEEK)) == mux.LINE_WINDOW
+    received = b""
+    while len(received) < 20_000:
+        for _kind, _channel, payload in guest.receive():
+            received += payload
+        if len(received) < 20_000:
+            list(host.receive())
+        assert len(ends[1].recv(1 << 16, socket.MSG_PEEK) if host._out else b"") <= mux.LINE_WINDOW
+    assert received == b"x" * 20_000
+
+
+def test_the_end_of_the_line_is_told(ends):
+    line = Line(ends[0].fileno())
+    ends[1].close()
+    with pytest.raises(LineClosed):
+        list(line.receive())
+    with pytest.raises(LineClosed):
+        line.send(mux.OFF)
+
+
 def test_a_reader_that_stops_stops_its_writer_and_no_other(ends):
     pair = Pair(*ends)
     sent = 0
@@ -63,6 +99,18 @@ def test_a_reader_that_stops_stops_its_writer_and_no_other(ends):
     for _ in range(10):
         pair.turn()
     assert pair.outer[0].recv(100) == b"the other direction"
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_connection_ends_at_both_sides(ends, side):
+    pair = Pair(*ends)
+    pair.outer[side].send(b"last words")
+    pair.outer[side].close()
+    for _ in range(10):
+        pair.turn()
+    assert pair.outer[1 - side].recv(100) == b"last words"
+    assert pair.outer[1 - side].recv(100) == b""
+    assert [loop.channels for loop in pair.loops] == [{}, {}]
 
 
 def test_a_frame_for_a_channel_that_is_gone_is_harmless(ends):
