@@ -361,3 +361,8 @@ def test_what_takes_minutes_says_what_it_is_at(lab):
     assert "1 min: Collecting numpy" in said
     assert said.count("Collecting numpy") > 1
     assert "Terminated" not in said
+
+
+def test_root_is_cautioned(lab):
+    lab.stand_in("id", "#!/bin/sh\necho 0\n")
+    assert lab.run().stderr.count("running as root") == 1

@@ -9,7 +9,7 @@ from labsupport.build.workbench import CMDS, ENTRYPOINTS, Workbench, outcomes, t
 from labsupport.engine import listing
 from labsupport.engine.client import Engine
 from labsupport.engine.listing import OWNER, owner_labels
-from labsupport.errors import LabError, TimedOut
+from labsupport.errors import BuildFailed, LabError, TimedOut
 from labsupport.ownership import marks
 from tests.waiting import owner
 
@@ -90,6 +90,13 @@ def test_an_unknown_image_is_an_error_that_names_the_known(bench):
     bench.build("FROM labsupport/busybox", "known")
     with pytest.raises(LabError, match=r"no image 'knwon'.*did you mean 'known'"):
         bench.run("knwon")
+
+
+def test_a_build_that_fails_leaves_nothing(bench):
+    with pytest.raises(BuildFailed):
+        bench.build("FROM labsupport/busybox\nENV A=1\nRUN false", "bad")
+    assert "bad" not in bench.images
+    assert bench.things() == []
 
 
 def test_two_benches_do_not_take_each_others_image(engine, bench):

@@ -8,6 +8,7 @@ import pytest
 from docker.errors import NotFound
 
 from labsupport.build.build import Build
+from labsupport.build.container import stranger
 from labsupport.engine.listing import (
     MINE,
     SOMEBODYS,
@@ -120,6 +121,15 @@ def test_only_what_is_ours_is_cleaned_up(engine, registry, ship):
     client.images.remove("strangers-image:1")
     network.remove()
     volume.remove()
+
+
+def test_a_stranger_survives_a_clean_up_and_ends_with_its_owner(engine):
+    with stranger(engine) as other:
+        (seen,) = Belongings.of(engine).whose(SOMEBODYS)
+        assert seen.key == other.container.id
+        assert not clean_up(engine)
+        assert other.exec(["echo", "still here"]) == "still here\n"
+    assert not Belongings.of(engine).whose(SOMEBODYS)
 
 
 def test_an_image_that_somebody_elses_container_uses_stays(engine, ship):

@@ -98,6 +98,14 @@ def test_a_time_out_ends_the_program():
         assert box.run(["echo", "still usable"]).stdout == "still usable\n"
 
 
+def test_an_interrupt_ends_the_program():
+    with Sandbox() as box:
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            box.run(["sleep", "60"])
+        assert processes(of=box) == []
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in a __del__
 def test_an_interrupt_at_any_moment_leaves_a_sandbox_that_works(root):
     """At none of the steps between the request and the end of a short program."""

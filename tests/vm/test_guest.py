@@ -96,6 +96,15 @@ def test_a_program_that_takes_too_long_is_killed(guest):
     wait_until(lambda: guest.run(["pgrep", "-f", "sleep 317"]).returncode == 1)
 
 
+def test_closing_leaves_nothing(vm_kernel, marked, memory_folder):
+    with LabVM.boot(marked.memory) as guest:
+        assert len(marked.processes()) >= 2
+    assert not marked.processes()
+    guest.close()
+    with pytest.raises(errors.LabError):
+        guest.run(["true"])
+
+
 def test_a_class_counts_once_what_a_guests_processes_share(guest):
     measure = runpy.run_path(str(CHECKOUT / "deploy/measure_class.py"))
     counted = measure["pss_of_tree"](guest._keeper.pid)
